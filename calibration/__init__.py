@@ -1,0 +1,1 @@
+"""Activation ranges of an ONNX graph over real images."""

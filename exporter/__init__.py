@@ -1,0 +1,1 @@
+"""From a timm model to a verified bundle: weights, trace, simplify, precision, verification."""

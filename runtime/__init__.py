@@ -1,0 +1,1 @@
+"""Run exported bundles on a device: bundle, preprocessing, engines, comparison. Imports no torch and no onnx."""

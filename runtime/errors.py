@@ -1,0 +1,60 @@
+"""The one exception tree of the project.
+
+    ExportSslError                exit 1
+    ├── UsageError                exit 2: an argument has an impossible value
+    │   └── UnknownModelError     no such model; the nearest names are in the message
+    ├── CheckpointError           weights that cannot be read, do not fit, or are not the ones named
+    ├── HubError                  weights that cannot be fetched
+    ├── DataError                 images or labels that cannot be used
+    ├── BundleError               a bundle that is absent, damaged, or of a newer schema
+    ├── EngineError               an engine that is not installed, or cannot run this bundle
+    ├── GraphError                a graph that a pass does not know how to treat
+    └── VerificationError         outputs that differ from the reference by more than the tolerance
+
+Every message is one line and says what was given, what was expected, and the next step. The command
+lines print it and exit with `exit_code`; nothing below them prints or exits.
+"""
+
+
+class ExportSslError(Exception):
+    """Anything that this project refuses to do, with the reason in one line."""
+
+    exit_code = 1
+
+
+class UsageError(ExportSslError):
+    """An argument has a value that no run could use."""
+
+    exit_code = 2
+
+
+class UnknownModelError(UsageError):
+    """The model name is not one that timm's ResNet family knows."""
+
+
+class CheckpointError(ExportSslError):
+    """A checkpoint is unreadable, unsafe, does not fit the architecture, or is not the one named."""
+
+
+class HubError(ExportSslError):
+    """The weights are neither cached nor reachable."""
+
+
+class DataError(ExportSslError):
+    """A data folder, an image or a label cannot be used."""
+
+
+class BundleError(ExportSslError):
+    """A bundle is absent, incomplete, tampered with, or newer than this version."""
+
+
+class EngineError(ExportSslError):
+    """An engine is not installed or cannot run this bundle."""
+
+
+class GraphError(ExportSslError):
+    """A graph holds something that a pass does not know how to treat."""
+
+
+class VerificationError(ExportSslError):
+    """Outputs differ from the reference by more than the stated tolerance."""
