@@ -1,0 +1,1 @@
+"""The PyTorch original of a bundle: its weights, its network, its FLOPs. Needs the `export` extra."""
