@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -18,7 +18,8 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 def _inside_bundle(path: str) -> str:
     """Refuse a file name that could leave the bundle: a bundle may come from a stranger."""
     pure = PurePosixPath(path)
-    if not path or pure.is_absolute() or ".." in pure.parts or "\\" in path or ":" in path or str(pure) != path:
+    leaves = pure.is_absolute() or ".." in pure.parts or "\\" in path or ":" in path
+    if not path or leaves or str(pure) != path:
         raise ValueError(f"{path!r} is not a plain relative path inside the bundle")
     return path
 
