@@ -187,7 +187,7 @@ def test_the_interval_of_a_total_loss_ends_at_one() -> None:
 
 @given(st.tuples(*[st.integers(0, 3000)] * 3).filter(lambda counts: sum(counts) > 0))
 def test_the_interval_holds_the_drop_and_mirrors(counts: tuple[int, int, int]) -> None:
-    lost, gained, same = counts
+    lost, gained, _both = counts
     images = sum(counts)
     low, high = paired_drop_ci95(lost, gained, images)
     assert -1 <= low <= (lost - gained) / images <= high <= 1
