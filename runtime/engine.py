@@ -9,6 +9,11 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from typing_extensions import Self
+
+from runtime.errors import EngineError
+from runtime.manifest import Manifest
+from runtime.preprocessing import normalise
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -41,6 +46,8 @@ class Engine(Protocol):
     def infer(self, pixels: Pixels) -> Outputs:
         """Run one batch.
 
+        The arrays returned may be the engine's own buffers: they hold until the next call.
+
         Args:
             pixels: RGB images as `runtime.preprocessing` makes them, (N, H, W, 3) uint8, N >= 1.
 
@@ -53,8 +60,68 @@ class Engine(Protocol):
         """Free what the engine holds. Calling it twice is fine."""
         ...
 
-    def __enter__(self) -> "Engine": ...
+    def __enter__(self) -> Self: ...
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+
+class EngineBase:
+    """What the engines share: the check of the input, and closing at the end of a `with` block."""
+
+    name: str
+    precision: str
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+
+    def check_pixels(self, pixels: Pixels) -> None:
+        """Refuse anything but (N, H, W, 3) uint8 with N >= 1.
+
+        Raises:
+            EngineError: The shape or dtype is another.
+        """
+        size = self.manifest.preprocessing.image_size
+        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (size, size, 3) or not len(pixels):
+            raise EngineError(
+                f"pixels are {pixels.shape} {pixels.dtype}, expected (N, {size}, {size}, 3) uint8 with N >= 1: "
+                "make them with runtime.preprocessing.preprocess"
+            )
+
+    def network_input(self, pixels: Pixels) -> Pixels | Floats:
+        """Return what the graph takes: the pixels, or for a float input the normalised NCHW batch.
+
+        Raises:
+            EngineError: The pixels' shape or dtype is not (N, H, W, 3) uint8 with N >= 1.
+        """
+        self.check_pixels(pixels)
+        if self.manifest.input.dtype == "uint8":
+            return np.ascontiguousarray(pixels)
+        return normalise(pixels, self.manifest.preprocessing)
+
+    def close(self) -> None:
+        """Free what the engine holds."""
+        raise AssertionError("every engine closes itself")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def describe_precision(stored: str, executed: str, *, rounds_between: bool = False) -> str:
+    """Return the precision in words: one if file and execution agree, else both.
+
+    Args:
+        stored: Precision in the graph.
+        executed: Precision that the kernels compute in.
+        rounds_between: Whether tensors between the kernels still have the graph's type. If so a
+            value that overflows it does so here too; if not, this engine proves nothing about range.
+    """
+    if stored == executed:
+        return executed
+    return f"{stored} tensors, {executed} arithmetic" if rounds_between else f"{stored} weights, {executed} execution"

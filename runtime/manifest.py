@@ -148,6 +148,7 @@ class Precision(_Part):
         name: `fp32` or `fp16`; the word in reports and in the bundle's default name.
         fp32_layers: Layers of an FP16 graph that stay FP32 because their activations overflow
             FP16 on the verification images. Empty for `fp32`.
+        overflowing: Tensor name to largest absolute value, for tensors too large for FP16 there.
         weights_flushed: Share of non-zero weights that round to zero in FP16; 0 for `fp32`.
         min_sqnr_db: What an engine must reach against the golden outputs to pass `run-ssl verify`,
             decibels; the rule is in `exporter/tolerance.py`.
@@ -155,6 +156,7 @@ class Precision(_Part):
 
     name: Literal["fp32", "fp16"]
     fp32_layers: tuple[str, ...] = ()
+    overflowing: dict[str, float] = {}
     weights_flushed: float = 0.0
     min_sqnr_db: float
 

@@ -1,0 +1,51 @@
+# One environment for everything, made once and again when the dependencies change.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo
+# The demo's network and how it is exported, as a user would type it.
+DIGITS = --model resnet18 --weights $(DEMO)/digits_resnet18.safetensors --labels $(DEMO)/digits_labels.txt \
+	--licence CC0-1.0 --img-size 64 --interpolation bilinear --golden $(DEMO)/digits/train --overwrite
+
+.PHONY: help env test lint types unit demo bench clean
+
+help:
+	@echo "make demo    train a real ResNet-18 on digits, export it, compare every engine, print a table"
+	@echo "make test    environment, ruff, mypy --strict, all tests"
+	@echo "make bench   the benchmarks behind the README's figures"
+
+env: $(VENV)/.done
+
+$(VENV)/.done: pyproject.toml tests/pillow_versions.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[dev]'
+	$(BIN)/python tests/install_pillows.py
+	touch $@
+
+test: lint types unit
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: env
+	$(BIN)/mypy
+
+unit: env
+	$(BIN)/pytest -n 2
+
+demo: env
+	$(BIN)/python benchmarks/train_digits.py $(DEMO)
+	$(BIN)/export-ssl $(DIGITS) --output $(DEMO)/digits-fp32
+	$(BIN)/export-ssl $(DIGITS) --output $(DEMO)/digits-fp16 --fp16
+	$(BIN)/run-ssl verify $(DEMO)/digits-fp32
+	$(BIN)/run-ssl verify $(DEMO)/digits-fp16
+	$(BIN)/run-ssl compare $(DEMO)/digits-fp32 $(DEMO)/digits-fp16 --data $(DEMO)/digits/val
+
+bench: env
+	$(BIN)/python benchmarks/export_speed.py
+	$(BIN)/python benchmarks/compare_throughput.py
+
+clean:
+	rm -rf $(VENV) $(DEMO) build dist

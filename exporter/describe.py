@@ -1,0 +1,72 @@
+"""Describe an export: the manifest of the bundle, from the request and what was loaded."""
+
+from exporter.bundle_writer import tool_versions
+from exporter.request import ExportRequest
+from exporter.subject import Subject
+from exporter.trace import INPUT_NAMES, IR_VERSION, OPSET, InputKind
+from runtime.manifest import Card, Licence, Manifest, Model, Precision, TensorSpec
+from runtime.original.flops import count_card_flops, count_parameters
+
+
+def describe(request: ExportRequest, subject: Subject, *, precision: Precision, macs: int) -> Manifest:
+    spec, size = subject.spec, subject.preprocessing.image_size
+    card = Card(
+        top1=spec.top1, top5=spec.top5, flops=spec.card_flops, flops_recomputed=count_card_flops(subject.network)
+    )
+    classes, embedding_dim = subject.golden.logits.shape[1], subject.golden.embedding.shape[1]
+    return Manifest(
+        model=Model(
+            name=spec.name,
+            architecture=spec.architecture,
+            timm_tag=spec.timm_tag,
+            classes=classes,
+            embedding_dim=embedding_dim,
+            parameters=count_parameters(subject.network),
+            macs=macs,
+            flops=2 * macs,
+        ),
+        weights=subject.weights,
+        licence=_licence(request, subject),
+        card=card if spec.card_flops is not None else None,
+        preprocessing=subject.preprocessing,
+        input=_input_spec(request.input_kind, size),
+        outputs=(
+            _output_spec("logits", classes, "class scores before softmax"),
+            _output_spec("embedding", embedding_dim, "pooled features"),
+        ),
+        precision=precision,
+        opset=OPSET,
+        ir_version=IR_VERSION,
+        golden=tuple(file.name for file in subject.files),
+        steps=(),
+        tools=tool_versions(),
+        files=(),
+    )
+
+
+def _licence(request: ExportRequest, subject: Subject) -> Licence:
+    if request.licence is None:
+        return subject.spec.licence
+    return Licence(spdx=request.licence, notice="Stated by the person who exported this bundle.")
+
+
+def _input_spec(kind: InputKind, size: int) -> TensorSpec:
+    if kind == "uint8":
+        return TensorSpec(
+            name=INPUT_NAMES[kind],
+            dtype="uint8",
+            shape=("batch", size, size, 3),
+            layout="NHWC",
+            meaning="RGB pixels after the preprocessing contract; the graph normalises them",
+        )
+    return TensorSpec(
+        name=INPUT_NAMES[kind],
+        dtype="float32",
+        shape=("batch", 3, size, size),
+        layout="NCHW",
+        meaning="RGB, (pixel / 255 - mean) / std",
+    )
+
+
+def _output_spec(name: str, length: int, meaning: str) -> TensorSpec:
+    return TensorSpec(name=name, dtype="float32", shape=("batch", length), layout="NC", meaning=meaning)

@@ -1,0 +1,206 @@
+"""The export, from a model's name to a bundle: one straight list of steps.
+
+    resolve -> weights -> original's outputs -> trace -> fold-batchnorm -> simplify -> [fp16] -> bundle
+
+After every step the graph is run and compared with PyTorch. The comparison runs in a second thread
+while the next step is under way; all of them are waited for before anything is written.
+"""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from calibration.ranges import measure_ranges
+from exporter.bundle_writer import add_metadata, tool_versions, write_bundle
+from exporter.count_layers import count_layers
+from exporter.fold_batchnorm import fold_batchnorm
+from exporter.fp16 import FP16_LIMIT, Fp16Report, convert_to_fp16
+from exporter.golden import golden_files, golden_outputs, load_golden_pixels, network_feed, run_original
+from exporter.models import ModelSpec, resolve_model, resolve_preprocessing
+from exporter.original import LoadedOriginal, WeightsChoice, load_weights, resolve_labels
+from exporter.simplify import count_operators, infer_shapes, simplify
+from exporter.tolerance import emulate_half, fp16_required_db, fp32_required_db
+from exporter.trace import INPUT_NAMES, IR_VERSION, OPSET, InputKind, trace_network
+from exporter.verification import Check, as_json_db, check_graph
+from runtime.bundle import Golden
+from runtime.engine import Floats, Pixels
+from runtime.files import check_target
+from runtime.layers import total_macs
+from runtime.manifest import Card, Licence, Manifest, Model, Precision, Preprocessing, Step, TensorSpec
+from runtime.original.flops import count_card_flops, count_parameters
+from runtime.original.network import wrap, wrap_half
+
+if TYPE_CHECKING:
+    import torch
+
+@dataclass(frozen=True)
+class ExportResult:
+    """A finished export."""
+
+    path: Path
+    manifest: Manifest
+
+
+@dataclass
+class _Checks:
+    """The graphs made so far, and their comparisons with PyTorch, some still running."""
+
+    subject: Subject
+    pool: ThreadPoolExecutor
+    done: list[tuple[str, dict[str, int], str, Future[Check]]] = field(default_factory=list)
+
+    def add(self, step: str, model: ir.Model, *, required_db: float, summary: str) -> bytes:
+        """Start the comparison of a step's graph and return the graph."""
+        graph: bytes = ir.to_proto(model).SerializeToString()
+        self.add_bytes(step, graph, nodes=count_operators(model), required_db=required_db, summary=summary)
+        return graph
+
+    def add_bytes(
+        self, step: str, graph: bytes, *, nodes: dict[str, int], required_db: float, summary: str
+    ) -> None:
+        """Start the comparison of a serialised graph."""
+        subject = self.subject
+        check = self.pool.submit(
+            check_graph, graph, step=step, feed=subject.feed, golden=subject.golden, required_db=required_db
+        )
+        self.done.append((step, nodes, summary, check))
+
+    def steps(self) -> tuple[Step, ...]:
+        """Wait for all comparisons and return the steps; the first failure is raised."""
+        return tuple(
+            Step(
+                name=name,
+                nodes=nodes,
+                sqnr_db=as_json_db(check.result().logits_db),
+                required_db=round(check.result().required_db, 2),
+                summary=summary,
+            )
+            for name, nodes, summary, check in self.done
+        )
+
+
+def export_bundle(request: ExportRequest, on_step: Callable[[str], None] = lambda _step: None) -> ExportResult:
+    """Export a model to a verified bundle.
+
+    Args:
+        request: What to export and how.
+        on_step: Called with the name of each step as it begins.
+
+    Raises:
+        ExportSslError: Anything that stops it; no bundle is left, and an existing one is untouched.
+    """
+    spec = resolve_model(request.model)
+    target = request.output or Path(f"{spec.name}-{request.precision}")
+    check_target(target, overwrite=request.overwrite)
+    with _one_worker() as pool:
+        subject = load_subject(request, spec)
+        checks = _Checks(subject=subject, pool=pool)
+        model, required_db = _trace_and_simplify(request, checks, on_step)
+        macs = total_macs(count_layers(model))
+        precision = Precision(name="fp32", min_sqnr_db=round(required_db, 2))
+        if request.precision == "fp16":
+            on_step("fp16")
+            precision = _to_fp16(model, checks)
+            model = infer_shapes(model)
+        manifest = describe(request, subject, precision=precision, macs=macs)
+        on_step("verify")
+        proto: onnx.ModelProto = ir.to_proto(model)
+        add_metadata(proto, manifest)
+        graph = proto.SerializeToString(deterministic=True)
+        checks.add_bytes(
+            request.precision if request.precision != "fp32" else "final",
+            graph,
+            nodes=count_operators(model),
+            required_db=precision.min_sqnr_db,
+            summary=_summarise(precision),
+        )
+        manifest = manifest.model_copy(update={"steps": checks.steps()})
+        on_step("write")
+        labels = resolve_labels(request.labels, spec, classes=manifest.model.classes)
+        manifest = write_bundle(
+            target,
+            graph=graph,
+            manifest=manifest,
+            layers=count_layers(model),
+            labels=labels,
+            golden=subject.golden,
+            overwrite=request.overwrite,
+        )
+    return ExportResult(path=target, manifest=manifest)
+
+
+@contextmanager
+def _one_worker() -> Iterator[ThreadPoolExecutor]:
+    """Yield a pool of one thread; on an error what has not begun is not begun."""
+    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="check")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _trace_and_simplify(
+    request: ExportRequest, checks: _Checks, on_step: Callable[[str], None]
+) -> tuple[ir.Model, float]:
+    """Return the simplified FP32 graph with inferred shapes, and its tolerance in decibels."""
+    on_step("trace")
+    size = checks.subject.preprocessing.image_size
+    model = trace_network(checks.subject.module, image_size=size, input_kind=request.input_kind)
+    required_db = fp32_required_db(model)
+    checks.add("trace", model, required_db=required_db, summary=f"opset {OPSET}, IR version {IR_VERSION}")
+    on_step("simplify")
+    report = fold_batchnorm(model)
+    summary = f"{report.folded} BatchNorms folded into convolutions in float64"
+    if report.left:
+        summary += f", {len(report.left)} left: {', '.join(report.left[:3])}"
+    checks.add("fold-batchnorm", model, required_db=required_db, summary=summary)
+    before = sum(count_operators(model).values())
+    model = infer_shapes(simplify(model))
+    after = sum(count_operators(model).values())
+    checks.add("simplify", model, required_db=required_db, summary=f"onnxsim: {before} nodes to {after}")
+    return model, required_db
+
+
+def _to_fp16(model: ir.Model, checks: _Checks) -> Precision:
+    """Convert the graph in place and return its precision with the tolerance that applies to it."""
+    ranges = measure_ranges(ir.to_proto(model), checks.subject.feed)
+    report = convert_to_fp16(model, ranges)
+    required_db = _half_tolerance(checks.subject)
+    return Precision(
+        name="fp16",
+        fp32_layers=report.fp32_layers,
+        overflowing=_rounded(report),
+        weights_flushed=report.weights_flushed,
+        min_sqnr_db=round(required_db, 2),
+    )
+
+
+def _rounded(report: Fp16Report) -> dict[str, float]:
+    return {name: float(f"{amax:.4g}") for name, amax in report.overflowing.items()}
+
+
+def _half_tolerance(subject: Subject) -> float:
+    """Return the SQNR that an FP16 graph must reach, from PyTorch's own half-precision network."""
+    half = wrap_half(subject.network, subject.preprocessing)
+    logits, _embedding = run_original(half, subject.golden.pixels)
+    if not np.isfinite(logits).all():
+        import torch
+
+        logits = emulate_half(subject.module, torch.from_numpy(subject.feed))
+    return fp16_required_db(subject.golden.logits, logits)
+
+
+def _summarise(precision: Precision) -> str:
+    if precision.name == "fp32":
+        return "metadata and licence written into the graph"
+    if not precision.fp32_layers:
+        return "all layers in FP16"
+    names = ", ".join(precision.fp32_layers[:4]) + (", …" if len(precision.fp32_layers) > 4 else "")
+    return f"{len(precision.fp32_layers)} nodes stay FP32, activations above {FP16_LIMIT:.0f}: {names}"
