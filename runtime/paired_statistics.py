@@ -165,8 +165,7 @@ def mcnemar_p(lost: int, gained: int) -> float:
         lost: Images that only the original gets right.
         gained: Images that only the engine gets right.
 
-    Source: McNemar, Psychometrika 12 (1947) 153; the exact form as in Agresti, Categorical Data
-    Analysis, 3rd ed., 11.1.3.
+    Source: McNemar, Psychometrika 12 (1947) 153-157, with the binomial in place of its chi-square.
     """
     assert min(lost, gained) >= 0, f"{lost} and {gained} images"
     discordant = lost + gained
