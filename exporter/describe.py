@@ -3,7 +3,7 @@
 from exporter.bundle_writer import tool_versions
 from exporter.request import ExportRequest
 from exporter.subject import Subject
-from exporter.trace import INPUT_NAMES, IR_VERSION, OPSET, InputKind
+from exporter.tracing import INPUT_NAMES, IR_VERSION, OPSET, InputKind
 from runtime.manifest import Card, Licence, Manifest, Model, Precision, TensorSpec
 from runtime.original.flops import count_card_flops, count_parameters
 

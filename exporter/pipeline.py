@@ -27,7 +27,7 @@ from exporter.models import ModelSpec, resolve_model, resolve_preprocessing
 from exporter.original import LoadedOriginal, WeightsChoice, load_weights, resolve_labels
 from exporter.simplify import count_operators, infer_shapes, simplify
 from exporter.tolerance import emulate_half, fp16_required_db, fp32_required_db
-from exporter.trace import INPUT_NAMES, IR_VERSION, OPSET, InputKind, trace_network
+from exporter.tracing import INPUT_NAMES, IR_VERSION, OPSET, InputKind, trace_network
 from exporter.verification import Check, as_json_db, check_graph
 from runtime.bundle import Golden
 from runtime.engine import Floats, Pixels

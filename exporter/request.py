@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from exporter.trace import InputKind
+from exporter.tracing import InputKind
 
 PrecisionName = Literal["fp32", "fp16"]
 

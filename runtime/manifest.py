@@ -98,7 +98,7 @@ class Card(_Part):
         top1: ImageNet-1k top-1 accuracy as a fraction, or None where the card has none.
         top5: ImageNet-1k top-5 accuracy as a fraction, or None.
         flops: The card's "FLOPs", or None.
-        flops_recomputed: The card's rule applied to this network (`runtime/flops.py`).
+        flops_recomputed: The card's rule applied to this network (`runtime/original/flops.py`).
     """
 
     top1: float | None
