@@ -34,9 +34,7 @@ def _two_convolutions(first_scale=1.0, second_scale=1.0):
         "fc": (rng.normal(size=(5, 8)) * 0.3).astype(np.float32),
         "fcb": rng.normal(size=5).astype(np.float32),
     }
-    return make_model(
-        nodes, constants, input_shape=("n", 3, 8, 8), outputs={"logits": ("n", 5), "embedding": ("n", 8)}
-    )
+    return make_model(nodes, constants, input_shape=("n", 3, 8, 8), outputs={"logits": ("n", 5), "embedding": ("n", 8)})
 
 
 def _images():
