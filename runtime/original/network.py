@@ -1,0 +1,141 @@
+"""The PyTorch original: timm's network, and the wrapper that gives it a bundle's inputs and outputs.
+
+The wrapper holds timm's network under the attribute `network`, so that parameter names are timm's
+with that prefix. What it computes, for `pixels` (N, H, W, 3) uint8:
+
+1. To (N, 3, H, W) float32, then (x - 255 mean) / (255 std): timm's normalisation of [0, 1] pixels,
+   with the division by 255 moved into its constants.
+2. timm's `forward_features`: (N, D, H/32, W/32) float32.
+3. `embedding`, their mean over H and W: (N, D) float32. timm's global pool is the same mean through
+   `AdaptiveAvgPool2d`, which torch.export turns into a strided view that engines read badly.
+4. `logits`, timm's classifier on the embedding: (N, classes) float32.
+"""
+
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Any, Literal
+
+from runtime.errors import GraphError, UnknownModelError
+from runtime.manifest import Preprocessing
+
+if TYPE_CHECKING:
+    import torch
+
+InputKind = Literal["uint8", "float32"]
+
+# timm's name for its resnet.py: ResNet, ResNeXt, SE-ResNet, ECA-ResNet, ResNet-D, ResNet-RS, Wide ResNet.
+FAMILY = "resnet"
+_PIXEL_MAX = 255.0
+
+
+def resnet_architectures() -> tuple[str, ...]:
+    """Return timm's architectures of the ResNet family, in timm's natural order, without weight tags."""
+    import timm
+
+    return tuple(timm.list_models(module=FAMILY))
+
+
+def build_network(architecture: str, classes: int) -> "torch.nn.Module":
+    """Return timm's network in eval mode, in FP32 on the CPU, with parameters that need no gradient.
+
+    Its weights are timm's initialisation, from PyTorch's global random generator: a caller replaces
+    them, by `load_into` or `randomise`.
+
+    Args:
+        architecture: timm architecture without a weight tag, such as `resnet18`.
+        classes: Number of classes, >= 1.
+
+    Raises:
+        UnknownModelError: timm's ResNet family has no such architecture.
+    """
+    import timm
+    import torch
+
+    known = resnet_architectures()
+    if architecture not in known:
+        nearest = ", ".join(get_close_matches(architecture, known, n=3)) or "resnet18, resnet50"
+        raise UnknownModelError(
+            f"{architecture!r} is not an architecture of timm's ResNet family: the nearest are {nearest}"
+        )
+    network = timm.create_model(architecture, pretrained=False, num_classes=classes)
+    assert isinstance(network, torch.nn.Module)
+    return network.eval().requires_grad_(False)
+
+
+def wrap(network: "torch.nn.Module", preprocessing: Preprocessing, *, input_kind: InputKind) -> "torch.nn.Module":
+    """Return a module from images to (logits, embedding), in eval mode, sharing the network's parameters.
+
+    Its input is `pixels` (N, H, W, 3) uint8 RGB where `input_kind` is `uint8`, or normalised pixels
+    (N, 3, H, W) float32. Its outputs are logits (N, classes) and embedding (N, D), both float32.
+
+    Args:
+        network: `build_network`'s network.
+        preprocessing: Gives the mean and the standard deviation of the normalisation.
+        input_kind: What the module takes.
+
+    Raises:
+        GraphError: The network's global pool is not the average.
+    """
+    return _wrap(network, preprocessing, input_kind=input_kind, half=False)
+
+
+def wrap_half(network: "torch.nn.Module", preprocessing: Preprocessing) -> "torch.nn.Module":
+    """Return PyTorch's own half-precision model of `wrap`'s uint8 module: the reference of an FP16 graph.
+
+    The normalisation is in float32 and its result is cast to float16; the network, a deep copy, is
+    float16 in weights and activations; the outputs are cast to float32.
+
+    Args:
+        network: `build_network`'s network, left as it is.
+        preprocessing: Gives the mean and the standard deviation of the normalisation.
+
+    Raises:
+        GraphError: The network's global pool is not the average.
+    """
+    import copy
+
+    return _wrap(copy.deepcopy(network).half(), preprocessing, input_kind="uint8", half=True)
+
+
+def _wrap(
+    network: "torch.nn.Module", preprocessing: Preprocessing, *, input_kind: InputKind, half: bool
+) -> "torch.nn.Module":
+    import torch
+
+    _require_average_pool(network)
+
+    class Original(torch.nn.Module):
+        """timm's network between a bundle's inputs and outputs; defined here so that torch loads late."""
+
+        mean: torch.Tensor  # (1, 3, 1, 1) float32, in units of grey levels
+        std: torch.Tensor  # (1, 3, 1, 1) float32, in units of grey levels
+
+        def __init__(self) -> None:
+            super().__init__()
+            # timm's methods are beyond nn.Module's type.
+            self.network: Any = network
+            self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1) * _PIXEL_MAX)
+            self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1) * _PIXEL_MAX)
+
+        def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            normalised = pixels
+            if input_kind == "uint8":
+                normalised = (pixels.permute(0, 3, 1, 2).to(torch.float32) - self.mean) / self.std
+            if half:
+                normalised = normalised.to(torch.float16)
+            features = self.network.forward_features(normalised)
+            embedding = features.mean(dim=(2, 3))
+            logits = self.network.get_classifier()(embedding)
+            if half:
+                return logits.to(torch.float32), embedding.to(torch.float32)
+            return logits, embedding
+
+    return Original().eval()
+
+
+def _require_average_pool(network: "torch.nn.Module") -> None:
+    pool = getattr(network.global_pool, "pool_type", "")
+    if pool != "avg":
+        raise GraphError(
+            f"the network's global pool is {pool!r}: expected 'avg', the mean that the embedding is made of; "
+            "choose a model with an average pool"
+        )
