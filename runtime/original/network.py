@@ -11,6 +11,7 @@ with that prefix. What it computes, for `pixels` (N, H, W, 3) uint8:
 4. `logits`, timm's classifier on the embedding: (N, classes) float32.
 """
 
+from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,6 +26,21 @@ InputKind = Literal["uint8", "float32"]
 # timm's name for its resnet.py: ResNet, ResNeXt, SE-ResNet, ECA-ResNet, ResNet-D, ResNet-RS, Wide ResNet.
 FAMILY = "resnet"
 _PIXEL_MAX = 255.0
+# What an unnamed checkpoint is tried against: the twelve SSL models' architectures and torchvision's.
+_PLAIN_ARCHITECTURES = (
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "resnet152",
+    "wide_resnet50_2",
+    "wide_resnet101_2",
+    "resnext50_32x4d",
+    "resnext101_32x4d",
+    "resnext101_64x4d",
+    "resnext101_32x8d",
+    "resnext101_32x16d",
+)
 
 
 def resnet_architectures() -> tuple[str, ...]:
@@ -139,3 +155,27 @@ def _require_average_pool(network: "torch.nn.Module") -> None:
             f"the network's global pool is {pool!r}: expected 'avg', the mean that the embedding is made of; "
             "choose a model with an average pool"
         )
+
+
+def fitting_architecture(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
+    """Return the plain ResNet or ResNeXt whose state dict has these names and shapes, or None.
+
+    Args:
+        shapes: Shapes by parameter name; BatchNorm's counters do not matter.
+    """
+    import timm
+    import torch
+
+    wanted = _without_counters(shapes)
+    classes = next(iter(wanted.get("fc.weight", ())), 0)
+    for architecture in _PLAIN_ARCHITECTURES:
+        # On the meta device a network has shapes and no values: 10 to 40 ms each.
+        with torch.device("meta"):
+            network = timm.create_model(architecture, pretrained=False, num_classes=classes)
+        if wanted == _without_counters({name: tuple(value.shape) for name, value in network.state_dict().items()}):
+            return architecture
+    return None
+
+
+def _without_counters(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    return {name: shape for name, shape in shapes.items() if not name.endswith(".num_batches_tracked")}

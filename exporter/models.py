@@ -1,0 +1,265 @@
+"""Which model a name means: its architecture, weights, licence, preprocessing and labels.
+
+The names are the twelve of the paper in timm's old spelling (`ssl_resnet18`), timm's new ones
+(`resnet18.fb_ssl_yfcc100m_ft_in1k`, with or without `timm/` or `hf_hub:timm/`), and every other model
+of timm's ResNet family. Everything but the table below is read from timm's own configuration.
+"""
+
+import math
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING, Literal, cast
+
+from runtime.errors import UnknownModelError, UsageError
+from runtime.manifest import Licence, Preprocessing
+from runtime.original.network import FAMILY
+
+if TYPE_CHECKING:
+    from timm.models import PretrainedCfg
+
+WeightsSource = Literal["hub", "file", "random"]
+
+_SSL_TAG = "fb_ssl_yfcc100m_ft_in1k"
+_SWSL_TAG = "fb_swsl_ig1b_ft_in1k"
+_HUB_PREFIXES = ("hf_hub:", "hf-hub:", "timm/")
+# timm's tag of an architecture that has no trained weights.
+_UNTRAINED_TAG = "untrained"
+_SUGGESTIONS = 3
+
+_INTERPOLATIONS = ("bilinear", "bicubic")
+# The bounds of `runtime.manifest.Preprocessing`, pixels.
+_MAX_IMAGE_SIZE = 8192
+_MAX_RESIZE_SIZE = 16384
+
+# timm's licences are in lower case; SPDX identifiers have these capitals. Source: spdx.org/licenses.
+_SPDX = {
+    "apache-2.0": "Apache-2.0",
+    "bsd-3-clause": "BSD-3-Clause",
+    "cc-by-nc-4.0": "CC-BY-NC-4.0",
+    "mit": "MIT",
+}
+_NO_ASSERTION = "NOASSERTION"
+_SSL_NOTICE = (
+    "Weights by Facebook AI (Yalniz et al. 2019, arXiv 1905.00546), for non-commercial use only; "
+    "this holds for everything made from them, this bundle included."
+)
+
+
+@dataclass(frozen=True)
+class SslModel:
+    """A model of the paper.
+
+    Attributes:
+        name: timm's old name.
+        architecture: timm architecture.
+        timm_tag: timm's new name.
+        top1: ImageNet-1k top-1 accuracy of timm's model card, a fraction.
+        top5: ImageNet-1k top-5 accuracy of the card, a fraction.
+        card_flops: The card's "FLOPs"; the rule is in `runtime/original/flops.py`.
+    """
+
+    name: str
+    architecture: str
+    timm_tag: str
+    top1: float
+    top5: float
+    card_flops: int
+
+
+def _ssl(architecture: str, top1: float, *, top5: float, card_flops: int) -> SslModel:
+    return SslModel(f"ssl_{architecture}", architecture, f"{architecture}.{_SSL_TAG}", top1, top5, card_flops)
+
+
+def _swsl(architecture: str, top1: float, *, top5: float, card_flops: int) -> SslModel:
+    return SslModel(f"swsl_{architecture}", architecture, f"{architecture}.{_SWSL_TAG}", top1, top5, card_flops)
+
+
+# Source: timm's model cards, the model-index of ssl-resnet, ssl-resnext, swsl-resnet and swsl-resnext in
+# its documentation of 2021 to 2023.
+SSL_MODELS = (
+    _ssl("resnet18", 0.7262, top5=0.9142, card_flops=2337073152),
+    _ssl("resnet50", 0.7924, top5=0.9483, card_flops=5282531328),
+    _ssl("resnext50_32x4d", 0.8030, top5=0.9541, card_flops=5472648192),
+    _ssl("resnext101_32x4d", 0.8091, top5=0.9573, card_flops=10298145792),
+    _ssl("resnext101_32x8d", 0.8161, top5=0.9604, card_flops=21180417024),
+    _ssl("resnext101_32x16d", 0.8184, top5=0.9609, card_flops=46623691776),
+    _swsl("resnet18", 0.7328, top5=0.9176, card_flops=2337073152),
+    _swsl("resnet50", 0.8114, top5=0.9597, card_flops=5282531328),
+    _swsl("resnext50_32x4d", 0.8217, top5=0.9623, card_flops=5472648192),
+    _swsl("resnext101_32x4d", 0.8322, top5=0.9677, card_flops=10298145792),
+    _swsl("resnext101_32x8d", 0.8427, top5=0.9717, card_flops=21180417024),
+    _swsl("resnext101_32x16d", 0.8334, top5=0.9684, card_flops=46623691776),
+)
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What a model's name means.
+
+    Attributes:
+        name: Short name: the old name of one of the twelve, else timm's name as given.
+        architecture: timm architecture, such as `resnet18`.
+        timm_tag: timm's name with the weight tag, timm's default one where none was given; None
+            where timm has no trained weights of it. It names weights only with those of the hub.
+        licence: Licence of timm's weights; `licence_of` tells that of others.
+        classes: Number of classes of timm's weights; 0 where they have no classifier.
+        top1: The card's ImageNet-1k top-1 accuracy as a fraction, None where unknown.
+        top5: The card's top-5 accuracy as a fraction, None where unknown.
+        card_flops: The card's "FLOPs", None where unknown.
+    """
+
+    name: str
+    architecture: str
+    timm_tag: str | None
+    licence: Licence
+    classes: int
+    top1: float | None = None
+    top5: float | None = None
+    card_flops: int | None = None
+
+
+def resolve_model(name: str) -> ModelSpec:
+    """Return what a model's name means.
+
+    Args:
+        name: An old or new timm name; see the module's docstring.
+
+    Raises:
+        UnknownModelError: timm's ResNet family has no such model; the nearest names are given.
+    """
+    bare = name
+    for prefix in _HUB_PREFIXES:
+        bare = bare.removeprefix(prefix)
+    known = next((model for model in SSL_MODELS if bare in (model.name, model.timm_tag)), None)
+    config = _timm_config(known.timm_tag if known else bare, name)
+    trained = config.tag != _UNTRAINED_TAG
+    timm_tag = f"{config.architecture}.{config.tag}" if trained and config.tag else None
+    # A bare name may mean one of the twelve by timm's default: `resnext101_32x16d` does.
+    known = known or next((model for model in SSL_MODELS if model.timm_tag == timm_tag), None)
+    return ModelSpec(
+        name=known.name if known and bare != config.architecture else bare,
+        architecture=config.architecture,
+        timm_tag=timm_tag,
+        licence=_timm_licence(config, timm_tag),
+        classes=config.num_classes,
+        top1=known.top1 if known else None,
+        top5=known.top5 if known else None,
+        card_flops=known.card_flops if known else None,
+    )
+
+
+def licence_of(spec: ModelSpec, source: WeightsSource, *, stated: str | None = None) -> Licence:
+    """Return the licence of the weights that are used.
+
+    A file given for one of the twelve is taken to be its weights, the legacy `.pth`; a file given for
+    any other model is the user's own.
+
+    Args:
+        spec: The model.
+        source: Where the weights come from.
+        stated: SPDX identifier that the user states; it wins over all else.
+    """
+    if stated is not None:
+        return Licence(spdx=_SPDX.get(stated.lower(), stated), notice="As stated at the export.")
+    if source == "random":
+        trained = f"; {spec.timm_tag} is {spec.licence.spdx}" if spec.timm_tag else ""
+        return Licence(spdx=_NO_ASSERTION, notice=f"Untrained random weights: no one's work{trained}.")
+    if source == "file" and spec.name not in {model.name for model in SSL_MODELS}:
+        return Licence(spdx=_NO_ASSERTION, notice="Weights of the user's; no licence was stated at the export.")
+    return spec.licence
+
+
+def resolve_preprocessing(
+    spec: ModelSpec, *, img_size: int | None = None, crop_pct: float | None = None, interpolation: str | None = None
+) -> Preprocessing:
+    """Return timm's evaluation preprocessing of a model, with the user's overrides.
+
+    It is the configuration that timm's `create_transform` uses by default; the larger `test_input_size`
+    of some models, which timm uses only on demand, is an override here.
+
+    Args:
+        spec: The model.
+        img_size: Height and width of the input, pixels.
+        crop_pct: Share of the resized short side that the centre crop keeps, 0 < crop_pct <= 1.
+        interpolation: `bilinear` or `bicubic`.
+
+    Raises:
+        UsageError: An override is impossible, or timm's configuration is one that the runtime's
+            preprocessing does not do.
+
+    Source: timm 1.0, `transforms_imagenet_eval`: resize to floor(size / crop_pct), then centre crop.
+    """
+    config = _timm_config(spec.timm_tag or spec.architecture, spec.name)
+    channels, height, width = config.input_size
+    if config.crop_mode != "center" or height != width or channels != 3:
+        raise UsageError(
+            f"{spec.name} wants {channels}x{height}x{width} pixels and crop mode {config.crop_mode!r}: "
+            "expected a square RGB image and 'center'; choose another model"
+        )
+    size = height if img_size is None else img_size
+    share = config.crop_pct if crop_pct is None else crop_pct
+    kind = config.interpolation if interpolation is None else interpolation
+    if not 1 <= size <= _MAX_IMAGE_SIZE:
+        raise UsageError(f"--img-size {size}: expected 1 to {_MAX_IMAGE_SIZE} pixels, such as {height}")
+    if not 0 < share <= 1 or math.floor(size / share) > _MAX_RESIZE_SIZE:
+        raise UsageError(f"--crop-pct {share}: expected a share in (0, 1], such as {config.crop_pct}")
+    if kind not in _INTERPOLATIONS:
+        raise UsageError(f"--interpolation {kind!r}: expected {' or '.join(_INTERPOLATIONS)}; pass one of them")
+    return Preprocessing(
+        image_size=size,
+        resize_size=math.floor(size / share),
+        crop_pct=share,
+        interpolation=cast(Literal["bilinear", "bicubic"], kind),
+        mean=config.mean,
+        std=config.std,
+    )
+
+
+def default_labels(classes: int, spec: ModelSpec) -> tuple[str, ...]:
+    """Return a label for each class: `wnid<TAB>description` for ImageNet, else `class_0000` and so on.
+
+    Args:
+        classes: Number of classes of the network.
+        spec: The model; its own number of classes tells which ImageNet it was trained on.
+
+    Source: timm's `ImageNetInfo`, whose order is that of its weights' outputs.
+    """
+    from timm.data import ImageNetInfo, infer_imagenet_subset
+
+    subset = infer_imagenet_subset({"num_classes": classes})
+    if classes != spec.classes or subset is None:
+        return tuple(f"class_{index:04d}" for index in range(classes))
+    info = ImageNetInfo(subset)
+    return tuple(f"{wnid}\t{info.label_name_to_description(wnid)}" for wnid in info.label_names())
+
+
+def _is_ssl(timm_tag: str | None) -> bool:
+    return any(model.timm_tag == timm_tag for model in SSL_MODELS)
+
+
+def _timm_config(timm_name: str, given: str) -> "PretrainedCfg":
+    """Return timm's configuration of a name of the ResNet family, with or without a weight tag."""
+    import timm
+    from timm.models import get_pretrained_cfg
+
+    architectures = timm.list_models(module=FAMILY)
+    tagged = timm.list_models(module=FAMILY, pretrained=True)
+    # Looked up in timm's list first: timm warns about its old names, and takes any tag.
+    if timm_name not in architectures and timm_name not in tagged:
+        names = [*(model.name for model in SSL_MODELS), *architectures, *tagged]
+        nearest = get_close_matches(given, names, n=_SUGGESTIONS) or [model.name for model in SSL_MODELS[:_SUGGESTIONS]]
+        raise UnknownModelError(
+            f"{given!r} is not a model of timm's ResNet family: expected a name such as {', '.join(nearest)}"
+        )
+    return get_pretrained_cfg(timm_name)
+
+
+def _timm_licence(config: "PretrainedCfg", timm_tag: str | None) -> Licence:
+    if timm_tag is None:
+        return Licence(spdx=_NO_ASSERTION, notice="timm has no trained weights of this architecture.")
+    spdx = _SPDX.get(config.license or "", config.license or _NO_ASSERTION)
+    url = f"https://spdx.org/licenses/{spdx}.html" if spdx != _NO_ASSERTION else ""
+    if _is_ssl(timm_tag):
+        return Licence(spdx=spdx, notice=_SSL_NOTICE, url=url)
+    use = " For non-commercial use only." if "-NC-" in spdx else ""
+    return Licence(spdx=spdx, notice=f"Weights {timm_tag} as published with timm.{use}", url=url)

@@ -1,0 +1,223 @@
+"""Read a checkpoint without trusting it, and load it into timm's network without guessing.
+
+What is read: `.safetensors`, and PyTorch's `.pth`, `.pt`, `.bin`, `.tar` through
+`torch.load(weights_only=True)`, which runs no code from the file. Of a training checkpoint, the
+averaged (EMA) weights are taken where it has them, as timm's own loader does, else `state_dict` or
+`model`; the prefixes of DistributedDataParallel (`module.`) and torch.compile (`_orig_mod.`) are
+dropped. timm's and torchvision's legacy file names end in digits of their sha256, which are checked.
+"""
+
+import hashlib
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from runtime.errors import CheckpointError
+from runtime.files import hash_file
+from runtime.original.checkpoint_files import PICKLE_SUFFIXES, read_pickle, read_safetensors
+from runtime.original.network import fitting_architecture
+
+if TYPE_CHECKING:
+    import torch
+
+# Source: torch.hub's rule for file names, at least the first eight digits of the file's sha256.
+_HASHED_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth$")
+# Source: the order of timm 1.0's `load_state_dict(use_ema=True)`.
+_NESTED_KEYS = ("state_dict_ema", "model_ema", "state_dict", "model")
+_PREFIXES = ("module.", "_orig_mod.")
+# Files older than PyTorch 0.4.1 lack BatchNorm's counter of batches, which inference does not use.
+_COUNTER = ".num_batches_tracked"
+# A message is one line: this many names show what kind of network it is.
+_NAMES_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that has been read.
+
+    Attributes:
+        state: Tensors by parameter name, without wrappers' prefixes. They may be mapped from the
+            file: read them before the file changes.
+        file_sha256: sha256 of the file, 64 hexadecimal digits.
+        name: File name, without folders.
+    """
+
+    state: "dict[str, torch.Tensor]"
+    file_sha256: str
+    name: str
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Return the tensors of a checkpoint file.
+
+    Raises:
+        CheckpointError: The file is missing, empty, damaged, of another kind, holds code or no
+            weights, or is not the one whose hash is in its name.
+    """
+    _check_file(path)
+    try:
+        file_sha256 = hash_file(path)
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}; check its permissions") from error
+    _check_name(path, file_sha256)
+    content = read_safetensors(path) if path.suffix.lower() == ".safetensors" else read_pickle(path)
+    return Checkpoint(state=_state_dict(content, path), file_sha256=file_sha256, name=path.name)
+
+
+def hash_tensors(state: "Mapping[str, torch.Tensor]") -> str:
+    """Return what identifies weights whatever file held them, 64 hexadecimal digits.
+
+    It is the sha256 of, for each tensor in the order of the names' code points: the name (UTF-8), a
+    zero byte, the dtype (`float32`), a zero byte, the shape in decimal with commas (`64,3,7,7`;
+    nothing for a scalar), a zero byte, and the values in C order, little-endian.
+
+    Args:
+        state: Tensors by name, any dtype and shape.
+    """
+    import torch
+
+    assert sys.byteorder == "little", "PyTorch's wheels are for little-endian CPUs"
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu()
+        dtype = str(tensor.dtype).removeprefix("torch.")
+        shape = ",".join(str(length) for length in tensor.shape)
+        digest.update(f"{name}\0{dtype}\0{shape}\0".encode())
+        # A view of the tensor's own memory: hashlib reads it without a copy.
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def checkpoint_classes(state: "Mapping[str, torch.Tensor]", classifier: str = "fc") -> int:
+    """Return the number of classes, the rows of the classifier's weight.
+
+    Args:
+        state: Tensors by name.
+        classifier: timm's name of the classifier, `fc` in the whole ResNet family.
+
+    Raises:
+        CheckpointError: There is no such weight, or it is not a matrix (classes, D).
+    """
+    weight = state.get(f"{classifier}.weight")
+    if weight is None or weight.ndim != 2:
+        found = "no such tensor" if weight is None else f"shape {tuple(weight.shape)}"
+        raise CheckpointError(
+            f"the checkpoint's {classifier}.weight has {found}: expected (classes, features); "
+            "pass a ResNet's checkpoint with its classifier"
+        )
+    return int(weight.shape[0])
+
+
+def load_into(model: "torch.nn.Module", checkpoint: Checkpoint) -> None:
+    """Copy a checkpoint into a network; every tensor must have its place, and every place its tensor.
+
+    Values are converted to the network's float32. Only BatchNorm's counters may be missing.
+
+    Args:
+        model: `runtime.original.network.build_network`'s.
+        checkpoint: What to load.
+
+    Raises:
+        CheckpointError: Names, shapes or kinds of numbers do not fit, or a value is not finite.
+    """
+    import torch
+
+    places, state = model.state_dict(), checkpoint.state
+    missing = [name for name in places if name not in state and not name.endswith(_COUNTER)]
+    unexpected = [name for name in state if name not in places]
+    shapes = [
+        f"{name} is {tuple(state[name].shape)}, expected {tuple(places[name].shape)}"
+        for name in places
+        if name in state and state[name].shape != places[name].shape
+    ]
+    if missing or unexpected or shapes:
+        raise CheckpointError(_misfit(model, checkpoint, missing=missing, unexpected=unexpected, shapes=shapes))
+    for name, tensor in state.items():
+        if tensor.is_floating_point() != places[name].is_floating_point():
+            raise CheckpointError(
+                f"{checkpoint.name}: {name} is {tensor.dtype}, expected {places[name].dtype}; pass unquantised weights"
+            )
+    model.load_state_dict(state)
+    # After the conversion, so that a float64 value beyond float32 is found too.
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise CheckpointError(
+                f"{checkpoint.name}: {name} holds NaN or infinity, expected finite weights; "
+                "pass a checkpoint from before the training diverged"
+            )
+
+
+def _misfit(
+    model: "torch.nn.Module", checkpoint: Checkpoint, *, missing: list[str], unexpected: list[str], shapes: list[str]
+) -> str:
+    """Return the message for a checkpoint of another network."""
+    architecture = getattr(model, "pretrained_cfg", {}).get("architecture", type(model).__name__)
+    reasons = (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
+    found = "; ".join(f"{len(names)} {kind} ({_some(names)})" for kind, names in reasons if names)
+    fits = fitting_architecture({name: tuple(tensor.shape) for name, tensor in checkpoint.state.items()})
+    if fits is None:
+        advice = "pass the checkpoint's own architecture with --model"
+    elif fits == architecture:
+        advice = f"it is a {fits} with {checkpoint_classes(checkpoint.state)} classes: leave --num-classes out"
+    else:
+        advice = f"it fits {fits}: pass --model {fits}"
+    return f"{checkpoint.name} is not a checkpoint of this {architecture}: of its tensors, {found}; {advice}"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_NAMES_SHOWN]) + (", …" if len(names) > _NAMES_SHOWN else "")
+
+
+def _check_file(path: Path) -> None:
+    expected = f"expected a file that ends in .safetensors, {', '.join(PICKLE_SUFFIXES)}"
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a directory: {expected}")
+    if not path.is_file():
+        raise CheckpointError(f"{path} does not exist: {expected}; check --weights")
+    if path.suffix.lower() not in (".safetensors", *PICKLE_SUFFIXES):
+        raise CheckpointError(f"{path} is not a checkpoint by its name: {expected}")
+    if path.stat().st_size == 0:
+        raise CheckpointError(f"{path} is empty: {expected}; fetch it again")
+
+
+def _check_name(path: Path, file_sha256: str) -> None:
+    match = _HASHED_NAME.search(path.name)
+    if match and not file_sha256.startswith(match[1]):
+        raise CheckpointError(
+            f"{path} has sha256 {file_sha256[:8]}…, but its name says {match[1]}: it is damaged or another file; "
+            "fetch it again, or rename it if those digits are no hash"
+        )
+
+
+def _state_dict(content: object, path: Path) -> "dict[str, torch.Tensor]":
+    """Return the tensors of a file's content, with the prefixes of wrappers dropped."""
+    import torch
+
+    if isinstance(content, dict):
+        nested = (content[key] for key in _NESTED_KEYS if isinstance(content.get(key), dict))
+        content = next(nested, content)
+    if not isinstance(content, dict) or not content:
+        raise CheckpointError(
+            f"{path} holds a {type(content).__name__} without weights: expected a state dict; save one"
+        )
+    state: dict[str, torch.Tensor] = {}
+    for key, tensor in content.items():
+        if not isinstance(tensor, torch.Tensor) or tensor.layout is not torch.strided or tensor.is_quantized:
+            raise CheckpointError(
+                f"{path}: {str(key)[:80]!r} is a {type(tensor).__name__}, expected plain tensors in a state dict; "
+                "save model.state_dict() alone"
+            )
+        name = _without_prefixes(str(key))
+        if name in state:
+            raise CheckpointError(f"{path} holds {name!r} with and without a wrapper's prefix; save one of the two")
+        state[name] = tensor
+    return state
+
+
+def _without_prefixes(name: str) -> str:
+    while name.startswith(_PREFIXES):
+        name = name.partition(".")[2]
+    return name

@@ -1,0 +1,100 @@
+"""The two formats of checkpoint files, opened so that no code of theirs runs.
+
+A pickle is a program. `torch.load(weights_only=True)` executes only the part of it that builds tensors
+and containers; anything else is refused here with the way out, a safetensors file.
+"""
+
+import argparse
+import pickle
+import re
+import struct
+import zipfile
+import zlib
+from pathlib import Path
+
+from runtime.errors import CheckpointError
+
+PICKLE_SUFFIXES = (".pth", ".pt", ".bin", ".tar")
+
+_ZIP_START = b"PK\x03\x04"
+# Where PyTorch's message names what it refuses: `GLOBAL posix.system`, or a class in quotes.
+_REFUSED = re.compile(r"Unsupported (?:global: GLOBAL|class|operand|type)\s*(\S+)|(?:class|function) (\S+)")
+# What PyTorch's reader raises on bytes that are no checkpoint: it does not wrap the parser's errors.
+_DAMAGE = (
+    RuntimeError,
+    EOFError,
+    OSError,
+    LookupError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    AssertionError,
+    MemoryError,
+    OverflowError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+def read_safetensors(path: Path) -> object:
+    """Return the tensors of a safetensors file by name.
+
+    Raises:
+        CheckpointError: The file is truncated or is not safetensors.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(_damaged(path, error)) from error
+
+
+def read_pickle(path: Path) -> object:
+    """Return what a PyTorch checkpoint holds, tensors mapped from the file where its format allows it.
+
+    `argparse.Namespace`, a holder of values that timm's training script stores, is let through.
+
+    Raises:
+        CheckpointError: The file is truncated, damaged, or holds code.
+    """
+    import torch
+
+    try:
+        zipped = _check_zip(path)
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
+    except pickle.UnpicklingError as error:
+        refused = _REFUSED.search(str(error))
+        if refused is None:
+            raise CheckpointError(_damaged(path, error)) from error
+        named = refused[1] or refused[2]
+        raise CheckpointError(
+            f"{path} is a pickle that asks to run {named!r}: nothing was run, expected tensors only; "
+            "convert it to safetensors where you trust it, or save model.state_dict()"
+        ) from error
+    except _DAMAGE as error:
+        raise CheckpointError(_damaged(path, error)) from error
+
+
+def _check_zip(path: Path) -> bool:
+    """Return whether a file is PyTorch's zip format; its checksums are checked, as PyTorch does not.
+
+    Raises:
+        zipfile.BadZipFile: It begins as a zip file but is truncated, or a checksum differs.
+    """
+    with path.open("rb") as file:
+        if file.read(len(_ZIP_START)) != _ZIP_START:
+            return False
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"the checksum of its record {damaged} differs")
+    return True
+
+
+def _damaged(path: Path, error: BaseException) -> str:
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return f"{path} is truncated, damaged or no checkpoint ({reason[:160]}): fetch or save it again"

@@ -1,0 +1,93 @@
+"""Weights from timm's hub: the local cache first, then the network, and a clear word when there is none.
+
+`huggingface_hub` alone takes most of a minute of retries to find out that there is no network, and then
+speaks of its cache. Here one short request asks for the file first, in a thread of its own, because a
+name server that does not answer cannot be interrupted. HF_ENDPOINT, HF_HOME, HF_HUB_CACHE, HF_TOKEN and
+HF_HUB_OFFLINE mean what they mean in `huggingface_hub`, which reads them when it is imported.
+"""
+
+import queue
+import threading
+from pathlib import Path
+
+from runtime.errors import HubError
+
+# Only safetensors: a pickle from the network is a program from the network.
+_FILENAME = "model.safetensors"
+# The whole answer is due within 10 s of the command's start, of which the imports take 2 to 3.
+_REQUEST_TIMEOUT_S = 5.0
+_PROBE_TIMEOUT_S = 6.0
+_MESSAGE_LENGTH = 160
+
+
+def fetch_hub_weights(timm_tag: str) -> Path:
+    """Return the path of a model's `model.safetensors` in the local cache, downloading it once.
+
+    Args:
+        timm_tag: timm's name with its weight tag, such as `resnet18.fb_ssl_yfcc100m_ft_in1k`.
+
+    Raises:
+        HubError: It is not cached, and the hub cannot be reached or does not have it.
+    """
+    from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
+
+    repository = f"timm/{timm_tag}"
+    try:
+        cached = try_to_load_from_cache(repository, _FILENAME)
+        if isinstance(cached, str):
+            return Path(cached)
+        if constants.HF_HUB_OFFLINE:
+            raise _hub_error(timm_tag, "HF_HUB_OFFLINE is set")
+        refusal = _probe(repository)
+        if refusal is not None:
+            raise _hub_error(timm_tag, f"{constants.ENDPOINT} does not give them ({refusal})")
+        return Path(hf_hub_download(repository, _FILENAME))
+    except _hub_failures() as error:
+        raise _hub_error(timm_tag, f"cannot be downloaded ({_one_line(error)})") from error
+
+
+def _probe(repository: str) -> str | None:
+    """Return why the hub does not give the file, or None where it does; answers within 6 s."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    answers: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+
+    def ask() -> None:
+        try:
+            get_hf_file_metadata(hf_hub_url(repository, _FILENAME), timeout=_REQUEST_TIMEOUT_S)
+        except _hub_failures() as error:
+            answers.put(_one_line(error))
+        else:
+            answers.put(None)
+
+    # A daemon: the process may end while a name server still does not answer.
+    threading.Thread(target=ask, name="hub-probe", daemon=True).start()
+    try:
+        return answers.get(timeout=_PROBE_TIMEOUT_S)
+    except queue.Empty:
+        return f"no answer within {_PROBE_TIMEOUT_S:.0f} s"
+
+
+def _hub_failures() -> tuple[type[Exception], ...]:
+    """Return what `huggingface_hub` raises when it cannot give a file.
+
+    Its own errors and the operating system's are OSError or ValueError; those of its HTTP library,
+    requests before version 1 and httpx or its successor since, are not, so that they are taken from it.
+    """
+    from huggingface_hub.errors import HfHubHTTPError
+
+    # HfHubHTTPError derives from the HTTP library's own base class, whichever that is.
+    base = next(kind for kind in HfHubHTTPError.__mro__ if not kind.__module__.startswith("huggingface_hub"))
+    return (OSError, ValueError, RuntimeError, base)
+
+
+def _one_line(error: Exception) -> str:
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[0]}"[:_MESSAGE_LENGTH] if lines else type(error).__name__
+
+
+def _hub_error(timm_tag: str, reason: str) -> HubError:
+    return HubError(
+        f"the weights of {timm_tag} are not in the local cache and {reason}: connect to the network, pass a "
+        "checkpoint with --weights FILE, or make untrained weights with --weights random"
+    )
