@@ -24,7 +24,19 @@ from runtime.layers import Layer, LayerList
 from runtime.manifest import Licence, Manifest
 
 # What made the bundle; versions of the packages that touch its bytes.
-_TOOLS = ("export-ssl", "torch", "timm", "onnx", "onnx-ir", "onnxscript", "onnxsim", "onnxruntime", "onnxruntime-gpu", "numpy", "pillow")
+_TOOLS = (
+    "export-ssl",
+    "torch",
+    "timm",
+    "onnx",
+    "onnx-ir",
+    "onnxscript",
+    "onnxsim",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "numpy",
+    "pillow",
+)
 
 
 def tool_versions() -> dict[str, str]:

@@ -70,7 +70,6 @@ def export(
     Every step is compared with PyTorch on real images; a step that differs leaves no bundle.
 
     Examples:
-
       export-ssl --model ssl_resnet18 --fp16
 
       export-ssl --model resnet50 --weights mine.safetensors --labels classes.txt --licence MIT

@@ -1,14 +1,23 @@
 """Describe an export: the manifest of the bundle, from the request and what was loaded."""
 
 from exporter.bundle_writer import tool_versions
+from exporter.models import licence_of
 from exporter.request import ExportRequest
 from exporter.subject import Subject
 from exporter.tracing import INPUT_NAMES, IR_VERSION, OPSET, InputKind
-from runtime.manifest import Card, Licence, Manifest, Model, Precision, TensorSpec
+from runtime.manifest import Card, Manifest, Model, Precision, TensorSpec
 from runtime.original.flops import count_card_flops, count_parameters
 
 
 def describe(request: ExportRequest, subject: Subject, *, precision: Precision, macs: int) -> Manifest:
+    """Return the manifest of an export, without its steps and files.
+
+    Args:
+        request: What was asked for.
+        subject: What was loaded.
+        precision: The precision in the graph.
+        macs: Multiply-accumulates of the graph, one image.
+    """
     spec, size = subject.spec, subject.preprocessing.image_size
     card = Card(
         top1=spec.top1, top5=spec.top5, flops=spec.card_flops, flops_recomputed=count_card_flops(subject.network)
@@ -18,7 +27,7 @@ def describe(request: ExportRequest, subject: Subject, *, precision: Precision, 
         model=Model(
             name=spec.name,
             architecture=spec.architecture,
-            timm_tag=spec.timm_tag,
+            timm_tag=_weight_tag(request, subject),
             classes=classes,
             embedding_dim=embedding_dim,
             parameters=count_parameters(subject.network),
@@ -26,7 +35,7 @@ def describe(request: ExportRequest, subject: Subject, *, precision: Precision, 
             flops=2 * macs,
         ),
         weights=subject.weights,
-        licence=_licence(request, subject),
+        licence=licence_of(spec, subject.weights.source, stated=request.licence),
         card=card if spec.card_flops is not None else None,
         preprocessing=subject.preprocessing,
         input=_input_spec(request.input_kind, size),
@@ -44,10 +53,11 @@ def describe(request: ExportRequest, subject: Subject, *, precision: Precision, 
     )
 
 
-def _licence(request: ExportRequest, subject: Subject) -> Licence:
-    if request.licence is None:
-        return subject.spec.licence
-    return Licence(spdx=request.licence, notice="Stated by the person who exported this bundle.")
+def _weight_tag(request: ExportRequest, subject: Subject) -> str | None:
+    """Return timm's name of these weights: a bare `resnet18` with a file of the user's has none."""
+    spec = subject.spec
+    named = spec.timm_tag is not None and request.model != spec.architecture
+    return spec.timm_tag if named or subject.weights.source == "hub" else None
 
 
 def _input_spec(kind: InputKind, size: int) -> TensorSpec:

@@ -117,6 +117,19 @@ class ModelSpec:
     top5: float | None = None
     card_flops: int | None = None
 
+    def hub_name(self) -> str:
+        """Return the name of the weights on timm's hub.
+
+        Raises:
+            UsageError: timm has no trained weights of this architecture.
+        """
+        if self.timm_tag is None:
+            raise UsageError(
+                f"timm has no trained weights of {self.name}: expected a model with a weight tag, such as "
+                f"{SSL_MODELS[0].timm_tag}; or pass --weights FILE or --weights random"
+            )
+        return self.timm_tag
+
 
 def resolve_model(name: str) -> ModelSpec:
     """Return what a model's name means.

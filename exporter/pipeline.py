@@ -11,34 +11,30 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 
 from calibration.ranges import measure_ranges
-from exporter.bundle_writer import add_metadata, tool_versions, write_bundle
+from exporter.bundle_writer import add_metadata, write_bundle
 from exporter.count_layers import count_layers
+from exporter.describe import describe
 from exporter.fold_batchnorm import fold_batchnorm
 from exporter.fp16 import FP16_LIMIT, Fp16Report, convert_to_fp16
-from exporter.golden import golden_files, golden_outputs, load_golden_pixels, network_feed, run_original
-from exporter.models import ModelSpec, resolve_model, resolve_preprocessing
-from exporter.original import LoadedOriginal, WeightsChoice, load_weights, resolve_labels
+from exporter.golden import run_original
+from exporter.models import default_labels, resolve_model
+from exporter.request import ExportRequest
 from exporter.simplify import count_operators, infer_shapes, simplify
+from exporter.subject import Subject, load_subject, read_class_names
 from exporter.tolerance import emulate_half, fp16_required_db, fp32_required_db
-from exporter.tracing import INPUT_NAMES, IR_VERSION, OPSET, InputKind, trace_network
+from exporter.tracing import IR_VERSION, OPSET, trace_network
 from exporter.verification import Check, as_json_db, check_graph
-from runtime.bundle import Golden
-from runtime.engine import Floats, Pixels
 from runtime.files import check_target
 from runtime.layers import total_macs
-from runtime.manifest import Card, Licence, Manifest, Model, Precision, Preprocessing, Step, TensorSpec
-from runtime.original.flops import count_card_flops, count_parameters
-from runtime.original.network import wrap, wrap_half
+from runtime.manifest import Manifest, Precision, Step
+from runtime.original.network import wrap_half
 
-if TYPE_CHECKING:
-    import torch
 
 @dataclass(frozen=True)
 class ExportResult:
@@ -62,9 +58,7 @@ class _Checks:
         self.add_bytes(step, graph, nodes=count_operators(model), required_db=required_db, summary=summary)
         return graph
 
-    def add_bytes(
-        self, step: str, graph: bytes, *, nodes: dict[str, int], required_db: float, summary: str
-    ) -> None:
+    def add_bytes(self, step: str, graph: bytes, *, nodes: dict[str, int], required_db: float, summary: str) -> None:
         """Start the comparison of a serialised graph."""
         subject = self.subject
         check = self.pool.submit(
@@ -100,7 +94,10 @@ def export_bundle(request: ExportRequest, on_step: Callable[[str], None] = lambd
     target = request.output or Path(f"{spec.name}-{request.precision}")
     check_target(target, overwrite=request.overwrite)
     with _one_worker() as pool:
+        on_step("load")
         subject = load_subject(request, spec)
+        classes = subject.golden.logits.shape[1]
+        labels = read_class_names(request.labels, classes) if request.labels else default_labels(classes, spec)
         checks = _Checks(subject=subject, pool=pool)
         model, required_db = _trace_and_simplify(request, checks, on_step)
         macs = total_macs(count_layers(model))
@@ -123,7 +120,6 @@ def export_bundle(request: ExportRequest, on_step: Callable[[str], None] = lambd
         )
         manifest = manifest.model_copy(update={"steps": checks.steps()})
         on_step("write")
-        labels = resolve_labels(request.labels, spec, classes=manifest.model.classes)
         manifest = write_bundle(
             target,
             graph=graph,

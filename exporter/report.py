@@ -55,4 +55,6 @@ def print_result(result: ExportResult, console: Console) -> None:
 
 def _operators(step: Step) -> str:
     shown = [f"{count} {operator}" for operator, count in list(step.nodes.items())[:_OPERATORS_SHOWN]]
-    return ", ".join(shown) + (f", {len(step.nodes) - _OPERATORS_SHOWN} more kinds" if len(step.nodes) > _OPERATORS_SHOWN else "")
+    return ", ".join(shown) + (
+        f", {len(step.nodes) - _OPERATORS_SHOWN} more kinds" if len(step.nodes) > _OPERATORS_SHOWN else ""
+    )

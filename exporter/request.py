@@ -66,5 +66,3 @@ class ExportRequest:
     licence: str | None = None
     output: Path | None = None
     overwrite: bool = False
-
-

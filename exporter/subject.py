@@ -19,6 +19,9 @@ from runtime.original.random_weights import randomise
 if TYPE_CHECKING:
     import torch
 
+# For random weights of an architecture of which timm has no trained ones.
+_IMAGENET_CLASSES = 1000
+
 
 @dataclass(frozen=True)
 class Subject:
@@ -76,7 +79,7 @@ def _load_network(
 ) -> tuple["torch.nn.Module", Weights]:
     """Return timm's network with the chosen weights, and where they came from."""
     if choice.source == "random":
-        network = build_network(spec.architecture, num_classes or spec.classes)
+        network = build_network(spec.architecture, num_classes or spec.classes or _IMAGENET_CLASSES)
         randomise(network, choice.seed)
         return network, Weights(
             source="random",
@@ -85,7 +88,9 @@ def _load_network(
             tensors_sha256=hash_tensors(network.state_dict()),
             seed=choice.seed,
         )
-    hub_name = spec.hub_name() if choice.source == "hub" else None
+    if choice.source == "hub" and spec.timm_tag is None:
+        raise UsageError(f"timm has no trained weights of {spec.name}: pass --weights FILE or --weights random")
+    hub_name = spec.timm_tag if choice.source == "hub" else None
     path = fetch_hub_weights(hub_name) if hub_name is not None else choice.path
     assert path is not None
     checkpoint = read_checkpoint(path)
@@ -116,5 +121,7 @@ def read_class_names(path: Path, classes: int) -> tuple[str, ...]:
         raise DataError(f"--labels {path} has {len(names)} lines, the network {classes} classes: expected a line each")
     repeated = sorted({name for name in names if names.count(name) > 1 or not name})
     if repeated:
-        raise DataError(f"--labels {path} has an empty or repeated name {repeated[0]!r}: expected {classes} different ones")
+        raise DataError(
+            f"--labels {path} has an empty or repeated name {repeated[0]!r}: expected {classes} different ones"
+        )
     return names

@@ -60,7 +60,7 @@ def emulate_half(module: "torch.nn.Module", feed: "torch.Tensor") -> Floats:
         half = tensor.half().float()
         return torch.where(torch.isfinite(half), half, tensor)
 
-    def hook(_module: torch.nn.Module, _inputs: Any, output: Any) -> Any:  # noqa: ANN401 - torch's hook signature
+    def hook(_module: torch.nn.Module, _inputs: Any, output: Any) -> Any:
         return rounded(output) if isinstance(output, torch.Tensor) else output
 
     leaves = [child for child in module.modules() if not list(child.children())]

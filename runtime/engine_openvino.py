@@ -74,7 +74,7 @@ class OpenVinoEngine(EngineBase):
         self._outputs = []
 
 
-def _import_openvino() -> Any:  # noqa: ANN401 - OpenVINO's types are skipped
+def _import_openvino() -> Any:
     try:
         import openvino
     except ImportError as error:
@@ -82,7 +82,7 @@ def _import_openvino() -> Any:  # noqa: ANN401 - OpenVINO's types are skipped
     return openvino
 
 
-def executed_precision(compiled: Any) -> str:  # noqa: ANN401 - OpenVINO's types are skipped
+def executed_precision(compiled: Any) -> str:
     """Return the type that most convolutions of the compiled graph compute in."""
     types: Counter[str] = Counter()
     for node in compiled.get_runtime_model().get_ordered_ops():

@@ -74,7 +74,7 @@ class OrtEngine(EngineBase):
         self._session = None
 
 
-def import_onnxruntime() -> Any:  # noqa: ANN401 - onnxruntime ships no types
+def import_onnxruntime() -> Any:
     """Return the onnxruntime module.
 
     Raises:
@@ -101,7 +101,7 @@ def _is_installed(distribution: str) -> bool:
     return True
 
 
-def _open(ort: Any, path: Path, options: Any, provider: str) -> Any:  # noqa: ANN401 - no types
+def _open(ort: Any, path: Path, options: Any, provider: str) -> Any:
     available = ort.get_available_providers()
     if provider not in available:
         raise EngineError(f"onnxruntime has no {provider}: expected one of {available}")

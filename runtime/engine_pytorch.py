@@ -58,7 +58,9 @@ class PyTorchEngine(EngineBase):
             self._module: torch.nn.Module | None = module.to(device)
         except (RuntimeError, AssertionError) as error:
             reason = str(error).strip().splitlines()[0]
-            raise EngineError(f"PyTorch cannot use device {device}: {reason}; expected cpu or a working cuda") from error
+            raise EngineError(
+                f"PyTorch cannot use device {device}: {reason}; expected cpu or a working cuda"
+            ) from error
         self.network = network
         self.precision = precision
         self._device = device
@@ -85,5 +87,7 @@ def _import_torch() -> "type[torch]":  # type: ignore[valid-type]
         import timm  # noqa: F401 - the network is built by timm; say so before half the work is done
         import torch
     except ImportError as error:
-        raise EngineError(f"the PyTorch original needs torch and timm ({error}): pip install 'export-ssl[export]'") from error
+        raise EngineError(
+            f"the PyTorch original needs torch and timm ({error}): pip install 'export-ssl[export]'"
+        ) from error
     return torch

@@ -68,7 +68,9 @@ def _choose(engine: str) -> str:
         return engine
     installed = installed_engines()
     if not installed:
-        raise EngineError("no engine is installed: pip install 'export-ssl[cpu]', or 'export-ssl[gpu]' with an NVIDIA GPU")
+        raise EngineError(
+            "no engine is installed: pip install 'export-ssl[cpu]', or 'export-ssl[gpu]' with an NVIDIA GPU"
+        )
     return installed[0]
 
 
@@ -100,9 +102,7 @@ def _open_pytorch(bundle: Bundle, options: EngineOptions) -> Engine:
     if precision not in ("fp32", "bf16", "fp16"):
         raise UsageError(f"PyTorch has no precision {precision} here: expected fp32, bf16 or fp16")
     device = "cuda" if options.device == "gpu" else "cpu"
-    return PyTorchEngine(
-        bundle, weights=options.weights, threads=options.threads, device=device, precision=precision
-    )
+    return PyTorchEngine(bundle, weights=options.weights, threads=options.threads, device=device, precision=precision)
 
 
 _OPENERS: dict[str, Callable[[Bundle, EngineOptions], Engine]] = {

@@ -79,7 +79,9 @@ def check_licence(bundle: Bundle) -> None:
         )
     text = (bundle.path / LICENCE_FILE).read_text(encoding="utf-8")
     if f"SPDX-License-Identifier: {licence.spdx}" not in text:
-        raise BundleError(f"{bundle.path / LICENCE_FILE} does not name {licence.spdx}, as the manifest does: export again")
+        raise BundleError(
+            f"{bundle.path / LICENCE_FILE} does not name {licence.spdx}, as the manifest does: export again"
+        )
 
 
 def _check_engine(bundle: Bundle, name: str, options: EngineOptions) -> EngineCheck:
@@ -93,9 +95,7 @@ def _check_engine(bundle: Bundle, name: str, options: EngineOptions) -> EngineCh
     embedding_db = sqnr_db(golden.embedding, outputs.embedding)
     same = int(np.count_nonzero(outputs.logits.argmax(axis=1) == golden.logits.argmax(axis=1)))
     meaning = explain_difference(min(logits_db, embedding_db), required_db, executed=precision)
-    return EngineCheck(
-        name, precision, logits_db, embedding_db, same, len(golden.pixels), required_db, meaning
-    )
+    return EngineCheck(name, precision, logits_db, embedding_db, same, len(golden.pixels), required_db, meaning)
 
 
 def _run(engine: Engine, bundle: Bundle) -> Outputs:
