@@ -8,6 +8,7 @@ import argparse
 import pickle
 import re
 import struct
+import warnings
 import zipfile
 import zlib
 from pathlib import Path
@@ -16,9 +17,12 @@ from runtime.errors import CheckpointError
 
 PICKLE_SUFFIXES = (".pth", ".pt", ".bin", ".tar")
 
+# Of PyTorch's and safetensors' own reasons, which may be long.
+_REASON_LENGTH = 160
 _ZIP_START = b"PK\x03\x04"
-# Where PyTorch's message names what it refuses: `GLOBAL posix.system`, or a class in quotes.
-_REFUSED = re.compile(r"Unsupported (?:global: GLOBAL|class|operand|type)\s*(\S+)|(?:class|function) (\S+)")
+_PICKLE_START = b"\x80"
+# Where PyTorch's message names what it refuses to call: `GLOBAL posix.system`.
+_REFUSED = re.compile(r"GLOBAL (\S+)")
 # What PyTorch's reader raises on bytes that are no checkpoint: it does not wrap the parser's errors.
 _DAMAGE = (
     RuntimeError,
@@ -49,7 +53,7 @@ def read_safetensors(path: Path) -> object:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(_damaged(path, error)) from error
+        raise CheckpointError(_damaged(path, str(error))) from error
 
 
 def read_pickle(path: Path) -> object:
@@ -64,19 +68,28 @@ def read_pickle(path: Path) -> object:
 
     try:
         zipped = _check_zip(path)
-        with torch.serialization.safe_globals([argparse.Namespace]):
+        with torch.serialization.safe_globals([argparse.Namespace]), warnings.catch_warnings():
+            # PyTorch warns about pickle protocols that it then refuses.
+            warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipped)
     except pickle.UnpicklingError as error:
-        refused = _REFUSED.search(str(error))
-        if refused is None:
-            raise CheckpointError(_damaged(path, error)) from error
-        named = refused[1] or refused[2]
-        raise CheckpointError(
-            f"{path} is a pickle that asks to run {named!r}: nothing was run, expected tensors only; "
-            "convert it to safetensors where you trust it, or save model.state_dict()"
-        ) from error
+        raise CheckpointError(_refused(path, str(error))) from error
     except _DAMAGE as error:
-        raise CheckpointError(_damaged(path, error)) from error
+        raise CheckpointError(_damaged(path, str(error) or type(error).__name__)) from error
+
+
+def _refused(path: Path, message: str) -> str:
+    """Return the line for a file that PyTorch's restricted unpickler does not take."""
+    named = _REFUSED.search(message)
+    with path.open("rb") as file:
+        start = file.read(len(_ZIP_START))
+    if named is None and not start.startswith((_ZIP_START, _PICKLE_START)):
+        return _damaged(path, "it is no pickle")
+    asks = f"asks to run {named[1]}" if named else "is not of tensors alone"
+    return (
+        f"{path} is a pickle that {asks}: nothing was run, expected tensors only; convert it to safetensors "
+        "where you trust it, or save model.state_dict()"
+    )
 
 
 def _check_zip(path: Path) -> bool:
@@ -95,6 +108,6 @@ def _check_zip(path: Path) -> bool:
     return True
 
 
-def _damaged(path: Path, error: BaseException) -> str:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    return f"{path} is truncated, damaged or no checkpoint ({reason[:160]}): fetch or save it again"
+def _damaged(path: Path, reason: str) -> str:
+    first = (reason.strip().splitlines() or ["no reason given"])[0]
+    return f"{path} is truncated, damaged or no checkpoint ({first[:_REASON_LENGTH]}): fetch or save it again"

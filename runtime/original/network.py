@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
-from runtime.errors import GraphError, UnknownModelError
+from runtime.errors import GraphError, UnknownModelError, UsageError
 from runtime.manifest import Preprocessing
 
 if TYPE_CHECKING:
@@ -62,10 +62,13 @@ def build_network(architecture: str, classes: int) -> "torch.nn.Module":
 
     Raises:
         UnknownModelError: timm's ResNet family has no such architecture.
+        UsageError: There are no classes: without a classifier a network has no logits.
     """
     import timm
     import torch
 
+    if classes < 1:
+        raise UsageError(f"{architecture} with {classes} classes: expected at least 1; pass --num-classes N")
     known = resnet_architectures()
     if architecture not in known:
         nearest = ", ".join(get_close_matches(architecture, known, n=3)) or "resnet18, resnet50"
