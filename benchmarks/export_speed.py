@@ -63,7 +63,17 @@ def main() -> None:
     arguments = parser.parse_args()
     ours = [str(Path(sys.prefix) / "bin" / "export-ssl")]
     commands = {
-        "export-ssl": [*ours, "--model", "ssl_resnet18", "--fp16", "--weights", "random", "--output", "ours", "--overwrite"],
+        "export-ssl": [
+            *ours,
+            "--model",
+            "ssl_resnet18",
+            "--fp16",
+            "--weights",
+            "random",
+            "--output",
+            "ours",
+            "--overwrite",
+        ],
         "timmx": [str(install_peer()), "export", "onnx", "resnet18", "--batch-size", "2", "--dynamic-batch"],
     }
     measured: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}

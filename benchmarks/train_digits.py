@@ -76,7 +76,9 @@ def train(images: torch.Tensor, labels: torch.Tensor) -> torch.nn.Module:
             optimiser.step()
             schedule.step()
             losses.append(loss.item())
-        print(f"epoch {epoch + 1}/{EPOCHS}: loss {np.mean(losses):.3f}, {time.perf_counter() - began:.1f} s", flush=True)
+        print(
+            f"epoch {epoch + 1}/{EPOCHS}: loss {np.mean(losses):.3f}, {time.perf_counter() - began:.1f} s", flush=True
+        )
     return network.eval()
 
 
@@ -92,7 +94,10 @@ def main() -> None:
     with torch.no_grad():
         correct = int((network(images).argmax(1) == labels).sum())
     print(f"held-out accuracy: {correct}/{len(labels)} = {100 * correct / len(labels):.2f} %")
-    save_file({name: tensor.contiguous() for name, tensor in network.state_dict().items()}, folder / "digits_resnet18.safetensors")
+    save_file(
+        {name: tensor.contiguous() for name, tensor in network.state_dict().items()},
+        folder / "digits_resnet18.safetensors",
+    )
     (folder / "digits_labels.txt").write_text("".join(f"{digit}\n" for digit in range(10)), encoding="utf-8")
 
 

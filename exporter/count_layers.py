@@ -15,6 +15,8 @@ _PRECISIONS = {
     ir.DataType.INT64: "int64",
 }
 
+_FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16)
+
 
 def count_layers(model: ir.Model) -> tuple[Layer, ...]:
     """Return one `Layer` per node, in graph order, counted for one image.
@@ -38,6 +40,7 @@ def _layer(node: ir.Node) -> Layer:
             "operator": node.op_type,
             "output": output.name,
             "output_shape": _image_shape(output),
+            "parameters": sum(math.prod(_dims(value)) for value in constants if value.dtype in _FLOATS),
             "macs": count_macs(node),
             "weight_bytes": sum(_bytes(value) for value in constants),
             "activation_bytes": sum(_bytes(value) for value in (*variables, *node.outputs)),

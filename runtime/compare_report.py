@@ -46,6 +46,7 @@ class EngineScore(_Part):
     """What one engine reached, and how far it is from the original on the same images.
 
     Attributes:
+        bundle: The bundle that it ran, as the user gave it.
         engine: Name of the engine.
         precision: What it really executed.
         top1: Share of images whose label has the highest logit; an image with NaN is a miss.
@@ -63,6 +64,7 @@ class EngineScore(_Part):
         non_finite_images: Images with such a logit.
     """
 
+    bundle: str = ""
     engine: str
     precision: str
     top1: float
@@ -139,7 +141,7 @@ class Comparison(_Part):
     """All of `run-ssl compare --json`.
 
     Attributes:
-        bundle: The bundle, as the user gave it.
+        bundles: The bundles, as the user gave them.
         model: The model's name.
         weights: Where the original's weights came from.
         licence: The licence of the weights.
@@ -151,7 +153,7 @@ class Comparison(_Part):
         card: The card's accuracy, or None where there is no card.
     """
 
-    bundle: str
+    bundles: tuple[str, ...]
     model: str
     weights: Weights
     licence: Licence

@@ -1,6 +1,7 @@
 """A comparison as a table for the terminal; the only place where accuracies become percentages."""
 
 import textwrap
+from pathlib import PurePath
 
 from rich import box
 from rich.console import Console
@@ -27,7 +28,7 @@ def render(comparison: Comparison, console: Console) -> None:
         comparison: What was measured and what is known about the model.
         console: Where to print; 80 columns are enough.
     """
-    console.print(Text(f"{comparison.model}: {comparison.bundle} against the PyTorch original"))
+    console.print(Text(f"{comparison.model}: {', '.join(comparison.bundles)} against the PyTorch original"))
     console.print(Text(_data_line(comparison.data)))
     console.print()
     console.print(_scores(comparison, roomy=console.width >= _ROOMY_COLUMNS))
@@ -61,7 +62,7 @@ def _table(*, roomy: bool) -> Table:
 def _scores(comparison: Comparison, *, roomy: bool) -> Table:
     original = comparison.original
     table = _table(roomy=roomy)
-    table.add_column("engine", no_wrap=True)
+    table.add_column("engine", overflow="fold")
     table.add_column("precision", min_width=_PRECISION_WIDTH)
     headings = (
         "top-1\n%",
@@ -78,7 +79,7 @@ def _scores(comparison: Comparison, *, roomy: bool) -> Table:
     for score in comparison.engines:
         low, high = score.drop_ci95
         table.add_row(
-            *_common(score),
+            *_common(score, bundle=score.bundle if len(comparison.bundles) > 1 else ""),
             f"{percent(score.drop)}\n{percent(low)} to {percent(high)}",
             p_value(score.mcnemar_p),
             percent(score.agreement),
@@ -88,8 +89,10 @@ def _scores(comparison: Comparison, *, roomy: bool) -> Table:
     return table
 
 
-def _common(score: OriginalScore | EngineScore) -> tuple[Text, Text, str, str]:
-    name = f"{score.engine}\n(original)" if isinstance(score, OriginalScore) else score.engine
+def _common(score: OriginalScore | EngineScore, *, bundle: str = "") -> tuple[Text, Text, str, str]:
+    """Return the first four cells; with several bundles the engine's name stands over the bundle's."""
+    second = "(original)" if isinstance(score, OriginalScore) else PurePath(bundle).name
+    name = f"{score.engine}\n{second}" if second else score.engine
     return Text(name), Text(score.precision), percent(score.top1), percent(score.top5)
 
 

@@ -1,11 +1,22 @@
 """What both command lines share: errors as one line, results to stdout, everything else to stderr."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sized
 from contextlib import contextmanager
 
 import typer
 from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from runtime.errors import ExportSslError
 
@@ -40,6 +51,40 @@ def one_line_errors() -> Iterator[None]:
         raise typer.Exit(0) from None
 
 
-def run_app(app: Callable[[], object]) -> None:
-    """Run a Typer application with one-line errors."""
-    app()
+class _SpeedColumn(ProgressColumn):
+    """Images per second, once there are some."""
+
+    def render(self, task: Task) -> Text:
+        """Return the speed of one bar."""
+        return Text(f"{task.speed:,.0f} images/s" if task.speed else "")
+
+
+class ImageBar:
+    """A progress bar over images, which appears when their number is known."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task: TaskID | None = None
+
+    def start(self, images: Sized) -> None:
+        """Show the bar."""
+        self._task = self._progress.add_task("images", total=len(images))
+
+    def advance_to(self, done: int) -> None:
+        """Move the bar to the number of images done."""
+        if self._task is not None:
+            self._progress.update(self._task, completed=done)
+
+
+@contextmanager
+def progress_bar(what: str, console: Console) -> Iterator[ImageBar]:
+    """Yield a bar with images done, images/s and the time left, on stderr; nothing of it stays behind."""
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _SpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as progress:
+        yield ImageBar(progress)

@@ -5,7 +5,7 @@ protocol; each imports its heavy package inside the function that opens it.
 """
 
 from types import TracebackType
-from typing import NamedTuple, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from runtime.preprocessing import normalise
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
+ExecutionPrecision = Literal["fp32", "bf16", "fp16"]
 
 
 class Outputs(NamedTuple):

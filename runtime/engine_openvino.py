@@ -6,18 +6,17 @@ compiled graph.
 """
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from runtime.bundle import Bundle
-from runtime.engine import EngineBase, Outputs, Pixels, describe_precision
+from runtime.engine import EngineBase, ExecutionPrecision, Outputs, Pixels, describe_precision
 from runtime.errors import EngineError
 
 if TYPE_CHECKING:
     import openvino
 
 NAME = "openvino"
-Precision = Literal["fp32", "bf16", "fp16"]
-_HINTS: dict[Precision, str] = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
+_HINTS: dict[ExecutionPrecision, str] = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 _TYPES = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
 _COUNTED = frozenset({"Convolution", "FullyConnected", "MatMul"})
 
@@ -28,7 +27,7 @@ class OpenVinoEngine(EngineBase):
     name = NAME
 
     def __init__(
-        self, bundle: Bundle, *, threads: int | None = None, device: str = "CPU", precision: Precision = "fp32"
+        self, bundle: Bundle, *, threads: int | None = None, device: str = "CPU", precision: ExecutionPrecision = "fp32"
     ) -> None:
         """Compile the bundle's graph.
 

@@ -1,17 +1,19 @@
 """The PyTorch engine: the original of a bundle, which the other engines are compared with."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 from runtime.bundle import Bundle
-from runtime.engine import EngineBase, Outputs, Pixels
+from runtime.engine import EngineBase, ExecutionPrecision, Outputs, Pixels
 from runtime.errors import EngineError
 
 if TYPE_CHECKING:
     import torch
 
+if TYPE_CHECKING:
+    pass
+
 NAME = "pytorch"
-Precision = Literal["fp32", "fp16", "bf16"]
 
 
 class PyTorchEngine(EngineBase):
@@ -26,7 +28,7 @@ class PyTorchEngine(EngineBase):
         weights: Path | None = None,
         threads: int | None = None,
         device: str = "cpu",
-        precision: Precision = "fp32",
+        precision: ExecutionPrecision = "fp32",
     ) -> None:
         """Load the original.
 
@@ -43,12 +45,12 @@ class PyTorchEngine(EngineBase):
             CheckpointError: The checkpoint is absent or not the one named in the manifest.
         """
         super().__init__(bundle.manifest)
-        torch = _import_torch()
+        pytorch = _import_torch()
         from runtime.original.load import load_original
         from runtime.original.network import wrap, wrap_half
 
         if threads is not None:
-            torch.set_num_threads(threads)
+            pytorch.set_num_threads(threads)
         network = load_original(bundle.manifest, weights=weights, near=bundle.path.resolve().parent)
         if precision == "fp16":
             module = wrap_half(network, bundle.manifest.preprocessing)
@@ -82,7 +84,7 @@ class PyTorchEngine(EngineBase):
         self._module = None
 
 
-def _import_torch() -> "type[torch]":  # type: ignore[valid-type]
+def _import_torch() -> Any:
     try:
         import timm  # noqa: F401 - the network is built by timm; say so before half the work is done
         import torch

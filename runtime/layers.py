@@ -13,6 +13,7 @@ class Layer(BaseModel):
         operator: ONNX operator.
         output: Name of the first output tensor.
         output_shape: Shape of it without the batch dimension.
+        parameters: Floating-point constants that it uses.
         macs: Multiply-accumulates of Conv and Gemm; 0 for everything else.
         weight_bytes: Bytes of the constant inputs.
         activation_bytes: Bytes read from and written to tensors that depend on the image.
@@ -25,6 +26,7 @@ class Layer(BaseModel):
     operator: str
     output: str
     output_shape: tuple[int, ...]
+    parameters: int = Field(ge=0)
     macs: int = Field(ge=0)
     weight_bytes: int = Field(ge=0)
     activation_bytes: int = Field(ge=0)
@@ -43,3 +45,8 @@ class LayerList(BaseModel):
 def total_macs(layers: tuple[Layer, ...]) -> int:
     """Return the multiply-accumulates of all layers, one image."""
     return sum(layer.macs for layer in layers)
+
+
+def total_parameters(layers: tuple[Layer, ...]) -> int:
+    """Return the number of floating-point constants of all layers."""
+    return sum(layer.parameters for layer in layers)

@@ -4,13 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import get_args
 
 from runtime.bundle import Bundle, open_bundle
-from runtime.engine import Engine
+from runtime.engine import Engine, ExecutionPrecision
 from runtime.errors import EngineError, UsageError
 
-# In the order that `auto` prefers: on a CPU, OpenVINO is faster than onnxruntime at every precision.
-ENGINE_PACKAGES = {"openvino": "openvino", "onnxruntime": "onnxruntime", "pytorch": "torch"}
+# In the order that `auto` prefers: on a CPU, OpenVINO is as fast as onnxruntime or faster.
+ENGINE_PACKAGES = {"openvino": "openvino", "onnxruntime": "onnxruntime"}
+# The original is not a way to run a bundle, so `auto` never means it.
+ORIGINAL = "pytorch"
 
 
 @dataclass(frozen=True)
@@ -28,14 +31,14 @@ class EngineOptions:
     """
 
     threads: int | None = None
-    precision: str | None = None
+    precision: ExecutionPrecision | None = None
     device: str = "cpu"
     weights: Path | None = None
     share_cores: bool = False
 
 
 def installed_engines() -> tuple[str, ...]:
-    """Return the names of the engines whose packages are installed, in order of preference."""
+    """Return the engines of exported graphs whose packages are installed, in order of preference."""
     return tuple(name for name, package in ENGINE_PACKAGES.items() if find_spec(package) is not None)
 
 
@@ -61,10 +64,25 @@ def load_engine(path: str | Path | Bundle, engine: str = "auto", options: Engine
     return _OPENERS[name](bundle, options or EngineOptions())
 
 
+def parse_engine(text: str) -> tuple[str, ExecutionPrecision | None]:
+    """Return the engine and the execution precision that `NAME` or `NAME:PRECISION` means.
+
+    Raises:
+        UsageError: There is no such precision.
+    """
+    name, _, precision = text.partition(":")
+    for known in get_args(ExecutionPrecision):
+        if precision == known:
+            return name, known
+    if precision:
+        raise UsageError(f"engine {text}: no precision {precision}; expected {', '.join(get_args(ExecutionPrecision))}")
+    return name, None
+
+
 def _choose(engine: str) -> str:
     if engine != "auto":
-        if engine not in ENGINE_PACKAGES:
-            raise UsageError(f"no engine is named {engine}: expected auto, {', '.join(ENGINE_PACKAGES)}")
+        if engine not in _OPENERS:
+            raise UsageError(f"no engine is named {engine}: expected auto, {', '.join(_OPENERS)}")
         return engine
     installed = installed_engines()
     if not installed:
@@ -78,8 +96,6 @@ def _open_openvino(bundle: Bundle, options: EngineOptions) -> Engine:
     from runtime.engine_openvino import OpenVinoEngine
 
     precision = options.precision or "fp32"
-    if precision not in ("fp32", "bf16", "fp16"):
-        raise UsageError(f"OpenVINO has no precision {precision}: expected fp32, bf16 or fp16")
     return OpenVinoEngine(bundle, threads=options.threads, device=options.device.upper(), precision=precision)
 
 
@@ -89,7 +105,7 @@ def _open_onnxruntime(bundle: Bundle, options: EngineOptions) -> Engine:
     stored = bundle.manifest.precision.name
     if options.precision not in (None, stored):
         raise UsageError(
-            f"onnxruntime runs what the graph says, {stored}, not {options.precision}: export a bundle of that precision"
+            f"onnxruntime runs what the graph says, {stored}, not {options.precision}: export that precision"
         )
     provider = "CUDAExecutionProvider" if options.device == "gpu" else "CPUExecutionProvider"
     return OrtEngine(bundle, threads=options.threads, provider=provider, share_cores=options.share_cores)
@@ -99,8 +115,6 @@ def _open_pytorch(bundle: Bundle, options: EngineOptions) -> Engine:
     from runtime.engine_pytorch import PyTorchEngine
 
     precision = options.precision or "fp32"
-    if precision not in ("fp32", "bf16", "fp16"):
-        raise UsageError(f"PyTorch has no precision {precision} here: expected fp32, bf16 or fp16")
     device = "cuda" if options.device == "gpu" else "cpu"
     return PyTorchEngine(bundle, weights=options.weights, threads=options.threads, device=device, precision=precision)
 

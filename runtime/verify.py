@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from runtime.bundle import LICENCE_FILE, Bundle
-from runtime.engine import Engine, Outputs
+from runtime.engine import Engine, ExecutionPrecision, Outputs
 from runtime.errors import BundleError, EngineError
-from runtime.load import EngineOptions, load_engine
+from runtime.load import EngineOptions, installed_engines, load_engine, parse_engine
 from runtime.paired_statistics import sqnr_db
 
 # Weights of these families are under CC-BY-NC-4.0, and every artefact must say so.
@@ -49,19 +49,24 @@ class EngineCheck:
         return min(self.logits_db, self.embedding_db) >= self.required_db
 
 
-def verify_bundle(bundle: Bundle, engines: tuple[str, ...], options: EngineOptions) -> tuple[EngineCheck, ...]:
+def verify_bundle(bundle: Bundle, engines: tuple[str, ...], *, threads: int | None = None) -> tuple[EngineCheck, ...]:
     """Check the licence and run the golden images on the engines.
 
     Args:
         bundle: A bundle opened by `open_bundle`, which has checked its schema and hashes.
-        engines: Names of the engines to run.
-        options: How to open them.
+        engines: `NAME` or `NAME:PRECISION` of the engines to run; empty for all that are installed.
+        threads: Threads for one inference; None leaves the engines' choice.
 
     Raises:
         BundleError: The licence is missing, or not the one that these weights have.
+        UsageError: An engine's name or precision is unknown.
+        EngineError: No engine is installed.
     """
     check_licence(bundle)
-    return tuple(_check_engine(bundle, name, options) for name in engines)
+    chosen = engines or installed_engines()
+    if not chosen:
+        raise EngineError("no engine is installed: pip install 'export-ssl[cpu]', or 'export-ssl[gpu]' for NVIDIA")
+    return tuple(_check_engine(bundle, *parse_engine(text), threads=threads) for text in chosen)
 
 
 def check_licence(bundle: Bundle) -> None:
@@ -84,18 +89,21 @@ def check_licence(bundle: Bundle) -> None:
         )
 
 
-def _check_engine(bundle: Bundle, name: str, options: EngineOptions) -> EngineCheck:
+def _check_engine(
+    bundle: Bundle, name: str, precision: ExecutionPrecision | None, *, threads: int | None
+) -> EngineCheck:
+    options = EngineOptions(threads=threads, precision=precision)
     golden, required_db = bundle.golden(), bundle.manifest.precision.min_sqnr_db
     try:
         with load_engine(bundle, name, options) as engine:
-            outputs, precision = _run(engine, bundle), engine.precision
+            outputs, executed = _run(engine, bundle), engine.precision
     except EngineError as error:
         return EngineCheck(name, "", -math.inf, -math.inf, 0, len(golden.pixels), required_db, str(error))
     logits_db = sqnr_db(golden.logits, outputs.logits)
     embedding_db = sqnr_db(golden.embedding, outputs.embedding)
     same = int(np.count_nonzero(outputs.logits.argmax(axis=1) == golden.logits.argmax(axis=1)))
-    meaning = explain_difference(min(logits_db, embedding_db), required_db, executed=precision)
-    return EngineCheck(name, precision, logits_db, embedding_db, same, len(golden.pixels), required_db, meaning)
+    meaning = explain_difference(min(logits_db, embedding_db), required_db, executed=executed)
+    return EngineCheck(name, executed, logits_db, embedding_db, same, len(golden.pixels), required_db, meaning)
 
 
 def _run(engine: Engine, bundle: Bundle) -> Outputs:

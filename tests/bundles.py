@@ -69,6 +69,7 @@ def write_hand_made(target: Path, *, overwrite: bool = False, **changes: object)
                 operator="Gemm",
                 output="logits",
                 output_shape=(CLASSES,),
+                parameters=12,
                 macs=5,
                 weight_bytes=4,
                 activation_bytes=8,

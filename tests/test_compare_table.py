@@ -48,7 +48,7 @@ ORIGINAL = OriginalScore(
     non_finite_images=0,
 )
 COMPARISON = Comparison(
-    bundle="ssl_resnet18-fp16",
+    bundles=("ssl_resnet18-fp16",),
     model="ssl_resnet18",
     weights=Weights(source="hub", name="resnet18.fb_ssl_yfcc100m_ft_in1k", file_sha256=None, tensors_sha256="0" * 64),
     licence=Licence(spdx="CC-BY-NC-4.0", notice="Non-commercial use only.", url="https://creativecommons.org"),

@@ -44,7 +44,7 @@ def count_card_flops(network: "torch.nn.Module") -> int:
     meta = _on_meta(network)
     total = 0
 
-    def hook(module: "torch.nn.Module", inputs: tuple[Any, ...], output: Any) -> None:  # noqa: ANN401 - a tensor
+    def hook(module: "torch.nn.Module", inputs: tuple[Any, ...], output: Any) -> None:
         nonlocal total
         total += _card_flops_of(module, inputs[0], output)
 

@@ -1,0 +1,133 @@
+"""The `run-ssl` command: each subcommand parses, calls one library function, prints."""
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runtime.console import message_console, one_line_errors, progress_bar, result_console
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Run, check and compare the bundles that export-ssl makes.",
+)
+
+BundleArgument = Annotated[Path, typer.Argument(help="A bundle's directory.")]
+EnginesOption = Annotated[
+    str,
+    typer.Option(
+        help="Comma-separated: openvino, onnxruntime, pytorch; with `:bf16` or `:fp16` for an execution precision. "
+        "[default: all that are installed]"
+    ),
+]
+ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads for one inference. [default: the engine's]")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+class DeviceChoice(str, Enum):
+    """Where the engines run."""
+
+    cpu = "cpu"
+    gpu = "gpu"
+
+
+@app.callback()
+def _commands() -> None:
+    """Keep Typer from taking a single command as the whole program."""
+
+
+@app.command()
+def verify(
+    bundle: BundleArgument, engines: EnginesOption = "", threads: ThreadsOption = None, json_output: JsonOption = False
+) -> None:
+    """Check a bundle on this machine: hashes, schema, licence, and golden outputs on every engine.
+
+    Exits with 1 when anything differs, and says what the difference means.
+    """
+    with one_line_errors():
+        from runtime.bundle import open_bundle
+        from runtime.verify import verify_bundle
+        from runtime.verify_report import as_json, render
+
+        opened = open_bundle(bundle)
+        with message_console().status(f"verify {bundle}"):
+            checks = verify_bundle(opened, _split(engines), threads=threads)
+        if json_output:
+            print(as_json(opened, checks))
+        else:
+            render(opened, checks, result_console())
+    if not all(check.passed for check in checks):
+        raise typer.Exit(1)
+
+
+@app.command()
+def compare(
+    bundles: Annotated[list[Path], typer.Argument(help="Bundles of one original, of any precision.")],
+    data: Annotated[str, typer.Option(help="Folder of class folders, or a data-set name that timm takes.")],
+    engines: EnginesOption = "",
+    weights: Annotated[
+        Path | None, typer.Option(help="The original's checkpoint. [default: the one named in the manifest]")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most this many images, class-balanced.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the sample that --limit takes.")] = 0,
+    labels: Annotated[Path | None, typer.Option(help="For a flat folder: a file with lines `filename label`.")] = None,
+    split: Annotated[str, typer.Option(help="Split of a data-set name.")] = "validation",
+    root: Annotated[Path | None, typer.Option(help="Where a data set's files are.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per inference.")] = 32,
+    workers: Annotated[int | None, typer.Option(min=1, help="Decoding threads. [default: one per core]")] = None,
+    threads: ThreadsOption = None,
+    device: Annotated[DeviceChoice, typer.Option(help="Where the engines run.")] = DeviceChoice.cpu,
+    skip_unreadable: Annotated[
+        bool, typer.Option("--skip-unreadable", help="Leave unreadable images out, named and counted.")
+    ] = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Compare accuracy, decisions, FLOPs and speed of exported networks with the PyTorch original.
+
+    The original and every engine see the same images in one pass. Examples:
+
+      run-ssl compare ssl_resnet18-fp16 --data imagenet/val
+
+      run-ssl compare r18-fp32 r18-fp16 --data val --engines openvino,openvino:bf16 --limit 1000 --json
+    """
+    with one_line_errors():
+        from runtime.compare_job import CompareRequest, run_comparison
+        from runtime.compare_table import render
+
+        request = CompareRequest(
+            bundles=tuple(bundles),
+            data=data,
+            engines=_split(engines),
+            weights=weights,
+            labels=labels,
+            split=split,
+            root=root,
+            limit=limit,
+            seed=seed,
+            batch_size=batch_size,
+            workers=workers,
+            threads=threads,
+            device=device.value,
+            skip_unreadable=skip_unreadable,
+        )
+        messages = message_console()
+        with progress_bar("compare", messages) as bar:
+            comparison = run_comparison(request, on_start=bar.start, on_batch=bar.advance_to)
+        if json_output:
+            print(comparison.model_dump_json(indent=2))
+        else:
+            render(comparison, result_console())
+    if comparison.original.non_finite_logits or any(score.non_finite_logits for score in comparison.engines):
+        raise typer.Exit(1)
+
+
+def _split(names: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in names.split(",") if name.strip())
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,224 @@
+"""One comparison from start to end: open the bundles, the data, the original and the engines, and run them."""
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.bundle import Bundle, open_bundle
+from runtime.compare import Scores, compare
+from runtime.compare_report import (
+    CardAccuracy,
+    Comparison,
+    DataReport,
+    EngineScore,
+    FlopsReport,
+    ParametersReport,
+)
+from runtime.dataset import Dataset, open_dataset
+from runtime.engine import Engine, ExecutionPrecision
+from runtime.engine_pytorch import PyTorchEngine
+from runtime.errors import EngineError, UsageError
+from runtime.layers import total_macs, total_parameters
+from runtime.load import ORIGINAL, EngineOptions, installed_engines, load_engine, parse_engine
+from runtime.loader import Unreadable, load_batches
+from runtime.manifest import Manifest
+
+# Large enough that the call costs nothing beside the convolutions, small enough for any memory.
+DEFAULT_BATCH_SIZE = 32
+
+
+@dataclass(frozen=True)
+class CompareRequest:
+    """What to compare and how.
+
+    Attributes:
+        bundles: Bundles of one original: the same weights and preprocessing, any precision.
+        data: An image folder, or a data-set name that timm takes.
+        engines: `NAME` or `NAME:PRECISION`, run on every bundle; empty for all that are installed.
+            `pytorch:fp16` is the original in half precision, once.
+        weights: The original's checkpoint; None looks for the one named in the manifest.
+        labels: Labels file of a flat folder.
+        split: Split of a data-set name.
+        root: Folder of the downloaded data of a data-set name.
+        limit: At most this many images, class-balanced; None for all.
+        seed: Of that sample.
+        batch_size: Images per inference.
+        workers: Decoding threads; None for one per core.
+        threads: Threads for one inference; None leaves the engines' choice.
+        device: `cpu` or `gpu`, for all engines.
+        skip_unreadable: Whether unreadable images are left out and listed, where else they are an error.
+    """
+
+    bundles: tuple[Path, ...]
+    data: str
+    engines: tuple[str, ...] = ()
+    weights: Path | None = None
+    labels: Path | None = None
+    split: str = "validation"
+    root: Path | None = None
+    limit: int | None = None
+    seed: int = 0
+    batch_size: int = DEFAULT_BATCH_SIZE
+    workers: int | None = None
+    threads: int | None = None
+    device: str = "cpu"
+    skip_unreadable: bool = False
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """An engine by name, in a precision or its own default."""
+
+    name: str
+    precision: ExecutionPrecision | None
+
+
+def run_comparison(
+    request: CompareRequest,
+    *,
+    on_start: Callable[[Dataset], None] = lambda _dataset: None,
+    on_batch: Callable[[int], None] = lambda _images: None,
+) -> Comparison:
+    """Compare the engines of some bundles with their PyTorch original on labelled images.
+
+    Args:
+        request: What to compare and how.
+        on_start: Called with the data set once everything is open.
+        on_batch: Called after every batch with the number of images done so far.
+
+    Raises:
+        ExportSslError: Anything that stops it, in one line.
+    """
+    choices = _parse_engines(request.engines)
+    bundles = tuple(open_bundle(path) for path in request.bundles)
+    _require_one_original(bundles)
+    first = bundles[0]
+    dataset = open_dataset(
+        request.data,
+        first.labels(),
+        labels_file=request.labels,
+        limit=request.limit,
+        seed=request.seed,
+        split=request.split,
+        root=request.root,
+    )
+    with ExitStack() as stack:
+        original = stack.enter_context(
+            PyTorchEngine(first, weights=request.weights, threads=request.threads, device=_torch_device(request.device))
+        )
+        opened = _open_engines(stack, bundles, choices, request)
+        loader = stack.enter_context(
+            load_batches(
+                dataset,
+                first.manifest.preprocessing,
+                batch_size=request.batch_size,
+                workers=request.workers,
+                skip_unreadable=request.skip_unreadable,
+            )
+        )
+        on_start(dataset)
+        scores = compare(loader, original=original, engines=[engine for _, engine in opened], on_batch=on_batch)
+        flops = _flops(original, first)
+    return _report(request, bundles, scores, names=[name for name, _ in opened], flops=flops, skipped=loader.unreadable)
+
+
+def _parse_engines(names: tuple[str, ...]) -> tuple[_Choice, ...]:
+    chosen = names or installed_engines()
+    if not chosen:
+        raise EngineError("no engine is installed beside PyTorch: pip install 'export-ssl[cpu]'")
+    return tuple(_Choice(*parse_engine(name)) for name in chosen if name != ORIGINAL)
+
+
+def _torch_device(device: str) -> str:
+    return "cuda" if device == "gpu" else device
+
+
+def _require_one_original(bundles: tuple[Bundle, ...]) -> None:
+    first = bundles[0]
+    for bundle in bundles[1:]:
+        for field, ours, theirs in (
+            ("weights", first.manifest.weights.tensors_sha256, bundle.manifest.weights.tensors_sha256),
+            ("preprocessing", first.manifest.preprocessing, bundle.manifest.preprocessing),
+            ("labels", first.labels(), bundle.labels()),
+        ):
+            if ours != theirs:
+                raise UsageError(
+                    f"{first.path} and {bundle.path} differ in their {field}: one comparison needs bundles of one "
+                    "original; compare them one at a time"
+                )
+
+
+def _open_engines(
+    stack: ExitStack, bundles: tuple[Bundle, ...], choices: tuple[_Choice, ...], request: CompareRequest
+) -> list[tuple[str, Engine]]:
+    """Return the engines with the bundles' names; the original in another precision comes once, first."""
+    opened: list[tuple[str, Engine]] = []
+    for bundle in bundles:
+        for choice in choices:
+            if choice.name == ORIGINAL and bundle is not bundles[0]:
+                continue
+            options = EngineOptions(
+                threads=request.threads,
+                precision=choice.precision,
+                device=request.device,
+                weights=request.weights,
+                share_cores=True,
+            )
+            engine = stack.enter_context(load_engine(bundle, choice.name, options))
+            opened.append((str(bundle.path), engine))
+    return opened
+
+
+def _flops(original: PyTorchEngine, bundle: Bundle) -> FlopsReport:
+    from runtime.original.flops import count_card_flops, count_pytorch_macs
+
+    manifest = bundle.manifest
+    card = manifest.card.flops if manifest.card else None
+    network = original.network.cpu()
+    return FlopsReport(
+        pytorch_macs=count_pytorch_macs(network, manifest.preprocessing.image_size),
+        onnx_macs=total_macs(bundle.layers()),
+        card=card,
+        card_recomputed=count_card_flops(network) if card is not None else None,
+    )
+
+
+def _report(
+    request: CompareRequest,
+    bundles: tuple[Bundle, ...],
+    scores: Scores,
+    *,
+    names: list[str],
+    flops: FlopsReport,
+    skipped: list[Unreadable],
+) -> Comparison:
+    manifest = bundles[0].manifest
+    engines: tuple[EngineScore, ...] = tuple(
+        score.model_copy(update={"bundle": name}) for score, name in zip(scores.engines, names, strict=True)
+    )
+    return Comparison(
+        bundles=tuple(str(path) for path in request.bundles),
+        model=manifest.model.name,
+        weights=manifest.weights,
+        licence=manifest.licence,
+        data=DataReport(
+            source=request.data,
+            images=scores.original.images,
+            unreadable=tuple(image.name for image in skipped),
+            seconds=scores.seconds,
+            images_per_s=scores.images_per_s,
+        ),
+        original=scores.original,
+        engines=engines,
+        parameters=ParametersReport(pytorch=manifest.model.parameters, onnx=total_parameters(bundles[0].layers())),
+        flops=flops,
+        card=_card_accuracy(manifest),
+    )
+
+
+def _card_accuracy(manifest: Manifest) -> CardAccuracy | None:
+    card = manifest.card
+    if card is None or card.top1 is None or card.top5 is None:
+        return None
+    return CardAccuracy(top1=card.top1, top5=card.top5)
