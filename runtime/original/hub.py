@@ -9,6 +9,7 @@ HF_HUB_OFFLINE mean what they mean in `huggingface_hub`, which reads them when i
 import queue
 import threading
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from runtime.errors import HubError
 
@@ -29,6 +30,7 @@ def fetch_hub_weights(timm_tag: str) -> Path:
     Raises:
         HubError: It is not cached, and the hub cannot be reached or does not have it.
     """
+    endpoint = _endpoint(timm_tag)
     from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 
     repository = f"timm/{timm_tag}"
@@ -40,10 +42,28 @@ def fetch_hub_weights(timm_tag: str) -> Path:
             raise _hub_error(timm_tag, "HF_HUB_OFFLINE is set")
         refusal = _probe(repository)
         if refusal is not None:
-            raise _hub_error(timm_tag, f"{constants.ENDPOINT} does not give them ({refusal})")
+            raise _hub_error(timm_tag, f"{endpoint} does not give them ({refusal})")
         return Path(hf_hub_download(repository, _FILENAME))
     except _hub_failures() as error:
         raise _hub_error(timm_tag, f"cannot be downloaded ({_one_line(error)})") from error
+
+
+def _endpoint(timm_tag: str) -> str:
+    """Return the hub's address, checked: `huggingface_hub` fails in its import on some that are none.
+
+    Raises:
+        HubError: HF_ENDPOINT is not an address.
+    """
+    try:
+        from huggingface_hub.constants import ENDPOINT
+
+        parts = urlsplit(ENDPOINT)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError as error:
+        raise _hub_error(timm_tag, f"HF_ENDPOINT is no address ({error})") from error
+    if not usable:
+        raise _hub_error(timm_tag, f"HF_ENDPOINT is {ENDPOINT!r}, no http or https address")
+    return str(ENDPOINT)
 
 
 def _probe(repository: str) -> str | None:
