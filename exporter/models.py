@@ -117,19 +117,6 @@ class ModelSpec:
     top5: float | None = None
     card_flops: int | None = None
 
-    def hub_name(self) -> str:
-        """Return the name of the weights on timm's hub.
-
-        Raises:
-            UsageError: timm has no trained weights of this architecture.
-        """
-        if self.timm_tag is None:
-            raise UsageError(
-                f"timm has no trained weights of {self.name}: expected a model with a weight tag, such as "
-                f"{SSL_MODELS[0].timm_tag}; or pass --weights FILE or --weights random"
-            )
-        return self.timm_tag
-
 
 def resolve_model(name: str) -> ModelSpec:
     """Return what a model's name means.
@@ -212,12 +199,7 @@ def resolve_preprocessing(
     size = height if img_size is None else img_size
     share = config.crop_pct if crop_pct is None else crop_pct
     kind = config.interpolation if interpolation is None else interpolation
-    if not 1 <= size <= _MAX_IMAGE_SIZE:
-        raise UsageError(f"--img-size {size}: expected 1 to {_MAX_IMAGE_SIZE} pixels, such as {height}")
-    if not 0 < share <= 1 or math.floor(size / share) > _MAX_RESIZE_SIZE:
-        raise UsageError(f"--crop-pct {share}: expected a share in (0, 1], such as {config.crop_pct}")
-    if kind not in _INTERPOLATIONS:
-        raise UsageError(f"--interpolation {kind!r}: expected {' or '.join(_INTERPOLATIONS)}; pass one of them")
+    _check_overrides(config, size=size, share=share, kind=kind)
     return Preprocessing(
         image_size=size,
         resize_size=math.floor(size / share),
@@ -226,6 +208,16 @@ def resolve_preprocessing(
         mean=config.mean,
         std=config.std,
     )
+
+
+def _check_overrides(config: "PretrainedCfg", *, size: int, share: float, kind: str) -> None:
+    """Refuse a size, a crop share or an interpolation that no run could use."""
+    if not 1 <= size <= _MAX_IMAGE_SIZE:
+        raise UsageError(f"--img-size {size}: expected 1 to {_MAX_IMAGE_SIZE} pixels, such as {config.input_size[1]}")
+    if not 0 < share <= 1 or math.floor(size / share) > _MAX_RESIZE_SIZE:
+        raise UsageError(f"--crop-pct {share}: expected a share in (0, 1], such as {config.crop_pct}")
+    if kind not in _INTERPOLATIONS:
+        raise UsageError(f"--interpolation {kind!r}: expected {' or '.join(_INTERPOLATIONS)}; pass one of them")
 
 
 def default_labels(classes: int, spec: ModelSpec) -> tuple[str, ...]:

@@ -1,5 +1,9 @@
 import copy
 import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import timm
@@ -8,6 +12,7 @@ import torch
 from runtime.original.network import build_network
 from runtime.original.random_weights import randomise
 
+ROOT = Path(__file__).parents[1]
 # Features of a photograph-like image, rms: trained ResNets have about 1; a network that explodes with
 # depth passes 10 within 50 layers.
 FEATURE_RMS = (0.3, 4.0)
@@ -48,6 +53,30 @@ def test_the_same_seed_gives_the_same_bytes_on_one_thread_and_on_two(network):
     finally:
         torch.set_num_threads(threads)
     assert bytes_of(other) == bytes_of(network)
+
+
+def test_a_cpu_without_vector_instructions_draws_the_same_bytes(network):
+    # PyTorch's and MKL's own switches, which they read when they are loaded.
+    script = (
+        "import sys, hashlib\n"
+        "from runtime.original.network import build_network\n"
+        "from runtime.original.random_weights import randomise\n"
+        "network = build_network('resnet18', 1000)\n"
+        "randomise(network, 0)\n"
+        "data = b''.join(value.numpy().tobytes() for value in network.state_dict().values())\n"
+        "print(hashlib.sha256(data).hexdigest())\n"
+    )
+    environment = {**os.environ, "ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE", "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout.strip() == bytes_of(network)
 
 
 def test_another_seed_gives_other_weights(network):
