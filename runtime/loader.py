@@ -1,32 +1,37 @@
-"""Batches of pixels, decoded ahead in threads that take only the time which inference leaves over.
+"""Batches of pixels, decoded ahead in threads, in turn with inference or beside it.
 
 1. Batch k holds the images at positions k * batch_size and on, in order: batches depend on the data set
    alone, not on the number of workers. An unreadable image, where it may be skipped, leaves a gap.
-2. At most prefetch + 1 batches are decoded or being decoded beside the one that was handed out.
-3. Where the next image has not been started yet, the thread that asks decodes it itself.
-4. Leaving early, also by an exception or Ctrl-C, ends the threads after the image at hand.
+2. Some batches ahead (`prefetch` + 1, or more if that is under `_IMAGES_PER_WORKER` per worker) are
+   decoded at a time; memory is bounded by them.
+3. In turn, the default: all workers decode those batches, then sleep until the last one is used up.
+   Right for engines on the CPU.
+4. With `overlap`, workers go on while batches are used. Right for engines on a GPU, which would wait.
+5. Leaving early, also by an exception or Ctrl-C, ends the threads after the image at hand.
 
-Workers are threads, since Pillow releases the GIL in decoding and resizing, and their Linux niceness is
-19, the lowest. Engines split a layer over all cores and wait for the slowest, so a decoder of equal
-priority on one core stalls the others. Measured on 2 cores: 400 JPEGs of 500x375, resnet18 at 64 px in
-PyTorch 2.14 then onnxruntime 1.32 (2 threads each, no spinning), medians of 7 rounds in turn, as a share
-of 1 / (1/D + 1/I) with D = 1440 images/s for decoding alone and I = 580 for the engines alone:
+Workers are threads, since Pillow releases the GIL in decoding and resizing. They do not run beside CPU
+engines, which split a layer over all cores and wait for the slowest one, so that a decoder on one core
+stalls the others. Measured on 2 cores: 400 JPEGs of 500x375, resnet18 at 64 px in PyTorch 2.14 and then
+onnxruntime 1.32 (2 threads each, no spinning), medians over several rounds in turn, as a share of
+1 / (1/D + 1/I) with D = 1550 images/s for decoding alone and I = 580 for the engines alone (two runs):
 
-    threads of equal priority        0.87
-    threads of niceness 5            0.88
-    threads under SCHED_IDLE         0.96
-    threads of niceness 19           0.98   <- this file
-    64 images, then engines, in turn 0.98   keeps a GPU waiting while it decodes
-    processes of niceness 19         1.00   0.25 s and 40 MB each to start, shared memory to clean up
+    threads beside the engines                  0.83 to 0.87
+    the same at niceness 5                      0.88
+    the same at niceness 19                     0.95 to 0.98
+    the same under SCHED_IDLE                   0.96
+    processes beside the engines, niceness 19   1.00
+    in turn (this file)                         0.99
+
+Niceness is no way out: where one other busy program per core ran, decoding at niceness 19 fell to 26
+images/s, and in turn at equal priority it made 750.
+At 224 px the engines take 95 % of the time, and the ways differ by less than the noise.
 """
 
-import contextlib
 import os
 import sys
-import threading
 from collections import deque
 from collections.abc import Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from types import TracebackType
 
@@ -40,7 +45,8 @@ from runtime.images import pillow_silenced
 from runtime.manifest import Preprocessing
 from runtime.preprocessing import Pixels, preprocess
 
-_LOWEST_PRIORITY = 19
+# Workers finish their share within one image of each other: with 8 images each, under 1/8 of a turn is lost.
+_IMAGES_PER_WORKER = 8
 
 
 @dataclass(frozen=True)
@@ -111,6 +117,13 @@ class _Plan:
     workers: int
     skip_unreadable: bool
     prefetch: int
+    overlap: bool
+
+    @property
+    def images_ahead(self) -> int:
+        """Images that are decoded ahead, in whole batches; rule 2."""
+        batches = max(self.prefetch + 1, -(-_IMAGES_PER_WORKER * self.workers // self.batch_size))
+        return batches * self.batch_size
 
     def decode(self, image: LabelledImage) -> Pixels | DataError:
         """Return one image's pixels, or the error, which the asking thread raises or counts."""
@@ -118,6 +131,10 @@ class _Plan:
             return preprocess(image.read(), self.preprocessing)
         except DataError as error:
             return error
+
+
+# A position in the data set, and what will be its pixels.
+_Decoding = tuple[int, "Future[Pixels | DataError]"]
 
 
 def load_batches(
@@ -128,6 +145,7 @@ def load_batches(
     workers: int | None = None,
     skip_unreadable: bool = False,
     prefetch: int = 3,
+    overlap: bool = False,
 ) -> Loader:
     """Return the batches of a data set, decoded ahead.
 
@@ -137,7 +155,8 @@ def load_batches(
         batch_size: Images per batch; the last one, and one with unreadable images, may be smaller.
         workers: Decoding threads; None for the number of usable cores.
         skip_unreadable: Leave unreadable images out and list them, where else they are an error.
-        prefetch: Batches decoded ahead.
+        prefetch: Batches decoded ahead of the one that is next.
+        overlap: Decode while batches are used, which is right only where that leaves the cores free.
 
     Raises:
         UsageError: A number is less than 1.
@@ -147,23 +166,25 @@ def load_batches(
     for option, value in (("batch size", batch_size), ("workers", threads), ("prefetch", prefetch)):
         if value < 1:
             raise UsageError(f"{option} {value}: expected at least 1")
-    return Loader(_Plan(dataset, preprocessing, batch_size, threads, skip_unreadable, prefetch))
+    return Loader(_Plan(dataset, preprocessing, batch_size, threads, skip_unreadable, prefetch, overlap))
 
 
 def _run(plan: _Plan, unreadable: list[Unreadable]) -> Generator[Batch, None, None]:
     """Yield the batches; the threads live as long as the iteration."""
-    ahead: deque[tuple[int, Future[Pixels | DataError]]] = deque()
+    ahead: deque[_Decoding] = deque()
     images, size = plan.dataset.images, plan.batch_size
-    pool = ThreadPoolExecutor(plan.workers, "decode", initializer=_yield_to_inference)
+    pool = ThreadPoolExecutor(plan.workers, "decode")
     submitted = 0
     with pillow_silenced():
         try:
             for start in range(0, len(images), size):
-                for index in range(submitted, min(start + (plan.prefetch + 1) * size, len(images))):
-                    ahead.append((index, pool.submit(plan.decode, images[index])))
-                    submitted = index + 1
-                here = [ahead.popleft() for _ in range(min(size, len(images) - start))]
-                batch = _gather(plan, here, unreadable)
+                if plan.overlap or not ahead:
+                    until = min(start + plan.images_ahead, len(images))
+                    ahead.extend((index, pool.submit(plan.decode, images[index])) for index in range(submitted, until))
+                    submitted = until
+                if not plan.overlap:
+                    wait([future for _, future in ahead])
+                batch = _gather(plan, [ahead.popleft() for _ in images[start : start + size]], unreadable)
                 if batch is not None:
                     yield batch
         finally:
@@ -172,9 +193,7 @@ def _run(plan: _Plan, unreadable: list[Unreadable]) -> Generator[Batch, None, No
         raise DataError(f"none of the {len(images)} images can be read; the first: {unreadable[0].reason}")
 
 
-def _gather(
-    plan: _Plan, here: list[tuple[int, "Future[Pixels | DataError]"]], unreadable: list[Unreadable]
-) -> Batch | None:
+def _gather(plan: _Plan, here: list[_Decoding], unreadable: list[Unreadable]) -> Batch | None:
     """Return one batch, or None where not one of its images can be read.
 
     Raises:
@@ -183,8 +202,7 @@ def _gather(
     kept: list[tuple[int, Pixels]] = []
     for index, future in here:
         image = plan.dataset.images[index]
-        # Rule 3: the workers may get no time at all on a busy machine; whoever waits has better use for it.
-        pixels = plan.decode(image) if future.cancel() else future.result()
+        pixels = future.result()
         if not isinstance(pixels, DataError):
             kept.append((index, pixels))
         elif plan.skip_unreadable:
@@ -196,11 +214,3 @@ def _gather(
     indices = np.array([index for index, _ in kept], np.int64)
     labels = np.array([plan.dataset.images[index].label for index in indices], np.int64)
     return Batch(np.stack([pixels for _, pixels in kept]), labels, indices)
-
-
-def _yield_to_inference() -> None:
-    """Give the calling thread the lowest priority. Only Linux has priorities of single threads this way."""
-    if sys.platform == "linux":
-        # A sandbox may forbid it: then the figures above are those of equal priority, nothing else changes.
-        with contextlib.suppress(PermissionError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _LOWEST_PRIORITY)

@@ -1,7 +1,6 @@
 """Batches come in order, bounded, with every image accounted for, and leave no thread behind."""
 
 import os
-import sys
 import threading
 import warnings
 from collections.abc import Callable
@@ -75,11 +74,11 @@ def test_every_image_comes_once_in_order_with_its_label_and_pixels(tmp_path: Pat
     assert batches[0].labels.dtype == batches[0].indices.dtype == np.int64
 
 
-def test_batches_do_not_depend_on_workers_or_prefetch(tmp_path: Path) -> None:
+def test_batches_do_not_depend_on_workers_prefetch_or_overlap(tmp_path: Path) -> None:
     dataset = folder(tmp_path, 17)
     first, second = (
-        list(load_batches(dataset, CONTRACT, batch_size=4, workers=workers, prefetch=prefetch))
-        for workers, prefetch in ((1, 1), (7, 9))
+        list(load_batches(dataset, CONTRACT, batch_size=4, workers=workers, prefetch=prefetch, overlap=overlap))
+        for workers, prefetch, overlap in ((1, 1, False), (7, 9, True))
     )
     assert everything(first) == everything(second)
     for one, other in zip(first, second, strict=True):
@@ -113,21 +112,21 @@ def test_nothing_readable_is_an_error_even_where_images_may_be_skipped(tmp_path:
         list(load_batches(dataset, CONTRACT, batch_size=2, skip_unreadable=True))
 
 
-def test_decoding_runs_ahead_but_not_without_bound() -> None:
+def test_overlap_runs_ahead_but_not_without_bound() -> None:
     enough = threading.Event()
     probe = Probe()
-    # Handed out: 2. Ahead: prefetch 3 more batches of 2.
-    probe.on_read = lambda: enough.set() if probe.reads >= 8 else None
-    with load_batches(probe.dataset(100), CONTRACT, batch_size=2, workers=2, prefetch=3) as loader:
+    probe.on_read = lambda: enough.set() if probe.reads >= 16 else None
+    with load_batches(probe.dataset(100), CONTRACT, batch_size=4, workers=2, prefetch=3, overlap=True) as loader:
         next(loader)
         assert enough.wait(PATIENCE_S)
-        assert probe.reads == 8
+        assert probe.reads == 16
 
 
+@pytest.mark.parametrize("overlap", [False, True])
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-def test_an_exception_in_the_loop_ends_the_threads(error: type[BaseException]) -> None:
+def test_an_exception_in_the_loop_ends_the_threads(error: type[BaseException], overlap: bool) -> None:
     def leave_early() -> None:
-        with load_batches(Probe().dataset(500), CONTRACT, batch_size=4) as loader:
+        with load_batches(Probe().dataset(500), CONTRACT, batch_size=4, overlap=overlap) as loader:
             for _ in loader:
                 raise error
 
@@ -150,29 +149,29 @@ def test_a_loader_that_was_never_read_starts_and_leaves_nothing() -> None:
     assert probe.reads == 0
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has priorities of single threads this way")
-def test_workers_have_the_lowest_priority_and_the_caller_keeps_its_own() -> None:
-    before = os.getpriority(os.PRIO_PROCESS, 0)
-    seen: dict[bool, set[int]] = {True: set(), False: set()}
-
-    def note() -> None:
-        here = threading.current_thread()
-        seen[here in decoding_threads()].add(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
-
-    list(load_batches(Probe(note).dataset(60), CONTRACT, batch_size=4, workers=2))
-    assert seen[True] <= {19}
-    assert seen[False] <= {before}
-    assert os.getpriority(os.PRIO_PROCESS, 0) == before
+def test_in_turn_nothing_is_decoded_while_a_batch_is_used() -> None:
+    probe = Probe()
+    with load_batches(probe.dataset(40), CONTRACT, batch_size=4, workers=1, prefetch=2) as loader:
+        reads = [probe.reads for _ in loader]
+    assert reads == [12, 12, 12, 24, 24, 24, 36, 36, 36, 40]
 
 
-def test_the_caller_decodes_what_no_worker_has_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    release = threading.Event()
-    monkeypatch.setattr("runtime.loader._yield_to_inference", lambda: release.wait(PATIENCE_S))
-    with load_batches(Probe().dataset(6), CONTRACT, batch_size=3, workers=2) as loader:
-        first = next(loader)
-        assert not release.is_set()
-        release.set()
-        assert everything([first, *loader])[0] == list(range(6))
+def test_with_overlap_decoding_goes_on_while_a_batch_is_used() -> None:
+    probe = Probe()
+    further = threading.Event()
+    probe.on_read = lambda: further.set() if probe.reads > 12 else None
+    with load_batches(probe.dataset(40), CONTRACT, batch_size=4, workers=1, prefetch=2, overlap=True) as loader:
+        next(loader)
+        next(loader)
+        assert further.wait(PATIENCE_S)
+        assert everything(list(loader))[0] == list(range(8, 40))
+
+
+def test_workers_have_enough_to_do_where_batches_are_small() -> None:
+    probe = Probe()
+    with load_batches(probe.dataset(60), CONTRACT, batch_size=1, workers=3, prefetch=1) as loader:
+        next(loader)
+        assert probe.reads == 24
 
 
 def test_pillows_warnings_are_silent_in_workers_and_the_filters_come_back(tmp_path: Path) -> None:
