@@ -26,13 +26,13 @@ from importlib import metadata
 from pathlib import Path
 
 PEER_FOLDER = Path(sys.prefix) / "peers" / "timmx"
-PEER_PACKAGES = ("timmx",)
+PEER_PACKAGES = ("timmx", "onnxslim")
 
 
 def install_peer() -> Path:
     """Return the timmx command, installing it beside this environment's packages if need be."""
     command = PEER_FOLDER / "bin" / "timmx"
-    if not command.exists():
+    if not (PEER_FOLDER / "bin" / "onnxslim").exists():
         subprocess.run([sys.executable, "-m", "venv", str(PEER_FOLDER)], check=True)
         site = next(PEER_FOLDER.glob("lib/python*/site-packages"))
         ours = next(Path(sys.prefix).glob("lib/python*/site-packages"))

@@ -151,20 +151,33 @@ def resolve_model(name: str) -> ModelSpec:
 def licence_of(spec: ModelSpec, source: WeightsSource, *, stated: str | None = None) -> Licence:
     """Return the licence of the weights that are used.
 
-    A file given for one of the twelve is taken to be its weights, the legacy `.pth`; a file given for
-    any other model is the user's own.
+    One of the twelve keeps its licence whatever file is given for it, the legacy `.pth` or weights that
+    were fine-tuned from it; random weights carry it too, so that no bundle of that name is without. A
+    file given for any other model is the user's own.
 
     Args:
         spec: The model.
         source: Where the weights come from.
-        stated: SPDX identifier that the user states; it wins over all else.
+        stated: SPDX identifier that the user states for weights of their own.
+
+    Raises:
+        UsageError: Another licence is stated for one of the twelve.
     """
-    if stated is not None:
+    ssl = spec.name in {model.name for model in SSL_MODELS}
+    if ssl and stated is not None and stated.lower() != spec.licence.spdx.lower():
+        raise UsageError(
+            f"--licence {stated}: weights of {spec.name} are under {spec.licence.spdx}, which everything made from "
+            f"them carries: leave the option out, or pass --model {spec.architecture} for weights of your own"
+        )
+    if ssl and source == "random":
+        notice = f"{spec.licence.notice} (The weights here are untrained random numbers.)"
+        return Licence(spdx=spec.licence.spdx, notice=notice, url=spec.licence.url)
+    if stated is not None and not ssl:
         return Licence(spdx=_SPDX.get(stated.lower(), stated), notice="As stated at the export.")
     if source == "random":
         trained = f"; {spec.timm_tag} is {spec.licence.spdx}" if spec.timm_tag else ""
         return Licence(spdx=_NO_ASSERTION, notice=f"Untrained random weights: no one's work{trained}.")
-    if source == "file" and spec.name not in {model.name for model in SSL_MODELS}:
+    if source == "file" and not ssl:
         return Licence(spdx=_NO_ASSERTION, notice="Weights of the user's; no licence was stated at the export.")
     return spec.licence
 

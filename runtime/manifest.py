@@ -8,7 +8,8 @@ machine, so the same checkpoint and tool versions give the same bytes.
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from typing_extensions import Self
 
 SCHEMA_VERSION: Literal[1] = 1
 
@@ -56,6 +57,13 @@ class Preprocessing(_Part):
     std: tuple[float, float, float]
     colour: Literal["RGB"] = "RGB"
     resampling: Literal["pillow-antialias-horizontal-first"] = "pillow-antialias-horizontal-first"
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> Self:
+        """Refuse a crop that is larger than the resized image."""
+        if self.resize_size < self.image_size:
+            raise ValueError(f"resize_size {self.resize_size} is less than image_size {self.image_size}")
+        return self
 
 
 class Weights(_Part):

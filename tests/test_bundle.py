@@ -63,7 +63,7 @@ def test_truncated_file_is_named_with_its_size(bundle):
 
 def test_missing_file_is_named(bundle):
     (bundle / "labels.txt").unlink()
-    with pytest.raises(BundleError, match="labels.txt is missing"):
+    with pytest.raises(BundleError, match=r"labels\.txt is missing"):
         open_bundle(bundle)
 
 
@@ -113,7 +113,7 @@ def test_pickled_golden_array_is_refused_and_not_run(bundle):
                 entry.update(sha256=hashlib.sha256(content).hexdigest(), size_bytes=len(content))
 
     _edit_manifest(bundle, edit)
-    with pytest.raises(BundleError, match="not a plain .npy array"):
+    with pytest.raises(BundleError, match=r"not a plain \.npy array"):
         open_bundle(bundle).golden()
 
 

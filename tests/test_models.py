@@ -95,10 +95,13 @@ def test_weights_of_the_users_carry_no_licence_that_nobody_stated():
     assert licence_of(resolve_model("resnext101_32x16d"), "file").spdx == "NOASSERTION"
 
 
-def test_a_file_of_an_ssl_model_keeps_its_licence_and_random_weights_have_none():
+def test_an_ssl_model_keeps_its_licence_whatever_weights_are_given_for_it():
     spec = resolve_model("ssl_resnet18")
     assert licence_of(spec, "file").spdx == "CC-BY-NC-4.0"
-    assert licence_of(spec, "random").spdx == "NOASSERTION"
+    assert licence_of(spec, "random").spdx == "CC-BY-NC-4.0"
+    assert licence_of(resolve_model("resnet18"), "random").spdx == "NOASSERTION"
+    with pytest.raises(UsageError, match=r"--licence MIT: weights of ssl_resnet18 are under CC-BY-NC-4\.0"):
+        licence_of(spec, "file", stated="MIT")
 
 
 @pytest.mark.parametrize("name", ["ssl_resnet18", "resnet50.a1_in1k", "resnet18.a1_in1k", "resnetrs50.tf_in1k"])
