@@ -27,7 +27,13 @@ from exporter.models import default_labels, resolve_model
 from exporter.request import ExportRequest
 from exporter.simplify import count_operators, infer_shapes, simplify
 from exporter.subject import Subject, load_subject, read_class_names
-from exporter.tolerance import emulate_half, fp16_required_db, fp32_required_db
+from exporter.tolerance import (
+    emulate_half,
+    emulated_required_db,
+    fp16_required_db,
+    fp32_required_db,
+    has_grouped_convolutions,
+)
 from exporter.tracing import IR_VERSION, OPSET, trace_network
 from exporter.verification import Check, as_json_db, check_graph
 from runtime.files import check_target
@@ -99,12 +105,14 @@ def export_bundle(request: ExportRequest, on_step: Callable[[str], None] = lambd
         classes = subject.golden.logits.shape[1]
         labels = read_class_names(request.labels, classes) if request.labels else default_labels(classes, spec)
         checks = _Checks(subject=subject, pool=pool)
+        # PyTorch's half-precision run shares no lock with the tracer: it costs no time beside it.
+        half_db = pool.submit(_half_tolerance, subject) if request.precision == "fp16" else None
         model, required_db = _trace_and_simplify(request, checks, on_step)
         macs = total_macs(count_layers(model))
         precision = Precision(name="fp32", min_sqnr_db=round(required_db, 2))
-        if request.precision == "fp16":
+        if half_db is not None:
             on_step("fp16")
-            precision = _to_fp16(model, checks)
+            precision = _to_fp16(model, subject, required_db=half_db.result())
             model = infer_shapes(model)
         manifest = describe(request, subject, precision=precision, macs=macs)
         on_step("verify")
@@ -164,11 +172,10 @@ def _trace_and_simplify(
     return model, required_db
 
 
-def _to_fp16(model: ir.Model, checks: _Checks) -> Precision:
+def _to_fp16(model: ir.Model, subject: Subject, *, required_db: float) -> Precision:
     """Convert the graph in place and return its precision with the tolerance that applies to it."""
-    ranges = measure_ranges(ir.to_proto(model), checks.subject.feed)
+    ranges = measure_ranges(ir.to_proto(model), subject.feed)
     report = convert_to_fp16(model, ranges)
-    required_db = _half_tolerance(checks.subject)
     return Precision(
         name="fp16",
         fp32_layers=report.fp32_layers,
@@ -184,13 +191,14 @@ def _rounded(report: Fp16Report) -> dict[str, float]:
 
 def _half_tolerance(subject: Subject) -> float:
     """Return the SQNR that an FP16 graph must reach, from PyTorch's own half-precision network."""
-    half = wrap_half(subject.network, subject.preprocessing)
-    logits, _embedding = run_original(half, subject.golden.pixels)
-    if not np.isfinite(logits).all():
-        import torch
-
-        logits = emulate_half(subject.module, torch.from_numpy(subject.feed))
-    return fp16_required_db(subject.golden.logits, logits)
+    if not has_grouped_convolutions(subject.network):
+        half = wrap_half(subject.network, subject.preprocessing)
+        logits, _embedding = run_original(half, subject.golden.pixels)
+        if np.isfinite(logits).all():
+            return fp16_required_db(subject.golden.logits, logits)
+    return emulated_required_db(
+        subject.golden.logits, emulate_half(subject.network, subject.preprocessing, subject.golden.pixels)
+    )
 
 
 def _summarise(precision: Precision) -> str:

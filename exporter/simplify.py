@@ -83,7 +83,8 @@ def infer_shapes(model: ir.Model) -> ir.Model:
     """
     try:
         proto = onnx.shape_inference.infer_shapes(ir.to_proto(model), check_type=True, strict_mode=True, data_prop=True)
-        onnx.checker.check_model(proto, full_check=True)
+        # Without `full_check`, which would only infer the shapes again.
+        onnx.checker.check_model(proto)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise GraphError(f"the graph is not valid ONNX: {str(error).strip().splitlines()[0]}") from error
     inferred: ir.Model = ir.from_proto(proto)

@@ -61,6 +61,8 @@ def _run(graph: bytes, feed: Pixels | Floats) -> tuple[Floats, Floats]:
     options.log_severity_level = 3
     # As written: a fused graph would be another one. The finished bundle is run with fusion as well.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    # The export goes on in the other thread meanwhile; more threads here would only take its core.
+    options.intra_op_num_threads = 1
     session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
     logits, embedding = session.run(["logits", "embedding"], {session.get_inputs()[0].name: feed})
     return logits, embedding

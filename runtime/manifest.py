@@ -74,7 +74,7 @@ class Weights(_Part):
         name: File name (without folders) or hub identifier; for random weights, `seed N`.
         file_sha256: sha256 of the checkpoint file, or None where there was none (random).
         tensors_sha256: sha256 over all tensors of the state dict, whatever file format held them;
-            the rule is `runtime.checkpoint.hash_tensors`.
+            the rule is `runtime.original.checkpoint.hash_tensors`.
         seed: Seed of random weights, else None.
     """
 
