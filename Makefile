@@ -7,7 +7,7 @@ DEMO := demo
 DIGITS = --model resnet18 --weights $(DEMO)/digits_resnet18.safetensors --labels $(DEMO)/digits_labels.txt \
 	--licence CC0-1.0 --img-size 64 --interpolation bilinear --golden $(DEMO)/digits/train --overwrite
 
-.PHONY: help env test lint types unit demo bench clean
+.PHONY: help env test lint types unit demo bench readme clean
 
 help:
 	@echo "make demo    train a real ResNet-18 on digits, export it, compare every engine, print a table"
@@ -46,6 +46,9 @@ demo: env
 bench: env
 	$(BIN)/python benchmarks/export_speed.py
 	$(BIN)/python benchmarks/compare_throughput.py
+
+readme: env
+	$(BIN)/python benchmarks/update_readme.py
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist
