@@ -42,7 +42,9 @@ def export(
         typer.Option(help="`hub` (timm's), a .safetensors or .pth file, or `random` (untrained, for tests of speed)."),
     ] = "hub",
     seed: Annotated[int, typer.Option(help="Seed of `--weights random`.")] = 0,
-    output: Annotated[Path | None, typer.Option(help="The bundle's directory. [default: ./MODEL-PRECISION]")] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="The bundle's directory.", show_default="./MODEL-PRECISION")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a bundle that exists.")] = False,
     input_kind: Annotated[
         InputChoice,
@@ -50,21 +52,24 @@ def export(
     ] = InputChoice.uint8,
     golden: Annotated[
         Path | None,
-        typer.Option(help="Folder of pictures to verify on (8 are taken). [default: four packaged photographs]"),
+        typer.Option(help="Folder of pictures to verify on (8 are taken).", show_default="four packaged photographs"),
     ] = None,
     labels: Annotated[
-        Path | None, typer.Option(help="Text file, one class name per line. [default: ImageNet's, or class_0000 …]")
+        Path | None,
+        typer.Option(help="Text file, one class name per line.", show_default="ImageNet's, or class_0000 …"),
     ] = None,
     licence: Annotated[
-        str | None, typer.Option(help="SPDX identifier of your own weights' licence. [default: timm's]")
+        str | None, typer.Option(help="SPDX identifier of your own weights' licence.", show_default="timm's")
     ] = None,
-    num_classes: Annotated[int | None, typer.Option(min=1, help="Classes of random weights. [default: timm's]")] = None,
-    img_size: Annotated[int | None, typer.Option(min=32, help="Input height and width. [default: timm's]")] = None,
+    num_classes: Annotated[
+        int | None, typer.Option(min=1, help="Classes of random weights.", show_default="timm's")
+    ] = None,
+    img_size: Annotated[int | None, typer.Option(min=32, help="Input height and width.", show_default="timm's")] = None,
     crop_pct: Annotated[
-        float | None, typer.Option(help="Share of the resized short side that is kept. [default: timm's]")
+        float | None, typer.Option(help="Share of the resized short side that is kept.", show_default="timm's")
     ] = None,
     interpolation: Annotated[
-        InterpolationChoice | None, typer.Option(help="Filter of the resize. [default: timm's]")
+        InterpolationChoice | None, typer.Option(help="Filter of the resize.", show_default="timm's")
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:

@@ -36,6 +36,7 @@ from exporter.tolerance import (
 )
 from exporter.tracing import IR_VERSION, OPSET, trace_network
 from exporter.verification import Check, as_json_db, check_graph
+from runtime.engine import Floats
 from runtime.files import check_target
 from runtime.layers import total_macs
 from runtime.manifest import Manifest, Precision, Step
@@ -58,19 +59,21 @@ class _Checks:
     pool: ThreadPoolExecutor
     done: list[tuple[str, dict[str, int], str, Future[Check]]] = field(default_factory=list)
 
-    def add(self, step: str, model: ir.Model, *, required_db: float, summary: str) -> bytes:
-        """Start the comparison of a step's graph and return the graph."""
-        graph: bytes = ir.to_proto(model).SerializeToString()
-        self.add_bytes(step, graph, nodes=count_operators(model), required_db=required_db, summary=summary)
-        return graph
-
-    def add_bytes(self, step: str, graph: bytes, *, nodes: dict[str, int], required_db: float, summary: str) -> None:
-        """Start the comparison of a serialised graph."""
+    def add(
+        self, step: str, graph: bytes, *, model: ir.Model, required_db: float, summary: str, as_written: bool = True
+    ) -> None:
+        """Start the comparison of a step's graph, `model` serialised."""
         subject = self.subject
         check = self.pool.submit(
-            check_graph, graph, step=step, feed=subject.feed, golden=subject.golden, required_db=required_db
+            check_graph,
+            graph,
+            step=step,
+            feed=subject.feed,
+            golden=subject.golden,
+            required_db=required_db,
+            as_written=as_written,
         )
-        self.done.append((step, nodes, summary, check))
+        self.done.append((step, count_operators(model), summary, check))
 
     def steps(self) -> tuple[Step, ...]:
         """Wait for all comparisons and return the steps; the first failure is raised."""
@@ -105,28 +108,16 @@ def export_bundle(request: ExportRequest, on_step: Callable[[str], None] = lambd
         classes = subject.golden.logits.shape[1]
         labels = read_class_names(request.labels, classes) if request.labels else default_labels(classes, spec)
         checks = _Checks(subject=subject, pool=pool)
-        # PyTorch's half-precision run shares no lock with the tracer: it costs no time beside it.
-        half_db = pool.submit(_half_tolerance, subject) if request.precision == "fp16" else None
+        half = _start_half(subject, pool) if request.precision == "fp16" else None
         model, required_db = _trace_and_simplify(request, checks, on_step)
         macs = total_macs(count_layers(model))
         precision = Precision(name="fp32", min_sqnr_db=round(required_db, 2))
-        if half_db is not None:
+        if request.precision == "fp16":
             on_step("fp16")
-            precision = _to_fp16(model, subject, required_db=half_db.result())
+            precision = _to_fp16(model, subject, required_db=_half_tolerance(subject, half))
             model = infer_shapes(model)
-        manifest = describe(request, subject, precision=precision, macs=macs)
         on_step("verify")
-        proto: onnx.ModelProto = ir.to_proto(model)
-        add_metadata(proto, manifest)
-        graph = proto.SerializeToString(deterministic=True)
-        checks.add_bytes(
-            request.precision if request.precision != "fp32" else "final",
-            graph,
-            nodes=count_operators(model),
-            required_db=precision.min_sqnr_db,
-            summary=_summarise(precision),
-        )
-        manifest = manifest.model_copy(update={"steps": checks.steps()})
+        graph, manifest = _finish(describe(request, subject, precision=precision, macs=macs), model, checks)
         on_step("write")
         manifest = write_bundle(
             target,
@@ -138,6 +129,23 @@ def export_bundle(request: ExportRequest, on_step: Callable[[str], None] = lambd
             overwrite=request.overwrite,
         )
     return ExportResult(path=target, manifest=manifest)
+
+
+def _finish(manifest: Manifest, model: ir.Model, checks: _Checks) -> tuple[bytes, Manifest]:
+    """Return the final graph with its metadata, and the manifest with every step, all of them verified."""
+    proto: onnx.ModelProto = ir.to_proto(model)
+    add_metadata(proto, manifest)
+    graph = proto.SerializeToString(deterministic=True)
+    precision = manifest.precision
+    checks.add(
+        "final" if precision.name == "fp32" else precision.name,
+        graph,
+        model=model,
+        required_db=precision.min_sqnr_db,
+        summary=_summarise(precision),
+        as_written=False,
+    )
+    return graph, manifest.model_copy(update={"steps": checks.steps()})
 
 
 @contextmanager
@@ -158,17 +166,29 @@ def _trace_and_simplify(
     size = checks.subject.preprocessing.image_size
     model = trace_network(checks.subject.module, image_size=size, input_kind=request.input_kind)
     required_db = fp32_required_db(model)
-    checks.add("trace", model, required_db=required_db, summary=f"opset {OPSET}, IR version {IR_VERSION}")
+    checks.add(
+        "trace",
+        _serialise(model),
+        model=model,
+        required_db=required_db,
+        summary=f"opset {OPSET}, IR version {IR_VERSION}",
+    )
     on_step("simplify")
     report = fold_batchnorm(model)
     summary = f"{report.folded} BatchNorms folded into convolutions in float64"
     if report.left:
         summary += f", {len(report.left)} left: {', '.join(report.left[:3])}"
-    checks.add("fold-batchnorm", model, required_db=required_db, summary=summary)
+    checks.add("fold-batchnorm", _serialise(model), model=model, required_db=required_db, summary=summary)
     before = sum(count_operators(model).values())
     model = infer_shapes(simplify(model))
     after = sum(count_operators(model).values())
-    checks.add("simplify", model, required_db=required_db, summary=f"onnxsim: {before} nodes to {after}")
+    checks.add(
+        "simplify",
+        _serialise(model),
+        model=model,
+        required_db=required_db,
+        summary=f"onnxsim: {before} nodes to {after}",
+    )
     return model, required_db
 
 
@@ -189,16 +209,30 @@ def _rounded(report: Fp16Report) -> dict[str, float]:
     return {name: float(f"{amax:.4g}") for name, amax in report.overflowing.items()}
 
 
-def _half_tolerance(subject: Subject) -> float:
-    """Return the SQNR that an FP16 graph must reach, from PyTorch's own half-precision network."""
-    if not has_grouped_convolutions(subject.network):
-        half = wrap_half(subject.network, subject.preprocessing)
-        logits, _embedding = run_original(half, subject.golden.pixels)
-        if np.isfinite(logits).all():
-            return fp16_required_db(subject.golden.logits, logits)
-    return emulated_required_db(
-        subject.golden.logits, emulate_half(subject.network, subject.preprocessing, subject.golden.pixels)
-    )
+def _start_half(subject: Subject, pool: ThreadPoolExecutor) -> "Future[Floats] | None":
+    """Start PyTorch's half-precision run, which shares no lock with the tracer and costs no time beside it.
+
+    None where it would be too slow. The half-precision copy is made here, in the tracer's own thread:
+    while it traces, the network holds the tracer's stand-ins for its parameters.
+    """
+    if has_grouped_convolutions(subject.network):
+        return None
+    half, pixels = wrap_half(subject.network, subject.preprocessing), subject.golden.pixels
+    return pool.submit(lambda: run_original(half, pixels)[0])
+
+
+def _half_tolerance(subject: Subject, half: "Future[Floats] | None") -> float:
+    """Return the SQNR that an FP16 graph must reach."""
+    reference = subject.golden.logits
+    if half is not None and np.isfinite(half.result()).all():
+        return fp16_required_db(reference, half.result())
+    emulated = emulate_half(subject.network, subject.preprocessing, subject.golden.pixels)
+    return emulated_required_db(reference, emulated)
+
+
+def _serialise(model: ir.Model) -> bytes:
+    serialised: bytes = ir.to_proto(model).SerializeToString()
+    return serialised
 
 
 def _summarise(precision: Precision) -> str:

@@ -27,8 +27,10 @@ class Check:
     required_db: float
 
 
-def check_graph(graph: bytes, *, step: str, feed: Pixels | Floats, golden: Golden, required_db: float) -> Check:
-    """Run a graph in onnxruntime as it is written and compare it with PyTorch's outputs.
+def check_graph(
+    graph: bytes, *, step: str, feed: Pixels | Floats, golden: Golden, required_db: float, as_written: bool = True
+) -> Check:
+    """Run a graph in onnxruntime and compare it with PyTorch's outputs.
 
     Args:
         graph: A serialised ONNX model.
@@ -36,11 +38,13 @@ def check_graph(graph: bytes, *, step: str, feed: Pixels | Floats, golden: Golde
         feed: The golden images as the graph's input.
         golden: PyTorch's outputs for them.
         required_db: Least SQNR of logits and embedding, decibels.
+        as_written: Keep onnxruntime from fusing nodes, which would check another graph; a finished
+            graph is run as a user runs it, fused.
 
     Raises:
         VerificationError: An output is not finite or differs by more than the tolerance.
     """
-    logits, embedding = _run(graph, feed)
+    logits, embedding = _run(graph, feed, as_written=as_written)
     check = Check(
         logits_db=_compare(step, "logits", golden.logits, logits),
         embedding_db=_compare(step, "embedding", golden.embedding, embedding),
@@ -55,12 +59,12 @@ def check_graph(graph: bytes, *, step: str, feed: Pixels | Floats, golden: Golde
     return check
 
 
-def _run(graph: bytes, feed: Pixels | Floats) -> tuple[Floats, Floats]:
+def _run(graph: bytes, feed: Pixels | Floats, *, as_written: bool) -> tuple[Floats, Floats]:
     ort = import_onnxruntime()
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    # As written: a fused graph would be another one. The finished bundle is run with fusion as well.
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if as_written:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
     # The export goes on in the other thread meanwhile; more threads here would only take its core.
     options.intra_op_num_threads = 1
     session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

@@ -19,11 +19,13 @@ BundleArgument = Annotated[Path, typer.Argument(help="A bundle's directory.")]
 EnginesOption = Annotated[
     str,
     typer.Option(
-        help="Comma-separated: openvino, onnxruntime, pytorch; with `:bf16` or `:fp16` for an execution precision. "
-        "[default: all that are installed]"
+        help="Comma-separated: openvino, onnxruntime, pytorch; with `:bf16` or `:fp16` for an execution precision.",
+        show_default="all that are installed",
     ),
 ]
-ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads for one inference. [default: the engine's]")]
+ThreadsOption = Annotated[
+    int | None, typer.Option(min=1, help="Threads for one inference.", show_default="the engine's")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -69,7 +71,7 @@ def compare(
     data: Annotated[str, typer.Option(help="Folder of class folders, or a data-set name that timm takes.")],
     engines: EnginesOption = "",
     weights: Annotated[
-        Path | None, typer.Option(help="The original's checkpoint. [default: the one named in the manifest]")
+        Path | None, typer.Option(help="The original's checkpoint.", show_default="the one named in the manifest")
     ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most this many images, class-balanced.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of the sample that --limit takes.")] = 0,
@@ -77,7 +79,7 @@ def compare(
     split: Annotated[str, typer.Option(help="Split of a data-set name.")] = "validation",
     root: Annotated[Path | None, typer.Option(help="Where a data set's files are.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per inference.")] = 32,
-    workers: Annotated[int | None, typer.Option(min=1, help="Decoding threads. [default: one per core]")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Decoding threads.", show_default="one per core")] = None,
     threads: ThreadsOption = None,
     device: Annotated[DeviceChoice, typer.Option(help="Where the engines run.")] = DeviceChoice.cpu,
     skip_unreadable: Annotated[

@@ -69,22 +69,25 @@ class ImageBar:
     def start(self, images: Sized) -> None:
         """Show the bar."""
         self._task = self._progress.add_task("images", total=len(images))
+        self._progress.start()
 
     def advance_to(self, done: int) -> None:
         """Move the bar to the number of images done."""
         if self._task is not None:
             self._progress.update(self._task, completed=done)
 
+    def stop(self) -> None:
+        """Take the bar away, if it ever appeared."""
+        if self._task is not None:
+            self._progress.stop()
+
 
 @contextmanager
 def progress_bar(what: str, console: Console) -> Iterator[ImageBar]:
     """Yield a bar with images done, images/s and the time left, on stderr; nothing of it stays behind."""
-    columns = (
-        TextColumn(what),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _SpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True) as progress:
-        yield ImageBar(progress)
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), _SpeedColumn(), TimeRemainingColumn())
+    bar = ImageBar(Progress(*columns, console=console, transient=True))
+    try:
+        yield bar
+    finally:
+        bar.stop()
