@@ -37,6 +37,7 @@ from exporter.tolerance import (
 from exporter.tracing import IR_VERSION, OPSET, trace_network
 from exporter.verification import Check, as_json_db, check_graph
 from runtime.engine import Floats
+from runtime.engine_ort import import_onnxruntime
 from runtime.files import check_target
 from runtime.layers import total_macs
 from runtime.manifest import Manifest, Precision, Step
@@ -99,6 +100,7 @@ def export_bundle(request: ExportRequest, on_step: Callable[[str], None] = lambd
     Raises:
         ExportSslError: Anything that stops it; no bundle is left, and an existing one is untouched.
     """
+    import_onnxruntime()
     spec = resolve_model(request.model)
     target = request.output or Path(f"{spec.name}-{request.precision}")
     check_target(target, overwrite=request.overwrite)

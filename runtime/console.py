@@ -23,6 +23,13 @@ from runtime.errors import ExportSslError
 # Exit code of a process that Ctrl-C ended: 128 + SIGINT.
 _INTERRUPTED = 130
 
+# Which extra brings a package that a command may find missing; see pyproject.toml.
+_EXTRAS = {
+    **dict.fromkeys(("torch", "timm", "onnx", "onnx_ir", "onnxscript", "onnxsim"), "export,cpu"),
+    **dict.fromkeys(("safetensors", "huggingface_hub"), "export,cpu"),
+    **dict.fromkeys(("onnxruntime", "openvino"), "cpu"),
+}
+
 
 def result_console() -> Console:
     """Return the console for results, on stdout; its width is the terminal's, or 120 in a pipe."""
@@ -42,6 +49,12 @@ def one_line_errors() -> Iterator[None]:
     except ExportSslError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         raise typer.Exit(error.exit_code) from error
+    except ModuleNotFoundError as error:
+        extra = _EXTRAS.get((error.name or "").partition(".")[0])
+        if extra is None:
+            raise
+        print(f"error: {error.name} is not installed: pip install 'export-ssl[{extra}]'", file=sys.stderr)
+        raise typer.Exit(1) from error
     except KeyboardInterrupt as error:
         print("interrupted: nothing was written", file=sys.stderr)
         raise typer.Exit(_INTERRUPTED) from error
