@@ -23,7 +23,7 @@ from exporter.describe import describe
 from exporter.fold_batchnorm import fold_batchnorm
 from exporter.fp16 import FP16_LIMIT, Fp16Report, convert_to_fp16
 from exporter.golden import run_original
-from exporter.models import default_labels, resolve_model
+from exporter.models import default_labels, licence_of, resolve_model
 from exporter.request import ExportRequest
 from exporter.simplify import count_operators, infer_shapes, simplify
 from exporter.subject import Subject, load_subject, read_class_names
@@ -104,6 +104,8 @@ def export_bundle(request: ExportRequest, on_step: Callable[[str], None] = lambd
     spec = resolve_model(request.model)
     target = request.output or Path(f"{spec.name}-{request.precision}")
     check_target(target, overwrite=request.overwrite)
+    # Refused here, before the work, if it is to be refused; `describe` states it.
+    licence_of(spec, request.weights.source, stated=request.licence)
     with _one_worker() as pool:
         on_step("load")
         subject = load_subject(request, spec)

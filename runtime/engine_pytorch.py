@@ -3,15 +3,14 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from runtime.bundle import Bundle
 from runtime.engine import EngineBase, ExecutionPrecision, Outputs, Pixels
 from runtime.errors import EngineError
 
 if TYPE_CHECKING:
     import torch
-
-if TYPE_CHECKING:
-    pass
 
 NAME = "pytorch"
 
@@ -74,7 +73,8 @@ class PyTorchEngine(EngineBase):
         if self._module is None:
             raise EngineError("the PyTorch engine is closed: open it again with load_engine")
         self.check_pixels(pixels)
-        feed = torch.from_numpy(pixels).to(self._device)
+        # PyTorch takes no negative strides, and warns of read-only memory; copied where that is needed.
+        feed = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).to(self._device)
         with torch.inference_mode(), torch.autocast(self._device, torch.bfloat16, enabled=self.precision == "bf16"):
             logits, embedding = self._module(feed)
         return Outputs(logits.float().cpu().numpy(), embedding.float().cpu().numpy())

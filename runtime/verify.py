@@ -112,7 +112,9 @@ def _run(engine: Engine, bundle: Bundle) -> Outputs:
     together = Outputs(*(array.copy() for array in engine.infer(pixels)))
     alone = engine.infer(pixels[:1])
     difference = sqnr_db(together.logits[:1], alone.logits)
-    if difference < bundle.manifest.precision.min_sqnr_db:
+    # NaN equals nothing, itself included: it is an overflow, and no sign of a broken batch.
+    finite = np.isfinite(together.logits[:1]).all() and np.isfinite(alone.logits).all()
+    if finite and difference < bundle.manifest.precision.min_sqnr_db:
         raise EngineError(
             f"the same image gives other logits alone than in a batch of {len(pixels)} ({difference:.1f} dB): "
             "this engine breaks the dynamic batch of this graph; do not use it with this bundle"

@@ -1,0 +1,154 @@
+"""Fixtures that several files share: one small network as two bundles, and small real pictures of it.
+
+torch, timm and the exporter are imported inside the fixtures: most tests need none of them.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+PHOTOGRAPHS = Path(__file__).parents[1] / "exporter/photographs"
+IMAGE_SIZE = 64
+# The weights are drawn, not trained; any seed will do that is not the command's default.
+SEED = 3
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+CROPS_PER_PHOTOGRAPH = 12
+PICTURES = 24
+
+
+@dataclass(frozen=True)
+class Exported:
+    """ssl_resnet18 with drawn weights from a file, at 64 pixels.
+
+    Attributes:
+        fp32: Its FP32 bundle.
+        fp16: Its FP16 bundle.
+        checkpoint: The weights, beside the bundles.
+    """
+
+    fp32: Path
+    fp16: Path
+    checkpoint: Path
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What PyTorch and timm give, computed without this project's code.
+
+    Attributes:
+        pixels: Pictures, (N, 64, 64, 3) uint8.
+        logits: timm's network in float32, (N, 1000).
+        embedding: Its pooled features, (N, 512).
+        half_logits: The network in half precision, (N, 1000) float32.
+    """
+
+    pixels: np.ndarray
+    logits: np.ndarray
+    embedding: np.ndarray
+    half_logits: np.ndarray
+
+
+def crops() -> list[Image.Image]:
+    """Return square and oblong parts of the packaged photographs, the same ones every time."""
+    rng = np.random.default_rng(0)
+    found = []
+    for file in sorted(PHOTOGRAPHS.glob("*.jpg")):
+        with Image.open(file) as opened:
+            photograph = opened.convert("RGB")
+        for _ in range(CROPS_PER_PHOTOGRAPH):
+            width, height = (int(side) for side in rng.integers(90, 200, 2))
+            left = int(rng.integers(0, photograph.width - width))
+            top = int(rng.integers(0, photograph.height - height))
+            found.append(photograph.crop((left, top, left + width, top + height)))
+    return found
+
+
+def timm_network(checkpoint: Path) -> Any:
+    """Return timm's ResNet-18 with the checkpoint's weights, loaded by safetensors and PyTorch alone."""
+    import timm
+    from safetensors.torch import load_file
+
+    network = timm.create_model("resnet18").eval().requires_grad_(False)
+    network.load_state_dict(load_file(checkpoint))
+    return network
+
+
+def timm_logits(network: Any, pictures: list[Image.Image]) -> np.ndarray:
+    """Return the logits after timm's own evaluation transform."""
+    import torch
+    from timm.data import create_transform
+
+    transform = create_transform(
+        input_size=(3, IMAGE_SIZE, IMAGE_SIZE), crop_pct=0.875, interpolation="bilinear", mean=MEAN, std=STD
+    )
+    with torch.no_grad():
+        return network(torch.stack([transform(picture) for picture in pictures])).numpy()
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    from safetensors.torch import save_file
+
+    from exporter.pipeline import export_bundle
+    from exporter.request import ExportRequest, WeightsChoice
+    from runtime.original.network import build_network
+    from runtime.original.random_weights import randomise
+
+    folder = tmp_path_factory.mktemp("exported")
+    network = build_network("resnet18", 1000)
+    randomise(network, SEED)
+    checkpoint = folder / "drawn.safetensors"
+    save_file(network.state_dict(), checkpoint)
+    bundles = {}
+    for precision in ("fp32", "fp16"):
+        request = ExportRequest(
+            model="ssl_resnet18",
+            precision=precision,
+            weights=WeightsChoice(source="file", path=checkpoint),
+            img_size=IMAGE_SIZE,
+            output=folder / precision,
+        )
+        bundles[precision] = export_bundle(request).path
+    return Exported(fp32=bundles["fp32"], fp16=bundles["fp16"], checkpoint=checkpoint)
+
+
+@pytest.fixture(scope="session")
+def reference(exported: Exported) -> Reference:
+    import torch
+
+    pixels = np.stack([np.asarray(picture.resize((IMAGE_SIZE, IMAGE_SIZE))) for picture in crops()[::6]])
+    network = timm_network(exported.checkpoint)
+    scaled = torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 255
+    feed = (scaled - torch.tensor(MEAN).view(1, 3, 1, 1)) / torch.tensor(STD).view(1, 3, 1, 1)
+    with torch.no_grad():
+        features = network.forward_features(feed)
+        embedding = network.forward_head(features, pre_logits=True)
+        logits = network(feed)
+        half_logits = network.half()(feed.half()).float()
+    return Reference(pixels=pixels, logits=logits.numpy(), embedding=embedding.numpy(), half_logits=half_logits.numpy())
+
+
+@pytest.fixture(scope="session")
+def class_folders(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Pictures in folders named by wnid, as an ImageNet validation folder has them.
+
+    The network is untrained, so its own ranking decides the labels: of four pictures two are labelled
+    with its first choice, one with its second and one with its ninth. Only pictures with a clear first
+    choice are taken: Pillow 13 resizes some sizes in another order than this project and older Pillows.
+    """
+    pictures = crops()
+    ranking = timm_logits(timm_network(exported.checkpoint), pictures)
+    ordered = np.sort(ranking, axis=1)
+    clearest = np.argsort(ordered[:, -2] - ordered[:, -1], kind="stable")[:PICTURES]
+    labels = (exported.fp32 / "labels.txt").read_text(encoding="utf-8").splitlines()
+    folder = tmp_path_factory.mktemp("pictures")
+    for number, index in enumerate(sorted(clearest)):
+        choice = (0, 1, 0, 8)[number % 4]
+        wnid = labels[np.argsort(-ranking[index])[choice]].partition("\t")[0]
+        (folder / wnid).mkdir(exist_ok=True)
+        pictures[index].save(folder / wnid / f"{number:02}.png")
+    return folder
