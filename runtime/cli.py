@@ -73,7 +73,9 @@ def compare(
     weights: Annotated[
         Path | None, typer.Option(help="The original's checkpoint.", show_default="the one named in the manifest")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most this many images, class-balanced.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most this many images, class-balanced; the first of a stream.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the sample that --limit takes.")] = 0,
     labels: Annotated[Path | None, typer.Option(help="For a flat folder: a file with lines `filename label`.")] = None,
     split: Annotated[str, typer.Option(help="Split of a data-set name.")] = "validation",

@@ -15,7 +15,7 @@ from runtime.compare_report import (
     FlopsReport,
     ParametersReport,
 )
-from runtime.dataset import Dataset, open_dataset
+from runtime.dataset import Dataset, Stream, open_images
 from runtime.engine import Engine, ExecutionPrecision
 from runtime.engine_pytorch import PyTorchEngine
 from runtime.errors import EngineError, UsageError
@@ -41,7 +41,7 @@ class CompareRequest:
         labels: Labels file of a flat folder.
         split: Split of a data-set name.
         root: Folder of the downloaded data of a data-set name.
-        limit: At most this many images, class-balanced; None for all.
+        limit: At most this many images, class-balanced, or the first of a stream; None for all.
         seed: Of that sample.
         batch_size: Images per inference.
         workers: Decoding threads; None for one per core.
@@ -77,7 +77,7 @@ class _Choice:
 def run_comparison(
     request: CompareRequest,
     *,
-    on_start: Callable[[Dataset], None] = lambda _dataset: None,
+    on_start: Callable[[Dataset | Stream], None] = lambda _dataset: None,
     on_batch: Callable[[int], None] = lambda _images: None,
 ) -> Comparison:
     """Compare the engines of some bundles with their PyTorch original on labelled images.
@@ -94,7 +94,7 @@ def run_comparison(
     bundles = tuple(open_bundle(path) for path in request.bundles)
     _require_one_original(bundles)
     first = bundles[0]
-    dataset = open_dataset(
+    dataset = open_images(
         request.data,
         first.labels(),
         labels_file=request.labels,
@@ -122,7 +122,23 @@ def run_comparison(
         on_start(dataset)
         scores = compare(loader, original=original, engines=[engine for _, engine in opened], on_batch=on_batch)
         flops = _flops(original, first)
-    return _report(request, bundles, scores, names=[name for name, _ in opened], flops=flops, skipped=loader.unreadable)
+    data = _data_report(request.data, dataset, scores, loader.unreadable)
+    return _report(request, bundles, scores, names=[name for name, _ in opened], flops=flops, data=data)
+
+
+def _data_report(source: str, dataset: Dataset | Stream, scores: Scores, skipped: list[Unreadable]) -> DataReport:
+    """Return what was compared on, with a note where a stream was shorter or longer than it said."""
+    came, notes = scores.original.images + len(skipped), dataset.notes
+    if dataset.length not in (None, came):
+        notes = (*notes, f"the stream ended after {came} images, expected {dataset.length}")
+    return DataReport(
+        source=source,
+        images=scores.original.images,
+        unreadable=tuple(image.name for image in skipped),
+        notes=notes,
+        seconds=scores.seconds,
+        images_per_s=scores.images_per_s,
+    )
 
 
 def _parse_engines(names: tuple[str, ...]) -> tuple[_Choice, ...]:
@@ -193,7 +209,7 @@ def _report(
     *,
     names: list[str],
     flops: FlopsReport,
-    skipped: list[Unreadable],
+    data: DataReport,
 ) -> Comparison:
     manifest = bundles[0].manifest
     engines: tuple[EngineScore, ...] = tuple(
@@ -204,13 +220,7 @@ def _report(
         model=manifest.model.name,
         weights=manifest.weights,
         licence=manifest.licence,
-        data=DataReport(
-            source=request.data,
-            images=scores.original.images,
-            unreadable=tuple(image.name for image in skipped),
-            seconds=scores.seconds,
-            images_per_s=scores.images_per_s,
-        ),
+        data=data,
         original=scores.original,
         engines=engines,
         parameters=ParametersReport(pytorch=manifest.model.parameters, onnx=total_parameters(bundles[0].layers())),

@@ -123,7 +123,8 @@ class DataReport(_Part):
     Attributes:
         source: Data folder or data set name, as the user gave it.
         images: Images compared.
-        unreadable: Paths of images that could not be decoded and were skipped.
+        unreadable: Names of images that could not be decoded and were skipped.
+        notes: What a person should know about how the images were chosen and read.
         seconds: Wall time of decoding and all engines together.
         images_per_s: images / seconds.
         decode_images_per_s: Speed of the decoding workers alone, or None where it was not measured.
@@ -132,6 +133,7 @@ class DataReport(_Part):
     source: str
     images: int = Field(ge=1)
     unreadable: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     seconds: float
     images_per_s: float
     decode_images_per_s: float | None = None

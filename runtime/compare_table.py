@@ -30,6 +30,8 @@ def render(comparison: Comparison, console: Console) -> None:
     """
     console.print(Text(f"{comparison.model}: {', '.join(comparison.bundles)} against the PyTorch original"))
     console.print(Text(_data_line(comparison.data)))
+    for note in comparison.data.notes:
+        console.print(Text(f"note: {note}"))
     console.print()
     console.print(_scores(comparison, roomy=console.width >= _ROOMY_COLUMNS))
     console.print()

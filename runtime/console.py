@@ -1,8 +1,9 @@
 """What both command lines share: errors as one line, results to stdout, everything else to stderr."""
 
 import sys
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator
 from contextlib import contextmanager
+from operator import length_hint
 
 import typer
 from rich.console import Console
@@ -73,15 +74,15 @@ class _SpeedColumn(ProgressColumn):
 
 
 class ImageBar:
-    """A progress bar over images, which appears when their number is known."""
+    """A progress bar over images, which appears when they are open."""
 
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._task: TaskID | None = None
 
-    def start(self, images: Sized) -> None:
-        """Show the bar."""
-        self._task = self._progress.add_task("images", total=len(images))
+    def start(self, images: object) -> None:
+        """Show the bar, with an end where `images` has a length or the hint of one (PEP 424)."""
+        self._task = self._progress.add_task("images", total=length_hint(images, 0) or None)
         self._progress.start()
 
     def advance_to(self, done: int) -> None:

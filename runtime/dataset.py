@@ -1,7 +1,8 @@
 """Labelled images: a class-folder tree, a flat folder with a labels file, or a dataset that timm names.
 
 1. `source` is a folder if one of that name exists; else it must be a name such as `torch/cifar10` or
-   `hfds/owner/name`, which `runtime/dataset_timm.py` opens.
+   `hfds/owner/name`, which `runtime/dataset_timm.py` opens, or one such as `wds/name`, which is a stream
+   (`runtime/dataset_stream.py`).
 2. Class folders: every folder directly below `source` that holds an image at any depth is a class.
    Folders and files whose names start with a dot are not read. How names become class indices is the
    rule of `runtime/dataset_labels.py`; a folder that has no class is an error, never a skip, so a
@@ -10,19 +11,22 @@
 4. Order is by class-folder name, then path; for a labels file, its own order.
 5. `limit` keeps a class-balanced sample: classes differ by at most one image while they last. Which
    images is decided by sha256 of the seed and the image's name, so it depends on no library's random
-   numbers, and a larger limit keeps the images of a smaller one.
+   numbers, and a larger limit keeps the images of a smaller one. Of a stream, `limit` keeps the first
+   images, which need not be balanced.
 """
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from PIL import Image
 
 from runtime.dataset_labels import match_classes, read_labels_file, some
+from runtime.dataset_stream import TimmStream, names_stream, open_timm_stream
 from runtime.dataset_timm import PREFIXES, open_timm_samples
 from runtime.errors import DataError, UsageError
 from runtime.images import IMAGE_SUFFIXES, decode, naming_damage
@@ -79,6 +83,72 @@ class Dataset:
     def __len__(self) -> int:
         return len(self.images)
 
+    def __iter__(self) -> Iterator[LabelledImage]:
+        return iter(self.images)
+
+    @property
+    def length(self) -> int:
+        """How many images there are."""
+        return len(self.images)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Labelled images that come one after the other, from the first each time that they are iterated.
+
+    Attributes:
+        samples: The images, all of them.
+        description: What they are, for a person.
+        limit: At most this many, the first ones; None for all.
+        notes: What a person should know about how they were read; often empty.
+    """
+
+    samples: TimmStream
+    description: str
+    limit: int | None = None
+    notes: tuple[str, ...] = ()
+
+    def __iter__(self) -> Iterator[LabelledImage]:
+        """Yield the images; `runtime/dataset_stream.py` says which errors end it."""
+        for sample in islice(self.samples, self.limit):
+            yield LabelledImage(sample.name, sample.label, sample)
+
+    @property
+    def length(self) -> int | None:
+        """How many images are expected, or None where nothing says so; the stream may end sooner."""
+        known = [number for number in (self.samples.length, self.limit) if number is not None]
+        return min(known, default=None)
+
+    def __length_hint__(self) -> int:
+        return NotImplemented if self.length is None else self.length
+
+
+def open_images(
+    source: str,
+    labels: Sequence[str],
+    *,
+    labels_file: Path | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    split: str = "validation",
+    root: Path | None = None,
+) -> Dataset | Stream:
+    """Return the labelled images that `source` names: a stream, or what `open_dataset` opens.
+
+    The arguments are those of `open_dataset`.
+
+    Raises:
+        UsageError: `limit` is less than 1, or `labels_file` stands beside a data-set name.
+        DataError: There are no such images, or their classes are not those of `labels`.
+    """
+    if not names_stream(source) or Path(source).exists():
+        return open_dataset(source, labels, labels_file=labels_file, limit=limit, seed=seed, split=split, root=root)
+    _check_limit(limit)
+    _check_no_labels_file(source, labels_file)
+    samples = open_timm_stream(source, len(labels), split=split, root=root)
+    notes = () if limit is None else (f"the first {limit} images of a stream, not balanced over the classes",)
+    return Stream(samples, f"{source}, split {split}, a stream as timm reads it", limit, notes)
+
 
 def open_dataset(
     source: str,
@@ -90,7 +160,7 @@ def open_dataset(
     split: str = "validation",
     root: Path | None = None,
 ) -> Dataset:
-    """Return the labelled images that `source` names.
+    """Return the labelled images that `source` names, each with its position; no streams.
 
     Args:
         source: A folder, or a data-set name that timm's `create_dataset` takes.
@@ -105,8 +175,7 @@ def open_dataset(
         UsageError: `limit` is less than 1, or `labels_file` stands beside a data-set name.
         DataError: There are no such images, or their classes are not those of `labels`.
     """
-    if limit is not None and limit < 1:
-        raise UsageError(f"--limit {limit}: expected at least 1 image, or no --limit for all")
+    _check_limit(limit)
     folder = Path(source)
     if folder.is_dir():
         dataset = _from_labels_file(folder, labels, labels_file) if labels_file else _from_class_folders(folder, labels)
@@ -140,11 +209,22 @@ def _from_timm(
             f"{source} is not a folder: expected a folder of class folders, a flat folder with --labels FILE, "
             f"or a timm data-set name that starts with {', '.join(f'{prefix}/' for prefix in PREFIXES)}"
         )
-    if labels_file is not None:
-        raise UsageError(f"--labels {labels_file}: expected none beside {source}, which brings its own labels")
+    _check_no_labels_file(source, labels_file)
+    if names_stream(source):
+        raise DataError(f"{source} is a stream, expected a data set with positions: open it with open_images")
     samples = open_timm_samples(source, len(labels), split=split, root=root)
     images = tuple(LabelledImage(f"{source}[{split}][{sample.index}]", sample.label, sample) for sample in samples)
     return Dataset(images, description=f"{source}, split {split}, as timm reads it")
+
+
+def _check_limit(limit: int | None) -> None:
+    if limit is not None and limit < 1:
+        raise UsageError(f"--limit {limit}: expected at least 1 image, or no --limit for all")
+
+
+def _check_no_labels_file(source: str, labels_file: Path | None) -> None:
+    if labels_file is not None:
+        raise UsageError(f"--labels {labels_file}: expected none beside {source}, which brings its own labels")
 
 
 def _from_class_folders(folder: Path, labels: Sequence[str]) -> Dataset:

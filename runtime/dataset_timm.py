@@ -3,12 +3,12 @@
 1. Classes are the data set's own indices, so it must have as many classes as the network; names are not
    compared, since data sets spell them in their own ways.
 2. Nothing is downloaded: `root` holds the data (for `hfds/`, the cache folder).
-3. `hfids/`, `tfds/` and `wds/` stream: their images have no positions, so neither a balanced sample nor
-   decoding out of order is possible, and they are refused with the way round.
+3. `hfids/`, `tfds/` and `wds/` stream: their images have no positions; see `runtime/dataset_stream.py`.
 4. Unreadable images are reported as for files. timm itself would score the next image in their place.
 """
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,7 +17,14 @@ from PIL import Image
 from runtime.errors import DataError
 
 PREFIXES = ("torch", "hfds", "hfids", "tfds", "wds")
-_STREAMS = ("hfids", "tfds", "wds")
+STREAMS = ("hfids", "tfds", "wds")
+# What timm's readers import, and how it is installed. Where one is missing they print so, to stdout.
+_PACKAGES = {
+    "hfds": (("datasets",), "datasets"),
+    "hfids": (("datasets",), "datasets"),
+    "tfds": (("tensorflow", "tensorflow_datasets"), "tensorflow tensorflow-datasets"),
+    "wds": (("webdataset",), "webdataset"),
+}
 
 
 @dataclass(frozen=True)
@@ -50,14 +57,9 @@ def open_timm_samples(source: str, classes: int, *, split: str, root: Path | Non
         root: Folder of the downloaded data.
 
     Raises:
-        DataError: It streams, cannot be opened, or has another number of classes.
+        DataError: It cannot be opened, or has another number of classes.
     """
-    if source.partition("/")[0].lower() in _STREAMS:
-        raise DataError(
-            f"{source} is read as a stream, expected a data set with positions: use hfds/... in place of hfids/..., "
-            "or write the images out as class folders"
-        )
-    opened = _create(source, split, root)
+    opened = create_timm_dataset(source, split, root)
     # timm's own ImageDataset replaces an unreadable image by the next one; its reader does not.
     samples = getattr(opened, "reader", opened)
     targets = _targets(samples)
@@ -65,16 +67,27 @@ def open_timm_samples(source: str, classes: int, *, split: str, root: Path | Non
     return tuple(TimmSample(samples, index, label) for index, label in enumerate(targets))
 
 
-def _create(source: str, split: str, root: Path | None) -> Any:
+def create_timm_dataset(source: str, split: str, root: Path | None, *, num_samples: int | None = None) -> Any:
     """Return what timm's `create_dataset` gives.
 
+    Args:
+        source: The data set's name.
+        split: Its split.
+        root: Folder of the downloaded data.
+        num_samples: The length of a stream, where timm needs to be told.
+
     Raises:
-        DataError: timm is not installed, does not know the name, or finds no data.
+        DataError: timm or what it needs is not installed, it does not know the name, or finds no data.
     """
+    modules, install = _PACKAGES.get(source.partition("/")[0].lower(), ((), ""))
+    missing = [module for module in modules if find_spec(module) is None]
+    if missing:
+        raise DataError(f"{source} needs {' and '.join(missing)}, not installed here: pip install {install}")
     try:
         from timm.data import create_dataset
 
-        return create_dataset(source, root=None if root is None else str(root), split=split, download=False)
+        folder = None if root is None else str(root)
+        return create_dataset(source, root=folder, split=split, download=False, num_samples=num_samples)
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(

@@ -3,7 +3,8 @@
 1. Batch k holds the images at positions k * batch_size and on, in order: batches depend on the data set
    alone, not on the number of workers. An unreadable image, where it may be skipped, leaves a gap.
 2. Some batches ahead (`prefetch` + 1, or more if that is under `_IMAGES_PER_WORKER` per worker) are
-   decoded at a time; memory is bounded by them.
+   decoded at a time; memory is bounded by them. The asking thread takes those images from the data set,
+   one after the other, so that it may be a stream of any length; workers decode and preprocess them.
 3. In turn, the default: all workers decode those batches, then sleep until the last one is used up.
    Right for engines on the CPU.
 4. With `overlap`, workers go on while batches are used. Right for engines on a GPU, which would wait.
@@ -33,13 +34,15 @@ from collections import deque
 from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from itertools import islice
 from types import TracebackType
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from typing_extensions import Self
 
-from runtime.dataset import Dataset, LabelledImage
+from runtime.dataset import Dataset, LabelledImage, Stream
 from runtime.errors import DataError, UsageError
 from runtime.images import pillow_silenced
 from runtime.manifest import Preprocessing
@@ -111,7 +114,7 @@ class Loader:
 class _Plan:
     """The arguments of `load_batches`."""
 
-    dataset: Dataset
+    dataset: Dataset | Stream
     preprocessing: Preprocessing
     batch_size: int
     workers: int
@@ -133,12 +136,17 @@ class _Plan:
             return error
 
 
-# A position in the data set, and what will be its pixels.
-_Decoding = tuple[int, "Future[Pixels | DataError]"]
+class _Decoding(NamedTuple):
+    """A position in the data set, and what will be its pixels; not the image, which may hold a picture."""
+
+    position: int
+    name: str
+    label: int
+    pixels: "Future[Pixels | DataError]"
 
 
 def load_batches(
-    dataset: Dataset,
+    dataset: Dataset | Stream,
     preprocessing: Preprocessing,
     *,
     batch_size: int,
@@ -160,7 +168,7 @@ def load_batches(
 
     Raises:
         UsageError: A number is less than 1.
-        DataError: (From the iterator.) An image cannot be read, or none can.
+        DataError: (From the iterator.) An image cannot be read, or none can, or a stream breaks off.
     """
     threads = usable_cores() if workers is None else workers
     for option, value in (("batch size", batch_size), ("workers", threads), ("prefetch", prefetch)):
@@ -172,25 +180,27 @@ def load_batches(
 def _run(plan: _Plan, unreadable: list[Unreadable]) -> Generator[Batch, None, None]:
     """Yield the batches; the threads live as long as the iteration."""
     ahead: deque[_Decoding] = deque()
-    images, size = plan.dataset.images, plan.batch_size
     pool = ThreadPoolExecutor(plan.workers, "decode")
-    submitted = 0
+    taken = 0
     with pillow_silenced():
         try:
-            for start in range(0, len(images), size):
+            images = enumerate(plan.dataset)
+            while True:
                 if plan.overlap or not ahead:
-                    until = min(start + plan.images_ahead, len(images))
-                    ahead.extend((index, pool.submit(plan.decode, images[index])) for index in range(submitted, until))
-                    submitted = until
+                    for position, image in islice(images, plan.images_ahead - len(ahead)):
+                        ahead.append(_Decoding(position, image.name, image.label, pool.submit(plan.decode, image)))
+                        taken = position + 1
+                if not ahead:
+                    break
                 if not plan.overlap:
-                    wait([future for _, future in ahead])
-                batch = _gather(plan, [ahead.popleft() for _ in images[start : start + size]], unreadable)
+                    wait([decoding.pixels for decoding in ahead])
+                batch = _gather(plan, [ahead.popleft() for _ in range(min(plan.batch_size, len(ahead)))], unreadable)
                 if batch is not None:
                     yield batch
         finally:
             pool.shutdown(wait=True, cancel_futures=True)
-    if len(unreadable) == len(images) > 0:
-        raise DataError(f"none of the {len(images)} images can be read; the first: {unreadable[0].reason}")
+    if len(unreadable) == taken > 0:
+        raise DataError(f"none of the {taken} images can be read; the first: {unreadable[0].reason}")
 
 
 def _gather(plan: _Plan, here: list[_Decoding], unreadable: list[Unreadable]) -> Batch | None:
@@ -199,18 +209,19 @@ def _gather(plan: _Plan, here: list[_Decoding], unreadable: list[Unreadable]) ->
     Raises:
         DataError: An image cannot be read, and may not be skipped.
     """
-    kept: list[tuple[int, Pixels]] = []
-    for index, future in here:
-        image = plan.dataset.images[index]
-        pixels = future.result()
+    kept: list[tuple[_Decoding, Pixels]] = []
+    for decoding in here:
+        pixels = decoding.pixels.result()
         if not isinstance(pixels, DataError):
-            kept.append((index, pixels))
+            kept.append((decoding, pixels))
         elif plan.skip_unreadable:
-            unreadable.append(Unreadable(image.name, str(pixels)))
+            unreadable.append(Unreadable(decoding.name, str(pixels)))
         else:
-            raise DataError(f"{pixels} ({index - len(unreadable)} of {len(plan.dataset)} images were read)") from pixels
+            known = plan.dataset.length
+            of = "images of the stream" if known is None else f"of {known} images"
+            raise DataError(f"{pixels} ({decoding.position} {of} were read)") from pixels
     if not kept:
         return None
-    indices = np.array([index for index, _ in kept], np.int64)
-    labels = np.array([plan.dataset.images[index].label for index in indices], np.int64)
+    indices = np.array([decoding.position for decoding, _ in kept], np.int64)
+    labels = np.array([decoding.label for decoding, _ in kept], np.int64)
     return Batch(np.stack([pixels for _, pixels in kept]), labels, indices)

@@ -201,7 +201,7 @@ def test_named_data_sets_with_other_classes_streams_and_unknown_names_are_refuse
     tree(tmp_path, "val/a/0.png", "val/b/1.png")
     with pytest.raises(DataError, match=r"has 2 classes \(labels 0 to 1\), expected the network's 3"):
         open_dataset("torch/image_folder", NAMES, root=tmp_path)
-    with pytest.raises(DataError, match="tfds/mnist is read as a stream"):
+    with pytest.raises(DataError, match="tfds/mnist is a stream, expected a data set with positions"):
         open_dataset("tfds/mnist", NAMES)
     with pytest.raises(DataError, match="timm cannot open torch/nonesuch, split validation"):
         open_dataset("torch/nonesuch", NAMES, root=tmp_path)
