@@ -13,6 +13,8 @@ help:
 	@echo "make demo    train a real ResNet-18 on digits, export it, compare every engine, print a table"
 	@echo "make test    environment, ruff, mypy --strict, all tests"
 	@echo "make bench   the benchmarks behind the README's figures"
+	@echo "make test-thin"
+	@echo "             install the runtime alone, newest and lowest versions, into fresh environments"
 
 env: $(VENV)/.done
 
@@ -34,6 +36,10 @@ types: env
 
 unit: env
 	$(BIN)/pytest -n 2
+
+# Needs the network for pip, so it is not part of `test`.
+test-thin: env
+	$(BIN)/python tests/thin_install.py
 
 demo: env
 	$(BIN)/python benchmarks/train_digits.py $(DEMO)

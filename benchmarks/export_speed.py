@@ -16,14 +16,14 @@ timmx is installed once, into an environment of its own that shares this one's t
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from importlib import metadata
 from pathlib import Path
+
+from environment import describe_environment
 
 PEER_FOLDER = Path(sys.prefix) / "peers" / "timmx"
 PEER_PACKAGES = ("timmx", "onnxslim")
@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="timed rounds (default: %(default)s)")
     parser.add_argument("--output", type=Path, help="where to write the JSON (default: not written)")
     arguments = parser.parse_args()
+    environment = describe_environment("torch", "timm", "onnx", "onnxruntime")
     ours = [str(Path(sys.prefix) / "bin" / "export-ssl")]
     commands = {
         "export-ssl": [
@@ -85,10 +86,7 @@ def main() -> None:
                 measured[name].append(sample)
                 print(f"round {number}: {name} {sample[0]:.2f} s, {sample[1]:.0f} MB", file=sys.stderr)
     result = {
-        "cpu": platform.processor() or platform.machine(),
-        "cores": os.cpu_count(),
-        "python": platform.python_version(),
-        "versions": {name: metadata.version(name) for name in ("export-ssl", "torch", "timm", "onnx", "onnxruntime")},
+        **environment,
         "rounds": arguments.rounds,
         "commands": {name: " ".join(Path(part).name for part in command) for name, command in commands.items()},
         "seconds_median": {name: round(statistics.median(s for s, _ in found), 3) for name, found in measured.items()},
@@ -99,6 +97,7 @@ def main() -> None:
     result["ratio"] = round(medians["export-ssl"] / medians["timmx"], 3)
     print(json.dumps(result, indent=2))
     if arguments.output:
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
         arguments.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 

@@ -1,0 +1,260 @@
+"""How much of what the cores allow `run-ssl compare` reaches.
+
+    python benchmarks/compare_throughput.py [--rounds N] [--images N] [--img-size PX] [--output FILE]
+
+D   images/s of reading, decoding and preprocessing alone, on all cores, nothing beside it
+I   images/s of the PyTorch original and all installed engines together, one after the other, on batches
+    that are decoded already
+C   images/s of `runtime.compare_job.run_comparison`, which does both: its report's `data.images_per_s`
+
+An image costs 1/D + 1/I seconds of all cores, so the most that C can be is 1 / (1/D + 1/I), and the result
+is C * (1/D + 1/I). D, I and C are measured in turn, one after the other in every round, in one process, and
+the medians are compared. D and I have had a warm-up, C has none: it is what a user gets.
+
+On a machine that does other work too the three figures are measured under different loads, and their ratio
+means nothing. What others used of the cores during a round is therefore recorded (all busy time of the
+machine less this process's own), rounds above `QUIET_CORES` are shown but not counted, and measuring goes on
+until enough rounds were quiet, or `ATTEMPTS` times as many were not. What is counted depends on the load alone,
+never on the figures.
+
+The input is made here, the same for a seed: JPEGs of 500 x 375 on average, cut from the photographs in
+`exporter/photographs`, in folders named by ImageNet's ids, and an FP16 bundle with random weights.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from environment import describe_environment
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from exporter.golden import golden_files
+from exporter.pipeline import export_bundle
+from exporter.request import ExportRequest, WeightsChoice
+from runtime.bundle import Bundle, open_bundle
+from runtime.compare_job import DEFAULT_BATCH_SIZE, CompareRequest, run_comparison
+from runtime.dataset import Dataset, open_dataset
+from runtime.engine import Engine
+from runtime.load import ORIGINAL, EngineOptions, installed_engines, load_engine
+from runtime.loader import Batch, load_batches, usable_cores
+
+MODEL = "ssl_resnet18"
+SEED = 0
+CLASSES = 20
+MEAN_SIZE = (500, 375)
+JPEG_QUALITY = 90
+# `run-ssl compare` should reach this share of what the cores allow.
+TARGET = 0.9
+# A round counts where others used less than this of one core, 5 % of two; the share is wanted to about 5 %.
+QUIET_CORES = 0.1
+ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Round:
+    """Images per second, measured one after the other: see the module.
+
+    Attributes:
+        decoding: D, images/s.
+        inference: I, images/s.
+        compare: C, images/s.
+        others: Cores that other processes used meanwhile, the most of the three measurements.
+    """
+
+    decoding: float
+    inference: float
+    compare: float
+    others: float
+
+    @property
+    def share(self) -> float:
+        """What `compare` reaches of what the cores allow."""
+        return self.compare * (1 / self.decoding + 1 / self.inference)
+
+
+def write_pictures(folder: Path, count: int, labels: Sequence[str]) -> None:
+    """Write random crops of the packaged photographs as JPEGs in class folders."""
+    generator = np.random.default_rng(SEED)
+    photographs = [Image.open(path).convert("RGB") for path in golden_files(None)]
+    classes = [label.partition("\t")[0] for label in labels[:: len(labels) // CLASSES][:CLASSES]]
+    for index in range(count):
+        path = folder / classes[index % CLASSES] / f"{index:05d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        cut_picture(photographs[index % len(photographs)], generator).save(path, quality=JPEG_QUALITY)
+
+
+def cut_picture(photograph: Image.Image, generator: np.random.Generator) -> Image.Image:
+    """Return a crop of at least half of each side, flipped or not, resized to about `MEAN_SIZE`."""
+    width, height = (
+        round(side * share) for side, share in zip(photograph.size, generator.uniform(0.5, 1, 2), strict=True)
+    )
+    left = int(generator.integers(photograph.width - width + 1))
+    top = int(generator.integers(photograph.height - height + 1))
+    crop = photograph.crop((left, top, left + width, top + height))
+    if generator.random() < 0.5:
+        crop = crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    wide, high = (round(side * share) for side, share in zip(MEAN_SIZE, generator.uniform(0.8, 1.2, 2), strict=True))
+    return crop.resize((wide, high), Image.Resampling.BICUBIC)
+
+
+def decoding_rate(dataset: Dataset, bundle: Bundle) -> float:
+    """Return D: every batch is taken as soon as it is there, so the decoding threads never wait."""
+    began = time.perf_counter()
+    with load_batches(dataset, bundle.manifest.preprocessing, batch_size=DEFAULT_BATCH_SIZE, overlap=True) as batches:
+        images = sum(len(batch.labels) for batch in batches)
+    return images / (time.perf_counter() - began)
+
+
+def inference_rate(engines: Sequence[Engine], batches: Sequence[Batch]) -> float:
+    """Return I: the calls of `infer` alone, in the order in which a comparison makes them."""
+    began = time.perf_counter()
+    for batch in batches:
+        for engine in engines:
+            engine.infer(batch.pixels)
+    return sum(len(batch.labels) for batch in batches) / (time.perf_counter() - began)
+
+
+def compare_rate(folder: Path, bundle: Bundle) -> float:
+    """Return C, with the defaults of `run-ssl compare`."""
+    return run_comparison(CompareRequest(bundles=(bundle.path,), data=str(folder))).data.images_per_s
+
+
+def others_seconds() -> float:
+    """Return the core seconds that other processes have used since the machine started.
+
+    Source: proc(5), /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal, in clock ticks.
+    """
+    ticks = [int(field) for field in Path("/proc/stat").read_text(encoding="utf-8").split("\n")[0].split()[1:9]]
+    busy = sum(ticks) - ticks[3] - ticks[4]
+    return busy / os.sysconf("SC_CLK_TCK") - time.process_time()
+
+
+def watch(work: Callable[[], float]) -> tuple[float, float]:
+    """Return what `work` returns, and the cores that others used meanwhile."""
+    others, began = others_seconds(), time.perf_counter()
+    rate = work()
+    return rate, (others_seconds() - others) / (time.perf_counter() - began)
+
+
+def measure_round(bundle: Bundle, folder: Path, *, engines: Sequence[Engine], batches: Sequence[Batch]) -> Round:
+    """Return D, I and C, measured in this order."""
+    dataset = open_dataset(str(folder), bundle.labels())
+    decoding, first = watch(lambda: decoding_rate(dataset, bundle))
+    inference, second = watch(lambda: inference_rate(engines, batches))
+    compare, third = watch(lambda: compare_rate(folder, bundle))
+    return Round(decoding, inference, compare, others=max(first, second, third))
+
+
+def measure(bundle: Bundle, folder: Path, rounds: int) -> tuple[list[Round], list[str]]:
+    """Return the rounds, and the engines that were measured with their precisions."""
+    dataset = open_dataset(str(folder), bundle.labels())
+    with ExitStack() as stack:
+        # As a comparison opens them: on its own threads, which sleep while another engine runs.
+        options = EngineOptions(share_cores=True)
+        names = (ORIGINAL, *installed_engines())
+        engines = [stack.enter_context(load_engine(bundle, name, options)) for name in names]
+        batches = list(load_batches(dataset, bundle.manifest.preprocessing, batch_size=DEFAULT_BATCH_SIZE))
+        # The shapes that occur: a whole batch, and the last one.
+        inference_rate(engines, [batches[0], batches[-1]])
+        found: list[Round] = []
+        while len(quiet(found)) < rounds and len(found) < ATTEMPTS * rounds:
+            found.append(measure_round(bundle, folder, engines=engines, batches=batches))
+            print(f"round {len(found)}: {found[-1]}, share {found[-1].share:.3f}", file=sys.stderr)
+        return found, [f"{engine.name} ({engine.precision})" for engine in engines]
+
+
+def quiet(rounds: Sequence[Round]) -> list[Round]:
+    """Return the rounds that count."""
+    return [one for one in rounds if one.others < QUIET_CORES]
+
+
+def summarise(rounds: Sequence[Round]) -> Round:
+    """Return the medians."""
+    return Round(
+        statistics.median(one.decoding for one in rounds),
+        statistics.median(one.inference for one in rounds),
+        statistics.median(one.compare for one in rounds),
+        statistics.median(one.others for one in rounds),
+    )
+
+
+def print_table(rounds: Sequence[Round], console: Console) -> None:
+    """Print every round and the medians of those that count."""
+    table = Table("round", "D images/s", "I images/s", "1 / (1/D + 1/I)", "C images/s", "C of that", "cores of others")
+    counted = quiet(rounds)
+    rows = [(str(number) if one in counted else f"({number})", one) for number, one in enumerate(rounds, 1)]
+    for name, one in [*rows, *([("median", summarise(counted))] if counted else [])]:
+        figures = (one.decoding, one.inference, one.compare / one.share, one.compare)
+        table.add_row(name, *(f"{figure:,.1f}" for figure in figures), f"{100 * one.share:.1f} %", f"{one.others:.2f}")
+    console.print(table)
+
+
+def main() -> None:
+    """Measure, print a table and write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--rounds", type=int, default=5, help="timed rounds (default: %(default)s)")
+    parser.add_argument("--images", type=int, default=600, help="pictures to make (default: %(default)s)")
+    parser.add_argument("--img-size", type=int, default=224, help="the network's input, pixels (default: %(default)s)")
+    parser.add_argument("--output", type=Path, help="where to write the JSON (default: not written)")
+    arguments = parser.parse_args()
+    environment = describe_environment("torch", "timm", "onnxruntime", "openvino", "numpy", "pillow")
+    with tempfile.TemporaryDirectory() as temporary:
+        target, folder = Path(temporary, "bundle"), Path(temporary, "pictures")
+        export_bundle(
+            ExportRequest(
+                model=MODEL,
+                precision="fp16",
+                weights=WeightsChoice(source="random", seed=SEED),
+                img_size=arguments.img_size,
+                output=target,
+            )
+        )
+        bundle = open_bundle(target)
+        write_pictures(folder, arguments.images, bundle.labels())
+        sizes = [path.stat().st_size for path in folder.rglob("*.jpg")]
+        rounds, engines = measure(bundle, folder, arguments.rounds)
+    counted = quiet(rounds)
+    middle = summarise(counted) if counted else None
+    result = {
+        **environment,
+        "model": MODEL,
+        "precision": "fp16",
+        "image_size": arguments.img_size,
+        "images": arguments.images,
+        "mean_jpeg_bytes": round(statistics.mean(sizes)),
+        "batch_size": DEFAULT_BATCH_SIZE,
+        "workers": usable_cores(),
+        "torch_threads": torch.get_num_threads(),
+        "engines": engines,
+        "rounds": [asdict(one) for one in rounds],
+        "counted_rounds": len(counted),
+        "median": asdict(middle) if middle else None,
+        "share": middle.share if middle else None,
+        "target": TARGET,
+    }
+    print_table(rounds, Console())
+    if arguments.output:
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
+        arguments.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    if len(counted) < arguments.rounds:
+        sys.exit(
+            f"{len(counted)} of {arguments.rounds} rounds were quiet: others used {QUIET_CORES} cores or more in the "
+            "rest; measure again on a machine at rest"
+        )
+    print(f"C * (1/D + 1/I) = {summarise(counted).share:.3f}, at least {TARGET} is wanted")
+
+
+if __name__ == "__main__":
+    main()
