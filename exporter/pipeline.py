@@ -36,6 +36,7 @@ from exporter.tolerance import (
 )
 from exporter.tracing import IR_VERSION, OPSET, trace_network
 from exporter.verification import Check, as_json_db, check_graph
+from exporter.written_roundings import write_roundings
 from runtime.engine import Floats
 from runtime.engine_ort import import_onnxruntime
 from runtime.files import check_target
@@ -138,17 +139,14 @@ def export_bundle(request: ExportRequest, on_step: Callable[[str], None] = lambd
 def _finish(manifest: Manifest, model: ir.Model, checks: _Checks) -> tuple[bytes, Manifest]:
     """Return the final graph with its metadata, and the manifest with every step, all of them verified."""
     proto: onnx.ModelProto = ir.to_proto(model)
+    required_db = manifest.precision.min_sqnr_db
+    if manifest.precision.name == "fp16":
+        summary = _summarise(manifest.precision)
+        checks.add("fp16", write_roundings(proto), model=model, required_db=required_db, summary=summary)
     add_metadata(proto, manifest)
     graph = proto.SerializeToString(deterministic=True)
-    precision = manifest.precision
-    checks.add(
-        "final" if precision.name == "fp32" else precision.name,
-        graph,
-        model=model,
-        required_db=precision.min_sqnr_db,
-        summary=_summarise(precision),
-        as_written=False,
-    )
+    summary = "metadata and licence written; run as a user runs it, fused"
+    checks.add("final", graph, model=model, required_db=required_db, summary=summary, as_written=False)
     return graph, manifest.model_copy(update={"steps": checks.steps()})
 
 
@@ -240,9 +238,8 @@ def _serialise(model: ir.Model) -> bytes:
 
 
 def _summarise(precision: Precision) -> str:
-    if precision.name == "fp32":
-        return "metadata and licence written into the graph"
+    """Return what the FP16 pass did, in one line."""
     if not precision.fp32_layers:
-        return "all layers in FP16"
+        return "all layers in FP16; checked with every rounding written out"
     names = ", ".join(precision.fp32_layers[:4]) + (", …" if len(precision.fp32_layers) > 4 else "")
     return f"{len(precision.fp32_layers)} nodes stay FP32, activations above {FP16_LIMIT:.0f}: {names}"

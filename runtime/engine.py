@@ -114,15 +114,12 @@ class EngineBase:
         self.close()
 
 
-def describe_precision(stored: str, executed: str, *, rounds_between: bool = False) -> str:
+def describe_precision(stored: str, executed: str) -> str:
     """Return the precision in words: one if file and execution agree, else both.
 
     Args:
         stored: Precision in the graph.
-        executed: Precision that the kernels compute in.
-        rounds_between: Whether tensors between the kernels still have the graph's type. If so a
-            value that overflows it does so here too; if not, this engine proves nothing about range.
+        executed: Precision that the kernels compute in. Where it is wider than the stored one, the
+            engine proves nothing about range: a value that would overflow does not.
     """
-    if stored == executed:
-        return executed
-    return f"{stored} tensors, {executed} arithmetic" if rounds_between else f"{stored} weights, {executed} execution"
+    return executed if stored == executed else f"{stored} weights, {executed} execution"

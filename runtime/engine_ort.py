@@ -59,7 +59,7 @@ class OrtEngine(EngineBase):
             size = bundle.manifest.preprocessing.image_size
             self.infer(np.zeros((1, size, size, 3), np.uint8))
             executed = executed_precision(Path(self._session.end_profiling()))
-        self.precision = describe_precision(bundle.manifest.precision.name, executed, rounds_between=True)
+        self.precision = describe_precision(bundle.manifest.precision.name, executed)
 
     def infer(self, pixels: Pixels) -> Outputs:
         """Run one batch; see `runtime.engine.Engine.infer`."""
@@ -118,7 +118,8 @@ def _open(ort: Any, path: Path, options: Any, provider: str) -> Any:
 def executed_precision(profile: Path) -> str:
     """Return the type that most convolutions computed in, from onnxruntime's profile of one run.
 
-    A kernel's type is its first input's: where onnxruntime has no FP16 kernel it casts to FP32 first.
+    A kernel's type is its first input's: where onnxruntime has no FP16 kernel it casts to FP32, and drops
+    most casts back to FP16 between two such kernels.
     """
     events = json.loads(profile.read_text(encoding="utf-8"))
     types: Counter[str] = Counter()

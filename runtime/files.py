@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -69,6 +70,8 @@ def check_target(target: Path, *, overwrite: bool) -> None:
             raise BundleError(f"{target} is not a bundle (it has no bundle.json) and is not replaced: pass --output")
     if not target.parent.is_dir():
         raise BundleError(f"{target.parent} is not a directory: make it first, or pass --output for another place")
+    if not os.access(target.parent, os.W_OK):
+        raise BundleError(f"cannot write into {target.parent}: pass --output for another place, or change its rights")
 
 
 def _replace(staging: Path, target: Path) -> None:

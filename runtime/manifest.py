@@ -173,7 +173,7 @@ class Step(_Part):
     """One step of the export and how far its graph's logits are from PyTorch's.
 
     Attributes:
-        name: `trace`, `fold-batchnorm`, `simplify`, `fp16`.
+        name: `trace`, `fold-batchnorm`, `simplify`, `fp16`, `final`.
         nodes: Nodes after the step, by operator.
         sqnr_db: Logits SQNR against PyTorch on the golden images, decibels; None where equal.
         required_db: The tolerance that applied.

@@ -128,7 +128,7 @@ def test_engine_is_closed_when_its_block_fails(exported, reference):
 def test_onnxruntime_says_in_which_type_it_stores_and_computes(exported):
     with load_engine(exported.fp16, "onnxruntime") as engine:
         # x86 has no FP16 convolution in onnxruntime; some ARM CPUs have.
-        assert engine.precision in ("fp16 tensors, fp32 arithmetic", "fp16")
+        assert engine.precision in ("fp16 weights, fp32 execution", "fp16")
 
 
 def test_openvino_says_that_it_executes_half_weights_in_fp32(exported):

@@ -82,7 +82,7 @@ def test_bundle_has_all_files_and_is_whole(shell_export):
     assert [entry.name for entry in target.parent.iterdir()] == ["bundle"]
     manifest = open_bundle(target).manifest
     assert (manifest.precision.name, manifest.model.timm_tag) == ("fp16", "resnet18.fb_ssl_yfcc100m_ft_in1k")
-    assert [step.name for step in manifest.steps] == ["trace", "fold-batchnorm", "simplify", "fp16"]
+    assert [step.name for step in manifest.steps] == ["trace", "fold-batchnorm", "simplify", "fp16", "final"]
     assert str(target) in done.stdout
 
 
