@@ -124,7 +124,7 @@ def check_base(environment: Environment, bundle: Path) -> None:
     modules = environment.require("python", "-c", MODULES_SCRIPT).strip()
     for arguments in (["--help"], ["verify", "--help"], ["compare", "--help"]):
         text = environment.require("run-ssl", *arguments)
-        # Typer before 0.17 adds this to options whose help already states the default.
+        # Typer up to 0.17.0 adds this to options whose help already states the default.
         assert "default: None" not in text, f"run-ssl {' '.join(arguments)} shows a default that is none"
     refused = environment.run("run-ssl", "verify", str(bundle))
     assert refused.returncode == 1, refused
