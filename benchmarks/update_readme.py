@@ -42,8 +42,13 @@ def figures() -> str:
         f"| `export-ssl --model ssl_resnet18 --fp16 --weights random`, whole process | {seconds['export-ssl']:.2f} s, "
         f"{speed['ratio']:.2f} of timmx's {seconds['timmx']:.2f} s in turn; peak {peak['export-ssl']:,} MB "
         f"(timmx {peak['timmx']:,} MB) | `benchmarks/export_speed.py` |",
-        f"| `run-ssl compare` against 1 / (1/D + 1/I) | {100 * compare['ratio']:.0f} % | "
+        f"| `run-ssl compare`, original and two engines, 224 px, against 1 / (1/D + 1/I) | "
+        f"{100 * compare['share']:.1f} %: {compare['median']['compare']:.1f} images/s, with decoding alone "
+        f"{compare['median']['decoding']:,.0f} and all engines alone {compare['median']['inference']:.1f} | "
         "`benchmarks/compare_throughput.py` |",
+        "",
+        f"{speed['cpu']}, {speed['cores']} cores, torch {speed['versions']['torch']}, "
+        f"onnxruntime {speed['versions']['onnxruntime']}.",
     ]
     return "\n".join(rows) + "\n"
 
