@@ -14,6 +14,7 @@ What comes out:
 
 import ast
 import logging
+import re
 import warnings
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
@@ -36,8 +37,8 @@ INPUT_NAMES: dict[InputKind, str] = {"uint8": "pixels", "float32": "input"}
 # The wrapper (`runtime.original.network`) holds timm's network under this attribute.
 _NETWORK_PREFIX = "network."
 _SCOPES_KEY = "pkg.torch.onnx.name_scopes"
-# torch.export needs a bound for the batch; TensorRT's profiles end far below it.
-_MAX_BATCH = 65536
+# PyTorch colours its messages.
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def trace_network(module: "torch.nn.Module", *, image_size: int, input_kind: InputKind) -> ir.Model:
@@ -76,7 +77,6 @@ def _export(module: "torch.nn.Module", *, image_size: int, input_kind: InputKind
         if input_kind == "uint8"
         else torch.zeros((2, 3, image_size, image_size))
     )
-    batch = torch.export.Dim("batch", min=1, max=_MAX_BATCH)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         # PyTorch's exporter warns about its own deprecated internals; a user can do nothing about it.
@@ -89,13 +89,14 @@ def _export(module: "torch.nn.Module", *, image_size: int, input_kind: InputKind
                 opset_version=OPSET,
                 input_names=[INPUT_NAMES[input_kind]],
                 output_names=["logits", "embedding"],
-                dynamic_shapes=({0: batch},),
+                dynamic_shapes=({0: "batch"},),
                 external_data=False,
                 optimize=False,
                 verbose=False,
             )
         except (torch.onnx.OnnxExporterError, RuntimeError) as error:
-            reason = str(error).strip().splitlines()[0]
+            # The exporter's own message is a page of advice; what stopped it is the cause.
+            reason = _COLOUR.sub("", str(error.__cause__ or error)).strip().splitlines()[0]
             raise GraphError(f"PyTorch cannot trace this network: {reason}") from error
     assert program is not None
     model: ir.Model = program.model

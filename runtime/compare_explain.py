@@ -115,6 +115,8 @@ def _accuracy_of_card(comparison: Comparison) -> list[str]:
     original, card = comparison.original, comparison.card
     if card is None:
         return []
+    if comparison.weights.source == "random":
+        return ["The weights are random and untrained: the card's accuracy is of the trained ones."]
     # 1.96 standard errors of a share: the images here are a sample, the card's are another.
     noise = 1.96 * math.sqrt(card.top1 * (1 - card.top1) / original.images)
     difference = original.top1 - card.top1

@@ -241,3 +241,10 @@ def test_the_json_has_the_documented_keys_and_reads_back() -> None:
     assert {"top1", "top5", "images"} <= set(document["original"])
     assert set(document["flops"]) == {"pytorch_macs", "onnx_macs", "card", "card_recomputed"}
     assert Comparison.model_validate_json(COMPARISON.model_dump_json()) == COMPARISON
+
+
+def test_random_weights_are_not_held_against_the_cards_accuracy() -> None:
+    weights = COMPARISON.weights.model_copy(update={"source": "random", "seed": 0})
+    untrained = COMPARISON.model_copy(update={"weights": weights})
+    assert "The weights are random and untrained" in printed(untrained)
+    assert "leave to chance" not in printed(untrained)
