@@ -56,26 +56,30 @@ def count_macs(node: ir.Node) -> int:
     and every other operator count nothing, as in `torch.utils.flop_counter`, which counts 2 FLOPs
     per MAC.
     """
-    if node.op_type not in {"Conv", "Gemm"}:
+    shape = _weight_shape(node)
+    if not shape:
         return 0
-    weight = node.inputs[1]
-    assert weight is not None
-    shape = _dims(weight)
-    if node.op_type == "Gemm":
-        return math.prod(shape)
-    return math.prod(shape) * math.prod(_image_shape(node.outputs[0])[1:])
+    pixels = math.prod(_image_shape(node.outputs[0])[1:]) if node.op_type == "Conv" else 1
+    return math.prod(shape) * pixels
 
 
 def reduction_length(node: ir.Node) -> int:
     """Return how many products a Conv or Gemm sums for one output value; 0 for other nodes."""
-    if node.op_type not in {"Conv", "Gemm"}:
+    shape = _weight_shape(node)
+    if not shape:
         return 0
+    if node.op_type == "Gemm" and not node.attributes.get_int("transB", 0):
+        return shape[0]
+    return math.prod(shape[1:])
+
+
+def _weight_shape(node: ir.Node) -> tuple[int, ...]:
+    """Return the shape of a Conv's or Gemm's weight; empty for other nodes."""
+    if node.op_type not in {"Conv", "Gemm"}:
+        return ()
     weight = node.inputs[1]
     assert weight is not None
-    shape = _dims(weight)
-    if node.op_type == "Gemm":
-        return shape[1] if node.attributes.get_int("transB", 0) else shape[0]
-    return math.prod(shape[1:])
+    return _dims(weight)
 
 
 def _dims(value: ir.Value) -> tuple[int, ...]:

@@ -19,9 +19,6 @@ def describe(request: ExportRequest, subject: Subject, *, precision: Precision, 
         macs: Multiply-accumulates of the graph, one image.
     """
     spec, size = subject.spec, subject.preprocessing.image_size
-    card = Card(
-        top1=spec.top1, top5=spec.top5, flops=spec.card_flops, flops_recomputed=count_card_flops(subject.network)
-    )
     classes, embedding_dim = subject.golden.logits.shape[1], subject.golden.embedding.shape[1]
     return Manifest(
         model=Model(
@@ -36,7 +33,7 @@ def describe(request: ExportRequest, subject: Subject, *, precision: Precision, 
         ),
         weights=subject.weights,
         licence=licence_of(spec, subject.weights.source, stated=request.licence),
-        card=card if spec.card_flops is not None else None,
+        card=_card(subject),
         preprocessing=subject.preprocessing,
         input=_input_spec(request.input_kind, size),
         outputs=(
@@ -50,6 +47,16 @@ def describe(request: ExportRequest, subject: Subject, *, precision: Precision, 
         steps=(),
         tools=tool_versions(),
         files=(),
+    )
+
+
+def _card(subject: Subject) -> Card | None:
+    """Return the model card's figures with our recomputation, or None where there is no card."""
+    spec = subject.spec
+    if spec.card_flops is None:
+        return None
+    return Card(
+        top1=spec.top1, top5=spec.top5, flops=spec.card_flops, flops_recomputed=count_card_flops(subject.network)
     )
 
 

@@ -19,7 +19,6 @@ import warnings
 from collections import Counter
 from typing import TYPE_CHECKING, Literal
 
-import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common as common_passes
 
@@ -151,13 +150,3 @@ def _initializer_name(value: ir.Value) -> str:
         use = users[0]
         return f"{use.node.name}.constant{use.idx}"
     return name
-
-
-def float_initializers(model: ir.Model) -> dict[str, np.ndarray]:
-    """Return the FP32 and FP16 constants of a graph by name."""
-    constants = {name: value.const_value for name, value in model.graph.initializers.items()}
-    return {
-        name: tensor.numpy()
-        for name, tensor in constants.items()
-        if tensor is not None and tensor.dtype in (ir.DataType.FLOAT, ir.DataType.FLOAT16)
-    }

@@ -127,7 +127,6 @@ class DataReport(_Part):
         notes: What a person should know about how the images were chosen and read.
         seconds: Wall time of decoding and all engines together.
         images_per_s: images / seconds.
-        decode_images_per_s: Speed of the decoding workers alone, or None where it was not measured.
     """
 
     source: str
@@ -136,7 +135,6 @@ class DataReport(_Part):
     notes: tuple[str, ...] = ()
     seconds: float
     images_per_s: float
-    decode_images_per_s: float | None = None
 
 
 class Comparison(_Part):

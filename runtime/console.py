@@ -98,9 +98,12 @@ class ImageBar:
 
 @contextmanager
 def progress_bar(what: str, console: Console) -> Iterator[ImageBar]:
-    """Yield a bar with images done, images/s and the time left, on stderr; nothing of it stays behind."""
+    """Yield a bar with images done, images/s and the time left, on stderr.
+
+    Nothing of it stays behind, and a log file sees nothing of it.
+    """
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), _SpeedColumn(), TimeRemainingColumn())
-    bar = ImageBar(Progress(*columns, console=console, transient=True))
+    bar = ImageBar(Progress(*columns, console=console, transient=True, disable=not console.is_terminal))
     try:
         yield bar
     finally:

@@ -72,12 +72,10 @@ class Dataset:
 
     Attributes:
         images: The images.
-        description: What they are, for a person.
         notes: What a person should know about how they were read; often empty.
     """
 
     images: tuple[LabelledImage, ...]
-    description: str
     notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -98,13 +96,11 @@ class Stream:
 
     Attributes:
         samples: The images, all of them.
-        description: What they are, for a person.
         limit: At most this many, the first ones; None for all.
         notes: What a person should know about how they were read; often empty.
     """
 
     samples: TimmStream
-    description: str
     limit: int | None = None
     notes: tuple[str, ...] = ()
 
@@ -147,7 +143,7 @@ def open_images(
     _check_no_labels_file(source, labels_file)
     samples = open_timm_stream(source, len(labels), split=split, root=root)
     notes = () if limit is None else (f"the first {limit} images of a stream, not balanced over the classes",)
-    return Stream(samples, f"{source}, split {split}, a stream as timm reads it", limit, notes)
+    return Stream(samples, limit, notes)
 
 
 def open_dataset(
@@ -214,7 +210,7 @@ def _from_timm(
         raise DataError(f"{source} is a stream, expected a data set with positions: open it with open_images")
     samples = open_timm_samples(source, len(labels), split=split, root=root)
     images = tuple(LabelledImage(f"{source}[{split}][{sample.index}]", sample.label, sample) for sample in samples)
-    return Dataset(images, description=f"{source}, split {split}, as timm reads it")
+    return Dataset(images)
 
 
 def _check_limit(limit: int | None) -> None:
@@ -246,7 +242,6 @@ def _from_class_folders(folder: Path, labels: Sequence[str]) -> Dataset:
             for name, paths in files.items()
             for path in paths
         ),
-        description=f"{folder}, {len(files)} class folders for {len(labels)} classes",
         notes=tuple(note for note in notes if note),
     )
 
@@ -270,7 +265,6 @@ def _from_labels_file(folder: Path, labels: Sequence[str], labels_file: Path) ->
     note = _note(f"images that {labels_file.name} does not name, not read", extra)
     return Dataset(
         images=tuple(LabelledImage(row.filename, classes[row.label], folder / row.filename) for row in rows),
-        description=f"{folder}, labels from {labels_file.name}",
         notes=(note,) if note else (),
     )
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from runtime.errors import DataError, UsageError, VerificationError
+from runtime.errors import DataError, VerificationError
 
 AnyFloats = npt.NDArray[np.floating[Any]]
 Ints = npt.NDArray[np.int64]
@@ -118,28 +118,6 @@ def label_ranks(logits: AnyFloats, labels: Ints) -> Ints:
     above = np.count_nonzero((logits > own) | ((logits == own) & earlier), axis=1)
     ranks: Ints = np.where(np.isnan(logits).any(axis=1), classes, above).astype(np.int64)
     return ranks
-
-
-def topk_hits(logits: AnyFloats, labels: Ints, k: int) -> Flags:
-    """Return whether each image's label is among its k highest logits.
-
-    Ties and NaN as in `label_ranks`: the lower class index wins, and a row with NaN is never a hit.
-
-    Args:
-        logits: (N, C), any float dtype.
-        labels: Class indices, (N,) int64, 0 <= label < C.
-        k: 1 <= k <= C.
-
-    Returns:
-        Hits, (N,) bool.
-
-    Raises:
-        DataError: A label is not a class of the network.
-        UsageError: k is out of range.
-    """
-    if not 1 <= k <= logits.shape[1]:
-        raise UsageError(f"k is {k}, expected 1 to {logits.shape[1]}, the number of classes: choose a smaller k")
-    return label_ranks(logits, labels) < k
 
 
 def top1_decisions(logits: AnyFloats) -> Ints:

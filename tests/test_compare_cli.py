@@ -8,6 +8,7 @@ from safetensors.torch import load_file, save_file
 from typer.testing import CliRunner
 
 from runtime.cli import app
+from tests.command_lines import refused
 from tests.conftest import PICTURES, timm_logits, timm_network
 from tests.exported import copy_bundle
 
@@ -28,16 +29,6 @@ def compared(*arguments):
     result = run(*arguments, "--json")
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)
-
-
-def refused(result, *words, code=1):
-    assert result.exit_code == code, result.output
-    assert result.stdout == ""
-    lines = [line for line in result.stderr.splitlines() if line.strip()]
-    assert len(lines) == 1, result.stderr
-    assert lines[0].startswith("error: ")
-    for word in words:
-        assert word in lines[0]
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,7 @@ from exporter.fold_batchnorm import fold_batchnorm
 from runtime.bundle import open_bundle
 from runtime.layers import total_macs
 from runtime.verify import verify_bundle
+from tests.command_lines import refused
 from tests.exported import decibels, graph_at_size
 
 SIZE = "64"
@@ -42,18 +43,6 @@ NO_NETWORK_LIMIT_S = 20.0
 
 def run(*arguments):
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
-
-
-def refused(result, *words, code=1):
-    """Check that a command ended with one line on stderr and nothing on stdout."""
-    assert result.exit_code == code, result.output
-    assert result.stdout == ""
-    lines = result.stderr.splitlines()
-    assert len(lines) == 1, result.stderr
-    assert lines[0].startswith("error: ")
-    assert "Traceback" not in result.stderr
-    for word in words:
-        assert word in lines[0]
 
 
 @pytest.fixture
