@@ -9,6 +9,7 @@
     ├── BundleError               a bundle that is absent, damaged, or of a newer schema
     ├── EngineError               an engine that is not installed, or cannot run this bundle
     ├── GraphError                a graph that a pass does not know how to treat
+    ├── CalibrationError          activations without a scale, or a calibration of something else
     └── VerificationError         outputs that differ from the reference by more than the tolerance
 
 Every message is one line and says what was given, what was expected, and the next step. The command
@@ -54,6 +55,10 @@ class EngineError(ExportSslError):
 
 class GraphError(ExportSslError):
     """A graph holds something that a pass does not know how to treat."""
+
+
+class CalibrationError(ExportSslError):
+    """Activations cannot be calibrated, or a stored calibration belongs to something else."""
 
 
 class VerificationError(ExportSslError):
