@@ -180,7 +180,9 @@ def open_dataset(
     if limit is None or limit >= len(dataset):
         return dataset
     note = f"{limit} of {len(dataset)} images, balanced over the classes, seed {seed}"
-    return replace(dataset, images=_sample(dataset.images, limit, seed), notes=(*dataset.notes, note))
+    return replace(
+        dataset, images=sample_balanced(dataset.images, limit=limit, seed=seed), notes=(*dataset.notes, note)
+    )
 
 
 def list_images(folder: Path) -> tuple[Path, ...]:
@@ -269,7 +271,7 @@ def _from_labels_file(folder: Path, labels: Sequence[str], labels_file: Path) ->
     )
 
 
-def _sample(images: tuple[LabelledImage, ...], limit: int, seed: int) -> tuple[LabelledImage, ...]:
+def sample_balanced(images: tuple[LabelledImage, ...], *, limit: int, seed: int) -> tuple[LabelledImage, ...]:
     """Return `limit` images in their order; rule 5."""
     keys = [hashlib.sha256(f"{seed}/{image.name}".encode()).digest() for image in images]
     rank: dict[int, int] = {}

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from runtime.errors import BundleError
 
@@ -53,6 +54,29 @@ def atomic_directory(target: Path, *, overwrite: bool) -> Iterator[Path]:
     finally:
         # After a success the staging directory has been renamed away, and this finds nothing.
         shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextmanager
+def atomic_file(target: Path) -> Iterator[BinaryIO]:
+    """Yield a file beside `target` that becomes `target` when the block succeeds, and vanishes when it does not.
+
+    Raises:
+        BundleError: The disk cannot take it.
+    """
+    try:
+        with tempfile.NamedTemporaryFile(
+            prefix=f".{target.name}.", suffix=".partial", dir=target.parent, delete=False
+        ) as file:
+            partial = Path(file.name)
+            try:
+                yield cast(BinaryIO, file)
+            except BaseException:
+                partial.unlink()
+                raise
+        partial.chmod(0o644)
+        partial.replace(target)
+    except OSError as error:
+        raise _cannot_write(target, error) from error
 
 
 def check_target(target: Path, *, overwrite: bool) -> None:

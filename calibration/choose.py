@@ -1,0 +1,248 @@
+"""Choose scales and weights: every technique is tried, and kept only if held-out images say so.
+
+    statistics ─► [equalize] x method ─► activation scales ─► weight clipping ─► rounding ─► bias correction
+
+1. Every method is tried on the graph as it is and on the equalised one, with float weights: the scales of
+   activations are judged by what they cost alone. The best pair goes on.
+2. Weights are rounded to nearest, with the scales of largest magnitude and with the MSE-optimal ones.
+3. Layer-wise rounding (`calibration/rounding.py`), then bias correction, each on top of the best so far.
+
+What is judged is the logits SQNR on images that no statistic has seen (`calibration/search.py`).
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from calibration.activation_statistics import TensorStatistics, channel_ranges
+from calibration.bias_correction import mean_output_error
+from calibration.equalize import SHARE, equalize, equalize_statistics
+from calibration.options import QuantizeOptions
+from calibration.parts import Parts, weight_rows
+from calibration.placement import Placement
+from calibration.rounding import round_rows
+from calibration.scales import METHODS, Method, threshold
+from calibration.search import Judge
+from calibration.second_moments import LayerMoments, Step
+from calibration.structure import channel_groups, constant
+from calibration.weights import (
+    LEVELS,
+    Doubles,
+    Floats,
+    WeightQuantization,
+    half_scales,
+    max_scales,
+    mse_scales,
+    round_to_nearest,
+)
+
+UNSIGNED_LEVELS = 255
+
+Moments = Callable[[ir.Model, Mapping[str, Step]], Iterator[tuple[str, LayerMoments]]]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One thing that was tried.
+
+    Attributes:
+        name: What it was.
+        sqnr_db: Logits SQNR with it on the held-out images, decibels.
+        kept: Whether it is in the result.
+    """
+
+    name: str
+    sqnr_db: float
+    kept: bool
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen.
+
+    Attributes:
+        parts: What the graph is made of.
+        method: How the clipping thresholds of activations were found.
+        amax: Tensor name to clipping threshold.
+        candidates: Every method with float weights, on both graphs.
+        techniques: What came on top, in order; each was judged on the whole INT8 graph.
+    """
+
+    parts: Parts
+    method: Method
+    amax: Mapping[str, float]
+    candidates: tuple[Trial, ...]
+    techniques: tuple[Trial, ...]
+
+
+@dataclass(frozen=True)
+class _Form:
+    """A graph with the statistics of its tensors."""
+
+    model: ir.Model
+    statistics: Mapping[str, TensorStatistics]
+    factors: Mapping[str, Doubles]
+    name: str
+
+
+@dataclass(frozen=True)
+class _Scaled:
+    """A form with one method's thresholds."""
+
+    form: _Form
+    method: Method
+    amax: Mapping[str, float]
+    sqnr_db: float
+
+
+@dataclass(frozen=True)
+class _Layers:
+    """Layer name to what the moments of its input gave."""
+
+    rounded: dict[str, WeightQuantization]
+    biases_nearest: dict[str, Floats]
+    biases_rounded: dict[str, Floats]
+
+
+class Chooser:
+    """The search over one network; `choose` runs it."""
+
+    def __init__(self, placement: Placement, judge: Judge, options: QuantizeOptions) -> None:
+        self._placement, self._judge, self._options = placement, judge, options
+        self._unsigned = {tensor.name: tensor.unsigned for tensor in placement.activations}
+
+    def choose(self, model: ir.Model, statistics: Mapping[str, TensorStatistics], moments: Moments) -> Choice:
+        """Return the best of what was tried.
+
+        Args:
+            model: The float32 graph; not changed.
+            statistics: Of every tensor that the placement quantises.
+            moments: Gives the moments of the layers whose names are asked for.
+        """
+        tried = list(self._try_methods(model, statistics))
+        best = max(tried, key=lambda scaled: scaled.sqnr_db)
+        parts = Parts(best.form.model, self._scales(best.amax), factors=best.form.factors)
+        parts, techniques = self._quantize_weights(parts, moments)
+        candidates = tuple(
+            Trial(f"{scaled.method}{scaled.form.name}", scaled.sqnr_db, kept=scaled is best) for scaled in tried
+        )
+        return Choice(parts, best.method, best.amax, candidates, tuple(techniques))
+
+    def _try_methods(self, model: ir.Model, statistics: Mapping[str, TensorStatistics]) -> Iterator[_Scaled]:
+        methods = METHODS if self._options.method == "auto" else (self._options.method,)
+        placement = replace(self._placement, weights=())
+        for form in self._forms(model, statistics):
+            for method in methods:
+                amax = {name: self._threshold(form.statistics[name], method) for name in self._unsigned}
+                parts = Parts(form.model, self._scales(amax))
+                yield _Scaled(form, method, amax, self._judge.sqnr_db(parts.build(placement)))
+
+    def _forms(self, model: ir.Model, statistics: Mapping[str, TensorStatistics]) -> Iterator[_Form]:
+        yield _Form(model, statistics, {}, "")
+        if self._options.equalize:
+            ranges = {name: channel_ranges(found, SHARE) for name, found in statistics.items()}
+            equalized, factors = equalize(model, channel_groups(model), ranges)
+            if factors:
+                scaled = {
+                    name: equalize_statistics(found, factors[name]) if name in factors else found
+                    for name, found in statistics.items()
+                }
+                yield _Form(equalized, scaled, factors, ", equalised")
+
+    def _threshold(self, statistics: TensorStatistics, method: Method) -> float:
+        levels = self._levels(statistics.name)
+        return threshold(statistics.counts, statistics.width, statistics.amax, method=method, levels=levels)
+
+    def _levels(self, tensor: str) -> int:
+        return UNSIGNED_LEVELS if self._unsigned[tensor] else LEVELS
+
+    def _scales(self, amax: Mapping[str, float]) -> dict[str, float]:
+        scales = np.array([amax[name] / self._levels(name) for name in amax], np.float32)
+        if self._options.half:
+            scales = half_scales(scales)
+        return {name: float(scale) for name, scale in zip(amax, scales, strict=True)}
+
+    def _quantize_weights(self, parts: Parts, moments: Moments) -> tuple[Parts, list[Trial]]:
+        nodes = [node for node in parts.model.graph if node.name in self._placement.weights]
+        clippings = (("weights: largest magnitude", max_scales), ("weights: MSE clipping", mse_scales))
+        judged = []
+        for name, rule in clippings:
+            weights = {node.name or "": self._to_nearest(node, rule) for node in nodes}
+            judged.append((name, replace(parts, weights=weights)))
+        trials = [(name, found, self._sqnr_db(found)) for name, found in judged]
+        best = max(trials, key=lambda trial: trial[2])
+        told = [Trial(name, reached, kept=found is best[1]) for name, found, reached in trials]
+        chosen, sqnr_db = best[1], best[2]
+        layers = self._layer_by_layer(nodes, chosen, moments) if self._options.needs_moments else _Layers({}, {}, {})
+        if self._options.rounding:
+            trial = replace(chosen, weights=layers.rounded)
+            reached = self._sqnr_db(trial)
+            told.append(Trial("layer-wise rounding", reached, kept=reached > sqnr_db))
+            if told[-1].kept:
+                chosen, sqnr_db = trial, reached
+        if self._options.bias_correction:
+            biases = layers.biases_rounded if chosen.weights is layers.rounded else layers.biases_nearest
+            trial = replace(chosen, biases=biases)
+            reached = self._sqnr_db(trial)
+            told.append(Trial("bias correction", reached, kept=reached > sqnr_db))
+            chosen = trial if told[-1].kept else chosen
+        return chosen, told
+
+    def _sqnr_db(self, parts: Parts) -> float:
+        return self._judge.sqnr_db(parts.build(self._placement))
+
+    def _to_nearest(self, node: ir.Node, rule: Callable[[Doubles], Floats]) -> WeightQuantization:
+        rows, axis = weight_rows(node)
+        scales = self._fit(rule(rows))
+        return _weight(round_to_nearest(rows, scales), scales, node=node, axis=axis)
+
+    def _fit(self, scales: Floats) -> Floats:
+        return half_scales(scales) if self._options.half else scales
+
+    def _layer_by_layer(self, nodes: Sequence[ir.Node], nearest: Parts, moments: Moments) -> _Layers:
+        """Return each layer rounded by what it reads, and the biases for both roundings."""
+        steps = {node.name or "": self._step(node, nearest) for node in nodes}
+        by_name = {node.name: node for node in nodes}
+        layers = _Layers({}, {}, {})
+        for name, found in moments(nearest.model, steps):
+            node = by_name[name]
+            rows, axis = weight_rows(node)
+            old = nearest.weights[name]
+            layers.rounded[name] = self._round(rows, found, node=node, axis=axis) if self._options.rounding else old
+            if len(node.inputs) > 2 and node.inputs[2] is not None:
+                for biases, weight in (
+                    (layers.biases_nearest, old),
+                    (layers.biases_rounded, layers.rounded[name]),
+                ):
+                    real = np.moveaxis(weight.real, axis, 0).reshape(len(rows), -1).astype(np.float64)
+                    error = mean_output_error(rows, real, found)
+                    biases[name] = (constant(node, 2).astype(np.float64) + error).astype(np.float32)
+        return layers
+
+    def _step(self, node: ir.Node, parts: Parts) -> Step:
+        source = node.inputs[0]
+        assert source is not None
+        assert source.name is not None
+        unsigned = self._unsigned[source.name]
+        lowest, highest = (0, UNSIGNED_LEVELS) if unsigned else (-LEVELS - 1, LEVELS)
+        return Step(parts.activation_scales[source.name], lowest, highest)
+
+    def _round(self, rows: Doubles, moments: LayerMoments, *, node: ir.Node, axis: int) -> WeightQuantization:
+        groups = len(moments.totals)
+        levels, scales = [], []
+        for group, part in enumerate(np.split(rows, groups)):
+            candidates = (self._fit(max_scales(part)), self._fit(mse_scales(part)))
+            found, chosen = round_rows(part, moments.second_moments(group), candidates=candidates)
+            levels.append(found)
+            scales.append(chosen)
+        return _weight(np.concatenate(levels), np.concatenate(scales), node=node, axis=axis)
+
+
+def _weight(levels: npt.NDArray[np.generic], scales: Floats, *, node: ir.Node, axis: int) -> WeightQuantization:
+    """Return levels (K, D) in the shape and order of the layer's weight."""
+    shape = constant(node, 1).shape
+    values = levels.astype(np.int8)
+    return WeightQuantization(values.T.copy() if axis else values.reshape(shape), scales, axis)

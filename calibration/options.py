@@ -1,0 +1,64 @@
+"""What a calibration may be told."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from calibration.placement import Target
+from calibration.scales import Method
+
+
+@dataclass(frozen=True)
+class QuantizeOptions:
+    """How to quantise.
+
+    Attributes:
+        method: How clipping thresholds of activations are found; `auto` tries all.
+        target: `tensorrt` (activations signed, which TensorRT demands) or `cpu` (non-negative ones
+            unsigned: one bit more, and what onnxruntime's and OpenVINO's CPU kernels are fast with).
+        classifier: Whether the classifier is quantised too.
+        keep_float: Names of layers that stay float.
+        equalize: Whether to try channel equalisation.
+        rounding: Whether to try layer-wise rounding.
+        bias_correction: Whether to try bias correction.
+        float_weights: Store weights as float with Q/DQ behind them, instead of as INT8.
+        half: Whether the graph will be FP16, so that scales must be numbers that FP16 holds.
+        batch_size: Images per run of the network; memory grows with it.
+        rounding_images: Images, of those in the pass, that layer-wise rounding and bias correction look at.
+        workers: Decoding threads; None for the usable cores.
+        threads: Threads of onnxruntime; None leaves its choice.
+        skip_unreadable: Leave unreadable images out with a warning, where else they are an error.
+    """
+
+    method: Method | Literal["auto"] = "auto"
+    target: Target = "tensorrt"
+    classifier: bool = False
+    keep_float: frozenset[str] = frozenset()
+    equalize: bool = True
+    rounding: bool = True
+    bias_correction: bool = True
+    float_weights: bool = False
+    half: bool = False
+    batch_size: int = 8
+    rounding_images: int = 128
+    workers: int | None = None
+    threads: int | None = None
+    skip_unreadable: bool = True
+
+    @property
+    def needs_moments(self) -> bool:
+        """Whether what each layer reads must be summed up."""
+        return self.rounding or self.bias_correction
+
+    def for_fingerprint(self) -> dict[str, str]:
+        """Return, in words, the options that decide scales and weights; not those that only decide how fast."""
+        return {
+            "method": self.method,
+            "target": self.target,
+            "classifier": str(self.classifier),
+            "keep_float": " ".join(sorted(self.keep_float)),
+            "equalize": str(self.equalize),
+            "rounding": str(self.rounding),
+            "bias_correction": str(self.bias_correction),
+            "half": str(self.half),
+            "rounding_images": str(self.rounding_images),
+        }

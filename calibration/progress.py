@@ -1,0 +1,25 @@
+"""What long work tells whoever started it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+def _ignore_stage(_name: str, _steps: int | None) -> None:
+    return
+
+
+def _ignore_steps(_steps: int) -> None:
+    return
+
+
+@dataclass(frozen=True)
+class Listener:
+    """What is told of progress; by default nothing is done with it.
+
+    Attributes:
+        on_stage: Is told a stage's name, and how many steps it has, or None where that is unknown.
+        on_steps: Is told how many more steps of the stage are done.
+    """
+
+    on_stage: Callable[[str, int | None], None] = _ignore_stage
+    on_steps: Callable[[int], None] = _ignore_steps

@@ -1,0 +1,236 @@
+"""An ONNX ResNet and a folder of images in, a Q/DQ ONNX out.
+
+    model ─► check, place ─► one pass over the images ─► choose ─► write Q/DQ
+                                │
+                        every tensor's statistics, in fixed memory
+
+1. Images are drawn from the folder with a seed, balanced over class folders. One in eight is held out: it
+   is what candidates are judged on, and nothing else sees it.
+2. The others pass through the float network once. The first `rounding_images` of them are kept as pixels:
+   layer-wise rounding looks at them again.
+3. With a cache file, everything that was decided is read instead, if graph, weights, images and options
+   are the same; otherwise the difference is named.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx_ir as ir
+from onnx import TensorProto
+
+from calibration.activation_statistics import TensorStatistics
+from calibration.calibration_file import Calibration, read_cache, write_cache
+from calibration.choose import Choice, Chooser
+from calibration.collect import collect_statistics
+from calibration.describe_calibration import describe
+from calibration.fingerprint import Fingerprint, make_fingerprint
+from calibration.lint import Finding, PixelLint, hash_images, lint_sample, lint_unreadable, raise_refusals
+from calibration.options import QuantizeOptions
+from calibration.parts import Parts, parts_from_arrays
+from calibration.placement import Placement, place
+from calibration.progress import Listener
+from calibration.run_graph import run_logits
+from calibration.sampling import CalibrationSample, sample_images, split_held_out
+from calibration.search import Judge
+from calibration.second_moments import LayerMoments, Step, collect_moments
+from calibration.structure import nonnegative_tensors, prepare
+from runtime.dataset import Dataset
+from runtime.errors import GraphError
+from runtime.loader import Loader, load_batches
+from runtime.manifest import Preprocessing
+from runtime.preprocessing import Pixels, normalise
+
+Feed = npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True)
+class QuantizedModel:
+    """A quantised network.
+
+    Attributes:
+        model: float32 with Q/DQ, checked.
+        calibration: What was measured and decided; the content of calibration.json.
+        parts: What `model` was written from.
+        placement: Which tensors and weights are quantised.
+        findings: What is wrong with the images, but not so wrong as to refuse them.
+        open_judge: Gives the held-out images with the float network's logits.
+    """
+
+    model: onnx.ModelProto
+    calibration: Calibration
+    parts: Parts
+    placement: Placement
+    findings: tuple[Finding, ...]
+    open_judge: Callable[[], Judge]
+
+
+def quantize_model(
+    model: onnx.ModelProto,
+    images: Path,
+    preprocessing: Preprocessing,
+    *,
+    count: int = 512,
+    seed: int = 0,
+    options: QuantizeOptions | None = None,
+    eval_data: Path | None = None,
+    cache: Path | None = None,
+    listener: Listener | None = None,
+) -> QuantizedModel:
+    """Return the network with explicit Q/DQ, calibrated on images.
+
+    Args:
+        model: A float32 ResNet with BatchNorm folded, opset 13 or newer; its one input takes (N, H, W, 3) uint8
+            pixels, or (N, 3, H, W) float32 that is normalised by `preprocessing`. Not changed.
+        images: A folder of class folders, or of images.
+        preprocessing: From image file to pixels, as for evaluation.
+        count: How many images to draw.
+        seed: Of the draw.
+        options: How to quantise.
+        eval_data: Folder that accuracy will be measured on; images in both are found.
+        cache: A file that keeps what was decided; read if it exists, written if not.
+        listener: Is told of progress.
+
+    Raises:
+        DataError: The images cannot be used.
+        GraphError: The graph cannot be quantised; the message says what to do.
+        CalibrationError: An activation is NaN or infinite, or the cache belongs to something else.
+    """
+    run = _Calibration(model, preprocessing, options or QuantizeOptions(), listener or Listener())
+    return run.run(sample_images(images, count=count, seed=seed), eval_data=eval_data, cache=cache)
+
+
+class _Calibration:
+    """One run of `quantize_model`."""
+
+    def __init__(
+        self, model: onnx.ModelProto, preprocessing: Preprocessing, options: QuantizeOptions, listener: Listener
+    ) -> None:
+        self._graph = prepare(model)
+        self._proto: onnx.ModelProto = ir.to_proto(self._graph)
+        self._takes_pixels = takes_pixels(self._proto, preprocessing)
+        self._preprocessing, self._options, self._listener = preprocessing, options, listener
+        self._placement = place(
+            self._graph, target=options.target, classifier=options.classifier, keep_float=options.keep_float
+        )
+
+    def run(self, sample: CalibrationSample, *, eval_data: Path | None, cache: Path | None) -> QuantizedModel:
+        self._listener.on_stage("check the images", None)
+        hashes = hash_images(sample.dataset)
+        findings = [*lint_sample(sample, hashes, eval_data=eval_data)]
+        raise_refusals(findings)
+        options = self._options.for_fingerprint() | {"seed": str(sample.seed)}
+        fingerprint = make_fingerprint(self._proto, hashes, preprocessing=self._preprocessing, options=options)
+        measured, held_out = split_held_out(sample)
+        if cache is not None and cache.exists():
+            calibration, arrays = read_cache(cache, fingerprint)
+            parts = parts_from_arrays(self._graph, calibration, arrays)
+        else:
+            calibration, parts = self._calibrate(measured, self._judge(held_out), findings, fingerprint)
+            if cache is not None:
+                write_cache(cache, calibration, parts.arrays())
+        return QuantizedModel(
+            model=parts.build(self._placement, float_weights=self._options.float_weights),
+            calibration=calibration,
+            parts=parts,
+            placement=self._placement,
+            findings=tuple(findings),
+            open_judge=lambda: self._judge(held_out),
+        )
+
+    def _calibrate(
+        self, measured: Dataset, judge: Judge, findings: list[Finding], fingerprint: Fingerprint
+    ) -> tuple[Calibration, Parts]:
+        statistics, kept = self._one_pass(measured, judge.images, findings)
+        choice = self._choose(statistics, kept, judge)
+        calibration = describe(
+            choice,
+            self._placement,
+            statistics,
+            fingerprint=fingerprint,
+            held_out=judge.images,
+            warnings=tuple(finding.text for finding in findings),
+            graph=self._graph,
+        )
+        return calibration, choice.parts
+
+    def _feed(self, pixels: Pixels) -> Feed:
+        return pixels if self._takes_pixels else normalise(pixels, self._preprocessing)
+
+    def _judge(self, held_out: Dataset) -> Judge:
+        """Return the held-out images with the float network's logits."""
+        with self._load(held_out) as loader:
+            batches = [self._feed(batch.pixels) for batch in loader]
+        reference = run_logits(self._proto, batches, threads=self._options.threads)
+        return Judge(batches, reference, self._options.threads, on_candidate=lambda: self._listener.on_steps(1))
+
+    def _load(self, images: Dataset) -> Loader:
+        return load_batches(
+            images,
+            self._preprocessing,
+            batch_size=self._options.batch_size,
+            workers=self._options.workers,
+            skip_unreadable=self._options.skip_unreadable,
+        )
+
+    def _one_pass(
+        self, images: Dataset, held_out: int, findings: list[Finding]
+    ) -> tuple[dict[str, TensorStatistics], list[Pixels]]:
+        """Return the statistics, and the pixels that are looked at again."""
+        kept: list[Pixels] = []
+        lint = PixelLint()
+        self._listener.on_stage("calibration images", len(images))
+        with self._load(images) as loader:
+
+            def feeds() -> Iterator[Feed]:
+                for batch in loader:
+                    lint.add(batch.pixels)
+                    missing = self._options.rounding_images - sum(map(len, kept))
+                    if missing > 0 and self._options.needs_moments:
+                        kept.append(batch.pixels[:missing].copy())
+                    yield self._feed(batch.pixels)
+                    self._listener.on_steps(len(batch.pixels))
+
+            nonnegative = nonnegative_tensors(self._graph)
+            tensors = {tensor.name: tensor.name in nonnegative for tensor in self._placement.activations}
+            statistics = collect_statistics(self._proto, tensors, feeds(), threads=self._options.threads)
+            new = [*lint.finish(), *lint_unreadable(loader.unreadable, remaining=held_out + lint.images)]
+        raise_refusals(new)
+        findings.extend(new)
+        return statistics, kept
+
+    def _choose(self, statistics: dict[str, TensorStatistics], kept: list[Pixels], judge: Judge) -> Choice:
+        def moments(model: ir.Model, steps: Mapping[str, Step]) -> Iterator[tuple[str, LayerMoments]]:
+            self._listener.on_stage("layer-wise rounding", len(steps))
+            for found in collect_moments(model, steps, lambda: map(self._feed, kept), threads=self._options.threads):
+                yield found
+                self._listener.on_steps(1)
+            self._listener.on_stage("candidates", None)
+
+        self._listener.on_stage("candidates", None)
+        return Chooser(self._placement, judge, self._options).choose(self._graph, statistics, moments)
+
+
+def takes_pixels(model: onnx.ModelProto, preprocessing: Preprocessing) -> bool:
+    """Return whether a graph takes uint8 pixels, (N, H, W, 3), and not normalised floats, (N, 3, H, W).
+
+    Raises:
+        GraphError: It has another input.
+    """
+    size = preprocessing.image_size
+    constants = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in constants]
+    given = ", ".join(onnx.helper.printable_value_info(value) for value in inputs)
+    if len(inputs) == 1:
+        kind = inputs[0].type.tensor_type
+        shape = tuple(dim.dim_value for dim in kind.shape.dim)
+        for element, wanted in ((TensorProto.UINT8, (size, size, 3)), (TensorProto.FLOAT, (3, size, size))):
+            if kind.elem_type == element and shape[1:] == wanted:
+                return element == TensorProto.UINT8
+    raise GraphError(
+        f"the graph takes {given}: expected one input, uint8 (N, {size}, {size}, 3) or float32 (N, 3, {size}, {size}) "
+        "with a fixed height and width; set them, or image_size in the preprocessing"
+    )

@@ -1,0 +1,98 @@
+"""Scales of weights, and rounding to the nearest level.
+
+Weights are symmetric INT8 with one scale per output channel: real = int8 * scale.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.errors import CalibrationError
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+
+LEVELS = 127
+# -128 is left unused: with it the negative of a weight would not always exist, and NVIDIA's and
+# OpenVINO's symmetric quantisers leave it unused too.
+LOWEST = -127
+# From the largest weight down to half of it: an optimum below it is not found for bell-shaped weights at 8 bits.
+_CLIPS = np.linspace(1.0, 0.5, 51)
+# A scale below the smallest normal FP16 number would lose digits where the graph is FP16.
+SMALLEST_HALF_SCALE = 2.0**-14
+
+
+@dataclass(frozen=True)
+class WeightQuantization:
+    """The weight of one layer in INT8.
+
+    Attributes:
+        values: int8, shaped like the weight.
+        scales: (K,) float32, real = int8 * scale.
+        axis: The axis of the output channels, which keep a scale each.
+    """
+
+    values: npt.NDArray[np.int8]
+    scales: Floats
+    axis: int
+
+    @property
+    def real(self) -> Floats:
+        """What the integers mean, float32, shaped like the weight."""
+        shape = [1] * self.values.ndim
+        shape[self.axis] = -1
+        return self.values.astype(np.float32) * self.scales.reshape(shape)
+
+
+def max_scales(rows: Doubles) -> Floats:
+    """Return scales that clip nothing, (K,) float32: the largest magnitude of a row / 127.
+
+    A row of zeros has the scale 1: any scale represents it.
+
+    Args:
+        rows: One output channel per row, (K, D) float64.
+
+    Raises:
+        CalibrationError: A row holds NaN or infinity.
+    """
+    if not np.isfinite(rows).all():
+        raise CalibrationError("a weight is NaN or infinite: check the checkpoint")
+    amax = np.abs(rows).max(axis=1, initial=0.0)
+    return np.where(amax > 0, amax / LEVELS, 1.0).astype(np.float32)
+
+
+def mse_scales(rows: Doubles) -> Floats:
+    """Return the scales that minimise the squared error of rounding to the nearest level, (K,) float32.
+
+    Args:
+        rows: One output channel per row, (K, D) float64.
+
+    Source: Banner et al. 2019, Post training 4-bit quantization of convolutional networks (arXiv
+    1810.05723), which derives the optimum; here it is searched on a grid of clipping shares.
+    """
+    widest = max_scales(rows)
+    best, least = widest.copy(), np.full(len(rows), np.inf)
+    for clip in _CLIPS:
+        scales = (widest * np.float32(clip)).astype(np.float32)
+        errors = ((round_to_nearest(rows, scales) * scales[:, None].astype(np.float64) - rows) ** 2).sum(axis=1)
+        better = errors < least
+        best[better], least[better] = scales[better], errors[better]
+    return best
+
+
+def half_scales(scales: Floats) -> Floats:
+    """Return the scales rounded up to numbers that FP16 holds exactly, (K,) float32.
+
+    In an FP16 graph the scales are FP16. Weights are rounded against the very scales that the graph
+    will hold, so that storing them costs nothing; rounded up, so that nothing is clipped by it.
+    """
+    raised = np.maximum(scales, np.float32(SMALLEST_HALF_SCALE))
+    half = raised.astype(np.float16)
+    short = half.astype(np.float32) < raised
+    return np.where(short, np.nextafter(half, np.float16(np.inf)), half).astype(np.float32)
+
+
+def round_to_nearest(rows: Doubles, scales: Floats) -> Doubles:
+    """Return integer levels, (K, D) float64 in -127 .. 127, each the nearest to rows / scales, halves to even."""
+    return np.clip(np.rint(rows / scales[:, None].astype(np.float64)), LOWEST, LEVELS)
