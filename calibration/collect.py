@@ -92,7 +92,8 @@ def _describe(model: onnx.ModelProto, tensors: Mapping[str, bool]) -> list[_Tens
                 f"tensor {name} has shape {shape}, expected (N, C, H, W) or (N, C) with only N unknown: "
                 "give the graph's input a fixed height and width"
             )
-        described.append(_Tensor(name, shape[1], *(shape[2:] or (1, 1)), nonnegative))
+        height, width = shape[2:] or (1, 1)
+        described.append(_Tensor(name, shape[1], height, width, nonnegative))
     return described
 
 
@@ -117,8 +118,12 @@ def _extend(model: onnx.ModelProto, tensors: list[_Tensor]) -> onnx.ModelProto:
         graph.node.append(helper.make_node("Slice", cut, [tensor.name + _SAMPLE]))
         for operator, end in (("ReduceMax", _HIGH), ("ReduceMin", _LOW)):
             if tensor.name + end in _outputs(tensor):
-                inputs, attributes = ([flat, "::axis"], {}) if axes_are_inputs else ([flat], {"axes": [2]})
-                graph.node.append(helper.make_node(operator, inputs, [tensor.name + end], keepdims=0, **attributes))
+                reduce = helper.make_node(operator, [flat], [tensor.name + end], keepdims=0)
+                if axes_are_inputs:
+                    reduce.input.append("::axis")
+                else:
+                    reduce.attribute.append(helper.make_attribute("axes", [2]))
+                graph.node.append(reduce)
         graph.output.extend(helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in _outputs(tensor))
     graph.initializer.extend(
         numpy_helper.from_array(np.array(values, np.int64), name) for name, values in constants.items()

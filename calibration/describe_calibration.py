@@ -10,12 +10,12 @@ from calibration.calibration_file import Activation, Calibration, ConvergenceFig
 from calibration.choose import Choice, Trial
 from calibration.fingerprint import Fingerprint
 from calibration.placement import Placement
-from calibration.scales import threshold
+from calibration.scales import Method, threshold
 from calibration.structure import layers
 from calibration.weights import LEVELS
 
 # What the halves are compared by: the exact maximum is one image's, and would say that nothing ever converges.
-_COMPARED_BY = "mse"
+_COMPARED_BY: Method = "mse"
 
 
 def describe(

@@ -125,7 +125,7 @@ def _divide_outputs(graph: ir.Graph, node: ir.Node, factors: Doubles) -> None:
 def _multiply_inputs(graph: ir.Graph, node: ir.Node, factors: Doubles) -> None:
     weight = constant(node, 1).astype(np.float64)
     if node.op_type != "Conv":
-        along_rows = node.op_type == "Gemm" and node.attributes.get_int("transB", default=0)
+        along_rows = node.op_type == "Gemm" and node.attributes.get_int("transB", 0) == 1
         replace_constant(graph, node, 1, weight * (factors if along_rows else factors[:, None]))
         return
     groups = node.attributes.get_int("group", 1)

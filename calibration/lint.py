@@ -74,15 +74,9 @@ def lint_sample(
 def _too_few(distinct: int, sample: CalibrationSample) -> list[Finding]:
     where = f"{sample.folder} gave {distinct} different calibration images"
     if distinct < FEWEST:
-        return [
-            Finding(
-                "refusal", f"{where}, expected {FEWEST} at the very least and 512 for a result to trust: add images"
-            )
-        ]
+        return [Finding("refusal", f"{where}, expected {FEWEST} or more, and 512 to trust it: add images")]
     if distinct < FEW:
-        return [
-            Finding("warning", f"{where}; with fewer than {FEW} the scales still move from sample to sample: use 512")
-        ]
+        return [Finding("warning", f"{where}; with fewer than {FEW} the scales still move: use 512")]
     if len(sample.dataset) < sample.requested:
         return [
             Finding(
@@ -194,8 +188,6 @@ class PixelLint:
         copies = self.images - len(self._seen) - max(self._blank - 1, 0)
         if copies > 0:
             findings.append(
-                Finding(
-                    "warning", f"{copies} calibration images have the pixels of others after the crop: they add nothing"
-                )
+                Finding("warning", f"{copies} calibration images have, cropped, the pixels of others: they add nothing")
             )
         return tuple(findings)

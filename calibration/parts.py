@@ -95,6 +95,6 @@ def weight_rows(node: ir.Node) -> tuple[Doubles, int]:
     weight = constant(node, 1).astype("float64")
     if node.op_type == "Conv":
         return weight.reshape(len(weight), -1), 0
-    if node.op_type == "Gemm" and node.attributes.get_int("transB", default=0):
+    if node.op_type == "Gemm" and node.attributes.get_int("transB", 0) == 1:
         return weight, 0
     return weight.T.copy(), 1

@@ -101,7 +101,7 @@ def _quantize_weight(graph: ir.Graph, node: ir.Node, weight: WeightQuantization,
     made[-1].outputs[0].name = f"{base}.dequantized"
     graph.insert_before(node, made)
     node.replace_input_with(1, made[-1].outputs[0])
-    if not old.uses() and old.name in graph.initializers:
+    if not old.uses() and old.name is not None and old.name in graph.initializers:
         del graph.initializers[old.name]
 
 

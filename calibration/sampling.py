@@ -59,7 +59,7 @@ def sample_images(folder: Path, *, count: int = 512, seed: int = 0) -> Calibrati
     paths = list_images(folder)
     if not paths:
         raise DataError(
-            f"{folder} holds no image: expected files such as .jpg or .png; check the path, or that the download was unpacked"
+            f"{folder} holds no image: expected files such as .jpg or .png; check the path, or unpack the download"
         )
     names = [path.relative_to(folder) for path in paths]
     classes = tuple(sorted({name.parts[0] for name in names if len(name.parts) > 1}))

@@ -101,11 +101,11 @@ def _entropy(counts: Counts, width: float, _amax: float, _levels: int) -> float:
     used = int(np.flatnonzero(bins)[-1]) + 1 if bins.any() else 0
     candidates = [*range(_ENTROPY_LEVELS, used, _ENTROPY_STEP), used]
     if used <= _ENTROPY_LEVELS:
-        return used * width
+        return float(used * width)
     divergences = [_divergence(bins, candidate) for candidate in candidates]
     # Ties go to the wider threshold, which clips less.
     best = len(divergences) - 1 - int(np.argmin(divergences[::-1]))
-    return (candidates[best] + 0.5) * width
+    return float((candidates[best] + 0.5) * width)
 
 
 def _divergence(bins: Doubles, kept: int) -> float:

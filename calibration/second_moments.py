@@ -41,7 +41,8 @@ class Step:
     def round(self, values: Floats) -> Floats:
         """Return the values that the integers mean, float32, halves to even."""
         scale = np.float32(self.scale)
-        return np.clip(np.rint(values / scale), self.lowest, self.highest) * scale
+        rounded: Floats = np.clip(np.rint(values / scale), self.lowest, self.highest) * scale
+        return rounded
 
 
 @dataclass
@@ -177,7 +178,7 @@ def _extent(node: ir.Node) -> tuple[int, int]:
     shape = constant(node, 1).shape
     if node.op_type == "Conv":
         return node.attributes.get_int("group", 1), int(np.prod(shape[1:]))
-    return 1, shape[1] if node.attributes.get_int("transB", default=0) else shape[0]
+    return 1, shape[1] if node.attributes.get_int("transB", 0) == 1 else shape[0]
 
 
 def _describe(node: ir.Node) -> _Layer:

@@ -117,7 +117,8 @@ def check_quantizable(model: ir.Model) -> None:
     for node in model.graph:
         if node.op_type in _QUANTIZED:
             raise GraphError(
-                f"the graph is quantised already ({node.op_type} {node.name}): quantise the float32 graph it was made from"
+                f"the graph is quantised already ({node.op_type} {node.name}): quantise the float32 graph "
+                "that it was made from"
             )
         if node.op_type == "BatchNormalization":
             raise GraphError(
@@ -279,7 +280,8 @@ class _Groups:
             for value in node.outputs:
                 members.setdefault(self._find(value), []).append(value)
         for tensors in members.values():
-            producers = [node for value in tensors if (node := value.producer()) and node.op_type == "Conv"]
+            made_by = [value.producer() for value in tensors]
+            producers = [node for node in made_by if node is not None and node.op_type == "Conv"]
             if producers:
                 yield self._describe(tensors, producers)
 
@@ -331,7 +333,7 @@ def _reads(node: ir.Node) -> int:
     shape = constant(node, 1).shape
     if node.op_type == "Conv":
         return int(shape[1]) * node.attributes.get_int("group", 1)
-    return int(shape[1] if node.op_type == "Gemm" and node.attributes.get_int("transB", default=0) else shape[0])
+    return int(shape[1] if node.op_type == "Gemm" and node.attributes.get_int("transB", 0) == 1 else shape[0])
 
 
 def _lift_constants(graph: ir.Graph) -> None:
@@ -340,7 +342,7 @@ def _lift_constants(graph: ir.Graph) -> None:
         output = node.outputs[0]
         tensor = node.attributes["value"].as_tensor()
         value = ir.Value(name=f"{output.name}.constant", const_value=tensor)
-        value.shape, value.type = ir.Shape(tuple(tensor.shape)), ir.TensorType(tensor.dtype)
+        value.shape, value.type = ir.Shape(tensor.numpy().shape), ir.TensorType(tensor.dtype)
         graph.register_initializer(value)
         ir.convenience.replace_all_uses_with(output, value)
         graph.remove(node, safe=True)
