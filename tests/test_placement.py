@@ -1,0 +1,155 @@
+import numpy as np
+import onnx
+import pytest
+from onnx import helper
+
+from calibration.placement import place
+from calibration.structure import prepare
+from runtime.errors import GraphError
+from tests.resnet_graphs import Network, basic_block, bottleneck, downsample_block
+
+# Tensor to what reads it quantised: node and input index. Written out by hand.
+BASIC = {
+    "x": [("conv1", 0)],
+    "maxpool": [("b.conv1", 0), ("b.add", 1)],
+    "b.act1": [("b.conv2", 0)],
+    "b.act2": [("global_pool", 0)],
+}
+BOTTLENECK = {
+    "x": [("conv1", 0)],
+    "act1": [("b.conv1", 0), ("b.add", 1)],
+    "b.act1": [("b.conv2", 0)],
+    "b.act2": [("b.conv3", 0)],
+    "b.act3": [("global_pool", 0)],
+}
+DOWNSAMPLE = {
+    "x": [("conv1", 0)],
+    "act1": [("b.conv1", 0), ("b.downsample", 0)],
+    "b.act1": [("b.conv2", 0)],
+    "b.downsample": [("b.add", 1)],
+    "b.act2": [("global_pool", 0)],
+}
+POOLED_DOWNSAMPLE = {
+    "x": [("conv1", 0)],
+    "act1": [("b.conv1", 0)],
+    "b.act1": [("b.conv2", 0)],
+    "b.pool": [("b.downsample", 0)],
+    "b.downsample": [("b.add", 1)],
+    "b.act2": [("global_pool", 0)],
+}
+
+
+def placed(model, **options):
+    placement = place(prepare(model), **options)
+    return {tensor.name: list(tensor.uses) for tensor in placement.activations}
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        pytest.param(basic_block(), BASIC, id="basic"),
+        pytest.param(bottleneck(), BOTTLENECK, id="bottleneck"),
+        pytest.param(bottleneck(group=2), BOTTLENECK, id="grouped"),
+        pytest.param(downsample_block(), DOWNSAMPLE, id="downsample"),
+        pytest.param(downsample_block(pooled=True), POOLED_DOWNSAMPLE, id="downsample behind an average pool"),
+    ],
+)
+def test_pairs_of_a_block_are_exactly_these_in_graph_order(model, expected):
+    found = placed(model)
+    assert found == expected
+    assert list(found) == list(expected)
+
+
+def test_skip_side_follows_the_identity_when_the_inputs_are_swapped():
+    assert placed(bottleneck(identity_first=True)) == {**BOTTLENECK, "act1": [("b.conv1", 0), ("b.add", 0)]}
+    swapped = placed(downsample_block(downsample_first=True))
+    assert swapped == {**DOWNSAMPLE, "b.downsample": [("b.add", 0)]}
+
+
+def test_every_convolution_is_int8_and_the_classifier_is_not():
+    placement = place(prepare(bottleneck()))
+    assert placement.weights == ("conv1", "b.conv1", "b.conv2", "b.conv3")
+    assert (placement.target, placement.classifier) == ("tensorrt", False)
+
+
+def test_classifier_is_quantised_when_asked_for():
+    placement = place(prepare(basic_block()), classifier=True)
+    assert placement.weights[-1] == "fc"
+    assert placed(basic_block(), classifier=True) == {**BASIC, "embedding": [("fc", 0)]}
+
+
+def test_signed_for_tensorrt_and_unsigned_for_the_cpu_where_nothing_is_negative():
+    signed = place(prepare(downsample_block()))
+    assert not any(tensor.unsigned for tensor in signed.activations)
+    unsigned = place(prepare(downsample_block()), target="cpu")
+    assert {tensor.name for tensor in unsigned.activations if tensor.unsigned} == {"act1", "b.act1", "b.act2"}
+
+
+def test_a_mean_over_height_and_width_is_a_global_pool_and_one_over_channels_is_not():
+    for axes, expected in (([2, 3], [("mean", 0)]), ([-1, -2], [("mean", 0)]), ([1], None)):
+        net = Network()
+        net.constants["axes"] = np.array(axes)
+        net.node("Relu", "act1", net.conv("conv1", "x", shape=(4, 3, 3)))
+        net.node("ReduceMean", "mean", "act1", "axes", keepdims=1)
+        channels = 1 if axes == [1] else 4
+        assert placed(net.finish("mean", channels)).get("act1") == expected
+
+
+def test_a_layer_kept_in_float_reads_the_tensor_without_a_pair_and_others_keep_theirs():
+    kept = frozenset({"b.conv1"})
+    assert placed(downsample_block(), keep_float=kept) == {**DOWNSAMPLE, "act1": [("b.downsample", 0)]}
+    assert placed(basic_block(), keep_float=kept) == {**BASIC, "maxpool": [("b.add", 1)]}
+    assert "b.conv1" not in place(prepare(basic_block()), keep_float=kept).weights
+
+
+def test_a_skip_side_has_no_pair_once_no_quantised_convolution_is_near():
+    found = placed(basic_block(), keep_float=frozenset({"b.conv1", "b.conv2"}))
+    assert "maxpool" not in found
+    assert list(found) == ["x"]
+
+
+def test_everything_in_float_leaves_no_pair():
+    names = frozenset({"conv1", "b.conv1", "b.conv2", "b.conv3"})
+    placement = place(prepare(bottleneck()), keep_float=names)
+    assert (placement.activations, placement.weights) == ((), ())
+
+
+def test_an_unknown_layer_is_refused():
+    with pytest.raises(GraphError, match="no layer nowhere: expected names such as conv1"):
+        place(prepare(basic_block()), keep_float=frozenset({"nowhere"}))
+
+
+def test_pairs_do_not_depend_on_the_batch():
+    model = basic_block()
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    for value in (*fixed.graph.input, *fixed.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    del fixed.graph.value_info[:]
+    assert placed(fixed, classifier=True) == placed(model, classifier=True)
+
+
+def test_an_exported_resnet18_has_its_skips_and_its_pool_quantised(exported):
+    model = onnx.load(exported.fp32 / "model.onnx")
+    placement = place(prepare(model))
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    adds = [node for node in model.graph.node if node.op_type == "Add"]
+    assert placement.weights == tuple(node.name for node in convolutions)
+    uses = [use for tensor in placement.activations for use in tensor.uses]
+    assert len(uses) == len(set(uses))
+    assert {name for name, index in uses if index == 0} >= {node.name for node in convolutions}
+    # 20 convolutions read 17 tensors (three are shared with a downsample), three downsample outputs, one pool.
+    assert (len(convolutions), len(adds), len(placement.activations)) == (20, 8, 21)
+    assert sorted(name for name, _ in uses if "add" in name) == sorted(node.name for node in adds)
+    downsamples = [name for name in placement.weights if "downsample" in name]
+    outputs = {node.name: node.output[0] for node in convolutions}
+    read = {tensor.name: [name for name, _ in tensor.uses] for tensor in placement.activations}
+    assert [read[outputs[name]] for name in downsamples] == [[f"layer{stage}.0.add"] for stage in (2, 3, 4)]
+
+
+def test_a_node_that_only_looks_like_a_residual_add_gets_no_pair():
+    net = Network()
+    net.constants["shift"] = np.ones((1, 4, 1, 1), np.float32)
+    net.conv("conv1", "x", shape=(4, 3, 3))
+    net.nodes.append(helper.make_node("Add", ["conv1", "shift"], ["shifted"], name="shifted"))
+    assert placed(net.finish("shifted", 4)).keys() == {"x", "shifted"}

@@ -1,0 +1,224 @@
+import numpy as np
+import onnx
+import onnx_ir as ir
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from calibration.placement import place
+from calibration.qdq import write_qdq
+from calibration.structure import prepare
+from calibration.weights import WeightQuantization
+from runtime.errors import CalibrationError
+from tests.graphs import evaluate, make_model
+from tests.resnet_graphs import basic_block, bottleneck, downsample_block
+
+# float32 sums of a few terms in another order.
+SUM_TOLERANCE = 1e-5
+# An engine that sums in another order can land one level (1 / 127 of the range) aside at a tie, in few places.
+LEVEL_TOLERANCE = 0.02
+IMAGES = np.random.default_rng(5).normal(size=(3, 3, 16, 16)).astype(np.float32)
+
+
+def weights_by_hand(model, names):
+    """Symmetric, one scale per row of a Conv, written out."""
+    found = {}
+    for node in model.graph.node:
+        if node.name in names:
+            weight = next(numpy_helper.to_array(t) for t in model.graph.initializer if t.name == node.input[1])
+            scales = (np.abs(weight).reshape(len(weight), -1).max(axis=1) / 127).astype(np.float32)
+            levels = np.round(weight / scales.reshape(-1, *[1] * (weight.ndim - 1))).astype(np.int8)
+            found[node.name] = WeightQuantization(levels, scales, 0)
+    return found
+
+
+def quantized(model, *, target="tensorrt", float_weights=False, classifier=False):
+    prepared = prepare(model)
+    placement = place(prepared, target=target, classifier=classifier)
+    exposed = onnx.ModelProto()
+    exposed.CopyFrom(model)
+    tensors = [tensor for tensor in placement.activations if tensor.name != "x"]
+    known = {value.name for value in exposed.graph.output}
+    exposed.graph.output.extend(
+        helper.make_tensor_value_info(t.name, TensorProto.FLOAT, None) for t in tensors if t.name not in known
+    )
+    names = [value.name for value in exposed.graph.output]
+    seen = dict(zip(names, evaluate(exposed, IMAGES), strict=True)) | {"x": IMAGES}
+    scales = {
+        tensor.name: float(np.abs(seen[tensor.name]).max()) / (255 if tensor.unsigned else 127)
+        for tensor in placement.activations
+    }
+    weights = weights_by_hand(model, placement.weights)
+    return write_qdq(prepared, placement, activation_scales=scales, weights=weights, float_weights=float_weights)
+
+
+def one_convolution():
+    rng = np.random.default_rng(3)
+    constants = {"w": rng.normal(size=(4, 3, 1, 1)).astype(np.float32), "b": rng.normal(size=4).astype(np.float32)}
+    return make_model(
+        [
+            helper.make_node("Conv", ["x", "w", "b"], ["c"], name="conv1"),
+            helper.make_node("Relu", ["c"], ["y"], name="act1"),
+        ],
+        constants,
+        input_shape=("n", 3, 4, 4),
+        outputs={"y": ("n", 4, 4, 4)},
+    ), constants
+
+
+@pytest.mark.parametrize("float_weights", [False, True])
+def test_graph_computes_what_numpy_computes_with_halves_to_even_and_clipping(float_weights):
+    model, constants = one_convolution()
+    rng = np.random.default_rng(4)
+    # Multiples of half a level, so that many are ties, and beyond both ends.
+    scale = 0.25
+    x = (rng.integers(-600, 600, (2, 3, 4, 4)) * scale / 2).astype(np.float32)
+    levels = rng.integers(-127, 128, (4, 3, 1, 1)).astype(np.int8)
+    scales = np.array([0.01, 0.5, 0.03, 1.0], np.float32)
+    prepared = prepare(model)
+    written = write_qdq(
+        prepared,
+        place(prepared),
+        activation_scales={"x": scale},
+        weights={"conv1": WeightQuantization(levels, scales, 0)},
+        float_weights=float_weights,
+    )
+    rounded = np.clip(np.round(x / scale), -128, 127) * scale
+    real = levels[:, :, 0, 0].astype(np.float64) * scales[:, None]
+    expected = np.maximum(np.einsum("kc,nchw->nkhw", real, rounded) + constants["b"][:, None, None], 0)
+    assert (np.abs(x) > 128 * scale).any()
+    found = evaluate(written, x)[0]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=SUM_TOLERANCE * np.abs(expected).max())
+
+
+def test_weights_are_int8_initializers_and_the_float_ones_are_gone():
+    written = quantized(bottleneck())
+    types = {name: value.dtype for name, value in written.graph.initializers.items()}
+    for name in ("conv1", "b.conv1", "b.conv2", "b.conv3"):
+        assert types[f"{name}.weight.int8"] == ir.DataType.INT8
+        assert f"{name}.weight" not in types
+        assert types[f"{name}.bias"] == ir.DataType.FLOAT
+    assert types["fc.weight"] == ir.DataType.FLOAT
+    readers = {node.name: node.inputs[1].producer() for node in written.graph if node.op_type == "Conv"}
+    assert {producer.op_type for producer in readers.values()} == {"DequantizeLinear"}
+    assert all(producer.attributes["axis"].as_int() == 0 for producer in readers.values())
+
+
+def test_names_follow_the_tensor_and_a_shared_tensor_has_one_pair():
+    written = quantized(downsample_block())
+    nodes = {node.name: node for node in written.graph}
+    assert nodes["act1.quantize"].outputs[0].name == "act1.quantized"
+    assert nodes["b.conv1"].inputs[0].name == nodes["b.downsample"].inputs[0].name == "act1.dequantized"
+    assert nodes["b.add"].inputs[0].name == "b.conv2"
+    assert nodes["b.add"].inputs[1].name == "b.downsample.dequantized"
+    assert sum(node.op_type == "QuantizeLinear" for node in written.graph) == 5
+
+
+def test_zero_points_are_written_out_signed_for_tensorrt_and_unsigned_where_allowed():
+    for target, expected in (("tensorrt", ir.DataType.INT8), ("cpu", ir.DataType.UINT8)):
+        nodes = {node.name: node for node in quantized(basic_block(), target=target).graph}
+        zero_point = nodes["b.act1.quantize"].inputs[2]
+        assert (zero_point.dtype, zero_point.const_value.numpy().tolist()) == (expected, 0)
+        assert nodes["x.quantize"].inputs[2].dtype == ir.DataType.INT8
+
+
+def test_batch_stays_dynamic_and_outputs_keep_their_names():
+    written = quantized(basic_block())
+    assert [value.name for value in written.graph.outputs] == ["logits", "embedding"]
+    assert [str(value.shape[0]) for value in (*written.graph.inputs, *written.graph.outputs)] == ["n"] * 3
+    whole = evaluate(written, IMAGES)[0]
+    for index in range(len(IMAGES)):
+        single = evaluate(written, IMAGES[index : index + 1])[0]
+        np.testing.assert_allclose(single[0], whole[index], rtol=0, atol=SUM_TOLERANCE * np.abs(whole).max())
+
+
+def test_the_graph_given_is_not_changed_and_the_bytes_are_the_same_every_time():
+    model = bottleneck(group=2)
+    prepared = prepare(model)
+    before = ir.to_proto(prepared).SerializeToString(deterministic=True)
+    placement = place(prepared)
+    scales = dict.fromkeys((tensor.name for tensor in placement.activations), 0.1)
+    weights = weights_by_hand(model, placement.weights)
+    written = [write_qdq(prepared, placement, activation_scales=scales, weights=weights) for _ in range(2)]
+    first, second = (ir.to_proto(graph).SerializeToString(deterministic=True) for graph in written)
+    assert first == second
+    assert ir.to_proto(prepared).SerializeToString(deterministic=True) == before
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_scale_that_is_not_positive_and_finite_is_refused(scale):
+    model, _ = one_convolution()
+    prepared = prepare(model)
+    with pytest.raises(CalibrationError, match="tensor x has scale"):
+        write_qdq(
+            prepared,
+            place(prepared),
+            activation_scales={"x": scale},
+            weights=weights_by_hand(model, ("conv1",)),
+        )
+
+
+def test_a_classifier_with_columns_of_outputs_is_dequantised_along_axis_1():
+    rng = np.random.default_rng(0)
+    constants = {
+        "w": rng.normal(size=(4, 3, 1, 1)).astype(np.float32),
+        "fc.weight": rng.normal(size=(4, 5)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], name="conv1"),
+        helper.make_node("GlobalAveragePool", ["c"], ["p"], name="pool"),
+        helper.make_node("Flatten", ["p"], ["f"], name="flat"),
+        helper.make_node("MatMul", ["f", "fc.weight"], ["logits"], name="fc"),
+    ]
+    model = make_model(nodes, constants, input_shape=("n", 3, 4, 4), outputs={"logits": ("n", 5)})
+    prepared = prepare(model)
+    placement = place(prepared, classifier=True)
+    levels = rng.integers(-127, 128, (4, 5)).astype(np.int8)
+    column_scales = np.linspace(0.01, 0.05, 5).astype(np.float32)
+    weights = weights_by_hand(model, ("conv1",)) | {"fc": WeightQuantization(levels, column_scales, 1)}
+    scales = dict.fromkeys((tensor.name for tensor in placement.activations), 0.05)
+    written = write_qdq(prepared, placement, activation_scales=scales, weights=weights)
+    dequantize = next(node for node in written.graph if node.name == "fc").inputs[1].producer()
+    assert dequantize.attributes["axis"].as_int() == 1
+    exposed = ir.to_proto(written)
+    exposed.graph.output.append(helper.make_tensor_value_info("f.dequantized", TensorProto.FLOAT, None))
+    logits, features = evaluate(exposed, IMAGES[:, :, :4, :4])
+    np.testing.assert_allclose(logits, features @ (levels * column_scales), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("target", ["tensorrt", "cpu"])
+@pytest.mark.parametrize("optimised", [False, True])
+def test_onnxruntime_gives_what_the_reference_gives(target, optimised):
+    import onnxruntime
+
+    written = quantized(bottleneck(group=2), target=target)
+    options = onnxruntime.SessionOptions()
+    level = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = level.ORT_ENABLE_ALL if optimised else level.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(
+        ir.to_proto(written).SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    for want, have in zip(evaluate(written, IMAGES), session.run(None, {"x": IMAGES}), strict=True):
+        np.testing.assert_allclose(have, want, rtol=0, atol=LEVEL_TOLERANCE * np.abs(want).max())
+
+
+@pytest.mark.parametrize("target", ["tensorrt", "cpu"])
+def test_openvino_gives_what_the_reference_gives(target):
+    import openvino
+
+    written = quantized(downsample_block(), target=target)
+    core = openvino.Core()
+    compiled = core.compile_model(
+        core.read_model(ir.to_proto(written).SerializeToString(), b""), "CPU", {"INFERENCE_PRECISION_HINT": "f32"}
+    )
+    found = compiled(IMAGES)
+    for index, want in enumerate(evaluate(written, IMAGES)):
+        np.testing.assert_allclose(found[index], want, rtol=0, atol=LEVEL_TOLERANCE * np.abs(want).max())
+
+
+def test_float_weights_give_the_same_outputs_as_int8_weights():
+    for want, have in zip(
+        evaluate(quantized(downsample_block()), IMAGES),
+        evaluate(quantized(downsample_block(), float_weights=True), IMAGES),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(have, want)
