@@ -19,6 +19,7 @@ import onnx_ir as ir
 
 from calibration.activation_statistics import TensorStatistics, channel_ranges
 from calibration.bias_correction import mean_output_error
+from calibration.channel_groups import channel_groups
 from calibration.equalize import SHARE, equalize, equalize_statistics
 from calibration.options import QuantizeOptions
 from calibration.parts import Parts, weight_rows
@@ -27,7 +28,7 @@ from calibration.rounding import round_rows
 from calibration.scales import METHODS, Method, threshold
 from calibration.search import Judge
 from calibration.second_moments import LayerMoments, Step
-from calibration.structure import channel_groups, constant
+from calibration.structure import constant
 from calibration.weights import (
     LEVELS,
     Doubles,

@@ -28,9 +28,10 @@ import numpy as np
 import onnx_ir as ir
 
 from calibration.activation_statistics import TENSOR_BINS, TensorStatistics
+from calibration.channel_groups import ChannelGroup
 from calibration.constants import replace_constant
 from calibration.histogram import Histograms
-from calibration.structure import ChannelGroup, constant
+from calibration.structure import constant
 from calibration.weights import Doubles
 
 # Of a channel's magnitudes; what is above is left to be clipped, if the tensor's method clips it.
@@ -85,7 +86,7 @@ def equalize(
 
     Args:
         model: A float32 graph; not changed.
-        groups: Of `calibration.structure.channel_groups`.
+        groups: Of `calibration.channel_groups.channel_groups`.
         ranges: Tensor name to its channels' ranges, (C,).
     """
     found: dict[str, Doubles] = {}
@@ -101,7 +102,7 @@ def apply_factors(model: ir.Model, groups: Sequence[ChannelGroup], factors: Mapp
 
     Args:
         model: A float32 graph; not changed.
-        groups: Of `calibration.structure.channel_groups`.
+        groups: Of `calibration.channel_groups.channel_groups`.
         factors: Tensor name to (C,) float64; groups none of whose tensors is named stay as they are.
     """
     scaled = model.clone()

@@ -9,11 +9,12 @@ import onnx
 import onnx_ir as ir
 
 from calibration.calibration_file import Calibration
+from calibration.channel_groups import channel_groups
 from calibration.constants import replace_constant
 from calibration.equalize import apply_factors
 from calibration.placement import Placement
 from calibration.qdq import write_qdq
-from calibration.structure import channel_groups, constant
+from calibration.structure import constant
 from calibration.weights import Doubles, Floats, WeightQuantization
 
 

@@ -12,7 +12,8 @@ Rules:
 5. The classifier stays float, whatever the batch: it is less than 0.1 % of the multiply-accumulates and
    cost 0.6 dB of a ResNet-18's logits. With `classifier` its input gets a pair too.
 6. A layer in `keep_float` reads the unquantised tensor. A skip side keeps its pair while a quantised
-   convolution reads the same tensor or leads into the same Add; with neither, a pair would only cost.
+   convolution reads the same tensor or writes the Add's main branch, and the global pool's input while one
+   of the nearest convolutions before it is quantised; without, a pair would only cost.
 7. `cpu` stores a tensor that cannot be negative as unsigned INT8; `tensorrt` stores all as signed, since
    TensorRT takes no other.
 
@@ -27,7 +28,7 @@ from typing import Literal
 
 import onnx_ir as ir
 
-from calibration.structure import ResidualAdd, layers, nonnegative_tensors, residual_adds
+from calibration.structure import ResidualAdd, is_global_pool, layers, nonnegative_tensors, residual_adds
 from runtime.errors import GraphError
 
 Target = Literal["tensorrt", "cpu"]
@@ -75,7 +76,7 @@ def place(
     """Return where Q/DQ go.
 
     Args:
-        model: A graph that `calibration.structure.prepare` has checked.
+        model: A graph that `calibration.graph_checks.prepare` has checked.
         target: What it is for; rule 7.
         classifier: Whether Gemm and MatMul are quantised; rule 5.
         keep_float: Names of layers that stay float; rule 6.
@@ -102,7 +103,7 @@ def place(
             use(node, 0)
         elif node.op_type == "Add" and node.name in adds and _skip_pays(node, adds[node.name], quantized):
             use(node, adds[node.name].skip)
-        elif _is_global_pool(node) and _reads_quantized(node, quantized):
+        elif is_global_pool(node) and _reads_quantized(node, quantized):
             use(node, 0)
     unsigned = nonnegative_tensors(model) if target == "cpu" else frozenset()
     order = _positions(model)
@@ -128,20 +129,6 @@ def _skip_pays(node: ir.Node, add: ResidualAdd, quantized: set[ir.Node]) -> bool
     assert skip is not None
     assert main is not None
     return main.producer() in quantized or any(use.node in quantized for use in skip.uses())
-
-
-def _is_global_pool(node: ir.Node) -> bool:
-    if node.op_type == "GlobalAveragePool":
-        return True
-    if node.op_type != "ReduceMean":
-        return False
-    axes = node.attributes.get_ints("axes", ()) if "axes" in node.attributes else _constant_axes(node)
-    return sorted(int(axis) % 4 for axis in axes) == [2, 3]
-
-
-def _constant_axes(node: ir.Node) -> tuple[int, ...]:
-    axes = node.inputs[1].const_value if len(node.inputs) > 1 and node.inputs[1] is not None else None
-    return tuple(int(axis) for axis in axes.numpy()) if axes is not None else ()
 
 
 def _reads_quantized(node: ir.Node, quantized: set[ir.Node]) -> bool:

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from calibration.graph_checks import check_graph
 from calibration.placement import Placement, QuantizedTensor
-from calibration.structure import check_graph
 from calibration.weights import WeightQuantization
 from runtime.errors import CalibrationError
 
@@ -30,7 +30,7 @@ def write_qdq(
     """Return the graph with Q/DQ, checked, with inferred types and shapes.
 
     Args:
-        model: A float32 graph that `calibration.structure.prepare` has checked; not changed.
+        model: A float32 graph that `calibration.graph_checks.prepare` has checked; not changed.
         placement: Which tensors and layers.
         activation_scales: Tensor name to scale, real = integer * scale.
         weights: Layer name to its INT8 weight.

@@ -28,6 +28,7 @@ from calibration.choose import Choice, Chooser
 from calibration.collect import collect_statistics
 from calibration.describe_calibration import describe
 from calibration.fingerprint import Fingerprint, make_fingerprint
+from calibration.graph_checks import prepare
 from calibration.lint import Finding, PixelLint, hash_images, lint_sample, lint_unreadable, raise_refusals
 from calibration.options import QuantizeOptions
 from calibration.parts import Parts, parts_from_arrays
@@ -37,7 +38,7 @@ from calibration.run_graph import run_logits
 from calibration.sampling import CalibrationSample, sample_images, split_held_out
 from calibration.search import Judge
 from calibration.second_moments import LayerMoments, Step, collect_moments
-from calibration.structure import nonnegative_tensors, prepare
+from calibration.structure import nonnegative_tensors
 from runtime.dataset import Dataset
 from runtime.errors import GraphError
 from runtime.loader import Loader, load_batches

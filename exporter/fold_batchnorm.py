@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from runtime.errors import GraphError
+from calibration.structure import constant
 
 # ONNX's default for BatchNormalization's epsilon.
 _DEFAULT_EPSILON = 1e-5
@@ -92,19 +92,6 @@ def _register(graph: ir.Graph, name: str, array: npt.NDArray[np.float64]) -> ir.
     value.shape, value.type = ir.Shape(array.shape), ir.TensorType(ir.DataType.FLOAT)
     graph.register_initializer(value)
     return value
-
-
-def constant(node: ir.Node, index: int) -> npt.NDArray[np.float32]:
-    """Return a constant input of a node.
-
-    Raises:
-        GraphError: It is not a constant.
-    """
-    value = node.inputs[index] if index < len(node.inputs) else None
-    if value is None or value.const_value is None:
-        raise GraphError(f"{node.op_type} {node.name}: input {index} is not a constant: expected trained parameters")
-    array: npt.NDArray[np.float32] = value.const_value.numpy()
-    return array
 
 
 def _drop_unused_initializers(graph: ir.Graph) -> None:

@@ -10,11 +10,11 @@ Rules:
 
 from collections import Counter
 
-import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common as common_passes
 
-from exporter.fold_batchnorm import constant
+from calibration.graph_checks import check_graph
+from calibration.structure import constant
 from runtime.errors import GraphError
 
 
@@ -81,13 +81,7 @@ def infer_shapes(model: ir.Model) -> ir.Model:
     Raises:
         GraphError: The graph is not valid ONNX.
     """
-    try:
-        proto = onnx.shape_inference.infer_shapes(ir.to_proto(model), check_type=True, strict_mode=True, data_prop=True)
-        # Without `full_check`, which would only infer the shapes again.
-        onnx.checker.check_model(proto)
-    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise GraphError(f"the graph is not valid ONNX: {str(error).strip().splitlines()[0]}") from error
-    inferred: ir.Model = ir.from_proto(proto)
+    inferred: ir.Model = ir.from_proto(check_graph(ir.to_proto(model)))
     return inferred
 
 

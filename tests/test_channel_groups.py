@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from onnx import numpy_helper
 
-from calibration.structure import channel_groups, prepare
+from calibration.channel_groups import channel_groups
+from calibration.graph_checks import prepare
 from tests.graphs import evaluate
 from tests.resnet_graphs import Network, basic_block, bottleneck
 

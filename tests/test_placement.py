@@ -3,8 +3,8 @@ import onnx
 import pytest
 from onnx import helper
 
+from calibration.graph_checks import prepare
 from calibration.placement import place
-from calibration.structure import prepare
 from runtime.errors import GraphError
 from tests.resnet_graphs import Network, basic_block, bottleneck, downsample_block
 

@@ -4,9 +4,9 @@ import onnx_ir as ir
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from calibration.graph_checks import prepare
 from calibration.placement import place
 from calibration.qdq import write_qdq
-from calibration.structure import prepare
 from calibration.weights import WeightQuantization
 from runtime.errors import CalibrationError
 from tests.graphs import evaluate, make_model
