@@ -39,8 +39,8 @@ def channel_groups(model: ir.Model) -> tuple[ChannelGroup, ...]:
        channel by channel; a residual Add joins its inputs' groups and its output's.
     2. Its producers are the convolutions that write its tensors, its consumers the Conv, Gemm and MatMul that
        read them.
-    3. It is scalable if nothing else touches it: no other operator, no graph input, and no graph output (so
-       the last stage is not, where the pooled features are an output).
+    3. It is scalable if nothing else touches it: no other operator, no graph input or constant, and no graph
+       output (so the last stage is not, where the pooled features are an output).
     """
     return tuple(_Groups(model).groups())
 
@@ -60,10 +60,12 @@ class _Groups:
                     self._join(value, node.outputs[0])
 
     def groups(self) -> Iterator[ChannelGroup]:
+        graph = self._model.graph
         members: dict[ir.Value, list[ir.Value]] = {}
-        for node in self._model.graph:
-            for value in node.outputs:
-                members.setdefault(self._find(value), []).append(value)
+        # Inputs and constants too: a group that one of them has come into cannot be scaled.
+        made = (value for node in graph for value in node.outputs)
+        for value in (*graph.inputs, *graph.initializers.values(), *made):
+            members.setdefault(self._find(value), []).append(value)
         for tensors in members.values():
             made_by = [value.producer() for value in tensors]
             producers = [node for node in made_by if node is not None and node.op_type == "Conv"]
@@ -85,7 +87,9 @@ class _Groups:
             producers=tuple(node.name or "" for node in producers),
             consumers=tuple(node.name or "" for node in consumers),
             channels=channels,
-            scalable=whole and not strangers and not any(value.is_graph_output() for value in tensors),
+            scalable=whole
+            and not strangers
+            and not any(value.producer() is None or value.is_graph_output() for value in tensors),
         )
 
     def _find(self, value: ir.Value) -> ir.Value:

@@ -6,6 +6,7 @@ from onnx import helper
 from calibration.graph_checks import prepare
 from calibration.placement import place
 from runtime.errors import GraphError
+from tests.graphs import make_model
 from tests.resnet_graphs import Network, basic_block, bottleneck, downsample_block
 
 # Tensor to what reads it quantised: node and input index. Written out by hand.
@@ -153,3 +154,44 @@ def test_a_node_that_only_looks_like_a_residual_add_gets_no_pair():
     net.conv("conv1", "x", shape=(4, 3, 3))
     net.nodes.append(helper.make_node("Add", ["conv1", "shift"], ["shifted"], name="shifted"))
     assert placed(net.finish("shifted", 4)).keys() == {"x", "shifted"}
+
+
+def test_a_skip_from_a_downsample_keeps_its_pair_with_the_main_branch_and_loses_it_without():
+    without = {name: uses for name, uses in DOWNSAMPLE.items() if name not in ("b.act1", "b.downsample")}
+    assert placed(downsample_block(), keep_float={"b.conv2"}) == without
+    assert placed(downsample_block(), keep_float={"b.downsample"}) == {**DOWNSAMPLE, "act1": [("b.conv1", 0)]}
+
+
+def test_the_pool_reads_float_once_no_convolution_near_it_is_quantised():
+    assert "b.act2" in placed(downsample_block(), keep_float={"b.downsample"})
+    assert "b.act2" in placed(downsample_block(), keep_float={"b.conv2"})
+    both = placed(downsample_block(), keep_float={"b.conv2", "b.downsample"})
+    assert both == {"x": [("conv1", 0)], "act1": [("b.conv1", 0)]}
+
+
+def test_a_classifier_that_is_kept_in_float_has_no_pair():
+    placement = place(prepare(basic_block()), classifier=True, keep_float={"fc"})
+    assert "fc" not in placement.weights
+    assert placed(basic_block(), classifier=True, keep_float={"fc"}) == BASIC
+    assert placed(basic_block(), keep_float={"fc"}) == BASIC
+
+
+def test_a_classifier_that_is_a_matmul_is_quantised_when_asked_for():
+    net = Network()
+    net.node("GlobalAveragePool", "pool", net.conv("conv1", "x", shape=(4, 3, 3)))
+    net.node("Flatten", "flat", "pool")
+    net.constants["head"] = np.ones((4, 2), np.float32)
+    net.node("MatMul", "y", "flat", "head")
+    model = make_model(net.nodes, net.constants, input_shape=("n", 3, 16, 16), outputs={"y": ("n", 2)})
+    pairs = {"x": [("conv1", 0)], "conv1": [("pool", 0)]}
+    assert placed(model) == pairs
+    assert placed(model, classifier=True) == {**pairs, "flat": [("y", 0)]}
+
+
+def test_pooled_features_are_unsigned_for_the_cpu_and_a_skip_without_relu_is_signed():
+    placement = place(prepare(downsample_block()), target="cpu", classifier=True)
+    kinds = {tensor.name: tensor.unsigned for tensor in placement.activations}
+    assert kinds == {
+        **dict.fromkeys(("act1", "b.act1", "b.act2", "embedding"), True),
+        **dict.fromkeys(("x", "b.downsample"), False),
+    }

@@ -1,6 +1,8 @@
 import numpy as np
 import onnx
 import onnx_ir as ir
+import onnxruntime
+import openvino
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -10,7 +12,7 @@ from calibration.qdq import write_qdq
 from calibration.weights import WeightQuantization
 from runtime.errors import CalibrationError
 from tests.graphs import evaluate, make_model
-from tests.resnet_graphs import basic_block, bottleneck, downsample_block
+from tests.resnet_graphs import Network, basic_block, bottleneck, downsample_block
 
 # float32 sums of a few terms in another order.
 SUM_TOLERANCE = 1e-5
@@ -185,26 +187,26 @@ def test_a_classifier_with_columns_of_outputs_is_dequantised_along_axis_1():
     np.testing.assert_allclose(logits, features @ (levels * column_scales), rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("target", ["tensorrt", "cpu"])
-@pytest.mark.parametrize("optimised", [False, True])
-def test_onnxruntime_gives_what_the_reference_gives(target, optimised):
-    import onnxruntime
-
-    written = quantized(bottleneck(group=2), target=target)
+def run_onnxruntime(written, *, optimised=False):
     options = onnxruntime.SessionOptions()
     level = onnxruntime.GraphOptimizationLevel
     options.graph_optimization_level = level.ORT_ENABLE_ALL if optimised else level.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(
         ir.to_proto(written).SerializeToString(), options, providers=["CPUExecutionProvider"]
     )
-    for want, have in zip(evaluate(written, IMAGES), session.run(None, {"x": IMAGES}), strict=True):
+    return session.run(None, {"x": IMAGES})
+
+
+@pytest.mark.parametrize("target", ["tensorrt", "cpu"])
+@pytest.mark.parametrize("optimised", [False, True])
+def test_onnxruntime_gives_what_the_reference_gives(target, optimised):
+    written = quantized(bottleneck(group=2), target=target)
+    for want, have in zip(evaluate(written, IMAGES), run_onnxruntime(written, optimised=optimised), strict=True):
         np.testing.assert_allclose(have, want, rtol=0, atol=LEVEL_TOLERANCE * np.abs(want).max())
 
 
 @pytest.mark.parametrize("target", ["tensorrt", "cpu"])
 def test_openvino_gives_what_the_reference_gives(target):
-    import openvino
-
     written = quantized(downsample_block(), target=target)
     core = openvino.Core()
     compiled = core.compile_model(
@@ -221,4 +223,126 @@ def test_float_weights_give_the_same_outputs_as_int8_weights():
         evaluate(quantized(downsample_block(), float_weights=True), IMAGES),
         strict=True,
     ):
+        np.testing.assert_array_equal(have, want)
+
+
+def test_a_tensor_without_a_scale_is_refused_with_the_next_step():
+    model, _ = one_convolution()
+    prepared = prepare(model)
+    weights = weights_by_hand(model, ("conv1",))
+    with pytest.raises(CalibrationError, match=r"tensor x has scale 0.0: expected a positive one; calibrate again"):
+        write_qdq(prepared, place(prepared), activation_scales={"y": 1.0}, weights=weights)
+
+
+def test_unsigned_levels_reach_from_0_to_255():
+    net = Network()
+    net.node("Relu", "act1", "x")
+    net.conv("conv1", "act1", shape=(3, 1, 1), group=3)
+    net.constants["conv1.bias"][:] = 0
+    model = make_model(net.nodes, net.constants, input_shape=("n", 3, 16, 16), outputs={"conv1": ("n", 3, 16, 16)})
+    prepared = prepare(model)
+    weights = {"conv1": WeightQuantization(np.ones((3, 1, 1, 1), np.int8), np.ones(3, np.float32), 0)}
+    written = write_qdq(prepared, place(prepared, target="cpu"), activation_scales={"act1": 0.25}, weights=weights)
+    images = (np.random.default_rng(6).integers(-600, 600, (2, 3, 16, 16)) / 8).astype(np.float32)
+    np.testing.assert_array_equal(evaluate(written, images)[0], np.clip(np.round(images / 0.25), 0, 255) * 0.25)
+    assert images.max() > 255 * 0.25
+
+
+def test_of_a_residual_add_only_the_skip_side_is_rounded():
+    net = Network()
+    net.node("Relu", "act1", net.conv("conv1", "x", shape=(4, 3, 1)))
+    net.node("Add", "add", net.conv("conv2", "act1", shape=(4, 4, 1)), "act1")
+    net.constants["conv1.bias"][:] = net.constants["conv2.bias"][:] = 0
+    model = make_model(net.nodes, net.constants, input_shape=("n", 3, 16, 16), outputs={"add": ("n", 4, 16, 16)})
+    prepared = prepare(model)
+    rng = np.random.default_rng(7)
+    # Powers of two: every product and sum is exact, so that no rounding depends on the order of a sum.
+    levels = {"conv1": rng.integers(-127, 128, (4, 3, 1, 1)), "conv2": rng.integers(-127, 128, (4, 4, 1, 1))}
+    scales = {name: np.array([2.0**-7, 2.0**-6, 2.0**-7, 2.0**-5], np.float32) for name in levels}
+    weights = {name: WeightQuantization(levels[name].astype(np.int8), scales[name], 0) for name in levels}
+    steps = {"x": 2.0**-5, "act1": 2.0**-4}
+    written = write_qdq(prepared, place(prepared), activation_scales=steps, weights=weights)
+
+    def rounded(array, step):
+        return np.clip(np.round(array / step), -128, 127) * step
+
+    def convolved(name, array):
+        real = levels[name][:, :, 0, 0] * scales[name][:, None].astype(np.float64)
+        return np.einsum("kc,nchw->nkhw", real, array)
+
+    skip = rounded(np.maximum(convolved("conv1", rounded(IMAGES.astype(np.float64), steps["x"])), 0), steps["act1"])
+    np.testing.assert_array_equal(evaluate(written, IMAGES)[0], convolved("conv2", skip) + skip)
+
+
+@pytest.mark.parametrize("transposed", [0, 1])
+@pytest.mark.parametrize("float_weights", [False, True])
+def test_a_gemm_has_a_scale_per_output_whichever_way_its_weight_lies(transposed, float_weights):
+    rng = np.random.default_rng(8)
+    shape = (5, 4) if transposed else (4, 5)
+    net = Network()
+    net.node("GlobalAveragePool", "pool", net.conv("conv1", "x", shape=(4, 3, 1)))
+    net.node("Flatten", "flat", "pool")
+    net.constants |= {"w": np.ones(shape, np.float32), "b": rng.normal(size=5).astype(np.float32)}
+    net.node("Gemm", "logits", "flat", "w", "b", transB=transposed)
+    outputs = {"logits": ("n", 5), "flat": ("n", 4)}
+    model = make_model(net.nodes, net.constants, input_shape=("n", 3, 16, 16), outputs=outputs)
+    prepared = prepare(model)
+    placement = place(prepared, classifier=True)
+    levels = rng.integers(-127, 128, shape).astype(np.int8)
+    scales = np.geomspace(0.001, 1, 5).astype(np.float32)
+    weights = weights_by_hand(model, ("conv1",)) | {
+        "logits": WeightQuantization(levels, scales, 0 if transposed else 1)
+    }
+    steps = dict.fromkeys((tensor.name for tensor in placement.activations), 2.0**-5)
+    written = write_qdq(prepared, placement, activation_scales=steps, weights=weights, float_weights=float_weights)
+    logits, features = evaluate(written, IMAGES)
+    # The output of the pooled features is what they were before their own pair.
+    rounded = np.clip(np.round(features / 2.0**-5), -128, 127) * 2.0**-5
+    columns = (levels.T if transposed else levels) * scales.astype(np.float64)
+    expected = rounded @ columns + net.constants["b"]
+    np.testing.assert_allclose(logits, expected, rtol=0, atol=SUM_TOLERANCE * np.abs(expected).max())
+
+
+def test_two_layers_with_one_weight_get_one_each():
+    net = Network()
+    net.node("Relu", "act1", net.conv("conv1", "x", shape=(3, 3, 1)))
+    net.nodes.append(helper.make_node("Conv", ["act1", "conv1.weight", "conv1.bias"], ["conv2"], name="conv2"))
+    model = make_model(net.nodes, net.constants, input_shape=("n", 3, 16, 16), outputs={"conv2": ("n", 3, 16, 16)})
+    prepared = prepare(model)
+    ones = np.ones(3, np.float32)
+    weights = {
+        "conv1": WeightQuantization(np.full((3, 3, 1, 1), 1, np.int8), ones, 0),
+        "conv2": WeightQuantization(np.full((3, 3, 1, 1), 2, np.int8), ones, 0),
+    }
+    written = write_qdq(prepared, place(prepared), activation_scales={"x": 1.0, "act1": 1.0}, weights=weights)
+    initializers = written.graph.initializers
+    assert initializers["conv1.weight.int8"].const_value.numpy().max() == 1
+    assert initializers["conv2.weight.int8"].const_value.numpy().max() == 2
+    assert "conv1.weight" not in initializers
+
+
+@pytest.mark.parametrize("target", ["tensorrt", "cpu"])
+@pytest.mark.parametrize("float_weights", [False, True])
+def test_onnx_accepts_the_graph_in_full(target, float_weights):
+    for model in (basic_block(), bottleneck(group=2), downsample_block(pooled=True)):
+        written = ir.to_proto(quantized(model, target=target, float_weights=float_weights, classifier=True))
+        onnx.checker.check_model(written, full_check=True)
+        assert written.graph.input == model.graph.input
+        assert [value.name for value in written.graph.output] == [value.name for value in model.graph.output]
+        weights = {tensor.name: tensor.data_type for tensor in written.graph.initializer if ".weight." in tensor.name}
+        stored = TensorProto.FLOAT if float_weights else TensorProto.INT8
+        suffix = "rounded" if float_weights else "int8"
+        assert {kind for name, kind in weights.items() if name.endswith(suffix)} == {stored}
+        assert sum(name.endswith(suffix) for name in weights) == sum(
+            node.op_type in ("Conv", "Gemm") for node in model.graph.node
+        )
+
+
+def test_a_graph_of_opset_13_is_written_in_opset_13():
+    # The reference has no DequantizeLinear that old.
+    model = bottleneck()
+    model.opset_import[0].version = 13
+    written = quantized(model)
+    assert written.opset_imports[""] == 13
+    for want, have in zip(run_onnxruntime(quantized(bottleneck())), run_onnxruntime(written), strict=True):
         np.testing.assert_array_equal(have, want)
