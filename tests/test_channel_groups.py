@@ -117,3 +117,12 @@ def test_scaling_a_scalable_group_by_hand_leaves_the_function_as_it_was(group):
     for name, array in (("b.conv1.weight", rows), ("b.conv1.bias", bias), ("b.conv2.weight", columns)):
         weights[name].CopyFrom(numpy_helper.from_array(array, name))
     np.testing.assert_allclose(evaluate(model, IMAGES)[0], want, atol=SCALING_TOLERANCE * np.abs(want).max(), rtol=0)
+
+
+def test_channels_that_a_reshape_moves_to_another_axis_are_not_scalable():
+    net = Network()
+    net.constants |= {"shape": np.array([0, 4, 4]), "head": np.ones((4, 2), np.float32)}
+    net.node("Reshape", "moved", net.conv("c", "x", shape=(4, 3, 1), stride=8), "shape")
+    net.node("MatMul", "y", "moved", "head")
+    model = make_model(net.nodes, net.constants, input_shape=("n", 3, 16, 16), outputs={"y": ("n", 4, 2)})
+    assert not groups_by_tensor(model)["c"].scalable

@@ -156,3 +156,18 @@ def test_every_tensor_has_a_type_and_a_shape_afterwards_with_the_batch_left_open
     assert shapes["maxpool"] == ["n", "4", "8", "8"]
     assert shapes["global_pool"] == ["n", "4", "1", "1"]
     assert {shape[0] for shape in shapes.values()} == {"n"}
+
+
+@pytest.mark.parametrize(
+    "node",
+    [
+        helper.make_node("MatMul", ["global_pool", "fc.bias"], ["logits"], name="other"),
+        helper.make_node("NoSuchOperator", ["global_pool"], ["logits"], name="other"),
+    ],
+    ids=["sizes", "operator"],
+)
+def test_wrong_sizes_and_unknown_operators_are_refused(node):
+    model = basic_block()
+    model.graph.node[-1].CopyFrom(node)
+    with pytest.raises(GraphError, match="the graph is not valid ONNX: "):
+        check_graph(model)

@@ -195,3 +195,18 @@ def test_pooled_features_are_unsigned_for_the_cpu_and_a_skip_without_relu_is_sig
         **dict.fromkeys(("act1", "b.act1", "b.act2", "embedding"), True),
         **dict.fromkeys(("x", "b.downsample"), False),
     }
+
+
+def test_a_skip_that_a_quantised_convolution_reads_keeps_its_pair_beside_a_float_main_branch():
+    without = {name: uses for name, uses in BOTTLENECK.items() if name != "b.act2"}
+    assert placed(bottleneck(), keep_float={"b.conv3"}) == without
+
+
+def test_pairs_come_in_the_order_of_their_tensors_and_not_of_what_reads_them():
+    model = downsample_block()
+    nodes = {node.name: node for node in model.graph.node}
+    early = ["conv1", "act1", "b.downsample"]
+    ordered = [nodes[name] for name in (*early, *(name for name in nodes if name not in early))]
+    del model.graph.node[:]
+    model.graph.node.extend(ordered)
+    assert list(placed(model)) == ["x", "act1", "b.downsample", "b.act1", "b.act2"]

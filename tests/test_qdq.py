@@ -303,22 +303,23 @@ def test_a_gemm_has_a_scale_per_output_whichever_way_its_weight_lies(transposed,
     np.testing.assert_allclose(logits, expected, rtol=0, atol=SUM_TOLERANCE * np.abs(expected).max())
 
 
-def test_two_layers_with_one_weight_get_one_each():
+@pytest.mark.parametrize("kept", [(), ("conv2",)])
+def test_layers_that_share_a_weight_get_one_each_and_one_in_float_keeps_it(kept):
     net = Network()
     net.node("Relu", "act1", net.conv("conv1", "x", shape=(3, 3, 1)))
     net.nodes.append(helper.make_node("Conv", ["act1", "conv1.weight", "conv1.bias"], ["conv2"], name="conv2"))
     model = make_model(net.nodes, net.constants, input_shape=("n", 3, 16, 16), outputs={"conv2": ("n", 3, 16, 16)})
     prepared = prepare(model)
     ones = np.ones(3, np.float32)
-    weights = {
-        "conv1": WeightQuantization(np.full((3, 3, 1, 1), 1, np.int8), ones, 0),
-        "conv2": WeightQuantization(np.full((3, 3, 1, 1), 2, np.int8), ones, 0),
-    }
-    written = write_qdq(prepared, place(prepared), activation_scales={"x": 1.0, "act1": 1.0}, weights=weights)
+    levels = {"conv1": np.full((3, 3, 1, 1), 1, np.int8), "conv2": np.full((3, 3, 1, 1), 2, np.int8)}
+    weights = {name: WeightQuantization(values, ones, 0) for name, values in levels.items() if name not in kept}
+    placement = place(prepared, keep_float=kept)
+    written = write_qdq(prepared, placement, activation_scales={"x": 1.0, "act1": 1.0}, weights=weights)
     initializers = written.graph.initializers
-    assert initializers["conv1.weight.int8"].const_value.numpy().max() == 1
-    assert initializers["conv2.weight.int8"].const_value.numpy().max() == 2
-    assert "conv1.weight" not in initializers
+    for name in weights:
+        np.testing.assert_array_equal(initializers[f"{name}.weight.int8"].const_value.numpy(), levels[name])
+    assert ("conv1.weight" in initializers) == bool(kept)
+    assert evaluate(written, IMAGES)[0].shape == IMAGES.shape
 
 
 @pytest.mark.parametrize("target", ["tensorrt", "cpu"])

@@ -147,3 +147,11 @@ def test_a_constant_is_read_and_anything_else_is_refused_by_the_nodes_name():
     for index in (0, 3):
         with pytest.raises(GraphError, match=f"Conv b.conv1: input {index} is not a constant: expected trained"):
             constant(node, index)
+
+
+def test_a_convolution_that_a_node_elsewhere_reads_is_the_skip_side_though_its_branch_is_longer():
+    net = Network()
+    net.conv("long", net.conv("before", "x", shape=(4, 3, 1)), shape=(4, 4, 1))
+    net.node("Add", "add", net.conv("short", "x", shape=(4, 3, 1)), "long")
+    net.node("Concat", "joined", "add", "long", axis=1)
+    assert [add.skip for add in residual_adds(prepare(net.finish("joined", 8)))] == [1]
