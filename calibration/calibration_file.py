@@ -16,6 +16,7 @@ The same calibration gives the same bytes: no time stamps, no paths of this mach
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -32,6 +33,8 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 _JSON = "calibration.json"
 _ALWAYS = (1980, 1, 1, 0, 0, 0)
+# What damaged bytes make zipfile, NumPy and pydantic raise. RuntimeError: encryption, or an unknown compression.
+_DAMAGED = (OSError, EOFError, KeyError, RuntimeError, ValueError, ValidationError, zipfile.BadZipFile, zlib.error)
 
 
 class _Part(BaseModel):
@@ -92,7 +95,7 @@ class Calibration(_Part):
         held_out: Images that only judged.
         held_out_sqnr_db: Logits SQNR of the result on those.
         convergence: Whether more images would still move the scales.
-        warnings: What was wrong with the images.
+        warnings: What was wrong with the images, as far as only decoding them shows it.
     """
 
     schema_version: Literal[1] = 1
@@ -142,11 +145,12 @@ def read_cache(path: Path, expected: Fingerprint) -> tuple[Calibration, dict[str
         with zipfile.ZipFile(path) as archive:
             calibration = Calibration.model_validate_json(archive.read(_JSON))
             arrays = {
-                name.removesuffix(".npy"): np.load(io.BytesIO(archive.read(name)), allow_pickle=False)
+                name.removesuffix(".npy"): np.lib.format.read_array(io.BytesIO(archive.read(name)), allow_pickle=False)
                 for name in archive.namelist()
                 if name != _JSON
             }
-    except (OSError, zipfile.BadZipFile, KeyError, ValueError, ValidationError) as error:
+        _check_complete(calibration, arrays)
+    except _DAMAGED as error:
         reason = str(error).strip().splitlines()[0]
         raise CalibrationError(
             f"{path} is not a calibration cache ({reason}): delete it, and the next export writes a new one"
@@ -158,3 +162,22 @@ def read_cache(path: Path, expected: Fingerprint) -> tuple[Calibration, dict[str
             "calibrate anew"
         )
     return calibration, arrays
+
+
+def check_cache_target(path: Path) -> None:
+    """Refuse a cache that cannot be written, before any long work is done for it.
+
+    Raises:
+        CalibrationError: Its folder is absent.
+    """
+    if not path.parent.is_dir():
+        raise CalibrationError(
+            f"{path.parent} is not a directory: make it first, or pass --calib-cache for another place"
+        )
+
+
+def _check_complete(calibration: Calibration, arrays: Arrays) -> None:
+    for layer in calibration.layers:
+        for kind in ("weight", "weight_scale"):
+            if f"{kind}/{layer}" not in arrays:
+                raise KeyError(f"{kind}/{layer}.npy is missing")

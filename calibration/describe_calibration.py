@@ -36,7 +36,7 @@ def describe(
         statistics: Of the float graph, before equalisation.
         fingerprint: What it was made from.
         held_out: Images that only judged.
-        warnings: What was wrong with the images.
+        warnings: What was wrong with the decoded images.
         graph: The float graph.
     """
     convergence = compare_halves({name: _by_half(found) for name, found in statistics.items()})

@@ -79,12 +79,15 @@ def _short(value: object) -> str:
 
 
 def _hash_graph(model: onnx.ModelProto) -> str:
-    """Return a sha256 that names, documentation and the order of constants do not change."""
+    """Return a sha256 that documentation, the model's own name and the order of constants do not change.
+
+    Names of nodes and tensors do: weights and scales are stored by them.
+    """
     digest = hashlib.sha256()
     for entry in sorted(model.opset_import, key=lambda entry: entry.domain):
         digest.update(f"{entry.domain} {entry.version}\n".encode())
     for node in model.graph.node:
-        digest.update(f"{node.op_type} {list(node.input)} {list(node.output)}\n".encode())
+        digest.update(f"{node.domain} {node.op_type} {node.name} {list(node.input)} {list(node.output)}\n".encode())
         for attribute in sorted(node.attribute, key=lambda attribute: attribute.name):
             digest.update(attribute.SerializeToString(deterministic=True))
     for value in (*model.graph.input, *model.graph.output):

@@ -1,6 +1,7 @@
 """What users get wrong about calibration images, found before it costs them accuracy."""
 
 import hashlib
+import os
 from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -132,16 +133,18 @@ def _overlap(sample: CalibrationSample, hashes: dict[str, str], eval_data: Path)
     return [Finding("warning", f"{text}; take them out of one of the two")]
 
 
-def lint_unreadable(unreadable: Sequence[Unreadable], *, remaining: int) -> tuple[Finding, ...]:
+def lint_unreadable(unreadable: Sequence[Unreadable], *, folder: Path, remaining: int) -> tuple[Finding, ...]:
     """Return what unreadable files mean.
 
     Args:
         unreadable: Images that were left out.
+        folder: Of the images; it is taken out of what is said, which calibration.json keeps.
         remaining: Images that were read.
     """
     if not unreadable:
         return ()
-    text = f"{len(unreadable)} calibration images cannot be read ({unreadable[0].reason})"
+    reason = unreadable[0].reason.replace(f"{folder}{os.sep}", "")
+    text = f"{len(unreadable)} calibration images cannot be read ({reason})"
     if remaining < FEWEST:
         return (Finding("refusal", f"{text}, and only {remaining} are left, expected {FEWEST} or more: replace them"),)
     return (Finding("warning", f"{text}; they were left out"),)
@@ -165,8 +168,10 @@ class PixelLint:
         for image in pixels:
             self.images += 1
             self._grey += bool((image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all())
-            self._blank += bool((image == image[0, 0]).all())
-            self._seen.add(hashlib.sha256(image.tobytes()).digest())
+            if (image == image[0, 0]).all():
+                self._blank += 1
+            else:
+                self._seen.add(hashlib.sha256(image.tobytes()).digest())
 
     def finish(self) -> tuple[Finding, ...]:
         """Return what was found."""
@@ -185,7 +190,7 @@ class PixelLint:
                     "first layers are wrong; calibrate on colour pictures",
                 )
             )
-        copies = self.images - len(self._seen) - max(self._blank - 1, 0)
+        copies = self.images - self._blank - len(self._seen)
         if copies > 0:
             findings.append(
                 Finding("warning", f"{copies} calibration images have, cropped, the pixels of others: they add nothing")

@@ -23,7 +23,7 @@ import onnx_ir as ir
 from onnx import TensorProto
 
 from calibration.activation_statistics import TensorStatistics
-from calibration.calibration_file import Calibration, read_cache, write_cache
+from calibration.calibration_file import Calibration, check_cache_target, read_cache, write_cache
 from calibration.choose import Choice, Chooser
 from calibration.collect import collect_statistics
 from calibration.describe_calibration import describe
@@ -38,10 +38,10 @@ from calibration.run_graph import run_logits
 from calibration.sampling import CalibrationSample, sample_images, split_held_out
 from calibration.search import Judge
 from calibration.second_moments import LayerMoments, Step, collect_moments
-from calibration.structure import nonnegative_tensors
+from calibration.structure import constant, layers, nonnegative_tensors
 from runtime.dataset import Dataset
-from runtime.errors import GraphError
-from runtime.loader import Loader, load_batches
+from runtime.errors import CalibrationError, GraphError
+from runtime.loader import Loader, Unreadable, load_batches
 from runtime.manifest import Preprocessing
 from runtime.preprocessing import Pixels, normalise
 
@@ -59,6 +59,9 @@ class QuantizedModel:
         placement: Which tensors and weights are quantised.
         findings: What is wrong with the images, but not so wrong as to refuse them.
         open_judge: Gives the held-out images with the float network's logits.
+        float_model: The float network that it was made from.
+        feed: From pixels, (N, H, W, 3) uint8, to what both networks take.
+        keep_float: Layers that the options kept float.
     """
 
     model: onnx.ModelProto
@@ -67,6 +70,9 @@ class QuantizedModel:
     placement: Placement
     findings: tuple[Finding, ...]
     open_judge: Callable[[], Judge]
+    float_model: onnx.ModelProto
+    feed: Callable[[Pixels], Feed]
+    keep_float: frozenset[str]
 
 
 def quantize_model(
@@ -98,7 +104,8 @@ def quantize_model(
     Raises:
         DataError: The images cannot be used.
         GraphError: The graph cannot be quantised; the message says what to do.
-        CalibrationError: An activation is NaN or infinite, or the cache belongs to something else.
+        CalibrationError: A weight or an activation is NaN or infinite, or the cache belongs to something else,
+            is damaged, or cannot be written where it should be.
     """
     run = _Calibration(model, preprocessing, options or QuantizeOptions(), listener or Listener())
     return run.run(sample_images(images, count=count, seed=seed), eval_data=eval_data, cache=cache)
@@ -111,6 +118,7 @@ class _Calibration:
         self, model: onnx.ModelProto, preprocessing: Preprocessing, options: QuantizeOptions, listener: Listener
     ) -> None:
         self._graph = prepare(model)
+        _check_finite(self._graph)
         self._proto: onnx.ModelProto = ir.to_proto(self._graph)
         self._takes_pixels = takes_pixels(self._proto, preprocessing)
         self._preprocessing, self._options, self._listener = preprocessing, options, listener
@@ -119,6 +127,8 @@ class _Calibration:
         )
 
     def run(self, sample: CalibrationSample, *, eval_data: Path | None, cache: Path | None) -> QuantizedModel:
+        if cache is not None:
+            check_cache_target(cache)
         self._listener.on_stage("check the images", None)
         hashes = hash_images(sample.dataset)
         findings = [*lint_sample(sample, hashes, eval_data=eval_data)]
@@ -130,7 +140,7 @@ class _Calibration:
             calibration, arrays = read_cache(cache, fingerprint)
             parts = parts_from_arrays(self._graph, calibration, arrays)
         else:
-            calibration, parts = self._calibrate(measured, self._judge(held_out), findings, fingerprint)
+            calibration, parts = self._calibrate(measured, held_out, sample.folder, fingerprint)
             if cache is not None:
                 write_cache(cache, calibration, parts.arrays())
         return QuantizedModel(
@@ -138,14 +148,23 @@ class _Calibration:
             calibration=calibration,
             parts=parts,
             placement=self._placement,
-            findings=tuple(findings),
-            open_judge=lambda: self._judge(held_out),
+            findings=(*findings, *(Finding("warning", text) for text in calibration.warnings)),
+            open_judge=lambda: self._judge(held_out)[0],
+            float_model=self._proto,
+            feed=self._feed,
+            keep_float=self._options.keep_float,
         )
 
     def _calibrate(
-        self, measured: Dataset, judge: Judge, findings: list[Finding], fingerprint: Fingerprint
+        self, measured: Dataset, held_out: Dataset, folder: Path, fingerprint: Fingerprint
     ) -> tuple[Calibration, Parts]:
-        statistics, kept = self._one_pass(measured, judge.images, findings)
+        judge, unreadable = self._judge(held_out)
+        statistics, kept, lint = self._one_pass(measured, unreadable)
+        findings = (
+            *lint.finish(),
+            *lint_unreadable(unreadable, folder=folder, remaining=judge.images + lint.images),
+        )
+        raise_refusals(findings)
         choice = self._choose(statistics, kept, judge)
         calibration = describe(
             choice,
@@ -161,12 +180,13 @@ class _Calibration:
     def _feed(self, pixels: Pixels) -> Feed:
         return pixels if self._takes_pixels else normalise(pixels, self._preprocessing)
 
-    def _judge(self, held_out: Dataset) -> Judge:
-        """Return the held-out images with the float network's logits."""
+    def _judge(self, held_out: Dataset) -> tuple[Judge, list[Unreadable]]:
+        """Return the held-out images with the float network's logits, and those that were left out."""
         with self._load(held_out) as loader:
             batches = [self._feed(batch.pixels) for batch in loader]
         reference = run_logits(self._proto, batches, threads=self._options.threads)
-        return Judge(batches, reference, self._options.threads, on_candidate=lambda: self._listener.on_steps(1))
+        judge = Judge(batches, reference, self._options.threads, on_candidate=lambda: self._listener.on_steps(1))
+        return judge, loader.unreadable
 
     def _load(self, images: Dataset) -> Loader:
         return load_batches(
@@ -178,9 +198,9 @@ class _Calibration:
         )
 
     def _one_pass(
-        self, images: Dataset, held_out: int, findings: list[Finding]
-    ) -> tuple[dict[str, TensorStatistics], list[Pixels]]:
-        """Return the statistics, and the pixels that are looked at again."""
+        self, images: Dataset, unreadable: list[Unreadable]
+    ) -> tuple[dict[str, TensorStatistics], list[Pixels], PixelLint]:
+        """Return the statistics, the pixels that are looked at again, and what was seen; add to `unreadable`."""
         kept: list[Pixels] = []
         lint = PixelLint()
         self._listener.on_stage("calibration images", len(images))
@@ -198,10 +218,8 @@ class _Calibration:
             nonnegative = nonnegative_tensors(self._graph)
             tensors = {tensor.name: tensor.name in nonnegative for tensor in self._placement.activations}
             statistics = collect_statistics(self._proto, tensors, feeds(), threads=self._options.threads)
-            new = [*lint.finish(), *lint_unreadable(loader.unreadable, remaining=held_out + lint.images)]
-        raise_refusals(new)
-        findings.extend(new)
-        return statistics, kept
+        unreadable.extend(loader.unreadable)
+        return statistics, kept, lint
 
     def _choose(self, statistics: dict[str, TensorStatistics], kept: list[Pixels], judge: Judge) -> Choice:
         def moments(model: ir.Model, steps: Mapping[str, Step]) -> Iterator[tuple[str, LayerMoments]]:
@@ -213,6 +231,16 @@ class _Calibration:
 
         self._listener.on_stage("candidates", None)
         return Chooser(self._placement, judge, self._options).choose(self._graph, statistics, moments)
+
+
+def _check_finite(model: ir.Model) -> None:
+    for node in layers(model):
+        for index, kind in ((1, "weight"), (2, "bias")):
+            value = node.inputs[index] if index < len(node.inputs) else None
+            if value is not None and value.const_value is not None and not np.isfinite(constant(node, index)).all():
+                raise CalibrationError(
+                    f"{node.op_type} {node.name}: its {kind} holds NaN or infinity: check the checkpoint"
+                )
 
 
 def takes_pixels(model: onnx.ModelProto, preprocessing: Preprocessing) -> bool:

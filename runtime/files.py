@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import BinaryIO
 
 from runtime.errors import BundleError
 
@@ -64,19 +64,22 @@ def atomic_file(target: Path) -> Iterator[BinaryIO]:
         BundleError: The disk cannot take it.
     """
     try:
-        with tempfile.NamedTemporaryFile(
-            prefix=f".{target.name}.", suffix=".partial", dir=target.parent, delete=False
-        ) as file:
-            partial = Path(file.name)
-            try:
-                yield cast(BinaryIO, file)
-            except BaseException:
-                partial.unlink()
-                raise
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
+    except OSError as error:
+        raise _cannot_write(target, error) from error
+    partial = Path(name)
+    try:
+        # What is still in the buffer is written when the file closes: a full disk may show only then.
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        # mkstemp makes 0600; a file is read by whoever may read its folder.
         partial.chmod(0o644)
         partial.replace(target)
     except OSError as error:
         raise _cannot_write(target, error) from error
+    finally:
+        # After a success the file has been renamed away, and this finds nothing.
+        partial.unlink(missing_ok=True)
 
 
 def check_target(target: Path, *, overwrite: bool) -> None:

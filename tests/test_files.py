@@ -1,11 +1,13 @@
 import errno
 import os
+import resource
+import stat
 from pathlib import Path
 
 import pytest
 
 from runtime.errors import BundleError
-from runtime.files import atomic_directory
+from runtime.files import atomic_directory, atomic_file
 from tests.bundles import write_hand_made
 
 
@@ -89,5 +91,71 @@ def test_missing_parent_is_named(tmp_path):
     with (
         pytest.raises(BundleError, match="absent is not a directory"),
         atomic_directory(tmp_path / "absent" / "out", overwrite=False),
+    ):
+        pass
+
+
+def test_file_appears_whole_when_the_block_succeeds_and_replaces_the_old_one(tmp_path):
+    target = tmp_path / "cache"
+    target.write_bytes(b"old")
+    with atomic_file(target) as file:
+        file.write(b"new")
+        file.flush()
+        assert target.read_bytes() == b"old"
+    assert target.read_bytes() == b"new"
+    assert _names(tmp_path) == ["cache"]
+
+
+def test_a_file_is_readable_by_others(tmp_path):
+    with atomic_file(tmp_path / "cache") as file:
+        file.write(b"1")
+    assert stat.S_IMODE((tmp_path / "cache").stat().st_mode) == 0o644
+
+
+def _write_file_and_fail(target, error):
+    with atomic_file(target) as file:
+        file.write(b"half")
+        raise error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError(), OSError(errno.ENOSPC, "full")])
+@pytest.mark.parametrize("before", [None, b"old"])
+def test_interrupted_file_leaves_what_was_there(tmp_path, error, before):
+    if before is not None:
+        (tmp_path / "cache").write_bytes(before)
+    with pytest.raises((KeyboardInterrupt, RuntimeError, BundleError)):
+        _write_file_and_fail(tmp_path / "cache", error)
+    assert _names(tmp_path) == ([] if before is None else ["cache"])
+    assert before is None or (tmp_path / "cache").read_bytes() == before
+
+
+def _write_beyond_the_limit(target, limit):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with atomic_file(target) as file:
+            # Less than a buffer: nothing is written before the file closes.
+            file.write(b"x" * 2 * limit)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_a_disk_that_refuses_only_when_the_file_closes_leaves_nothing(tmp_path):
+    with pytest.raises(BundleError, match=r"cannot write .*cache"):
+        _write_beyond_the_limit(tmp_path / "cache", 1000)
+    assert _names(tmp_path) == []
+
+
+def test_a_file_does_not_replace_a_directory(tmp_path):
+    (tmp_path / "photos").mkdir()
+    with pytest.raises(BundleError, match=r"cannot write .*photos"), atomic_file(tmp_path / "photos") as file:
+        file.write(b"1")
+    assert _names(tmp_path) == ["photos"]
+
+
+def test_a_file_in_a_missing_folder_is_an_error_in_words(tmp_path):
+    with (
+        pytest.raises(BundleError, match=r"cannot write .*cache: No such file"),
+        atomic_file(tmp_path / "no" / "cache"),
     ):
         pass
