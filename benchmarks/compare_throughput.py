@@ -215,7 +215,7 @@ def main() -> None:
         export_bundle(
             ExportRequest(
                 model=MODEL,
-                precision="fp16",
+                half=True,
                 weights=WeightsChoice(source="random", seed=SEED),
                 img_size=arguments.img_size,
                 output=target,

@@ -1,6 +1,7 @@
 """Write a bundle: whole or absent, with the licence in every part of it."""
 
 import json
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -63,6 +64,8 @@ def add_metadata(model: onnx.ModelProto, manifest: Manifest) -> None:
         "preprocessing": manifest.preprocessing.model_dump_json(),
         "producer": f"export-ssl {metadata.version('export-ssl')}",
     }
+    if manifest.precision.int8 is not None:
+        facts["int8_target"] = manifest.precision.int8.target
     del model.metadata_props[:]
     for key, value in facts.items():
         model.metadata_props.add(key=f"export_ssl.{key}", value=value)
@@ -78,6 +81,7 @@ def write_bundle(
     layers: tuple[Layer, ...],
     labels: tuple[str, ...],
     golden: Golden,
+    extras: Mapping[str, bytes],
     overwrite: bool,
 ) -> Manifest:
     """Write a bundle to `target` and return its manifest with the list of files.
@@ -89,6 +93,7 @@ def write_bundle(
         layers: What layers.json holds.
         labels: One line per class.
         golden: Golden inputs and outputs.
+        extras: Name to content of files that only some bundles have, such as `calibration.json`.
         overwrite: Whether a bundle at `target` may be replaced.
 
     Raises:
@@ -103,6 +108,8 @@ def write_bundle(
         np.save(staging / GOLDEN_PIXELS, golden.pixels, allow_pickle=False)
         np.save(staging / GOLDEN_LOGITS, golden.logits, allow_pickle=False)
         np.save(staging / GOLDEN_EMBEDDING, golden.embedding, allow_pickle=False)
+        for name, content in extras.items():
+            (staging / name).write_bytes(content)
         complete = manifest.model_copy(update={"files": list_files(staging)})
         text = json.dumps(complete.model_dump(mode="json"), indent=2, ensure_ascii=False)
         (staging / MANIFEST_FILE).write_text(text + "\n", encoding="utf-8")

@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from runtime.console import message_console, one_line_errors, result_console
+from calibration.progress import Listener
+from runtime.console import message_console, one_line_errors, result_console, step_bar
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -19,6 +20,24 @@ class InputChoice(str, Enum):
 
     uint8 = "uint8"
     float32 = "float32"
+
+
+class TargetChoice(str, Enum):
+    """What an INT8 graph is for."""
+
+    tensorrt = "tensorrt"
+    cpu = "cpu"
+
+
+class MethodChoice(str, Enum):
+    """How clipping thresholds of activations are found."""
+
+    auto = "auto"
+    max = "max"
+    percentile_99_99 = "percentile-99.99"
+    percentile_99_999 = "percentile-99.999"
+    entropy = "entropy"
+    mse = "mse"
 
 
 class InterpolationChoice(str, Enum):
@@ -35,13 +54,63 @@ def export(
         typer.Option(help="Old or new timm name: ssl_resnet18, resnet50.fb_ssl_yfcc100m_ft_in1k, resnet34, …"),
     ],
     fp16: Annotated[
-        bool, typer.Option("--fp16", help="Write FP16 into the graph. Without it the bundle is FP32.")
+        bool,
+        typer.Option("--fp16", help="FP16 for all layers, or with --int8 for those that are not INT8. Default FP32."),
     ] = False,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="INT8 with explicit Q/DQ, calibrated on the images of --calib.")
+    ] = False,
+    calib: Annotated[
+        Path | None,
+        typer.Option(help="Folder of calibration images: training images in class folders, such as imagenet/train."),
+    ] = None,
+    calib_images: Annotated[
+        int, typer.Option(min=1, help="Calibration images to draw, balanced over the classes; one in eight judges.")
+    ] = 512,
+    calib_method: Annotated[
+        MethodChoice,
+        typer.Option(help="How activations are clipped; `auto` tries all and keeps the best on held-out images."),
+    ] = MethodChoice.auto,
+    calib_cache: Annotated[
+        Path | None,
+        typer.Option(help="File that keeps the calibration: written if absent, else used if it fits exactly."),
+    ] = None,
+    int8_target: Annotated[
+        TargetChoice,
+        typer.Option(
+            help="`tensorrt`: activations signed, which every engine takes. `cpu`: non-negative ones unsigned, more "
+            "accurate and faster in onnxruntime and OpenVINO, refused by TensorRT."
+        ),
+    ] = TargetChoice.tensorrt,
+    int8_classifier: Annotated[
+        bool, typer.Option("--int8-classifier", help="Quantise the classifier too. It is < 0.1 % of the work.")
+    ] = False,
+    int8_float_weights: Annotated[
+        bool, typer.Option("--int8-float-weights", help="Store INT8 weights as float with Q/DQ, four times larger.")
+    ] = False,
+    sensitivity: Annotated[
+        bool, typer.Option("--sensitivity", help="Measure what each INT8 layer costs; table, JSON and plot.")
+    ] = False,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            help="Largest top-1 drop on --eval-data, percentage points: the fewest layers are kept float to meet it.",
+            show_default="no limit",
+        ),
+    ] = None,
+    eval_data: Annotated[
+        Path | None,
+        typer.Option(help="Class folders to measure accuracy on, such as imagenet/val; never calibrated on."),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Threads that decode images.", show_default="usable cores")
+    ] = None,
     weights: Annotated[
         str,
         typer.Option(help="`hub` (timm's), a .safetensors or .pth file, or `random` (untrained, for tests of speed)."),
     ] = "hub",
-    seed: Annotated[int, typer.Option(help="Seed of `--weights random`.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of `--weights random` and of the draw of --calib.")] = 0,
     output: Annotated[
         Path | None, typer.Option(help="The bundle's directory.", show_default="./MODEL-PRECISION")
     ] = None,
@@ -80,17 +149,35 @@ def export(
     Examples:
       export-ssl --model ssl_resnet18 --fp16
 
+      export-ssl --model ssl_resnet50 --int8 --calib imagenet/train --calib-images 512
+
       export-ssl --model resnet50 --weights mine.safetensors --labels classes.txt --licence MIT
     """
     with one_line_errors():
         # Imported here: `export-ssl --help` should not wait for them.
+        from exporter.int8_options import Int8Options
         from exporter.pipeline import export_bundle
         from exporter.report import print_notices, print_result
         from exporter.request import ExportRequest, WeightsChoice
 
         request = ExportRequest(
             model=model,
-            precision="fp16" if fp16 else "fp32",
+            half=fp16,
+            int8=Int8Options(
+                int8=int8,
+                images=calib,
+                count=calib_images,
+                seed=seed,
+                method=calib_method.value,
+                target=int8_target.value,
+                classifier=int8_classifier,
+                float_weights=int8_float_weights,
+                cache=calib_cache,
+                eval_data=eval_data,
+                max_drop=max_drop,
+                sensitivity=sensitivity,
+                workers=workers,
+            ).read(),
             weights=WeightsChoice.parse(weights, seed=seed),
             input_kind=input_kind.value,
             img_size=img_size,
@@ -104,9 +191,10 @@ def export(
             overwrite=overwrite,
         )
         messages = message_console()
-        with messages.status("export") as status:
-            result = export_bundle(request, on_step=lambda step: status.update(f"{model}: {step}"))
-        print_notices(result.manifest, messages)
+        with step_bar(model, messages) as bar:
+            listener = Listener(on_stage=bar.start, on_steps=bar.advance)
+            result = export_bundle(request, listener)
+        print_notices(result, messages)
         if json_output:
             print(result.manifest.model_dump_json(indent=2))
         else:

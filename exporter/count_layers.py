@@ -15,7 +15,9 @@ _PRECISIONS = {
     ir.DataType.INT64: "int64",
 }
 
-_FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16)
+# INT64 constants are shapes and axes. Scales and zero points are no parameters of the network.
+_TRAINED = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.INT8)
+_QDQ = frozenset({"QuantizeLinear", "DequantizeLinear"})
 
 
 def count_layers(model: ir.Model) -> tuple[Layer, ...]:
@@ -32,21 +34,46 @@ def count_layers(model: ir.Model) -> tuple[Layer, ...]:
 
 def _layer(node: ir.Node) -> Layer:
     output = node.outputs[0]
-    constants = [value for value in node.inputs if value is not None and value.const_value is not None]
-    variables = [value for value in node.inputs if value is not None and value.const_value is None]
+    inputs = [value for value in node.inputs if value is not None]
+    if _stored_weight(output) is not None:
+        inputs = []  # counted by the layer behind it
+    stored = [_stored_weight(value) or value for value in inputs]
+    constants = [value for value in stored if value.const_value is not None]
+    variables = [value for value in inputs if value not in constants and _stored_weight(value) is None]
+    trained = () if node.op_type in _QDQ else constants
     return Layer.model_validate(
         {
             "name": node.name,
             "operator": node.op_type,
             "output": output.name,
             "output_shape": _image_shape(output),
-            "parameters": sum(math.prod(_dims(value)) for value in constants if value.dtype in _FLOATS),
+            "parameters": sum(math.prod(_dims(value)) for value in trained if value.dtype in _TRAINED),
             "macs": count_macs(node),
             "weight_bytes": sum(_bytes(value) for value in constants),
             "activation_bytes": sum(_bytes(value) for value in (*variables, *node.outputs)),
-            "precision": _precision(output),
+            "precision": "int8" if _computes_in_int8(node) else _precision(output),
         }
     )
+
+
+def _stored_weight(value: ir.Value) -> ir.Value | None:
+    """Return the constant behind a weight's DequantizeLinear (and QuantizeLinear); None for anything else."""
+    producer = value.producer()
+    while producer is not None and producer.op_type in _QDQ:
+        source = producer.inputs[0]
+        assert source is not None
+        if source.const_value is not None:
+            return source
+        producer = source.producer()
+    return None
+
+
+def _computes_in_int8(node: ir.Node) -> bool:
+    """Return whether both the data and the weight of a Conv or Gemm come from DequantizeLinear."""
+    if node.op_type not in {"Conv", "Gemm", "MatMul"}:
+        return False
+    producers = [value.producer() for value in node.inputs[:2] if value is not None]
+    return all(producer is not None and producer.op_type == "DequantizeLinear" for producer in producers)
 
 
 def count_macs(node: ir.Node) -> int:

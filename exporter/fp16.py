@@ -10,6 +10,8 @@ Rules:
    FP32, and so does every node that makes or takes it: the node computes in FP32 on casts of its
    other inputs. So does a node with a constant above FP16's largest number. They are named.
 4. Weights that are not zero but round to zero in FP16 are counted, not hidden.
+5. Around Q/DQ, scales become FP16 as every constant does: the calibration has rounded weights and
+   activations against scales that FP16 holds exactly (`calibration.weights.half_scales`).
 
 Source: IEEE 754 binary16; NVIDIA's strong typing rules (precision is a property of the graph).
 """
@@ -24,7 +26,8 @@ from calibration.ranges import Range
 FP16_MAX = 65504.0
 # The verification images are few. One binary exponent of room is kept for what they did not show.
 FP16_LIMIT = FP16_MAX / 2
-_ANCHORS = frozenset({"Conv", "Gemm", "MatMul"})
+# Where the body begins. Q/DQ of the network's input stand before its first convolution.
+_ANCHORS = frozenset({"Conv", "Gemm", "MatMul", "QuantizeLinear", "DequantizeLinear"})
 
 
 @dataclass(frozen=True)
@@ -84,13 +87,13 @@ def convert_to_fp16(model: ir.Model, ranges: dict[str, Range]) -> Fp16Report:
 
 
 def _body(graph: ir.Graph) -> list[ir.Node]:
-    """Return the nodes at or after the first convolutions that compute on floats."""
+    """Return the nodes at or after the first convolutions that compute on floats, or quantise them."""
     inside: set[ir.Node] = set()
     for node in graph:
         producers = [value.producer() for value in node.inputs if value is not None]
         if node.op_type in _ANCHORS or any(producer in inside for producer in producers):
             inside.add(node)
-    return [node for node in graph if node in inside and any(_is_float(value) for value in node.outputs)]
+    return [node for node in graph if node in inside and any(map(_is_float, (*node.inputs[:1], *node.outputs)))]
 
 
 def _is_float(value: ir.Value | None) -> bool:

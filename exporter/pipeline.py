@@ -1,12 +1,12 @@
 """The export, from a model's name to a bundle: one straight list of steps.
 
-    resolve -> weights -> original's outputs -> trace -> fold-batchnorm -> simplify -> [fp16] -> bundle
+    resolve -> weights -> original's outputs -> trace -> fold-batchnorm -> simplify -> [int8] -> [fp16] -> bundle
 
 After every step the graph is run and compared with PyTorch. The comparison runs in a second thread
 while the next step is under way; all of them are waited for before anything is written.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from calibration.progress import Listener
 from calibration.ranges import measure_ranges
 from exporter.bundle_writer import add_metadata, write_bundle
 from exporter.count_layers import count_layers
@@ -23,16 +24,19 @@ from exporter.describe import describe
 from exporter.fold_batchnorm import fold_batchnorm
 from exporter.fp16 import FP16_LIMIT, Fp16Report, convert_to_fp16
 from exporter.golden import run_original
+from exporter.int8 import QuantizedGraph, quantize_graph
 from exporter.models import default_labels, licence_of, resolve_model
 from exporter.request import ExportRequest
 from exporter.simplify import count_operators, infer_shapes, simplify
 from exporter.subject import Subject, load_subject, read_class_names
 from exporter.tolerance import (
+    INT8_FLOOR_DB,
     emulate_half,
     emulated_required_db,
     fp16_required_db,
     fp32_required_db,
     has_grouped_convolutions,
+    int8_required_db,
 )
 from exporter.tracing import IR_VERSION, OPSET, trace_network
 from exporter.verification import Check, as_json_db, check_graph
@@ -47,10 +51,17 @@ from runtime.original.network import wrap_half
 
 @dataclass(frozen=True)
 class ExportResult:
-    """A finished export."""
+    """A finished export.
+
+    Attributes:
+        path: Where the bundle is.
+        manifest: Its manifest.
+        quantized: What is known of the INT8 step; None where there was none.
+    """
 
     path: Path
     manifest: Manifest
+    quantized: QuantizedGraph | None = None
 
 
 @dataclass
@@ -63,7 +74,7 @@ class _Checks:
 
     def add(
         self, step: str, graph: bytes, *, model: ir.Model, required_db: float, summary: str, as_written: bool = True
-    ) -> None:
+    ) -> "Future[Check]":
         """Start the comparison of a step's graph, `model` serialised."""
         subject = self.subject
         check = self.pool.submit(
@@ -76,6 +87,7 @@ class _Checks:
             as_written=as_written,
         )
         self.done.append((step, count_operators(model), summary, check))
+        return check
 
     def steps(self) -> tuple[Step, ...]:
         """Wait for all comparisons and return the steps; the first failure is raised."""
@@ -91,39 +103,56 @@ class _Checks:
         )
 
 
-def export_bundle(request: ExportRequest, on_step: Callable[[str], None] = lambda _step: None) -> ExportResult:
+def export_bundle(request: ExportRequest, listener: Listener | None = None) -> ExportResult:
     """Export a model to a verified bundle.
 
     Args:
         request: What to export and how.
-        on_step: Called with the name of each step as it begins.
+        listener: Is told of each step as it begins, and of progress inside the long ones.
 
     Raises:
         ExportSslError: Anything that stops it; no bundle is left, and an existing one is untouched.
     """
     import_onnxruntime()
+    listener = listener or Listener()
     spec = resolve_model(request.model)
     target = request.output or Path(f"{spec.name}-{request.precision}")
     check_target(target, overwrite=request.overwrite)
     # Refused here, before the work, if it is to be refused; `describe` states it.
     licence_of(spec, request.weights.source, stated=request.licence)
     with _one_worker() as pool:
-        on_step("load")
+        listener.on_stage("load", None)
         subject = load_subject(request, spec)
         classes = subject.golden.logits.shape[1]
         labels = read_class_names(request.labels, classes) if request.labels else default_labels(classes, spec)
         checks = _Checks(subject=subject, pool=pool)
         half = _start_half(subject, pool) if request.precision == "fp16" else None
-        model, required_db = _trace_and_simplify(request, checks, on_step)
+        quantized = None
+        model, required_db = _trace_and_simplify(request, checks, listener)
         macs = total_macs(count_layers(model))
         precision = Precision(name="fp32", min_sqnr_db=round(required_db, 2))
-        if request.precision == "fp16":
-            on_step("fp16")
-            precision = _to_fp16(model, subject, required_db=_half_tolerance(subject, half))
+        if request.int8 is not None:
+            listener.on_stage("int8", None)
+            quantized = quantize_graph(
+                model,
+                request.int8,
+                subject=subject,
+                labels=labels,
+                state=target.with_name(f"{target.name}.max-drop.json"),
+                half=request.half,
+                listener=listener,
+            )
+            model = infer_shapes(quantized.model)
+            precision = _int8_precision(quantized, model, checks)
+        if request.half:
+            listener.on_stage("fp16", None)
+            report = convert_to_fp16(model, measure_ranges(ir.to_proto(model), subject.feed))
             model = infer_shapes(model)
-        on_step("verify")
+            precision = _half_precision(precision, report)
+            precision = _with_tolerance(precision, model, checks, half)
+        listener.on_stage("verify", None)
         graph, manifest = _finish(describe(request, subject, precision=precision, macs=macs), model, checks)
-        on_step("write")
+        listener.on_stage("write", None)
         manifest = write_bundle(
             target,
             graph=graph,
@@ -131,21 +160,19 @@ def export_bundle(request: ExportRequest, on_step: Callable[[str], None] = lambd
             layers=count_layers(model),
             labels=labels,
             golden=subject.golden,
+            extras=quantized.files if quantized is not None else {},
             overwrite=request.overwrite,
         )
-    return ExportResult(path=target, manifest=manifest)
+    return ExportResult(path=target, manifest=manifest, quantized=quantized)
 
 
 def _finish(manifest: Manifest, model: ir.Model, checks: _Checks) -> tuple[bytes, Manifest]:
     """Return the final graph with its metadata, and the manifest with every step, all of them verified."""
     proto: onnx.ModelProto = ir.to_proto(model)
-    required_db = manifest.precision.min_sqnr_db
-    if manifest.precision.name == "fp16":
-        summary = _summarise(manifest.precision)
-        checks.add("fp16", write_roundings(proto), model=model, required_db=required_db, summary=summary)
     add_metadata(proto, manifest)
     graph = proto.SerializeToString(deterministic=True)
     summary = "metadata and licence written; run as a user runs it, fused"
+    required_db = manifest.precision.min_sqnr_db
     checks.add("final", graph, model=model, required_db=required_db, summary=summary, as_written=False)
     return graph, manifest.model_copy(update={"steps": checks.steps()})
 
@@ -160,11 +187,9 @@ def _one_worker() -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _trace_and_simplify(
-    request: ExportRequest, checks: _Checks, on_step: Callable[[str], None]
-) -> tuple[ir.Model, float]:
+def _trace_and_simplify(request: ExportRequest, checks: _Checks, listener: Listener) -> tuple[ir.Model, float]:
     """Return the simplified FP32 graph with inferred shapes, and its tolerance in decibels."""
-    on_step("trace")
+    listener.on_stage("trace", None)
     size = checks.subject.preprocessing.image_size
     model = trace_network(checks.subject.module, image_size=size, input_kind=request.input_kind)
     required_db = fp32_required_db(model)
@@ -175,7 +200,7 @@ def _trace_and_simplify(
         required_db=required_db,
         summary=f"opset {OPSET}, IR version {IR_VERSION}",
     )
-    on_step("simplify")
+    listener.on_stage("simplify", None)
     report = fold_batchnorm(model)
     summary = f"{report.folded} BatchNorms folded into convolutions in float64"
     if report.left:
@@ -194,17 +219,40 @@ def _trace_and_simplify(
     return model, required_db
 
 
-def _to_fp16(model: ir.Model, subject: Subject, *, required_db: float) -> Precision:
-    """Convert the graph in place and return its precision with the tolerance that applies to it."""
-    ranges = measure_ranges(ir.to_proto(model), subject.feed)
-    report = convert_to_fp16(model, ranges)
-    return Precision(
-        name="fp16",
-        fp32_layers=report.fp32_layers,
-        overflowing=_rounded(report),
-        weights_flushed=report.weights_flushed,
-        min_sqnr_db=round(required_db, 2),
+def _int8_precision(quantized: QuantizedGraph, model: ir.Model, checks: _Checks) -> Precision:
+    """Return the precision of an INT8 graph, whose tolerance is the noise of the graph run as written."""
+    check = checks.add(
+        "int8",
+        _serialise(model),
+        model=model,
+        required_db=INT8_FLOOR_DB,
+        summary=quantized.summary,
     )
+    return Precision(name="int8", min_sqnr_db=int8_required_db(check.result()), int8=quantized.int8)
+
+
+def _half_precision(precision: Precision, report: Fp16Report) -> Precision:
+    """Return the precision with what the FP16 pass did; the tolerance is still the one before."""
+    return precision.model_copy(
+        update={
+            "name": "fp16" if precision.int8 is None else "int8-fp16",
+            "fp32_layers": report.fp32_layers,
+            "overflowing": _rounded(report),
+            "weights_flushed": report.weights_flushed,
+        }
+    )
+
+
+def _with_tolerance(precision: Precision, model: ir.Model, checks: _Checks, half: "Future[Floats] | None") -> Precision:
+    """Start the check of an FP16 graph, and return the precision with the tolerance that applies to it."""
+    graph, summary = write_roundings(ir.to_proto(model)), _summarise(precision)
+    if precision.int8 is not None:
+        check = checks.add("fp16", graph, model=model, required_db=INT8_FLOOR_DB, summary=summary)
+        required_db = int8_required_db(check.result())
+    else:
+        required_db = round(_half_tolerance(checks.subject, half), 2)
+        checks.add("fp16", graph, model=model, required_db=required_db, summary=summary)
+    return precision.model_copy(update={"min_sqnr_db": required_db})
 
 
 def _rounded(report: Fp16Report) -> dict[str, float]:

@@ -4,13 +4,14 @@ from rich.console import Console
 from rich.table import Table
 
 from exporter.pipeline import ExportResult
-from runtime.manifest import Manifest, Step
+from runtime.manifest import Step
 
 _OPERATORS_SHOWN = 7
 
 
-def print_notices(manifest: Manifest, console: Console) -> None:
+def print_notices(result: ExportResult, console: Console) -> None:
     """Print the licence, and what a user must not overlook."""
+    manifest = result.manifest
     console.print(f"licence of the weights: {manifest.licence.spdx}. {manifest.licence.notice}", markup=False)
     if manifest.weights.source == "random":
         console.print(
@@ -24,10 +25,12 @@ def print_notices(manifest: Manifest, console: Console) -> None:
     if manifest.precision.weights_flushed:
         share = 100 * manifest.precision.weights_flushed
         console.print(f"{share:.4f} % of the non-zero weights round to zero in FP16", markup=False)
+    for finding in result.quantized.findings if result.quantized is not None else ():
+        console.print(f"{finding.severity}: {finding.text}", style="yellow", markup=False)
 
 
 def print_result(result: ExportResult, console: Console) -> None:
-    """Print the bundle's path, one table of the steps, and the network's size."""
+    """Print one table of the steps, what the calibration tried, the network's size, and the bundle's path."""
     manifest = result.manifest
     table = Table(title=f"{manifest.model.name}, {manifest.precision.name}", title_justify="left")
     table.add_column("step", no_wrap=True)

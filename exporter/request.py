@@ -4,9 +4,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from calibration.options import QuantizeOptions
 from exporter.tracing import InputKind
-
-PrecisionName = Literal["fp32", "fp16"]
+from runtime.manifest import PrecisionName
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,38 @@ class WeightsChoice:
 
 
 @dataclass(frozen=True)
+class Int8Request:
+    """How INT8 is calibrated.
+
+    Attributes:
+        images: Folder of calibration images.
+        count: How many of them to draw.
+        seed: Of the draw.
+        options: How to quantise.
+        eval_data: Folder of labelled images that accuracy is measured on, for `max_drop` and the check for overlap.
+        max_drop: Largest paired top-1 drop on `eval_data`, a fraction; None for no limit.
+        sensitivity: Whether to measure what each layer costs.
+        cache: File that keeps the calibration.
+    """
+
+    images: Path
+    count: int = 512
+    seed: int = 0
+    options: QuantizeOptions = field(default_factory=QuantizeOptions)
+    eval_data: Path | None = None
+    max_drop: float | None = None
+    sensitivity: bool = False
+    cache: Path | None = None
+
+
+@dataclass(frozen=True)
 class ExportRequest:
     """What to export and how.
 
     Attributes:
         model: Old or new timm name of a ResNet.
-        precision: Precision to write into the graph.
+        half: Whether what is not INT8 is FP16.
+        int8: How to calibrate INT8; None for none.
         weights: timm's hub, a file, or random.
         input_kind: `uint8` (NHWC pixels, normalised in the graph) or `float32` (normalised NCHW).
         img_size: Overrides timm's image size, pixels.
@@ -54,7 +80,8 @@ class ExportRequest:
     """
 
     model: str
-    precision: PrecisionName = "fp32"
+    half: bool = False
+    int8: Int8Request | None = None
     weights: WeightsChoice = field(default_factory=WeightsChoice)
     input_kind: InputKind = "uint8"
     img_size: int | None = None
@@ -66,3 +93,10 @@ class ExportRequest:
     licence: str | None = None
     output: Path | None = None
     overwrite: bool = False
+
+    @property
+    def precision(self) -> PrecisionName:
+        """The word for what is asked for."""
+        if self.int8 is None:
+            return "fp16" if self.half else "fp32"
+        return "int8-fp16" if self.half else "int8"

@@ -14,6 +14,11 @@ Where PyTorch's half overflows, or has grouped convolutions (6 s per 224 px imag
 CPU without FP16 arithmetic), the noise is measured on the FP32 network instead, with weights and module
 outputs rounded to FP16 one by one, except those that overflow. That leaves out the roundings inside a
 sum, which cost PyTorch's half 2 to 5 dB on ResNet-18s: 6 dB, one bit, are allowed for them.
+
+INT8. The graph says exactly what is rounded. It is run as written, every Q/DQ on its own and the rest in
+float32, which gives the noise that quantisation has on these images; an engine, which sums and rounds in
+another order, may have 3 dB more, as for FP16. Where that noise itself is above `INT8_FLOOR_DB`, a tenth
+of the signal's power, the export stops: that is another function, not rounding.
 """
 
 import math
@@ -22,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import onnx_ir as ir
 
 from exporter.count_layers import reduction_length
+from exporter.verification import Check
 from runtime.engine import Floats, Pixels
 from runtime.manifest import Preprocessing
 from runtime.original.network import wrap
@@ -33,6 +39,8 @@ if TYPE_CHECKING:
 FLOAT32_UNIT_ROUNDOFF = 2.0**-24
 FP16_MARGIN_DB = 3.0
 ACCUMULATION_DB = 6.0
+INT8_MARGIN_DB = 3.0
+INT8_FLOOR_DB = 10.0
 
 
 def fp32_required_db(model: ir.Model) -> float:
@@ -54,6 +62,11 @@ def fp16_required_db(reference: Floats, half: Floats) -> float:
 def emulated_required_db(reference: Floats, emulated: Floats) -> float:
     """Return the least logits SQNR of an FP16 graph from `emulate_half`'s logits, decibels."""
     return sqnr_db(reference, emulated) - FP16_MARGIN_DB - ACCUMULATION_DB
+
+
+def int8_required_db(as_written: Check) -> float:
+    """Return the least SQNR of an INT8 graph in an engine, decibels, from the graph run as written."""
+    return round(min(as_written.logits_db, as_written.embedding_db) - INT8_MARGIN_DB, 2)
 
 
 def has_grouped_convolutions(network: "torch.nn.Module") -> bool:

@@ -3,6 +3,7 @@
     model.onnx      the network; precision and normalisation are in the graph
     bundle.json     the manifest (`runtime/manifest.py`)
     layers.json     per node: operator, shapes, MACs, bytes, precision (`runtime/layers.py`)
+    calibration.json  of INT8 bundles: scales, how they were found, and from what (`calibration/calibration_file.py`)
     labels.txt      one class per line: `name`, or `wnid<TAB>description`
     golden/         pixels.npy (N, H, W, 3) uint8, logits.npy (N, classes) float32 and
                     embedding.npy (N, embedding_dim) float32, the PyTorch original's
@@ -30,6 +31,7 @@ MODEL_FILE = "model.onnx"
 MANIFEST_FILE = "bundle.json"
 LAYERS_FILE = "layers.json"
 LABELS_FILE = "labels.txt"
+CALIBRATION_FILE = "calibration.json"
 LICENCE_FILE = "LICENSE-WEIGHTS.txt"
 GOLDEN_PIXELS = "golden/pixels.npy"
 GOLDEN_LOGITS = "golden/logits.npy"

@@ -12,9 +12,11 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    SpinnerColumn,
     Task,
     TaskID,
     TextColumn,
+    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.text import Text
@@ -94,6 +96,42 @@ class ImageBar:
         """Take the bar away, if it ever appeared."""
         if self._task is not None:
             self._progress.stop()
+
+
+class StepBar:
+    """One line that says what is being done, with a bar where its steps can be counted."""
+
+    def __init__(self, what: str, progress: Progress) -> None:
+        self._what = what
+        self._progress = progress
+        self._task = progress.add_task(what, total=None)
+
+    def start(self, stage: str, steps: int | None = None) -> None:
+        """Show another stage; `steps` is how many steps it has, None where that is not known."""
+        self._progress.reset(self._task, total=steps, description=f"{self._what}: {stage}")
+
+    def advance(self, steps: int) -> None:
+        """Move the bar by some steps."""
+        self._progress.advance(self._task, steps)
+
+
+@contextmanager
+def step_bar(what: str, console: Console) -> Iterator[StepBar]:
+    """Yield a line for work in stages, on stderr. Nothing of it stays behind, and a log file sees nothing of it."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), _CountColumn(), TimeElapsedColumn())
+    progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    with progress:
+        yield StepBar(what, progress)
+
+
+class _CountColumn(ProgressColumn):
+    """Steps done, of how many, or nothing where the stage has no steps."""
+
+    def render(self, task: Task) -> Text:
+        """Return the count of one bar."""
+        if task.total:
+            return Text(f"{task.completed:,.0f}/{task.total:,.0f}")
+        return Text(f"{task.completed:,.0f} done" if task.completed else "")
 
 
 @contextmanager

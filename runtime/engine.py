@@ -122,4 +122,6 @@ def describe_precision(stored: str, executed: str) -> str:
         executed: Precision that the kernels compute in. Where it is wider than the stored one, the
             engine proves nothing about range: a value that would overflow does not.
     """
-    return executed if stored == executed else f"{stored} weights, {executed} execution"
+    if stored.partition("-")[0] == executed:
+        return stored
+    return f"{stored} weights, {executed} execution"

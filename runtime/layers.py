@@ -13,11 +13,11 @@ class Layer(BaseModel):
         operator: ONNX operator.
         output: Name of the first output tensor.
         output_shape: Shape of it without the batch dimension.
-        parameters: Floating-point constants that it uses.
+        parameters: Trained constants that it uses, floating-point or INT8.
         macs: Multiply-accumulates of Conv and Gemm; 0 for everything else.
         weight_bytes: Bytes of the constant inputs.
         activation_bytes: Bytes read from and written to tensors that depend on the image.
-        precision: Element type that the node computes in.
+        precision: Element type that the node computes in; `int8` for a layer between Q/DQ.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,5 +48,5 @@ def total_macs(layers: tuple[Layer, ...]) -> int:
 
 
 def total_parameters(layers: tuple[Layer, ...]) -> int:
-    """Return the number of floating-point constants of all layers."""
+    """Return the number of trained constants of all layers."""
     return sum(layer.parameters for layer in layers)

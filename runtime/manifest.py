@@ -149,31 +149,67 @@ class TensorSpec(_Part):
     meaning: str
 
 
+class Int8(_Part):
+    """How the INT8 part of a graph was calibrated; all of it is in `calibration.json`.
+
+    Attributes:
+        target: `tensorrt` (signed activations) or `cpu` (unsigned where they cannot be negative, which
+            TensorRT does not take).
+        method: How the clipping thresholds of activations were found.
+        techniques: What was kept on top, such as `layer-wise rounding`.
+        images: Calibration images, held-out ones included.
+        held_out: Images that only judged the result.
+        held_out_sqnr_db: Logits SQNR against the float network on those, decibels.
+        float_layers: Convolutions and classifiers that stay float.
+    """
+
+    target: Literal["tensorrt", "cpu"]
+    method: str
+    techniques: tuple[str, ...]
+    images: int = Field(ge=1)
+    held_out: int = Field(ge=1)
+    held_out_sqnr_db: float
+    float_layers: tuple[str, ...] = ()
+
+
+PrecisionName = Literal["fp32", "fp16", "int8", "int8-fp16"]
+
+
 class Precision(_Part):
     """The precision in the graph.
 
     Attributes:
-        name: `fp32` or `fp16`; the word in reports and in the bundle's default name.
+        name: `fp32`, `fp16`, or `int8` or `int8-fp16`, where what is not INT8 is FP32 or FP16; the word
+            in reports and in the bundle's default name.
         fp32_layers: Layers of an FP16 graph that stay FP32 because their activations overflow
             FP16 on the verification images. Empty for `fp32`.
         overflowing: Tensor name to largest absolute value, for tensors too large for FP16 there.
         weights_flushed: Share of non-zero weights that round to zero in FP16; 0 for `fp32`.
         min_sqnr_db: What an engine must reach against the golden outputs to pass `run-ssl verify`,
             decibels; the rule is in `exporter/tolerance.py`.
+        int8: How INT8 was calibrated; None for `fp32` and `fp16`.
     """
 
-    name: Literal["fp32", "fp16"]
+    name: PrecisionName
     fp32_layers: tuple[str, ...] = ()
     overflowing: dict[str, float] = {}
     weights_flushed: float = 0.0
     min_sqnr_db: float
+    int8: Int8 | None = None
+
+    @model_validator(mode="after")
+    def _int8_is_described(self) -> Self:
+        """Refuse an INT8 precision that does not say how it was calibrated, and the reverse."""
+        if self.name.startswith("int8") != (self.int8 is not None):
+            raise ValueError(f"precision {self.name} and int8 {self.int8}: expected both INT8 or neither")
+        return self
 
 
 class Step(_Part):
     """One step of the export and how far its graph's logits are from PyTorch's.
 
     Attributes:
-        name: `trace`, `fold-batchnorm`, `simplify`, `fp16`, `final`.
+        name: `trace`, `fold-batchnorm`, `simplify`, `int8`, `fp16`, `final`.
         nodes: Nodes after the step, by operator.
         sqnr_db: Logits SQNR against PyTorch on the golden images, decibels; None where equal.
         required_db: The tolerance that applied.

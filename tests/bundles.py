@@ -78,6 +78,7 @@ def write_hand_made(target: Path, *, overwrite: bool = False, **changes: object)
         ),
         labels=("a", "b", "c"),
         golden=hand_made_golden(),
+        extras={},
         overwrite=overwrite,
     )
     return target

@@ -107,7 +107,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     for precision in ("fp32", "fp16"):
         request = ExportRequest(
             model="ssl_resnet18",
-            precision=precision,
+            half=precision == "fp16",
             weights=WeightsChoice(source="file", path=checkpoint),
             img_size=IMAGE_SIZE,
             output=folder / precision,

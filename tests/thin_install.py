@@ -110,8 +110,8 @@ def export_bundles(folder: Path) -> list[Path]:
     """Export small bundles with this environment's torch."""
     targets = [folder / "fp32", folder / "fp16"]
     weights = WeightsChoice(source="random")
-    export_bundle(ExportRequest("resnet18", precision="fp32", weights=weights, img_size=64, output=targets[0]))
-    export_bundle(ExportRequest("resnet18", precision="fp16", weights=weights, img_size=64, output=targets[1]))
+    export_bundle(ExportRequest("resnet18", weights=weights, img_size=64, output=targets[0]))
+    export_bundle(ExportRequest("resnet18", half=True, weights=weights, img_size=64, output=targets[1]))
     return targets
 
 
