@@ -15,7 +15,10 @@ from typing import Literal
 JOB = Path(__file__).with_name("int8_peer_job.py")
 # `--no-deps`, since nvidia-modelopt asks for cupy and a torch of its own. Beside the two: what they import that
 # this environment lacks.
-PACKAGES = ("nvidia-modelopt", "nncf", "onnx_graphsurgeon", "nvidia-ml-py", "psutil", "tabulate")
+PACKAGES = (
+    *("nvidia-modelopt", "onnx_graphsurgeon", "onnxslim", "lief", "nvidia-ml-py"),
+    *("nncf", "psutil", "tabulate"),
+)
 # onnxruntime keeps every activation of every image for these: 512 images need more than 4.7 GB.
 MOST_FOR_HISTOGRAMS = 128
 
@@ -57,6 +60,7 @@ PEERS = (
     *_onnxruntime("unsigned"),
     Peer("NNCF", "nncf/fast", "unsigned", suffix=".xml"),
     Peer("NNCF, full bias correction", "nncf/full", "unsigned", suffix=".xml"),
+    Peer("NNCF, no bias correction", "nncf/none", "unsigned", suffix=".xml"),
 )
 
 
