@@ -45,9 +45,14 @@ demo: env
 	$(BIN)/python benchmarks/train_digits.py $(DEMO)
 	$(BIN)/export-ssl $(DIGITS) --output $(DEMO)/digits-fp32
 	$(BIN)/export-ssl $(DIGITS) --output $(DEMO)/digits-fp16 --fp16
+	$(BIN)/export-ssl $(DIGITS) --output $(DEMO)/digits-int8 --int8 --calib $(DEMO)/digits/train
+	$(BIN)/export-ssl $(DIGITS) --output $(DEMO)/digits-int8-cpu --int8 --int8-target cpu --calib $(DEMO)/digits/train
 	$(BIN)/run-ssl verify $(DEMO)/digits-fp32
 	$(BIN)/run-ssl verify $(DEMO)/digits-fp16
-	$(BIN)/run-ssl compare $(DEMO)/digits-fp32 $(DEMO)/digits-fp16 --data $(DEMO)/digits/val
+	$(BIN)/run-ssl verify $(DEMO)/digits-int8
+	$(BIN)/run-ssl verify $(DEMO)/digits-int8-cpu
+	$(BIN)/run-ssl compare $(DEMO)/digits-fp32 $(DEMO)/digits-fp16 $(DEMO)/digits-int8 $(DEMO)/digits-int8-cpu \
+		--data $(DEMO)/digits/val
 
 bench: env
 	$(BIN)/python benchmarks/export_speed.py

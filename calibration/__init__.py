@@ -1,1 +1,1 @@
-"""Activation ranges of an ONNX graph over real images."""
+"""INT8 calibration: an ONNX ResNet and a folder of images in, explicit Q/DQ out."""

@@ -118,7 +118,8 @@ def channel_ranges(statistics: TensorStatistics, share: float) -> npt.NDArray[np
     before = cumulative[rows, at] - counts[rows, at]
     inside = (wanted - before) / np.maximum(counts[rows, at], 1)
     exact = statistics.channel_amax.astype(np.float64)
-    ranges: npt.NDArray[np.float64] = np.minimum((at + inside) * statistics.channels.widths, exact)
+    found = np.minimum((at + inside) * statistics.channels.widths, exact)
+    ranges: npt.NDArray[np.float64] = np.where(cumulative[:, -1] > 0, found, exact)
     return ranges
 
 

@@ -5,7 +5,8 @@ Rules:
 1. Reductions and samples are nodes of an extended copy of the graph: the activations themselves never leave
    onnxruntime, and memory does not grow with the number of images.
 2. The largest value of every channel is exact, over all positions; so is the smallest, of tensors that may be
-   negative.
+   negative. ReduceMax and ReduceMin pass NaN over, so the mean of every channel is taken as well, which
+   does not.
 3. The sample is every `stride`-th position of the flattened height and width, the same for every channel,
    at most about `SAMPLED_PER_IMAGE` values of an image's tensor. The stride has no factor in common with the
    width, so it walks through all columns; neighbouring pixels are nearly equal, so leaving them out costs a
@@ -28,7 +29,8 @@ from runtime.errors import CalibrationError
 Floats = npt.NDArray[np.float32]
 
 SAMPLED_PER_IMAGE = 1 << 14
-_HIGH, _LOW, _SAMPLE = "::high", "::low", "::sample"
+_HIGH, _LOW, _MEAN, _SAMPLE = "::high", "::low", "::mean", "::sample"
+_REDUCTIONS = {_HIGH: "ReduceMax", _LOW: "ReduceMin", _MEAN: "ReduceMean"}
 
 
 class _Tensor(NamedTuple):
@@ -73,7 +75,8 @@ def collect_statistics(
         for tensor in described:
             high, sample = found[tensor.name + _HIGH], found[tensor.name + _SAMPLE]
             low = np.zeros_like(high) if tensor.nonnegative else found[tensor.name + _LOW]
-            if not (np.isfinite(high).all() and np.isfinite(low).all() and np.isfinite(sample).all()):
+            # A mean may also be infinite because the sum of large values is: that is no fault.
+            if np.isnan(found[tensor.name + _MEAN]).any() or not (np.isfinite(high).all() and np.isfinite(low).all()):
                 raise CalibrationError(_not_finite(model, tensor.name))
             kept[tensor.name].add(low, high, sample)
         if not np.isfinite(found[logits]).all():
@@ -98,7 +101,7 @@ def _describe(model: onnx.ModelProto, tensors: Mapping[str, bool]) -> list[_Tens
 
 
 def _outputs(tensor: _Tensor) -> list[str]:
-    ends = (_HIGH, _SAMPLE) if tensor.nonnegative else (_HIGH, _LOW, _SAMPLE)
+    ends = (_HIGH, _MEAN, _SAMPLE) if tensor.nonnegative else (_HIGH, _LOW, _MEAN, _SAMPLE)
     return [tensor.name + end for end in ends]
 
 
@@ -116,7 +119,7 @@ def _extend(model: onnx.ModelProto, tensors: list[_Tensor]) -> onnx.ModelProto:
         graph.node.append(helper.make_node("Reshape", [tensor.name, f"{tensor.name}::shape"], [flat]))
         cut = [flat, "::start", "::end", "::axis", f"{tensor.name}::stride"]
         graph.node.append(helper.make_node("Slice", cut, [tensor.name + _SAMPLE]))
-        for operator, end in (("ReduceMax", _HIGH), ("ReduceMin", _LOW)):
+        for end, operator in _REDUCTIONS.items():
             if tensor.name + end in _outputs(tensor):
                 reduce = helper.make_node(operator, [flat], [tensor.name + end], keepdims=0)
                 if axes_are_inputs:

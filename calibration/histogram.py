@@ -55,8 +55,9 @@ class Histograms:
         """
         bins = self.counts.shape[1]
         # frexp: amax = mantissa * 2**exponent with mantissa < 1, so amax < 2**exponent.
-        needed = np.frexp(amax)[1] - (bins.bit_length() - 1)
-        raised = np.maximum(self.exponents, np.maximum(needed, LOWEST_EXPONENT)).astype(np.int32)
+        # Of zero it gives the exponent 0, but zero needs no room.
+        needed = np.where(amax > 0, np.frexp(amax)[1] - (bins.bit_length() - 1), LOWEST_EXPONENT)
+        raised = np.maximum(self.exponents, needed).astype(np.int32)
         shifts = raised - self.exponents
         for shift in np.unique(shifts[shifts > 0]):
             rows = shifts == shift

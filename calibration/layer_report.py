@@ -70,6 +70,8 @@ class LayerReport(BaseModel):
         max_drop: The budget, a fraction; None where there was none.
         evaluations: What the search for the fewest float layers measured, paired with the float network.
         reached: The one that was chosen.
+        resumed: How many evaluations an interrupted search had left.
+        notice: Why what an earlier search left was not used; None if it was, or there was none.
         engine: What latencies were measured with; None where nothing stays float.
         int8_ms: Median latency of one image with every layer in INT8, milliseconds.
         float_layers: What stays float, the noisiest first.
@@ -82,6 +84,8 @@ class LayerReport(BaseModel):
     max_drop: float | None = None
     evaluations: tuple[Evaluation, ...] = ()
     reached: Evaluation | None = None
+    resumed: int = 0
+    notice: str | None = None
     engine: str | None = None
     int8_ms: float | None = None
     float_layers: tuple[FloatLayer, ...] = ()
@@ -117,12 +121,18 @@ def report_layers(
         return quantized, report
     ranked = [layer.layer for layer in sensitivity.layers]
     found = _search(quantized, question, ranked, build=build, listener=listener)
-    question.state.unlink(missing_ok=True)
     report = report.model_copy(
-        update={"max_drop": question.max_drop, "evaluations": found.evaluations, "reached": found.reached}
+        update={
+            "max_drop": question.max_drop,
+            "evaluations": found.evaluations,
+            "reached": found.reached,
+            "resumed": found.reused,
+            "notice": found.notice,
+        }
     )
     kept = found.kept_float
     if not kept:
+        question.state.unlink(missing_ok=True)
         return quantized, report
     graphs = [partial(build, frozenset(kept[:count])) for count in range(len(kept) + 1)]
     listener.on_stage("latency", _LATENCY_ROUNDS * len(graphs))
@@ -148,6 +158,7 @@ def report_layers(
             "held_out_sqnr_db": round(judge.sqnr_db(model), 3),
         }
     )
+    question.state.unlink(missing_ok=True)
     return replace(quantized, model=model, placement=placement, calibration=calibration), report
 
 
@@ -198,5 +209,6 @@ def _search(
 def _key(quantized: QuantizedModel, images: Dataset, labels: tuple[str, ...]) -> str:
     """Return a sha256 over everything that decides an evaluation."""
     digest = hashlib.sha256(quantized.model.SerializeToString(deterministic=True))
+    digest.update(quantized.calibration.fingerprint.model_dump_json().encode())
     digest.update(json.dumps([list(hash_images(images).items()), labels]).encode())
     return digest.hexdigest()

@@ -29,7 +29,9 @@ _ENTROPY_BINS = 2048
 _ENTROPY_LEVELS = 128
 # Thresholds tried: every eighth bin is 0.4 to 0.8 % of the largest magnitude.
 _ENTROPY_STEP = 8
-_MSE_CLIPS = np.linspace(0.15, 1.0, 171)
+# Shares of the largest magnitude: first all of these, then finer ones around the best.
+_MSE_CLIPS = np.linspace(0.15, 1.0, 35)
+_MSE_FINER = np.linspace(-0.02, 0.02, 9)
 
 
 def threshold(counts: Counts, width: float, amax: float, *, method: Method, levels: int) -> float:
@@ -71,8 +73,13 @@ def _mse(counts: Counts, width: float, amax: float, levels: int) -> float:
     """
     used = int(np.flatnonzero(counts)[-1]) + 1
     edges = np.minimum(np.arange(used + 1) * width, max(amax, (used - 0.5) * width))
-    errors = [_squared_error(edges, counts[:used], clip * amax, levels) for clip in _MSE_CLIPS]
-    return float(_MSE_CLIPS[int(np.argmin(errors))] * amax)
+
+    def best(clips: Doubles) -> float:
+        errors = [_squared_error(edges, counts[:used], clip * amax, levels) for clip in clips]
+        return float(clips[int(np.argmin(errors))])
+
+    coarse = best(_MSE_CLIPS)
+    return best(np.minimum(coarse + _MSE_FINER, 1.0)) * amax
 
 
 def _squared_error(edges: Doubles, counts: Counts, clip: float, levels: int) -> float:
@@ -84,12 +91,13 @@ def _squared_error(edges: Doubles, counts: Counts, clip: float, levels: int) -> 
     return float((counts * np.diff(integral) / np.diff(edges)).sum())
 
 
-def _entropy(counts: Counts, width: float, _amax: float, _levels: int) -> float:
+def _entropy(counts: Counts, width: float, amax: float, _levels: int) -> float:
     """Return TensorRT's threshold: the distribution that loses least information when cut and coarsened.
 
     For a threshold of i bins: P is the first i bins, with what lies beyond added to the last; Q is the first i
     bins coarsened to 128 levels, spread again over the bins of a level that are not empty. The i with the
-    least KL(P || Q) is taken. The first bin, which holds ReLU's zeros, counts as much as the second.
+    least KL(P || Q) is taken. The first bin, which holds ReLU's zeros, counts as much as the second; where
+    there is nothing else, nothing is clipped.
 
     Source: Migacz, 8-bit Inference with TensorRT, GTC 2017; the treatment of the first bin is that of
     NVIDIA's pytorch-quantization.
@@ -98,18 +106,23 @@ def _entropy(counts: Counts, width: float, _amax: float, _levels: int) -> float:
         counts, width = counts.reshape(-1, 2).sum(axis=1), 2 * width
     bins = counts.astype(np.float64)
     bins[0] = bins[1]
-    used = int(np.flatnonzero(bins)[-1]) + 1 if bins.any() else 0
-    candidates = [*range(_ENTROPY_LEVELS, used, _ENTROPY_STEP), used]
+    if not bins.any():
+        return amax
+    ends = np.flatnonzero(bins) + 1
+    used = int(ends[-1])
     if used <= _ENTROPY_LEVELS:
         return float(used * width)
-    divergences = [_divergence(bins, candidate) for candidate in candidates]
+    # Up to the next bin that holds anything: P of an empty last bin would be what was cut, and Q nothing.
+    wanted = [*range(_ENTROPY_LEVELS, used, _ENTROPY_STEP), used]
+    candidates = np.unique(ends[np.searchsorted(ends, wanted)])
+    divergences = [_divergence(bins, int(candidate)) for candidate in candidates]
     # Ties go to the wider threshold, which clips less.
     best = len(divergences) - 1 - int(np.argmin(divergences[::-1]))
     return float((candidates[best] + 0.5) * width)
 
 
 def _divergence(bins: Doubles, kept: int) -> float:
-    """Return KL(P || Q), P not being zero where Q is: such a bin counts as a loss without bound."""
+    """Return KL(P || Q); the last bin kept is not empty, so Q is zero only where P is."""
     reference = bins[:kept].copy()
     reference[-1] += bins[kept:].sum()
     filled = bins[:kept] > 0
@@ -119,8 +132,6 @@ def _divergence(bins: Doubles, kept: int) -> float:
     lengths = np.diff(np.append(starts, kept))
     coarse = np.repeat(means, lengths) * filled
     present = reference > 0
-    if (coarse[present] == 0).any():
-        return np.inf
     p, q = reference[present] / reference.sum(), coarse[present] / coarse.sum()
     return float((p * np.log(p / q)).sum())
 

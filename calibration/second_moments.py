@@ -27,7 +27,7 @@ from calibration.structure import constant
 from calibration.weights import Doubles, Floats
 
 POSITIONS = 64
-_GROUP_BYTES = 256 << 20
+_GROUP_BYTES = 128 << 20
 
 
 @dataclass(frozen=True)

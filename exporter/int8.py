@@ -5,6 +5,7 @@ from pathlib import Path
 
 import onnx_ir as ir
 
+from calibration.calibration_file import Calibration
 from calibration.layer_report import LayerQuestion, LayerReport, report_layers
 from calibration.lint import Finding
 from calibration.progress import Listener
@@ -25,6 +26,7 @@ class QuantizedGraph:
         summary: What was done, in one line.
         files: Name to content of the bundle's files on it.
         findings: What is wrong with the calibration images, but not so wrong as to refuse them.
+        calibration: What was measured and decided.
         layers: What single layers cost, and which were taken back to float; None unless asked for.
     """
 
@@ -33,6 +35,7 @@ class QuantizedGraph:
     summary: str
     files: dict[str, bytes]
     findings: tuple[Finding, ...]
+    calibration: Calibration
     layers: LayerReport | None
 
 
@@ -102,6 +105,7 @@ def quantize_graph(
         summary=_summarise(quantized, int8),
         files=files,
         findings=quantized.findings,
+        calibration=calibration,
         layers=layers,
     )
 
@@ -113,5 +117,5 @@ def _summarise(quantized: QuantizedModel, int8: Int8) -> str:
         f"{int8.held_out_sqnr_db:.1f} dB on {int8.held_out} held-out images"
     )
     if int8.float_layers:
-        line += f"; {len(int8.float_layers)} layers float"
+        line += f"; float: {', '.join(int8.float_layers[:4])}" + (", …" if len(int8.float_layers) > 4 else "")
     return line

@@ -3,6 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
+from exporter.int8_report import print_calibration
 from exporter.pipeline import ExportResult
 from runtime.manifest import Step
 
@@ -43,6 +44,8 @@ def print_result(result: ExportResult, console: Console) -> None:
         nodes = str(sum(step.nodes.values()))
         table.add_row(step.name, nodes, decibels, f"{step.required_db:.1f}", step.summary)
     console.print(table)
+    if result.quantized is not None:
+        print_calibration(result.quantized, console)
     for step in (manifest.steps[0], manifest.steps[-1]):
         console.print(f"nodes after {step.name}: {_operators(step)}", markup=False)
     model = manifest.model

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import onnx
 import pytest
 import typer
 from typer.main import get_command
@@ -23,6 +24,7 @@ from exporter.golden import golden_files
 from exporter.pipeline import export_bundle
 from exporter.request import ExportRequest, WeightsChoice
 from runtime.cli import app as run_app
+from tests.test_quantize import pictures, tiny_resnet
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -187,6 +189,19 @@ def provide_files(code: str, folder: Path, bundle: Path) -> None:
         elif path.suffix in {".jpg", ".png"}:
             path.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(golden_files(None)[0], path)
+        elif node.value == "resnet50.onnx":
+            save_resnet_at_224(path)
+        elif node.value == "imagenet/train":
+            pictures(path, 8)
+
+
+def save_resnet_at_224(path: Path) -> None:
+    """Save the smallest of ResNets, with an input as the README's has it."""
+    model = tiny_resnet()
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 224
+    model.graph.input[0].type.tensor_type.shape.dim[3].dim_value = 224
+    del model.graph.value_info[:]
+    onnx.save(model, path)
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
