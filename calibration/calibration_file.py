@@ -15,6 +15,7 @@ The same calibration gives the same bytes: no time stamps, no paths of this mach
 
 import io
 import json
+import os
 import zipfile
 import zlib
 from collections.abc import Mapping
@@ -33,8 +34,19 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 _JSON = "calibration.json"
 _ALWAYS = (1980, 1, 1, 0, 0, 0)
-# What damaged bytes make zipfile, NumPy and pydantic raise. RuntimeError: encryption, or an unknown compression.
-_DAMAGED = (OSError, EOFError, KeyError, RuntimeError, ValueError, ValidationError, zipfile.BadZipFile, zlib.error)
+# What damaged bytes make zipfile, NumPy and pydantic raise. RuntimeError: encryption, or an unknown compression;
+# MemoryError: a header that claims an impossible shape.
+_DAMAGED = (
+    OSError,
+    EOFError,
+    KeyError,
+    MemoryError,
+    RuntimeError,
+    ValueError,
+    ValidationError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 class _Part(BaseModel):
@@ -151,7 +163,8 @@ def read_cache(path: Path, expected: Fingerprint) -> tuple[Calibration, dict[str
             }
         _check_complete(calibration, arrays)
     except _DAMAGED as error:
-        reason = str(error).strip().splitlines()[0]
+        # zipfile raises a bare EOFError for a member that ends too soon.
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CalibrationError(
             f"{path} is not a calibration cache ({reason}): delete it, and the next export writes a new one"
         ) from error
@@ -168,11 +181,18 @@ def check_cache_target(path: Path) -> None:
     """Refuse a cache that cannot be written, before any long work is done for it.
 
     Raises:
-        CalibrationError: Its folder is absent.
+        CalibrationError: Its folder is absent or cannot be written, or it is a folder itself.
     """
+    if path.is_dir():
+        raise CalibrationError(f"{path} is a directory: expected a file; pass --calib-cache {path / 'calibration.zip'}")
     if not path.parent.is_dir():
         raise CalibrationError(
             f"{path.parent} is not a directory: make it first, or pass --calib-cache for another place"
+        )
+    # A cache that exists is only read, which a read-only folder allows.
+    if not path.exists() and not os.access(path.parent, os.W_OK):
+        raise CalibrationError(
+            f"cannot write into {path.parent}: change its rights, or pass --calib-cache for another place"
         )
 
 

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,10 +47,33 @@ def raise_refusals(findings: Sequence[Finding]) -> None:
 
 
 def hash_images(dataset: Dataset) -> dict[str, str]:
-    """Return image name to the sha256 of its file, in the data set's order."""
+    """Return image name to the sha256 of its file, in the data set's order.
+
+    A file that cannot be opened, such as a dead link, is left out here: what decodes it names it.
+
+    Raises:
+        DataError: An image is not a file.
+    """
+    files: dict[str, Path] = {}
+    for image in dataset.images:
+        if not isinstance(image.source, Path):
+            raise DataError(f"{image.name} is not a file: expected a folder of images; write the data set out as files")
+        files[image.name] = image.source
+    digests = zip(files, _hash_files(files.values()), strict=True)
+    return {name: digest for name, digest in digests if digest}
+
+
+def _hash_files(files: Iterable[Path]) -> list[str]:
+    """Return the sha256 of each file, "" for one that cannot be opened."""
+
+    def digest(file: Path) -> str:
+        try:
+            return hash_file(file)
+        except OSError:
+            return ""
+
     with ThreadPoolExecutor() as pool:
-        digests = pool.map(lambda image: hash_file(Path(str(image.source))), dataset.images)
-        return dict(zip((image.name for image in dataset.images), digests, strict=True))
+        return list(pool.map(digest, files))
 
 
 def lint_sample(
@@ -116,11 +139,14 @@ def _duplicates(groups: list[list[str]]) -> list[Finding]:
 
 
 def _overlap(sample: CalibrationSample, hashes: dict[str, str], eval_data: Path) -> list[Finding]:
-    """Find files that are in both; only files of equal size are read."""
-    sizes = {Path(str(image.source)).stat().st_size for image in sample.dataset.images}
-    candidates = [path for path in list_images(eval_data) if path.stat().st_size in sizes]
-    with ThreadPoolExecutor() as pool:
-        evaluated = set(pool.map(hash_file, candidates))
+    """Find files that are in both; only files of equal size are read, and dead links are in neither."""
+    if not eval_data.is_dir():
+        return [
+            Finding("refusal", f"--eval-data {eval_data} is not a folder: expected class folders; correct the path")
+        ]
+    sizes = {(sample.folder / name).stat().st_size for name in hashes}
+    candidates = [path for path in list_images(eval_data) if path.is_file() and path.stat().st_size in sizes]
+    evaluated = set(_hash_files(candidates))
     shared = [name for name, digest in hashes.items() if digest in evaluated]
     if not shared:
         return []

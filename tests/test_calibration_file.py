@@ -1,5 +1,7 @@
 import io
+import os
 import pickle
+import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -102,6 +104,20 @@ def flip_a_bit_of_a_weight(path: Path) -> None:
     path.write_bytes(content)
 
 
+def sizes_beyond_the_end(path: Path) -> None:
+    # The last entry of the central directory claims more bytes, stored and compressed, than the file has.
+    content = bytearray(path.read_bytes())
+    entry = content.rindex(b"PK\x01\x02")
+    struct.pack_into("<II", content, entry + 20, len(content), len(content))
+    path.write_bytes(content)
+
+
+def impossible_shape(path: Path) -> None:
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f4", "fortran_order": False, "shape": (10**13,)})
+    rewrite(path, replace={"bias/conv1.npy": file.getvalue()})
+
+
 def foreign_zip(path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("holiday.txt", "sun")
@@ -162,6 +178,8 @@ def damaged_compression(path: Path) -> None:
         truncate,
         empty,
         flip_a_bit_of_a_weight,
+        sizes_beyond_the_end,
+        impossible_shape,
         foreign_zip,
         pickled_objects,
         bare_pickle,
@@ -182,6 +200,27 @@ def test_a_damaged_or_foreign_file_is_refused_with_the_next_step(
     damage(path)
     with pytest.raises(CalibrationError, match=r"cache.zip is not a calibration cache \(.+\): delete it, and the next"):
         read_cache(path, FINGERPRINT)
+
+
+def test_no_corrupted_byte_changes_what_is_read(tmp_path: Path) -> None:
+    path = written(tmp_path)
+    whole = path.read_bytes()
+    refused = 0
+    # Every seventh, to be quick.
+    for position in range(0, len(whole), 7):
+        content = bytearray(whole)
+        content[position] ^= 0x5A
+        path.write_bytes(content)
+        try:
+            calibration, arrays = read_cache(path, FINGERPRINT)
+        except CalibrationError:
+            refused += 1
+            continue
+        # Some bytes, such as a member's date, say nothing.
+        assert calibration == CALIBRATION
+        assert arrays.keys() == ARRAYS.keys()
+        assert all(np.array_equal(arrays[name], ARRAYS[name]) for name in ARRAYS)
+    assert refused > len(whole) // 14
 
 
 def test_a_pickle_is_not_run(tmp_path: Path) -> None:
@@ -231,3 +270,19 @@ def test_a_folder_that_is_absent_is_refused_before_the_work_and_at_the_writing(t
     with pytest.raises(BundleError, match="cannot write"):
         write_cache(tmp_path / "absent" / "cache.zip", CALIBRATION, ARRAYS)
     check_cache_target(tmp_path / "cache.zip")
+
+
+def test_a_directory_in_place_of_the_cache_is_refused_and_not_to_be_deleted(tmp_path: Path) -> None:
+    with pytest.raises(CalibrationError, match=r"is a directory: expected a file; pass --calib-cache") as caught:
+        check_cache_target(tmp_path)
+    assert "delete" not in str(caught.value)
+
+
+def test_a_read_only_folder_is_refused_unless_the_cache_is_there_to_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As root, every folder can be written: only the answer of the system is replaced.
+    monkeypatch.setattr(os, "access", lambda path, _mode: path != tmp_path)
+    with pytest.raises(CalibrationError, match=r"cannot write into .*: change its rights, or pass --calib-cache"):
+        check_cache_target(tmp_path / "cache.zip")
+    check_cache_target(written(tmp_path))

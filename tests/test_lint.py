@@ -1,10 +1,13 @@
+import hashlib
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from calibration.lint import Finding, PixelLint, hash_images, lint_sample, lint_unreadable, raise_refusals
 from calibration.sampling import sample_images
+from runtime.dataset import Dataset, LabelledImage
 from runtime.errors import DataError
 from runtime.loader import Unreadable
 
@@ -106,6 +109,41 @@ def test_calibrating_on_the_evaluation_images_is_refused(tmp_path: Path) -> None
     assert severity == "refusal"
     assert "120 of 120" in text
     assert "calibrate on training images" in text
+
+
+def test_an_evaluation_folder_that_is_absent_is_refused_and_not_taken_for_one_without_overlap(tmp_path: Path) -> None:
+    severity, text = only(lint(write(tmp_path / "train", many(120)), count=120, eval_data=tmp_path / "absent"))
+    assert severity == "refusal"
+    assert "absent is not a folder: expected class folders; correct the path" in text
+
+
+def test_dead_links_are_in_no_overlap_and_no_copies_of_each_other(tmp_path: Path) -> None:
+    folder, evaluated = write(tmp_path / "train", many(120)), write(tmp_path / "val", {"class0/1.png": b"picture X"})
+    for place in (folder, evaluated):
+        for name in ("dead.png", "gone.png"):
+            (place / "class0" / name).symlink_to(tmp_path / "nowhere.png")
+    assert lint(folder, count=122, eval_data=evaluated) == ()
+    hashes = hash_images(sample_images(folder, count=122).dataset)
+    assert len(hashes) == 120
+    assert hashes["class0/000.png"] == hashlib.sha256(b"picture 0").hexdigest()
+
+
+def test_dead_links_do_not_count_towards_the_images_that_are_needed(tmp_path: Path) -> None:
+    folder = write(tmp_path, many(7))
+    for number in range(5):
+        (folder / "class0" / f"dead{number}.png").symlink_to(tmp_path / "nowhere.png")
+    severity, text = only(lint(folder))
+    assert severity == "refusal"
+    assert "gave 7 different calibration images" in text
+
+
+def test_images_that_are_not_files_are_refused_rather_than_left_out() -> None:
+    class InMemory:
+        def open(self) -> Image.Image:
+            return Image.new("RGB", (2, 2))
+
+    with pytest.raises(DataError, match=r"torch/x\[0\] is not a file: expected a folder of images"):
+        hash_images(Dataset((LabelledImage("torch/x[0]", 0, InMemory()),)))
 
 
 def test_unreadable_images_are_warned_about_without_the_path_of_this_machine() -> None:
