@@ -56,8 +56,10 @@ def channel_factors(ranges: Sequence[Doubles]) -> Doubles:
 def equalize_statistics(statistics: TensorStatistics, factors: Doubles) -> TensorStatistics:
     """Return what the statistics of a tensor are once its channels are divided by factors.
 
-    Extremes are exact. The tensor's histograms are put together from the channels', values lying evenly
-    inside a bin; it stands in the first half, since channels are not kept apart by half.
+    Extremes are exact. The tensor's histogram is put together from the channels', values lying evenly
+    inside a bin; it stands in the first half, since channels are not kept apart by half. What a channel's
+    first bin has more than its second are ReLU's zeros: spread over that bin, which is up to 64 of the
+    tensor's wide, they would be taken for what most of the tensor is made of.
 
     Args:
         statistics: Of the tensor as it was.
@@ -66,16 +68,19 @@ def equalize_statistics(statistics: TensorStatistics, factors: Doubles) -> Tenso
     low, high = (np.asarray(ends / factors, np.float32) for ends in (statistics.low, statistics.high))
     halves = Histograms.empty(2, TENSOR_BINS)
     halves.make_room(np.full(2, max(np.abs(low).max(), np.abs(high).max()), np.float32))
-    edges = np.arange(TENSOR_BINS + 1) * halves.widths[0]
-    total = np.zeros(TENSOR_BINS)
+    edges = np.arange(1, TENSOR_BINS + 1) * halves.widths[0]
+    below = np.zeros(TENSOR_BINS)
     channels = statistics.channels
     amax = statistics.channel_amax.astype(np.float64)
     for counts, width, largest, factor in zip(channels.counts, channels.widths, amax, factors, strict=True):
-        cumulative = np.concatenate([[0.0], counts.cumsum()])
+        zeros = max(int(counts[0] - counts[1]), 0)
+        # Before the first bin there is nothing but them.
+        cumulative = np.concatenate([[zeros], counts.cumsum()])
         # The last bin ends at the largest magnitude, not at its own edge.
         borders = np.minimum(np.arange(len(cumulative)) * width, largest) / factor
-        total += np.diff(np.interp(edges, borders, cumulative))
-    halves.counts[0] = np.rint(total)
+        below += np.interp(edges, borders, cumulative)
+    # Rounded before the difference: a tail of less than half a value per bin would round to nothing.
+    halves.counts[0] = np.diff(np.rint(below), prepend=0)
     return replace(statistics, low=low, high=high, halves=halves)
 
 
