@@ -24,7 +24,7 @@ from pathlib import Path
 
 from environment import describe_environment
 from int8_networks import Network, find_networks
-from int8_peers import PEERS, Kind, Usage, peer_environment, peer_versions, run_measured, run_peer
+from int8_peers import PEER_FOLDER, PEERS, Kind, Usage, peer_environment, peer_versions, run_measured, run_peer
 from int8_scoring import Score, run_engines, run_onnxruntime, score
 from rich.console import Console
 from rich.table import Table
@@ -178,7 +178,7 @@ def main() -> None:
     """Measure, print tables and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("folders", type=Path, nargs="+", help="what train_digits.py or train_fractals.py wrote")
-    parser.add_argument("--peers", type=Path, help="environment of the peers (default: FOLDER/peers)")
+    parser.add_argument("--peers", type=Path, default=PEER_FOLDER, help="environment of the peers")
     parser.add_argument("--network", action="append", help="only these, such as fractals-resnet18 (default: all)")
     parser.add_argument("--output", type=Path, help="where to write the JSON (default: not written)")
     arguments = parser.parse_args()
@@ -189,7 +189,7 @@ def main() -> None:
     environment = describe_environment("torch", "timm", "onnx", "onnxruntime", "openvino", "numpy")
     cache = arguments.folders[0] / "int8"
     (cache / "peers").mkdir(parents=True, exist_ok=True)
-    python = peer_environment((arguments.peers or arguments.folders[0] / "peers").resolve())
+    python = peer_environment(arguments.peers.resolve())
     console, rows, told = Console(width=150), [], {}
     for network in chosen:
         measurement = Measurement(network, cache)

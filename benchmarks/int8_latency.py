@@ -21,7 +21,7 @@ import onnx
 from compare_throughput import write_pictures
 from environment import describe_environment
 from int8_own_job import feeds
-from int8_peers import PEERS, peer_environment, peer_versions, run_peer
+from int8_peers import PEER_FOLDER, PEERS, peer_environment, peer_versions, run_peer
 from rich.console import Console
 from rich.table import Table
 
@@ -155,9 +155,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help=f"rounds of {RUNS} runs (default: %(default)s)")
     parser.add_argument("--batch", type=int, action="append", help="may be repeated (default: 1 and 8)")
     parser.add_argument("--model", action="append", choices=MODELS, help="default: both")
-    parser.add_argument(
-        "--peers", type=Path, default=Path(sys.prefix) / "peers" / "int8", help="environment of the peers"
-    )
+    parser.add_argument("--peers", type=Path, default=PEER_FOLDER, help="environment of the peers")
     parser.add_argument("--output", type=Path, help="where to write the JSON (default: not written)")
     arguments = parser.parse_args()
     environment = describe_environment("torch", "onnx", "onnxruntime", "openvino", "numpy")

@@ -93,7 +93,10 @@ def find_networks(folders: list[Path]) -> list[Network]:
     for folder in folders:
         for task, size in (("digits", 64), ("fractals", 112)):
             for weights in sorted(folder.glob(f"{task}_resnet*.safetensors")):
-                model = weights.stem.split("_")[1]
+                model = weights.stem.removeprefix(f"{task}_")
+                if not model.removeprefix("resnet").isdigit():
+                    # Another checkpoint of the same network, kept beside it by hand.
+                    continue
                 labels, pictures = folder / f"{task}_labels.txt", folder / task
                 found.append(Network(f"{task}-{model}", model, weights, labels, pictures, size))
     return found

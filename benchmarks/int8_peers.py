@@ -4,15 +4,17 @@ The environment holds what the peers add and falls back on this one's packages (
 NumPy), so that all quantise and run with the same versions.
 """
 
-import os
+import json
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 JOB = Path(__file__).with_name("int8_peer_job.py")
+MEASURE = Path(__file__).with_name("measure_process.py")
+# One for all benchmarks, as `export_speed.py` has one for its peer.
+PEER_FOLDER = Path(sys.prefix) / "peers" / "int8"
 # `--no-deps`, since nvidia-modelopt asks for cupy and a torch of its own. Beside the two: what they import that
 # this environment lacks.
 PACKAGES = (
@@ -73,10 +75,10 @@ class Usage:
 
 
 def peer_environment(folder: Path) -> Path:
-    """Return the Python of the peers' environment, made in `folder` if it is not there yet."""
+    """Return the Python of the peers' environment, made in `folder` unless one with these packages is there."""
     python = folder / "bin" / "python"
-    done = folder / "complete"
-    if not done.exists():
+    done, packages = folder / "complete", "\n".join(PACKAGES)
+    if not done.exists() or done.read_text(encoding="utf-8") != packages:
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
         site = next(folder.glob("lib/python*/site-packages"))
         ours = next(Path(sys.prefix).glob("lib/python*/site-packages"))
@@ -84,7 +86,7 @@ def peer_environment(folder: Path) -> Path:
         (site / "shared.pth").write_text(f"{ours}\n", encoding="utf-8")
         install = [str(python), "-m", "pip", "install", "--quiet", "--no-deps", *PACKAGES]
         subprocess.run(install, check=True)
-        done.touch()
+        done.write_text(packages, encoding="utf-8")
     return python
 
 
@@ -113,13 +115,11 @@ def run_measured(command: list[str], *, log: Path) -> Usage:
         RuntimeError: It failed; the message ends with what it said.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    began = time.perf_counter()
+    result = log.with_suffix(".usage.json")
     with log.open("w") as file:
-        process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT)
-        _pid, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - began
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
+        measured = [sys.executable, str(MEASURE), str(result), *command]
+        done = subprocess.run(measured, stdout=file, stderr=subprocess.STDOUT, check=False)
+    if done.returncode:
         said = log.read_text(encoding="utf-8", errors="replace")[-2000:]
-        raise RuntimeError(f"{' '.join(command)} exited with {process.returncode}:\n{said}")
-    return Usage(seconds, usage.ru_maxrss / 1024)
+        raise RuntimeError(f"{' '.join(command)} exited with {done.returncode}:\n{said}")
+    return Usage(**json.loads(result.read_text(encoding="utf-8")))
