@@ -52,7 +52,7 @@ def make_fingerprint(
         graph_sha256=_hash_graph(model),
         weights_sha256=_hash_weights(model),
         images=len(hashes),
-        images_sha256=hashlib.sha256(images.encode()).hexdigest(),
+        images_sha256=hashlib.sha256(images.encode(errors="surrogateescape")).hexdigest(),
         preprocessing=preprocessing,
         options=dict(sorted(options.items())),
         versions=_versions(),

@@ -149,7 +149,7 @@ class _Calibration:
             parts=parts,
             placement=self._placement,
             findings=(*findings, *(Finding("warning", text) for text in calibration.warnings)),
-            open_judge=lambda: self._judge(held_out)[0],
+            open_judge=lambda: self._judge(held_out, PixelLint())[0],
             float_model=self._proto,
             feed=self._feed,
             keep_float=self._options.keep_float,
@@ -158,11 +158,12 @@ class _Calibration:
     def _calibrate(
         self, measured: Dataset, held_out: Dataset, folder: Path, fingerprint: Fingerprint
     ) -> tuple[Calibration, Parts]:
-        judge, unreadable = self._judge(held_out)
-        statistics, kept, lint = self._one_pass(measured, unreadable)
+        lint = PixelLint()
+        judge, unreadable = self._judge(held_out, lint)
+        statistics, kept = self._one_pass(measured, unreadable, lint)
         findings = (
             *lint.finish(),
-            *lint_unreadable(unreadable, folder=folder, remaining=judge.images + lint.images),
+            *lint_unreadable(unreadable, folder=folder, remaining=lint.images),
         )
         raise_refusals(findings)
         choice = self._choose(statistics, kept, judge)
@@ -180,10 +181,13 @@ class _Calibration:
     def _feed(self, pixels: Pixels) -> Feed:
         return pixels if self._takes_pixels else normalise(pixels, self._preprocessing)
 
-    def _judge(self, held_out: Dataset) -> tuple[Judge, list[Unreadable]]:
+    def _judge(self, held_out: Dataset, lint: PixelLint) -> tuple[Judge, list[Unreadable]]:
         """Return the held-out images with the float network's logits, and those that were left out."""
+        batches = []
         with self._load(held_out) as loader:
-            batches = [self._feed(batch.pixels) for batch in loader]
+            for batch in loader:
+                lint.add(batch.pixels)
+                batches.append(self._feed(batch.pixels))
         reference = run_logits(self._proto, batches, threads=self._options.threads)
         judge = Judge(batches, reference, self._options.threads, on_candidate=lambda: self._listener.on_steps(1))
         return judge, loader.unreadable
@@ -198,11 +202,10 @@ class _Calibration:
         )
 
     def _one_pass(
-        self, images: Dataset, unreadable: list[Unreadable]
-    ) -> tuple[dict[str, TensorStatistics], list[Pixels], PixelLint]:
-        """Return the statistics, the pixels that are looked at again, and what was seen; add to `unreadable`."""
+        self, images: Dataset, unreadable: list[Unreadable], lint: PixelLint
+    ) -> tuple[dict[str, TensorStatistics], list[Pixels]]:
+        """Return the statistics, and the pixels that are looked at again; add to `unreadable` and `lint`."""
         kept: list[Pixels] = []
-        lint = PixelLint()
         self._listener.on_stage("calibration images", len(images))
         with self._load(images) as loader:
 
@@ -219,7 +222,7 @@ class _Calibration:
             tensors = {tensor.name: tensor.name in nonnegative for tensor in self._placement.activations}
             statistics = collect_statistics(self._proto, tensors, feeds(), threads=self._options.threads)
         unreadable.extend(loader.unreadable)
-        return statistics, kept, lint
+        return statistics, kept
 
     def _choose(self, statistics: dict[str, TensorStatistics], kept: list[Pixels], judge: Judge) -> Choice:
         def moments(model: ir.Model, steps: Mapping[str, Step]) -> Iterator[tuple[str, LayerMoments]]:

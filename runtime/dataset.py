@@ -273,7 +273,7 @@ def _from_labels_file(folder: Path, labels: Sequence[str], labels_file: Path) ->
 
 def sample_balanced(images: tuple[LabelledImage, ...], *, limit: int, seed: int) -> tuple[LabelledImage, ...]:
     """Return `limit` images in their order; rule 5."""
-    keys = [hashlib.sha256(f"{seed}/{image.name}".encode()).digest() for image in images]
+    keys = [hashlib.sha256(f"{seed}/{image.name}".encode(errors="surrogateescape")).digest() for image in images]
     rank: dict[int, int] = {}
     turns: list[tuple[int, bytes, int]] = []
     for index in sorted(range(len(images)), key=keys.__getitem__):

@@ -113,5 +113,5 @@ def naming_damage(name: str) -> Iterator[None]:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
             f"{name} cannot be read as an image ({reason}): expected a whole file in a format that Pillow knows; "
-            "replace it, or leave it out with --skip-unreadable"
+            "replace it, or leave it out (run-ssl: --skip-unreadable)"
         ) from error
