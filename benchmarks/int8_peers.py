@@ -24,18 +24,6 @@ PACKAGES = (
 # onnxruntime keeps every activation of every image for these: 512 images need more than 4.7 GB.
 MOST_FOR_HISTOGRAMS = 128
 
-# Starts a command, and prints its seconds, peak resident memory in KB and exit code. The kernel counts the memory of
-# the process that forked as the child's own, until the child runs its program: a small one must do that, since this
-# one holds images and engines.
-LAUNCHER = """
-import os, subprocess, sys, time
-began = time.perf_counter()
-with open(sys.argv[1], "w") as log:
-    process = subprocess.Popen(sys.argv[2:], stdout=log, stderr=subprocess.STDOUT)
-    _, status, usage = os.wait4(process.pid, 0)
-print(time.perf_counter() - began, usage.ru_maxrss, os.waitstatus_to_exitcode(status))
-"""
-
 Kind = Literal["signed", "unsigned"]
 
 
@@ -127,9 +115,11 @@ def run_measured(command: list[str], *, log: Path) -> Usage:
         RuntimeError: It failed; the message ends with what it said.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
-    launch = [sys.executable, "-S", "-c", LAUNCHER, str(log), *command]
-    seconds, peak_kb, code = subprocess.run(launch, check=True, capture_output=True, text=True).stdout.split()
-    if code != "0":
+    result = log.with_suffix(".usage.json")
+    with log.open("w") as file:
+        measured = [sys.executable, str(MEASURE), str(result), *command]
+        done = subprocess.run(measured, stdout=file, stderr=subprocess.STDOUT, check=False)
+    if done.returncode:
         said = log.read_text(encoding="utf-8", errors="replace")[-2000:]
-        raise RuntimeError(f"{' '.join(command)} exited with {code}:\n{said}")
-    return Usage(float(seconds), int(peak_kb) / 1024)
+        raise RuntimeError(f"{' '.join(command)} exited with {done.returncode}:\n{said}")
+    return Usage(**json.loads(result.read_text(encoding="utf-8")))
