@@ -31,6 +31,9 @@ def open_session(model: onnx.ModelProto, *, threads: int | None = None) -> "onnx
     options.log_severity_level = 3
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # The pattern is one block for all tensors of a run, which are then all apart in memory: with the measuring nodes
+    # of calibration/collect.py a ResNet-50 took 25.7 ms per image and 1.43 GB with it, 21.0 ms and 1.12 GB without.
+    options.enable_mem_pattern = False
     if threads is not None:
         options.intra_op_num_threads = threads
     session: onnxruntime.InferenceSession = ort.InferenceSession(
