@@ -23,7 +23,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from calibration.activation_statistics import Accumulator, TensorStatistics
-from calibration.run_graph import logits_name, open_session
+from calibration.run_graph import extract, logits_name, open_session
 from runtime.errors import CalibrationError
 
 Floats = npt.NDArray[np.float32]
@@ -72,15 +72,16 @@ def collect_statistics(
     kept = {tensor.name: Accumulator(tensor.name, tensor.channels) for tensor in described}
     for batch in batches:
         found = dict(zip(names, session.run(names, {source: batch}), strict=True))
-        for tensor in described:
+        for place, tensor in enumerate(described):
             high, sample = found[tensor.name + _HIGH], found[tensor.name + _SAMPLE]
             low = np.zeros_like(high) if tensor.nonnegative else found[tensor.name + _LOW]
             # A mean may also be infinite because the sum of large values is: that is no fault.
             if np.isnan(found[tensor.name + _MEAN]).any() or not (np.isfinite(high).all() and np.isfinite(low).all()):
-                raise CalibrationError(_not_finite(model, tensor.name))
+                finite = {earlier.name for earlier in described[:place]}
+                raise CalibrationError(_not_finite(model, tensor.name, finite=finite, feed={source: batch}))
             kept[tensor.name].add(low, high, sample)
         if not np.isfinite(found[logits]).all():
-            raise CalibrationError(_not_finite(model, logits))
+            raise CalibrationError(_not_finite(model, logits, finite=set(kept), feed={source: batch}))
     return {name: accumulator.finish() for name, accumulator in kept.items()}
 
 
@@ -153,7 +154,38 @@ def _measure(tensor: _Tensor, *, axes_are_inputs: bool) -> list[onnx.NodeProto]:
     return nodes
 
 
-def _not_finite(model: onnx.ModelProto, tensor: str) -> str:
-    node = next((node for node in model.graph.node if tensor in node.output), None)
-    layer = f"{node.op_type} {node.name} (tensor {tensor})" if node is not None else f"the input {tensor}"
+def _not_finite(
+    model: onnx.ModelProto, tensor: str, *, finite: set[str], feed: Mapping[str, npt.NDArray[np.generic]]
+) -> str:
+    """Return what to say of a tensor found not to be finite, after those in `finite` were found to be."""
+    culprit = _first_not_finite(model, tensor, finite=finite, feed=feed)
+    node = next((node for node in model.graph.node if culprit in node.output), None)
+    layer = f"{node.op_type} {node.name} (tensor {culprit})" if node is not None else f"the input {culprit}"
     return f"{layer} gives NaN or infinity on the calibration images: check the weights, and the preprocessing"
+
+
+def _first_not_finite(
+    model: onnx.ModelProto, tensor: str, *, finite: set[str], feed: Mapping[str, npt.NDArray[np.generic]]
+) -> str:
+    """Return the first tensor in graph order, of those between `finite` and `tensor`, that is not finite.
+
+    Not every tensor is measured: of a stem's Conv, Relu, MaxPool only the last is, and the fault is the first's.
+    The few in between are taken out whole from one more run of the batch.
+    """
+    for source, batch in feed.items():
+        if not np.isfinite(batch).all():
+            return source
+    needed, between = {tensor}, list[str]()
+    for node in reversed(model.graph.node):
+        if needed.intersection(node.output):
+            needed.update(name for name in node.input if name not in finite)
+            between.extend(name for name in node.output if name)
+    between.reverse()
+    if not between:
+        return tensor
+    values = open_session(extract(model, between)).run(between, feed)
+    for name, value in zip(between, values, strict=True):
+        if not np.isfinite(value).all():
+            return name
+    # Rounded in another order, a sum that overflowed may stay just inside.
+    return tensor

@@ -151,6 +151,27 @@ def test_a_parameter_that_is_not_finite_names_the_layer(bad: float, constant: st
         collect(network(weight, bias))
 
 
+@pytest.mark.parametrize(
+    ("weight", "bias"),
+    # The last is of finite values, whose sums are beyond float32.
+    [(np.nan, 0), (np.inf, 0), (1, np.nan), (1, np.inf), (3e38, 0)],
+)
+def test_the_layer_named_is_where_the_fault_begins_though_only_what_follows_is_measured(
+    weight: float, bias: float
+) -> None:
+    faulty, shift = WEIGHT.copy(), BIAS.copy()
+    faulty[2], shift[2] = weight, bias
+    with pytest.raises(CalibrationError, match=r"^Conv stem \(tensor conv1\) gives NaN or infinity"):
+        collect_statistics(network(faulty, shift), {"embedding": True}, [np.abs(X) + 1], threads=1)
+
+
+def test_an_input_that_is_not_measured_is_named_when_it_is_not_finite() -> None:
+    x = X.copy()
+    x[1, 1, 3, 3] = np.nan
+    with pytest.raises(CalibrationError, match=r"^the input x gives NaN or infinity"):
+        collect_statistics(network(), {"embedding": True}, [x], threads=1)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("at", [(4, 2, 0, 0), (4, 2, 5, 7), (3, 1, SIDE - 1, SIDE - 1)])
 def test_one_bad_value_of_an_image_is_seen_wherever_it_stands(bad: float, at: tuple[int, ...]) -> None:
