@@ -6,6 +6,8 @@
    activations are judged by what they cost alone. The best pair goes on.
 2. Weights are rounded to nearest, with the scales of largest magnitude and with the MSE-optimal ones.
 3. Layer-wise rounding (`calibration/rounding.py`), then bias correction, each on top of the best so far.
+4. Of the graph that lost in rule 1, rule 2 is done too; where it is ahead of the other's end, it goes through rule 3
+   as well, and the better one is taken.
 
 What is judged is the logits SQNR on images that no statistic has seen (`calibration/search.py`).
 """
@@ -100,12 +102,33 @@ class _Scaled:
 
 
 @dataclass(frozen=True)
+class _Whole:
+    """A whole INT8 graph on the way.
+
+    Attributes:
+        scaled: Where its activations' scales come from.
+        parts: What it is made of.
+        sqnr_db: What it reaches.
+        trials: What was tried on it.
+    """
+
+    scaled: _Scaled
+    parts: Parts
+    sqnr_db: float
+    trials: tuple[Trial, ...]
+
+
+@dataclass(frozen=True)
 class _Layers:
     """Layer name to what the moments of its input gave."""
 
     rounded: dict[str, WeightQuantization]
     biases_nearest: dict[str, Floats]
     biases_rounded: dict[str, Floats]
+
+
+def _sqnr_db(judged: _Scaled | _Whole) -> float:
+    return judged.sqnr_db
 
 
 class Chooser:
@@ -124,13 +147,23 @@ class Chooser:
             moments: Gives the moments of the layers whose names are asked for.
         """
         tried = list(self._try_methods(model, statistics))
-        best = max(tried, key=lambda scaled: scaled.sqnr_db)
-        parts = Parts(best.form.model, self._scales(best.amax), factors=best.form.factors)
-        parts, techniques = self._quantize_weights(parts, moments)
+        leaders = [max(group, key=_sqnr_db) for group in self._by_form(tried)]
+        first, *others = [self._clip_weights(leader) for leader in sorted(leaders, key=_sqnr_db, reverse=True)]
+        best = self._refine(first, moments)
+        for other in others:
+            told = Trial(f"instead, {other.scaled.form.name}: weights to nearest", other.sqnr_db, kept=False)
+            best = replace(best, trials=(told, *best.trials))
+            # What equalisation costs the weights shows only here; layer-wise rounding nearly always makes up for it.
+            if other.sqnr_db > best.sqnr_db:
+                best = max(best, self._refine(other, moments), key=_sqnr_db)
         candidates = tuple(
-            Trial(f"{scaled.method}{scaled.form.name}", scaled.sqnr_db, kept=scaled is best) for scaled in tried
+            Trial(f"{one.method}, {one.form.name}", one.sqnr_db, kept=one is best.scaled) for one in tried
         )
-        return Choice(parts, best.method, best.amax, candidates, tuple(techniques))
+        return Choice(best.parts, best.scaled.method, best.scaled.amax, candidates, best.trials)
+
+    def _by_form(self, tried: Sequence[_Scaled]) -> list[list[_Scaled]]:
+        forms = dict.fromkeys(one.form.name for one in tried)
+        return [[one for one in tried if one.form.name == name] for name in forms]
 
     def _try_methods(self, model: ir.Model, statistics: Mapping[str, TensorStatistics]) -> Iterator[_Scaled]:
         methods = METHODS if self._options.method == "auto" else (self._options.method,)
@@ -142,7 +175,7 @@ class Chooser:
                 yield _Scaled(form, method, amax, self._judge.sqnr_db(parts.build(placement)))
 
     def _forms(self, model: ir.Model, statistics: Mapping[str, TensorStatistics]) -> Iterator[_Form]:
-        yield _Form(model, statistics, {}, "")
+        yield _Form(model, statistics, {}, "as it is")
         if self._options.equalize:
             ranges = {name: channel_ranges(found, SHARE) for name, found in statistics.items()}
             equalized, factors = equalize(model, channel_groups(model), ranges)
@@ -151,7 +184,7 @@ class Chooser:
                     name: equalize_statistics(found, factors[name]) if name in factors else found
                     for name, found in statistics.items()
                 }
-                yield _Form(equalized, scaled, factors, ", equalised")
+                yield _Form(equalized, scaled, factors, "equalised")
 
     def _threshold(self, statistics: TensorStatistics, method: Method) -> float:
         levels = self._levels(statistics.name)
@@ -166,31 +199,39 @@ class Chooser:
             scales = half_scales(scales)
         return {name: float(scale) for name, scale in zip(amax, scales, strict=True)}
 
-    def _quantize_weights(self, parts: Parts, moments: Moments) -> tuple[Parts, list[Trial]]:
-        nodes = [node for node in parts.model.graph if node.name in self._placement.weights]
-        clippings = (("weights: largest magnitude", max_scales), ("weights: MSE clipping", mse_scales))
-        judged = []
-        for name, rule in clippings:
-            weights = {node.name or "": self._to_nearest(node, rule) for node in nodes}
-            judged.append((name, replace(parts, weights=weights)))
-        trials = [(name, found, self._sqnr_db(found)) for name, found in judged]
-        best = max(trials, key=lambda trial: trial[2])
-        told = [Trial(name, reached, kept=found is best[1]) for name, found, reached in trials]
-        chosen, sqnr_db = best[1], best[2]
-        layers = self._layer_by_layer(nodes, chosen, moments) if self._options.needs_moments else _Layers({}, {}, {})
+    def _clip_weights(self, scaled: _Scaled) -> _Whole:
+        """Return the INT8 graph with weights rounded to nearest, by the better rule for their scales; rule 2."""
+        parts = Parts(scaled.form.model, self._scales(scaled.amax), factors=scaled.form.factors)
+        nodes = self._nodes(parts)
+        found = []
+        for name, rule in (("weights: largest magnitude", max_scales), ("weights: MSE clipping", mse_scales)):
+            trial = replace(parts, weights={node.name or "": self._to_nearest(node, rule) for node in nodes})
+            found.append((name, trial, self._sqnr_db(trial)))
+        best = max(found, key=lambda trial: trial[2])
+        trials = tuple(Trial(name, reached, kept=trial is best[1]) for name, trial, reached in found)
+        return _Whole(scaled, best[1], best[2], trials)
+
+    def _refine(self, whole: _Whole, moments: Moments) -> _Whole:
+        """Return the graph after layer-wise rounding and bias correction, each if it helps; rule 3."""
+        if not self._options.needs_moments:
+            return whole
+        layers = self._layer_by_layer(self._nodes(whole.parts), whole.parts, moments)
         if self._options.rounding:
-            trial = replace(chosen, weights=layers.rounded)
-            reached = self._sqnr_db(trial)
-            told.append(Trial("layer-wise rounding", reached, kept=reached > sqnr_db))
-            if told[-1].kept:
-                chosen, sqnr_db = trial, reached
+            whole = self._keep_if_better(whole, replace(whole.parts, weights=layers.rounded), "layer-wise rounding")
         if self._options.bias_correction:
-            biases = layers.biases_rounded if chosen.weights is layers.rounded else layers.biases_nearest
-            trial = replace(chosen, biases=biases)
-            reached = self._sqnr_db(trial)
-            told.append(Trial("bias correction", reached, kept=reached > sqnr_db))
-            chosen = trial if told[-1].kept else chosen
-        return chosen, told
+            rounded = whole.parts.weights is layers.rounded
+            biases = layers.biases_rounded if rounded else layers.biases_nearest
+            whole = self._keep_if_better(whole, replace(whole.parts, biases=biases), "bias correction")
+        return whole
+
+    def _keep_if_better(self, whole: _Whole, trial: Parts, name: str) -> _Whole:
+        reached = self._sqnr_db(trial)
+        better = reached > whole.sqnr_db
+        trials = (*whole.trials, Trial(name, reached, kept=better))
+        return _Whole(whole.scaled, trial, reached, trials) if better else replace(whole, trials=trials)
+
+    def _nodes(self, parts: Parts) -> list[ir.Node]:
+        return [node for node in parts.model.graph if node.name in self._placement.weights]
 
     def _sqnr_db(self, parts: Parts) -> float:
         return self._judge.sqnr_db(parts.build(self._placement))
@@ -236,7 +277,7 @@ class Chooser:
         levels, scales = [], []
         for group, part in enumerate(np.split(rows, groups)):
             candidates = (self._fit(max_scales(part)), self._fit(mse_scales(part)))
-            found, chosen = round_rows(part, moments.second_moments(group), candidates=candidates)
+            found, chosen = round_rows(part, moments.products[group], candidates=candidates)
             levels.append(found)
             scales.append(chosen)
         return _weight(np.concatenate(levels), np.concatenate(scales), node=node, axis=axis)

@@ -47,6 +47,8 @@ from runtime.preprocessing import Pixels, normalise
 
 Feed = npt.NDArray[np.generic]
 
+_IMAGES_OF_MOMENTS = 2
+
 
 @dataclass(frozen=True)
 class QuantizedModel:
@@ -120,6 +122,8 @@ class _Calibration:
         self._graph = prepare(model)
         _check_finite(self._graph)
         self._proto: onnx.ModelProto = ir.to_proto(self._graph)
+        # Over the same bytes: the weights are held once.
+        self._graph = ir.from_proto(self._proto)
         self._takes_pixels = takes_pixels(self._proto, preprocessing)
         self._preprocessing, self._options, self._listener = preprocessing, options, listener
         self._placement = place(
@@ -225,9 +229,14 @@ class _Calibration:
         return statistics, kept
 
     def _choose(self, statistics: dict[str, TensorStatistics], kept: list[Pixels], judge: Judge) -> Choice:
+        # What every layer reads leaves onnxruntime here: few images at a time keep that small.
+        split = [
+            pixels[at : at + _IMAGES_OF_MOMENTS] for pixels in kept for at in range(0, len(pixels), _IMAGES_OF_MOMENTS)
+        ]
+
         def moments(model: ir.Model, steps: Mapping[str, Step]) -> Iterator[tuple[str, LayerMoments]]:
             self._listener.on_stage("layer-wise rounding", len(steps))
-            for found in collect_moments(model, steps, lambda: map(self._feed, kept), threads=self._options.threads):
+            for found in collect_moments(model, steps, lambda: map(self._feed, split), threads=self._options.threads):
                 yield found
                 self._listener.on_steps(1)
             self._listener.on_stage("candidates", None)

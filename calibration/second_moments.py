@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-import onnx
 import onnx_ir as ir
 
 from calibration.run_graph import extract, open_session
@@ -70,9 +69,9 @@ class LayerMoments:
         self.rounded_totals += step.round(rows).sum(axis=0, dtype=np.float64)
         self.rows += len(rows)
 
-    def second_moments(self, group: int) -> Doubles:
-        """Return H = E[a a^T] of one group, (D, D) float64."""
-        moments: Doubles = self.products[group].astype(np.float64) / max(self.rows, 1)
+    def second_moments(self, group: int) -> Floats:
+        """Return H = E[a a^T] of one group, (D, D) float32."""
+        moments: Floats = self.products[group] / np.float32(max(self.rows, 1))
         return moments
 
 
@@ -141,12 +140,11 @@ def collect_moments(
         threads: Threads of onnxruntime; None leaves its choice.
         on_images: Is told how many more images have been run, over all groups.
     """
-    proto: onnx.ModelProto = ir.to_proto(model)
     nodes = [node for node in model.graph if node.name in steps]
     for group in _in_groups(nodes):
         layers = [_describe(node) for node in group]
         sources = sorted({layer.source for layer in layers})
-        session = open_session(extract(proto, sources), threads=threads)
+        session = open_session(extract(ir.to_proto(model), sources), threads=threads)
         done = 0
         for batch in batches():
             values = dict(zip(sources, session.run(sources, {session.get_inputs()[0].name: batch}), strict=True))
@@ -154,7 +152,11 @@ def collect_moments(
                 layer.moments.add(layer.patches(values[layer.source], done, seed), steps[layer.name])
             done += len(batch)
             on_images(len(batch))
-        yield from ((layer.name, layer.moments) for layer in layers)
+        # A layer's sums are not kept once they have been used.
+        while layers:
+            layer = layers.pop(0)
+            yield layer.name, layer.moments
+            del layer
 
 
 def _in_groups(nodes: Sequence[ir.Node]) -> Iterator[list[ir.Node]]:

@@ -45,7 +45,8 @@ def test_output_errors_are_those_of_the_running_layer() -> None:
     rows, inputs = layer(3, 12, 200)
     scales = max_scales(rows) * 9
     levels = round_to_nearest(rows, scales)
-    found = output_errors(rows, levels, scales, second_moments=inputs.T @ inputs / len(inputs))
+    factor, damping = cholesky(inputs.T @ inputs / len(inputs))
+    found = output_errors(rows, levels, scales, factor=factor, damping=damping)
     np.testing.assert_allclose(found, output_error(rows, levels * scales[:, None].astype(np.float64), inputs))
 
 
@@ -81,5 +82,16 @@ def test_a_layer_that_only_ever_read_zeros_is_rounded_to_nearest() -> None:
 
 def test_moments_of_too_few_images_still_have_a_factor() -> None:
     one = RNG.normal(size=(1, 30))
-    factor = cholesky(one.T @ one)
-    assert np.isfinite(factor).all()
+    factor, damping = cholesky(one.T @ one)
+    np.testing.assert_allclose(factor @ factor.T, one.T @ one + damping * np.eye(30))
+
+
+def test_a_wide_layer_is_rounded_in_float32_as_well_as_in_float64() -> None:
+    rows, inputs = layer(2, 1100, 300)
+    moments = inputs.T @ inputs / len(inputs)
+    factor, _ = cholesky(moments)
+    assert factor.dtype == np.float32
+    levels, scales = round_rows(rows, moments)
+    nearest = round_to_nearest(rows, max_scales(rows)) * max_scales(rows)[:, None]
+    ours = output_error(rows, levels * scales[:, None].astype(np.float64), inputs)
+    assert ours.sum() < output_error(rows, nearest, inputs).sum() / 4
