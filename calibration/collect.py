@@ -28,7 +28,7 @@ from runtime.errors import CalibrationError
 
 Floats = npt.NDArray[np.float32]
 
-SAMPLED_PER_IMAGE = 1 << 14
+SAMPLED_PER_IMAGE = 1 << 13
 _HIGH, _LOW, _MEAN, _SAMPLE = "::high", "::low", "::mean", "::sample"
 _REDUCTIONS = {_HIGH: "ReduceMax", _LOW: "ReduceMin", _MEAN: "ReduceMean"}
 
