@@ -27,9 +27,10 @@ from tests.graphs import evaluate
 ENGINES = ("onnxruntime", "openvino")
 # Rounding layer by layer takes most of an export's time; the whole of it is in the one export by command line.
 QUICK = QuantizeOptions(method="max", rounding=False, bias_correction=False)
-# Engines sum in another order than onnx's evaluator, so single activations round to the other level: noise of
-# a few per cent of that of INT8 itself, which stands at 25 to 35 dB.
-SAME_FUNCTION_DB = 30.0
+# Engines sum in another order than onnx's evaluator, so single activations round to the other level, and in a network
+# with drawn weights that grows: 21 to 30 dB were measured, INT8 itself stands at 22 to 28. Another function, such as
+# onnxruntime's fused FP16 Q/DQ, is at 0.
+SAME_FUNCTION_DB = 15.0
 
 
 def run(*arguments):
