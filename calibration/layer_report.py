@@ -112,7 +112,7 @@ def report_layers(
     judge = quantized.open_judge()
 
     def build(kept: frozenset[str]) -> onnx.ModelProto:
-        return quantized.parts.build(_place(quantized, kept))
+        return quantized.parts.build(_place(quantized, kept), float_weights=quantized.options.float_weights)
 
     listener.on_stage("sensitivity", len(layers) + 1)
     sensitivity = measure_sensitivity(layers, build, judge=judge)
@@ -169,7 +169,7 @@ def _place(quantized: QuantizedModel, kept: frozenset[str]) -> Placement:
         quantized.parts.model,
         target=placement.target,
         classifier=placement.classifier,
-        keep_float=kept | quantized.keep_float,
+        keep_float=kept | quantized.options.keep_float,
     )
 
 

@@ -63,7 +63,7 @@ class QuantizedModel:
         open_judge: Gives the held-out images with the float network's logits.
         float_model: The float network that it was made from.
         feed: From pixels, (N, H, W, 3) uint8, to what both networks take.
-        keep_float: Layers that the options kept float.
+        options: What it was told.
     """
 
     model: onnx.ModelProto
@@ -74,7 +74,7 @@ class QuantizedModel:
     open_judge: Callable[[], Judge]
     float_model: onnx.ModelProto
     feed: Callable[[Pixels], Feed]
-    keep_float: frozenset[str]
+    options: QuantizeOptions
 
 
 def quantize_model(
@@ -156,7 +156,7 @@ class _Calibration:
             open_judge=lambda: self._judge(held_out, PixelLint())[0],
             float_model=self._proto,
             feed=self._feed,
-            keep_float=self._options.keep_float,
+            options=self._options,
         )
 
     def _calibrate(
