@@ -7,12 +7,14 @@ DEMO := demo
 DIGITS = --model resnet18 --weights $(DEMO)/digits_resnet18.safetensors --labels $(DEMO)/digits_labels.txt \
 	--licence CC0-1.0 --img-size 64 --interpolation bilinear --golden $(DEMO)/digits/train --overwrite
 
-.PHONY: help env test lint types unit demo bench readme clean
+.PHONY: help env test test-thin lint types unit demo bench bench-int8 readme clean
 
 help:
 	@echo "make demo    train a real ResNet-18 on digits, export it, compare every engine, print a table"
 	@echo "make test    environment, ruff, mypy --strict, all tests"
 	@echo "make bench   the benchmarks behind the README's figures"
+	@echo "make bench-int8"
+	@echo "             train networks on fractals, then INT8 accuracy beside every peer; over an hour"
 	@echo "make test-thin"
 	@echo "             install the runtime alone, newest and lowest versions, into fresh environments"
 
@@ -57,6 +59,14 @@ demo: env
 bench: env
 	$(BIN)/python benchmarks/export_speed.py
 	$(BIN)/python benchmarks/compare_throughput.py
+	$(BIN)/python benchmarks/int8_speed.py --output benchmarks/results/int8_speed.json
+	$(BIN)/python benchmarks/int8_latency.py --output benchmarks/results/int8_latency.json
+
+# The networks of the accuracy figures train for 40 minutes on two cores, and the peers take as long.
+FRACTALS := fractals
+bench-int8: env
+	$(BIN)/python benchmarks/train_fractals.py $(FRACTALS)
+	$(BIN)/python benchmarks/int8_accuracy.py $(FRACTALS) $(DEMO) --output benchmarks/results/int8_accuracy.json
 
 readme: env
 	$(BIN)/python benchmarks/update_readme.py

@@ -2,6 +2,7 @@
 
     <!-- output: COMMAND -->   the fenced block below becomes what COMMAND prints on stdout
     <!-- figures -->           the lines up to <!-- /figures --> become a table of benchmarks/results/*.json
+    <!-- int8 -->              the lines up to <!-- /int8 --> become that of benchmarks/results/int8_accuracy.json
 
 Run `make demo` first: the commands use its bundles.
 """
@@ -20,6 +21,7 @@ RESULTS = ROOT / "benchmarks" / "results"
 COLUMNS = "110"
 _OUTPUT = re.compile(r"(<!-- output: (?P<command>.+?) -->\n```text\n)(?P<old>.*?)(```\n)", re.DOTALL)
 _FIGURES = re.compile(r"(<!-- figures -->\n).*?(<!-- /figures -->)", re.DOTALL)
+_INT8 = re.compile(r"(<!-- int8 -->\n).*?(<!-- /int8 -->)", re.DOTALL)
 
 
 def run(command: str) -> str:
@@ -46,6 +48,8 @@ def figures() -> str:
         f"{100 * compare['share']:.1f} %: {compare['median']['compare']:.1f} images/s, with decoding alone "
         f"{compare['median']['decoding']:,.0f} and all engines alone {compare['median']['inference']:.1f} | "
         "`benchmarks/compare_throughput.py` |",
+        *int8_speed(),
+        *int8_latency(),
         "",
         f"{speed['cpu']}, {speed['cores']} cores, torch {speed['versions']['torch']}, "
         f"onnxruntime {speed['versions']['onnxruntime']}.",
@@ -53,11 +57,72 @@ def figures() -> str:
     return "\n".join(rows) + "\n"
 
 
+def read(name: str) -> dict:
+    """Return a recorded result."""
+    return json.loads((RESULTS / name).read_text(encoding="utf-8"))
+
+
+def int8_speed() -> list[str]:
+    """Return the rows on the speed and memory of calibration."""
+    speed = read("int8_speed.json")
+    peer, forward, memory = speed["peer"], speed["forward"], speed["memory"]
+    passes, wholes = (
+        [memory[f"{what}, {count} images"]["peak_mb"] for count in (64, 512)] for what in ("pass", "quantize_model")
+    )
+    stages = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in speed["stages_s"].items())
+    return [
+        f"| INT8 calibration pass, ResNet-50, 224 px, against onnxruntime's `quantize_static` (entropy) / plain "
+        f"FP32 forward | {peer['times_peer']:.1f} times the images/s / {forward['of_forward']:.2f} of them | "
+        "`benchmarks/int8_speed.py` |",
+        f"| its peak memory at 512 images (at 64); of the whole calibration | {passes[1]:,.0f} MB ({passes[0]:,.0f}); "
+        f"{wholes[1]:,.0f} MB ({wholes[0]:,.0f}) | the same |",
+        f"| the whole calibration, 512 images, by stage | {stages} | the same |",
+    ]
+
+
+def int8_latency() -> list[str]:
+    """Return the row on latency, of batch 1."""
+    found = read("int8_latency.json")
+    parts = []
+    for one in (one for one in found["measured"] if one["batch"] == 1):
+        ratios = ", ".join(f"{ratio['what']} / {ratio['over']} {ratio['ratio']:.2f}" for ratio in one["ratios"])
+        parts.append(f"{one['model']}: {ratios}")
+    amx = "with" if found["amx"] else "without"
+    what = f"INT8 latency, 224 px, batch 1, on this CPU ({amx} AMX)"
+    return [f"| {what} | {'; '.join(parts)} | `benchmarks/int8_latency.py` |"]
+
+
+def int8_accuracy() -> str:
+    """Return the table of INT8 accuracy beside the best peer."""
+    found = read("int8_accuracy.json")
+    best: dict[tuple[str, str, str, str], dict] = {}
+    for row in found["rows"]:
+        best[(row["network"], row["kind"], row["engine"], row["who"])] = row
+    lines = [
+        "| network (FP32 top-1, held-out images) | activations | engine | ours, SQNR dB | best peer | agree % | "
+        "top-1 drop, pp (95 %; p) |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for verdict in found["verdicts"]:
+        key = (verdict["network"], verdict["kind"], verdict["engine"])
+        ours, peer = best[(*key, "ours")]["score"], best[(*key, verdict["best_peer"])]["score"]
+        network = found["networks"][verdict["network"]]
+        low, high = (100 * end for end in ours["drop_ci95"])
+        lines.append(
+            f"| {verdict['network']} ({100 * network['top1_fp32']:.2f} %, {network['images']:,}) "
+            f"| {verdict['kind']} | {verdict['engine']} | {ours['sqnr_db']:.1f} "
+            f"| {peer['sqnr_db']:.1f}, {verdict['best_peer']} | {100 * ours['agreement']:.2f} | {100 * ours['drop']:.2f} ({low:.2f} to {high:.2f}; "
+            f"{ours['mcnemar_p']:.2f}) |"
+        )
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     """Rewrite README.md."""
     text = README.read_text(encoding="utf-8")
     text = _OUTPUT.sub(lambda match: match[1] + run(match["command"]) + match[4], text)
     text = _FIGURES.sub(lambda match: match[1] + figures() + match[2], text)
+    text = _INT8.sub(lambda match: match[1] + int8_accuracy() + match[2], text)
     README.write_text(text, encoding="utf-8")
 
 
