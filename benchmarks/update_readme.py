@@ -111,8 +111,8 @@ def int8_accuracy() -> str:
         lines.append(
             f"| {verdict['network']} ({100 * network['top1_fp32']:.2f} %, {network['images']:,}) "
             f"| {verdict['kind']} | {verdict['engine']} | {ours['sqnr_db']:.1f} "
-            f"| {peer['sqnr_db']:.1f}, {verdict['best_peer']} | {100 * ours['agreement']:.2f} | {100 * ours['drop']:.2f} ({low:.2f} to {high:.2f}; "
-            f"{ours['mcnemar_p']:.2f}) |"
+            f"| {peer['sqnr_db']:.1f}, {verdict['best_peer']} | {100 * ours['agreement']:.2f} "
+            f"| {100 * ours['drop']:.2f} ({low:.2f} to {high:.2f}; {ours['mcnemar_p']:.2f}) |"
         )
     return "\n".join(lines) + "\n"
 
