@@ -9,8 +9,11 @@ networks are kept in FOLDER/int8 of the first. Per network:
 2. Ours is given 512 images of `train`, for both targets, and once more with one technique after the other.
 3. Every peer is given the same 512 images and, once more, 128 drawn by the same rule, since more images make
    the largest values larger; its better result counts. onnxruntime's Entropy and Percentile get 128 only.
-4. All are scored on all images of `val`, in onnxruntime with every Q and DQ executed as written, and in OpenVINO.
+4. All are scored on the images of `val`, in onnxruntime with every Q and DQ executed as written, and in OpenVINO.
    NNCF's IR exists in OpenVINO alone.
+
+Quantised files stay, so that an interrupted run goes on; delete FOLDER/int8 after a change of the code. The JSON is
+written after each network.
 
 The result: by how many dB ours is above the best peer of the same kind in the same engine.
 """
@@ -24,7 +27,16 @@ from pathlib import Path
 
 from environment import describe_environment
 from int8_networks import Network, find_networks
-from int8_peers import PEER_FOLDER, PEERS, Kind, Usage, peer_environment, peer_versions, run_measured, run_peer
+from int8_peers import (
+    PEERS,
+    Kind,
+    Usage,
+    measured_before,
+    peer_environment,
+    peer_versions,
+    run_measured,
+    run_peer,
+)
 from int8_scoring import Score, run_engines, run_onnxruntime, score
 from rich.console import Console
 from rich.table import Table
@@ -32,7 +44,8 @@ from rich.table import Table
 OURS = "ours"
 JOB = Path(__file__).with_name("int8_own_job.py")
 COUNT = 512
-PEER_COUNTS = (512, 128)
+FEWEST = 128
+PEER_COUNTS = (512, FEWEST)
 TARGETS: dict[Kind, str] = {"signed": "tensorrt", "unsigned": "cpu"}
 # The stages of ours, each with the ones before it.
 _OFF = {"equalize": False, "rounding": False, "bias_correction": False}
@@ -63,11 +76,14 @@ class Row:
 class Measurement:
     """One network with its images, and where its quantised forms are written."""
 
-    def __init__(self, network: Network, cache: Path) -> None:
-        self.network, self.cache = network, cache
+    def __init__(
+        self, network: Network, cache: Path, *, limit: int | None, counts: tuple[int, ...], stages: bool
+    ) -> None:
+        self.network, self.cache, self.counts = network, cache, counts
+        self.stages = STAGES if stages else {OURS: STAGES[OURS]}
         self.bundle = network.bundle(cache)
         self.model = self.bundle.model_path
-        self.images, self.labels = network.validation(self.bundle)
+        self.images, self.labels = network.validation(self.bundle, limit=limit)
         self.reference = run_onnxruntime(self.model, self.images)
         self.top1 = float((self.reference.argmax(1) == self.labels).mean())
         self.preprocessing = cache / f"{network.name}-preprocessing.json"
@@ -76,12 +92,12 @@ class Measurement:
     def ours(self) -> Iterator[tuple[Row, dict[str, object]]]:
         """Give the rows of ours, each with what its calibration.json says."""
         for kind, target in TARGETS.items():
-            for number, (stage, switches) in enumerate(STAGES.items()):
-                output = self.cache / f"{self.network.name}-{kind}-{number}.onnx"
+            for stage, switches in self.stages.items():
+                output = self.cache / f"{self.network.name}-{kind}-{list(STAGES).index(stage)}.onnx"
                 options = json.dumps({"target": target, **switches})
                 files = (self.model, self.network.training, self.preprocessing, output)
                 command = [sys.executable, str(JOB), *map(str, files), "--count", str(COUNT), "--options", options]
-                usage = run_measured(command, log=output.with_suffix(".log"))
+                usage = measured_before(output) or run_measured(command, log=output.with_suffix(".log"))
                 decided = json.loads(output.with_suffix(".json").read_text(encoding="utf-8"))
                 kept = {name: decided[name] for name in ("method", "candidates", "techniques", "held_out_sqnr_db")}
                 for row in self._score(output, kind=kind, who=stage, images=COUNT, usage=usage):
@@ -89,9 +105,10 @@ class Measurement:
 
     def peers(self, python: Path) -> Iterator[Row]:
         """Give the rows of the peers; one that fails is said on stderr."""
-        files = {n: self.network.calibration_file(self.bundle, self.cache, count=n) for n in PEER_COUNTS}
+        few = min(self.counts[-1], FEWEST)
+        files = {n: self.network.calibration_file(self.bundle, self.cache, count=n) for n in {*self.counts, few}}
         for peer in PEERS:
-            for count in (count for count in PEER_COUNTS if count <= peer.most):
+            for count in [count for count in self.counts if count <= peer.most] or [few]:
                 name = f"{self.network.name}-{peer.job.replace('/', '-')}-{count}"
                 output = self.cache / "peers" / f"{name}{peer.suffix}"
                 try:
@@ -180,6 +197,13 @@ def main() -> None:
     parser.add_argument("folders", type=Path, nargs="+", help="what train_digits.py or train_fractals.py wrote")
     parser.add_argument("--peers", type=Path, default=PEER_FOLDER, help="environment of the peers")
     parser.add_argument("--network", action="append", help="only these, such as fractals-resnet18 (default: all)")
+    parser.add_argument("--limit", type=int, help="held-out images per network, balanced (default: all)")
+    parser.add_argument(
+        "--one-count", action="store_true", help="peers get 512 images only, or the 128 that they can hold"
+    )
+    parser.add_argument(
+        "--no-stages", action="store_true", help="ours as it is only, not one technique after the other"
+    )
     parser.add_argument("--output", type=Path, help="where to write the JSON (default: not written)")
     arguments = parser.parse_args()
     networks = find_networks(arguments.folders)
@@ -192,7 +216,13 @@ def main() -> None:
     python = peer_environment(arguments.peers.resolve())
     console, rows, told = Console(width=150), [], {}
     for network in chosen:
-        measurement = Measurement(network, cache)
+        measurement = Measurement(
+            network,
+            cache,
+            limit=arguments.limit,
+            counts=PEER_COUNTS[:1] if arguments.one_count else PEER_COUNTS,
+            stages=not arguments.no_stages,
+        )
         own = list(measurement.ours())
         found = better_of_counts([*(row for row, _ in own), *measurement.peers(python)])
         told[network.name] = {
@@ -203,22 +233,21 @@ def main() -> None:
         title = f"{network.name}: FP32 top-1 {100 * measurement.top1:.2f} % of {len(measurement.labels)} images"
         print_rows(found, console, title=title)
         rows.extend(found)
-    verdicts = judge(rows)
-    for verdict in verdicts:
-        console.print(
-            f"{verdict.network}, {verdict.kind}, {verdict.engine}: {verdict.margin_db:+.2f} dB against "
-            f"{verdict.best_peer}; {'as wanted' if verdict.done else 'NOT as wanted'}"
-        )
-    environment["versions"] |= peer_versions(python)
-    result = {
-        **environment,
-        "networks": told,
-        "rows": [asdict(row) for row in rows],
-        "verdicts": [asdict(verdict) | {"done": verdict.done} for verdict in verdicts],
-    }
-    if arguments.output:
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        verdicts = judge(rows)
+        for verdict in (one for one in verdicts if one.network == network.name):
+            console.print(
+                f"{verdict.network}, {verdict.kind}, {verdict.engine}: {verdict.margin_db:+.2f} dB against "
+                f"{verdict.best_peer}; {'as wanted' if verdict.done else 'NOT as wanted'}"
+            )
+        result = {
+            **environment,
+            "networks": told,
+            "rows": [asdict(row) for row in rows],
+            "verdicts": [asdict(verdict) | {"done": verdict.done} for verdict in verdicts],
+        }
+        if arguments.output:
+            arguments.output.parent.mkdir(parents=True, exist_ok=True)
+            arguments.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

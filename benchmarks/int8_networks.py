@@ -74,9 +74,9 @@ class Network:
         np.save(path, images)
         return path
 
-    def validation(self, bundle: Bundle) -> tuple[Floats, Ints]:
-        """Return the graph's input for the held-out images, (N, 3, H, W), and their labels, (N,)."""
-        return load_inputs(open_dataset(str(self.pictures / "val"), bundle.labels()), bundle)
+    def validation(self, bundle: Bundle, *, limit: int | None) -> tuple[Floats, Ints]:
+        """Return the graph's input for held-out images, (N, 3, H, W), and their labels, (N,); None for all."""
+        return load_inputs(open_dataset(str(self.pictures / "val"), bundle.labels(), limit=limit), bundle)
 
 
 def load_inputs(dataset: Dataset, bundle: Bundle) -> tuple[Floats, Ints]:

@@ -105,7 +105,15 @@ def run_peer(python: Path, peer: Peer, model: Path, *, calibration: Path, output
         RuntimeError: It failed; the message ends with what it said.
     """
     command = [str(python), str(JOB), peer.job, str(model), str(calibration), str(output)]
-    return run_measured(command, log=output.with_suffix(".log"))
+    return measured_before(output) or run_measured(command, log=output.with_suffix(".log"))
+
+
+def measured_before(output: Path) -> Usage | None:
+    """Return what a run that was interrupted later has taken for a file; None where there is none."""
+    result = output.with_suffix(".usage.json")
+    if not (output.exists() and result.exists()):
+        return None
+    return Usage(**json.loads(result.read_text(encoding="utf-8")))
 
 
 def run_measured(command: list[str], *, log: Path) -> Usage:

@@ -146,13 +146,16 @@ def collect_moments(
         sources = sorted({layer.source for layer in layers})
         session = open_session(extract(ir.to_proto(model), sources), threads=threads)
         done = 0
+        values: dict[str, Floats] = {}
         for batch in batches():
             values = dict(zip(sources, session.run(sources, {session.get_inputs()[0].name: batch}), strict=True))
             for layer in layers:
                 layer.moments.add(layer.patches(values[layer.source], done, seed), steps[layer.name])
             done += len(batch)
             on_images(len(batch))
-        # A layer's sums are not kept once they have been used.
+        # The session holds all weights up to here, and a layer's sums are of no use once it is rounded: neither is kept
+        # while the caller works.
+        del session, values
         while layers:
             layer = layers.pop(0)
             yield layer.name, layer.moments
