@@ -28,12 +28,12 @@ from pathlib import Path
 from environment import describe_environment
 from int8_networks import Network, find_networks
 from int8_peers import (
+    PEER_FOLDER,
     PEERS,
     Kind,
     Usage,
     measured_before,
     peer_environment,
-    peer_versions,
     run_measured,
     run_peer,
 )
@@ -112,7 +112,9 @@ class Measurement:
                 name = f"{self.network.name}-{peer.job.replace('/', '-')}-{count}"
                 output = self.cache / "peers" / f"{name}{peer.suffix}"
                 try:
-                    usage = run_peer(python, peer, self.model, calibration=files[count], output=output)
+                    usage = measured_before(output) or run_peer(
+                        python, peer, self.model, calibration=files[count], output=output
+                    )
                 except RuntimeError as error:
                     print(f"{peer.name}, {count} images: {error}", file=sys.stderr)
                     continue

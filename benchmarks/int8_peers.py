@@ -105,7 +105,7 @@ def run_peer(python: Path, peer: Peer, model: Path, *, calibration: Path, output
         RuntimeError: It failed; the message ends with what it said.
     """
     command = [str(python), str(JOB), peer.job, str(model), str(calibration), str(output)]
-    return measured_before(output) or run_measured(command, log=output.with_suffix(".log"))
+    return run_measured(command, log=output.with_suffix(".log"))
 
 
 def measured_before(output: Path) -> Usage | None:
