@@ -15,7 +15,9 @@ Rules:
    convolution reads the same tensor or writes the Add's main branch, and the global pool's input while one
    of the nearest convolutions before it is quantised; without, a pair would only cost.
 7. `cpu` stores a tensor that cannot be negative as unsigned INT8; `tensorrt` stores all as signed, since
-   TensorRT takes no other.
+   TensorRT takes no other. `cpu` also quantises the main branch of an Add: onnxruntime has no kernel of
+   convolution and Add, and without that pair runs the convolution in FP32 (ResNet-18, 224 px, EPYC with VNNI:
+   10.6 ms without, where FP32 takes 7.3).
 
 Source: NVIDIA TensorRT Developer Guide, "Explicit Quantization", Q/DQ placement recommendations. Measured
 by NVIDIA's engine inspector, ResNet-18 on an A100, batch 32: rule 1 alone 0.882 ms (FP16: 0.863), with
@@ -103,6 +105,8 @@ def place(
             use(node, 0)
         elif node.op_type == "Add" and node.name in adds and _skip_pays(node, adds[node.name], quantized):
             use(node, adds[node.name].skip)
+            if target == "cpu" and _producer(node.inputs[1 - adds[node.name].skip]) in quantized:
+                use(node, 1 - adds[node.name].skip)
         elif is_global_pool(node) and _reads_quantized(node, quantized):
             use(node, 0)
     unsigned = nonnegative_tensors(model) if target == "cpu" else frozenset()
@@ -146,3 +150,7 @@ def _reads_quantized(node: ir.Node, quantized: set[ir.Node]) -> bool:
         elif producer.op_type in ("Relu", "Add"):
             waiting.extend(producer.inputs)
     return False
+
+
+def _producer(value: ir.Value | None) -> ir.Node | None:
+    return None if value is None else value.producer()
