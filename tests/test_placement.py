@@ -193,7 +193,7 @@ def test_pooled_features_are_unsigned_for_the_cpu_and_a_skip_without_relu_is_sig
     kinds = {tensor.name: tensor.unsigned for tensor in placement.activations}
     assert kinds == {
         **dict.fromkeys(("act1", "b.act1", "b.act2", "embedding"), True),
-        **dict.fromkeys(("x", "b.downsample"), False),
+        **dict.fromkeys(("x", "b.downsample", "b.conv2"), False),
     }
 
 
@@ -210,3 +210,16 @@ def test_pairs_come_in_the_order_of_their_tensors_and_not_of_what_reads_them():
     del model.graph.node[:]
     model.graph.node.extend(ordered)
     assert list(placed(model)) == ["x", "act1", "b.downsample", "b.act1", "b.act2"]
+
+
+def test_for_a_cpu_both_sides_of_an_add_are_quantised_so_that_onnxruntime_needs_no_float_convolution() -> None:
+    signed, unsigned = (place(prepare(basic_block()), target=target) for target in ("tensorrt", "cpu"))
+    main = {use for tensor in unsigned.activations for use in tensor.uses} - {
+        use for tensor in signed.activations for use in tensor.uses
+    }
+    (add,) = [node for node in basic_block().graph.node if node.op_type == "Add"]
+    (branch,) = [(name, index) for name, index in main]
+    assert branch[0] == add.name
+    producers = {output: node.op_type for node in basic_block().graph.node for output in node.output}
+    assert producers[add.input[branch[1]]] == "Conv"
+    assert not next(tensor for tensor in unsigned.activations if branch in tensor.uses).unsigned
