@@ -79,7 +79,7 @@ def export(
         TargetChoice,
         typer.Option(
             help="`tensorrt`: activations signed, which every engine takes. `cpu`: non-negative ones unsigned, more "
-            "accurate and faster in onnxruntime and OpenVINO, refused by TensorRT."
+            "accurate and fast in onnxruntime and OpenVINO; TensorRT does not take it."
         ),
     ] = TargetChoice.tensorrt,
     int8_classifier: Annotated[

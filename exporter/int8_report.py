@@ -32,12 +32,13 @@ def print_calibration(quantized: QuantizedGraph, console: Console) -> None:
 
 def _sentences(calibration: Calibration) -> tuple[str, ...]:
     settled = calibration.convergence
-    floats = ", ".join(calibration.float_layers) or "nothing"
+    floats = ", ".join(calibration.float_layers) or "no layer"
+    branch = ", the main branch of every residual Add" if calibration.target == "tensorrt" else ""
     return (
         f"{calibration.images} images, {calibration.held_out} held out: they judged, and nothing else saw them.",
         f"scales from two halves of the images differ by {100 * settled.median:.1f} % (median), "
         f"{100 * settled.worst:.1f} % at most ({settled.worst_tensor}): more images would move them by less.",
-        f"float: {floats}, the main branch of every residual Add, and biases.",
+        f"float: {floats}{branch}, and biases.",
     )
 
 
