@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict
 
 from calibration.histogram import Counts, Floats, Histograms
 
@@ -123,8 +124,7 @@ def channel_ranges(statistics: TensorStatistics, share: float) -> npt.NDArray[np
     return ranges
 
 
-@dataclass(frozen=True)
-class Convergence:
+class Convergence(BaseModel):
     """How far the scales from one half of the images are from those of the other.
 
     Attributes:
@@ -132,6 +132,8 @@ class Convergence:
         worst: The largest of them.
         worst_tensor: Whose that is.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     median: float
     worst: float
@@ -146,4 +148,5 @@ def compare_halves(thresholds: Mapping[str, tuple[float, float]]) -> Convergence
     """
     changes = {name: abs(a - b) / max(a, b) for name, (a, b) in thresholds.items()}
     worst = max(changes, key=changes.__getitem__)
-    return Convergence(float(np.median(list(changes.values()))), changes[worst], worst)
+    median = float(np.median(list(changes.values())))
+    return Convergence(median=median, worst=changes[worst], worst_tensor=worst)

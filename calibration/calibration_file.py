@@ -26,6 +26,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from calibration.activation_statistics import Convergence
 from calibration.fingerprint import Fingerprint, first_difference
 from runtime.errors import CalibrationError
 from runtime.files import atomic_file
@@ -83,14 +84,6 @@ class Tried(_Part):
     kept: bool
 
 
-class ConvergenceFigure(_Part):
-    """How far apart the scales of two halves of the images are, as fractions; see `compare_halves`."""
-
-    median: float
-    worst: float
-    worst_tensor: str
-
-
 class Calibration(_Part):
     """All of calibration.json.
 
@@ -122,7 +115,7 @@ class Calibration(_Part):
     images: int
     held_out: int
     held_out_sqnr_db: float
-    convergence: ConvergenceFigure
+    convergence: Convergence
     warnings: tuple[str, ...]
 
     def to_bytes(self) -> bytes:

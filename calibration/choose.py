@@ -21,6 +21,7 @@ import onnx_ir as ir
 
 from calibration.activation_statistics import TensorStatistics, channel_ranges
 from calibration.bias_correction import mean_output_error
+from calibration.calibration_file import Tried
 from calibration.channel_groups import channel_groups
 from calibration.equalize import SHARE, equalize, equalize_statistics
 from calibration.options import QuantizeOptions
@@ -48,21 +49,6 @@ Moments = Callable[[ir.Model, Mapping[str, Step]], Iterator[tuple[str, LayerMome
 
 
 @dataclass(frozen=True)
-class Trial:
-    """One thing that was tried.
-
-    Attributes:
-        name: What it was.
-        sqnr_db: Logits SQNR with it on the held-out images, decibels.
-        kept: Whether it is in the result.
-    """
-
-    name: str
-    sqnr_db: float
-    kept: bool
-
-
-@dataclass(frozen=True)
 class Choice:
     """What was chosen.
 
@@ -77,8 +63,8 @@ class Choice:
     parts: Parts
     method: Method
     amax: Mapping[str, float]
-    candidates: tuple[Trial, ...]
-    techniques: tuple[Trial, ...]
+    candidates: tuple[Tried, ...]
+    techniques: tuple[Tried, ...]
 
 
 @dataclass(frozen=True)
@@ -115,7 +101,7 @@ class _Whole:
     scaled: _Scaled
     parts: Parts
     sqnr_db: float
-    trials: tuple[Trial, ...]
+    trials: tuple[Tried, ...]
 
 
 @dataclass(frozen=True)
@@ -125,6 +111,10 @@ class _Layers:
     rounded: dict[str, WeightQuantization]
     biases_nearest: dict[str, Floats]
     biases_rounded: dict[str, Floats]
+
+
+def _tried(name: str, sqnr_db: float, *, kept: bool) -> Tried:
+    return Tried(name=name, sqnr_db=round(sqnr_db, 3), kept=kept)
 
 
 def _sqnr_db(judged: _Scaled | _Whole) -> float:
@@ -151,13 +141,13 @@ class Chooser:
         first, *others = [self._clip_weights(leader) for leader in sorted(leaders, key=_sqnr_db, reverse=True)]
         best = self._refine(first, moments)
         for other in others:
-            told = Trial(f"instead, {other.scaled.form.name}: weights to nearest", other.sqnr_db, kept=False)
+            told = _tried(f"instead, {other.scaled.form.name}: weights to nearest", other.sqnr_db, kept=False)
             best = replace(best, trials=(told, *best.trials))
             # What equalisation costs the weights shows only here; layer-wise rounding nearly always makes up for it.
             if other.sqnr_db > best.sqnr_db:
                 best = max(best, self._refine(other, moments), key=_sqnr_db)
         candidates = tuple(
-            Trial(f"{one.method}, {one.form.name}", one.sqnr_db, kept=one is best.scaled) for one in tried
+            _tried(f"{one.method}, {one.form.name}", one.sqnr_db, kept=one is best.scaled) for one in tried
         )
         return Choice(best.parts, best.scaled.method, best.scaled.amax, candidates, best.trials)
 
@@ -208,7 +198,7 @@ class Chooser:
             trial = replace(parts, weights={node.name or "": self._to_nearest(node, rule) for node in nodes})
             found.append((name, trial, self._sqnr_db(trial)))
         best = max(found, key=lambda trial: trial[2])
-        trials = tuple(Trial(name, reached, kept=trial is best[1]) for name, trial, reached in found)
+        trials = tuple(_tried(name, reached, kept=trial is best[1]) for name, trial, reached in found)
         return _Whole(scaled, best[1], best[2], trials)
 
     def _refine(self, whole: _Whole, moments: Moments) -> _Whole:
@@ -227,7 +217,7 @@ class Chooser:
     def _keep_if_better(self, whole: _Whole, trial: Parts, name: str) -> _Whole:
         reached = self._sqnr_db(trial)
         better = reached > whole.sqnr_db
-        trials = (*whole.trials, Trial(name, reached, kept=better))
+        trials = (*whole.trials, _tried(name, reached, kept=better))
         return _Whole(whole.scaled, trial, reached, trials) if better else replace(whole, trials=trials)
 
     def _nodes(self, parts: Parts) -> list[ir.Node]:

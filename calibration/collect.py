@@ -26,8 +26,6 @@ from calibration.activation_statistics import Accumulator, TensorStatistics
 from calibration.run_graph import extract, logits_name, open_session
 from runtime.errors import CalibrationError
 
-Floats = npt.NDArray[np.float32]
-
 SAMPLED_PER_IMAGE = 1 << 13
 _HIGH, _LOW, _MEAN, _SAMPLE = "::high", "::low", "::mean", "::sample"
 _REDUCTIONS = {_HIGH: "ReduceMax", _LOW: "ReduceMin", _MEAN: "ReduceMean"}

@@ -6,8 +6,8 @@ import numpy as np
 import onnx_ir as ir
 
 from calibration.activation_statistics import TensorStatistics, compare_halves
-from calibration.calibration_file import Activation, Calibration, ConvergenceFigure, Tried
-from calibration.choose import Choice, Trial
+from calibration.calibration_file import Activation, Calibration
+from calibration.choose import Choice
 from calibration.fingerprint import Fingerprint
 from calibration.placement import Placement
 from calibration.scales import Method, threshold
@@ -39,14 +39,13 @@ def describe(
         warnings: What was wrong with the decoded images.
         graph: The float graph.
     """
-    convergence = compare_halves({name: _by_half(found) for name, found in statistics.items()})
     kept = [trial for trial in choice.techniques if trial.kept]
     return Calibration(
         fingerprint=fingerprint,
         target=placement.target,
         method=choice.method,
-        candidates=_tried(choice.candidates),
-        techniques=_tried(choice.techniques),
+        candidates=choice.candidates,
+        techniques=choice.techniques,
         activations=tuple(
             _activation(choice, statistics[tensor.name], unsigned=tensor.unsigned) for tensor in placement.activations
         ),
@@ -55,11 +54,7 @@ def describe(
         images=next(iter(statistics.values())).images + held_out,
         held_out=held_out,
         held_out_sqnr_db=round(kept[-1].sqnr_db, 3),
-        convergence=ConvergenceFigure(
-            median=round(convergence.median, 5),
-            worst=round(convergence.worst, 5),
-            worst_tensor=convergence.worst_tensor,
-        ),
+        convergence=compare_halves({name: _by_half(found) for name, found in statistics.items()}),
         warnings=warnings,
     )
 
@@ -73,10 +68,6 @@ def _by_half(statistics: TensorStatistics) -> tuple[float, float]:
         )
 
     return of(0), of(1)
-
-
-def _tried(trials: tuple[Trial, ...]) -> tuple[Tried, ...]:
-    return tuple(Tried(name=trial.name, sqnr_db=round(trial.sqnr_db, 3), kept=trial.kept) for trial in trials)
 
 
 def _activation(choice: Choice, statistics: TensorStatistics, *, unsigned: bool) -> Activation:

@@ -2,11 +2,11 @@
 
 import hashlib
 from collections.abc import Mapping
-from importlib import metadata
 
 import onnx
 from pydantic import BaseModel, ConfigDict
 
+from runtime.installed import installed_versions
 from runtime.manifest import Preprocessing
 
 _TOOLS = ("export-ssl", "onnx", "onnxruntime", "onnxruntime-gpu", "numpy", "pillow")
@@ -55,7 +55,7 @@ def make_fingerprint(
         images_sha256=hashlib.sha256(images.encode(errors="surrogateescape")).hexdigest(),
         preprocessing=preprocessing,
         options=dict(sorted(options.items())),
-        versions=_versions(),
+        versions=installed_versions(_TOOLS),
     )
 
 
@@ -102,13 +102,3 @@ def _hash_weights(model: onnx.ModelProto) -> str:
         digest.update(f"{tensor.name} {array.dtype} {array.shape}\n".encode())
         digest.update(array.tobytes())
     return digest.hexdigest()
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in _TOOLS:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found

@@ -30,7 +30,7 @@ def prepare(model: onnx.ModelProto) -> ir.Model:
     inferred = check_graph(model)
     graph_model: ir.Model = ir.from_proto(inferred)
     common_passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(graph_model)
-    _name_nodes(graph_model.graph)
+    name_nodes(graph_model.graph)
     check_quantizable(graph_model)
     return graph_model
 
@@ -90,7 +90,7 @@ def check_quantizable(model: ir.Model) -> None:
             )
 
 
-def _name_nodes(graph: ir.Graph) -> None:
+def name_nodes(graph: ir.Graph) -> None:
     """Give every node a name of its own, for graphs from elsewhere; a name that only one node has stays."""
     taken = {node.name for node in graph if node.name}
     seen: set[str] = set()

@@ -2,14 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
 import onnx
 from pydantic import BaseModel, ConfigDict
 
@@ -20,7 +21,8 @@ from calibration.paired_top1 import PairedCounts, count_paired, graph_infer, top
 from calibration.placement import Placement, place
 from calibration.progress import Listener
 from calibration.quantize import QuantizedModel
-from calibration.sensitivity import Sensitivity, measure_sensitivity
+from calibration.search import Judge
+from calibration.sensitivity import Build, Sensitivity, measure_sensitivity
 from calibration.sensitivity_plot import draw_sensitivity
 from runtime.dataset import Dataset, open_dataset
 from runtime.loader import Loader, load_batches
@@ -130,36 +132,39 @@ def report_layers(
             "notice": found.notice,
         }
     )
-    kept = found.kept_float
-    if not kept:
-        question.state.unlink(missing_ok=True)
-        return quantized, report
+    if found.kept_float:
+        report = report.model_copy(update=_latencies(found.kept_float, build, judge.batches[0][:1], listener))
+        quantized = _keep_float(quantized, found.kept_float, build, judge)
+    question.state.unlink(missing_ok=True)
+    return quantized, report
+
+
+def _latencies(
+    kept: tuple[str, ...], build: Build, feed: npt.NDArray[np.generic], listener: Listener
+) -> dict[str, Any]:
+    """Return the fields of the report on what each layer kept float costs."""
     graphs = [partial(build, frozenset(kept[:count])) for count in range(len(kept) + 1)]
     listener.on_stage("latency", _LATENCY_ROUNDS * len(graphs))
     engine = fastest_engine()
-    taken = measure_latency(
-        graphs, judge.batches[0][:1], engine=engine, rounds=_LATENCY_ROUNDS, on_graph=listener.on_steps
-    )
+    taken = measure_latency(graphs, feed, engine=engine, rounds=_LATENCY_ROUNDS, on_graph=listener.on_steps)
     costs = [after - before for before, after in pairwise(taken)]
-    report = report.model_copy(
-        update={
-            "engine": engine,
-            "int8_ms": round(taken[0], 4),
-            "float_layers": tuple(
-                FloatLayer(layer=layer, cost_ms=round(cost, 4)) for layer, cost in zip(kept, costs, strict=True)
-            ),
-        }
-    )
+    layers = tuple(FloatLayer(layer=layer, cost_ms=round(cost, 4)) for layer, cost in zip(kept, costs, strict=True))
+    return {"engine": engine, "int8_ms": round(taken[0], 4), "float_layers": layers}
+
+
+def _keep_float(quantized: QuantizedModel, kept: tuple[str, ...], build: Build, judge: Judge) -> QuantizedModel:
+    """Return the network with some more layers float, and what calibration.json then says."""
     model, placement = build(frozenset(kept)), _place(quantized, frozenset(kept))
-    calibration = quantized.calibration.model_copy(
+    calibration, names = quantized.calibration, {tensor.name for tensor in placement.activations}
+    changed = calibration.model_copy(
         update={
+            "activations": tuple(tensor for tensor in calibration.activations if tensor.name in names),
             "layers": placement.weights,
-            "float_layers": (*quantized.calibration.float_layers, *kept),
+            "float_layers": (*calibration.float_layers, *kept),
             "held_out_sqnr_db": round(judge.sqnr_db(model), 3),
         }
     )
-    question.state.unlink(missing_ok=True)
-    return replace(quantized, model=model, placement=placement, calibration=calibration), report
+    return replace(quantized, model=model, placement=placement, calibration=changed)
 
 
 def _place(quantized: QuantizedModel, kept: frozenset[str]) -> Placement:
@@ -178,7 +183,7 @@ def _search(
     question: LayerQuestion,
     ranked: list[str],
     *,
-    build: Callable[[frozenset[str]], onnx.ModelProto],
+    build: Build,
     listener: Listener,
 ) -> MaxDropResult:
     assert question.max_drop is not None
@@ -197,13 +202,16 @@ def _search(
         infer = graph_infer(build(kept), quantized.feed)
         return count_paired(infer, load, original=float_hits, on_images=listener.on_steps)
 
-    return find_fewest_layers(
-        ranked,
-        evaluate,
-        budget=question.max_drop,
-        progress=question.state,
-        state_key=_key(quantized, images, question.labels),
-    )
+    try:
+        return find_fewest_layers(
+            ranked,
+            evaluate,
+            budget=question.max_drop,
+            progress=question.state,
+            state_key=_key(quantized, images, question.labels),
+        )
+    except KeyboardInterrupt as interrupt:
+        raise KeyboardInterrupt(f"{question.state} keeps what was measured; the same command goes on") from interrupt
 
 
 def _key(quantized: QuantizedModel, images: Dataset, labels: tuple[str, ...]) -> str:

@@ -69,11 +69,6 @@ class LayerMoments:
         self.rounded_totals += step.round(rows).sum(axis=0, dtype=np.float64)
         self.rows += len(rows)
 
-    def second_moments(self, group: int) -> Floats:
-        """Return H = E[a a^T] of one group, (D, D) float32."""
-        moments: Floats = self.products[group] / np.float32(max(self.rows, 1))
-        return moments
-
 
 @dataclass(frozen=True)
 class _Layer:
@@ -128,7 +123,6 @@ def collect_moments(
     *,
     seed: int = 0,
     threads: int | None = None,
-    on_images: Callable[[int], None] = lambda _images: None,
 ) -> Iterator[tuple[str, LayerMoments]]:
     """Yield each layer's name and moments, in graph order.
 
@@ -138,7 +132,6 @@ def collect_moments(
         batches: Gives the images, as the graph's input, anew each time that it is called.
         seed: Of the positions.
         threads: Threads of onnxruntime; None leaves its choice.
-        on_images: Is told how many more images have been run, over all groups.
     """
     nodes = [node for node in model.graph if node.name in steps]
     for group in _in_groups(nodes):
@@ -152,7 +145,6 @@ def collect_moments(
             for layer in layers:
                 layer.moments.add(layer.patches(values[layer.source], done, seed), steps[layer.name])
             done += len(batch)
-            on_images(len(batch))
         # The session holds all weights up to here, and a layer's sums are of no use once it is rounded: neither is kept
         # while the caller works.
         del session, values

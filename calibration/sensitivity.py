@@ -5,16 +5,13 @@
 2. A layer's share is its part of the sum of those powers. That noises of single layers add up assumes that they
    are independent and small; `additivity_db` says how far the measured SQNR of the whole INT8 graph is from the
    one that their sum foretells. A pair that two layers need, such as a skip side's, is counted with both.
-3. Optionally each layer is also left float, all others quantised: what un-quantising it would bring.
 
 Source: Lin, Talathi and Annapureddy 2016, Fixed point quantization of deep convolutional networks (arXiv
 1511.06393): the reciprocal SQNRs of a network's quantisers add up to that of its output.
 """
 
-import json
 import math
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import onnx
 from pydantic import BaseModel, ConfigDict, Field
@@ -37,18 +34,15 @@ class LayerSensitivity(_Part):
         layer: Its name.
         sqnr_only_db: Logits SQNR with this layer quantised alone, decibels; None if no logit changes.
         noise_share: Its share of the sum of all layers' noise powers, a fraction.
-        sqnr_without_db: Logits SQNR with all layers but this one quantised, decibels; None if it was not
-            measured, or if no logit changes.
     """
 
     layer: str
     sqnr_only_db: float | None
     noise_share: float = Field(ge=0, le=1)
-    sqnr_without_db: float | None = None
 
 
 class Sensitivity(_Part):
-    """All of sensitivity.json.
+    """What every layer costs.
 
     Attributes:
         layers: The largest share first; of equal shares the first in the graph.
@@ -58,29 +52,21 @@ class Sensitivity(_Part):
         images: Images that were judged on.
     """
 
-    schema_version: Literal[1] = 1
     layers: tuple[LayerSensitivity, ...]
     sqnr_all_db: float | None
     additivity_db: float | None
     images: int = Field(ge=1)
 
-    def to_bytes(self) -> bytes:
-        """Return the file's content."""
-        return (json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n").encode()
 
-
-def measure_sensitivity(
-    layers: Sequence[str], build: Build, *, judge: Judge, leave_one_out: bool = False
-) -> Sensitivity:
+def measure_sensitivity(layers: Sequence[str], build: Build, *, judge: Judge) -> Sensitivity:
     """Return what each layer costs.
 
-    One graph per layer is judged, and one with all of them quantised; twice as many with `leave_one_out`.
+    One graph per layer is judged, and one with all of them quantised.
 
     Args:
         layers: Names of the layers that can be quantised, in graph order, at least one.
         build: Makes the graphs; called with subsets of `layers`, one graph alive at a time.
         judge: The images, with the float network's logits.
-        leave_one_out: Whether to measure `sqnr_without_db` too.
 
     Raises:
         CalibrationError: A graph gives logits that are not finite; the message names the layer.
@@ -89,9 +75,6 @@ def measure_sensitivity(
     every = frozenset(layers)
     total = _sqnr_db(judge, build(frozenset()), "all layers")
     only = {name: _sqnr_db(judge, build(every - {name}), f"layer {name} alone") for name in layers}
-    without = {}
-    if leave_one_out:
-        without = {name: _sqnr_db(judge, build(frozenset({name})), f"all layers but {name}") for name in layers}
     powers = {name: 10.0 ** (-db / 10.0) for name, db in only.items()}
     noise = math.fsum(powers.values())
     ranked = [
@@ -99,7 +82,6 @@ def measure_sensitivity(
             layer=name,
             sqnr_only_db=_finite(only[name]),
             noise_share=powers[name] / noise if noise else 0.0,
-            sqnr_without_db=_finite(without.get(name, math.inf)),
         )
         for name in sorted(layers, key=lambda name: -powers[name])
     ]

@@ -21,6 +21,7 @@ from runtime.bundle import (
     list_files,
 )
 from runtime.files import atomic_directory
+from runtime.installed import installed_versions
 from runtime.layers import Layer, LayerList
 from runtime.manifest import Licence, Manifest
 
@@ -42,13 +43,7 @@ _TOOLS = (
 
 def tool_versions() -> dict[str, str]:
     """Return the versions of the packages that make a bundle."""
-    versions = {}
-    for name in _TOOLS:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
+    return installed_versions(_TOOLS)
 
 
 def add_metadata(model: onnx.ModelProto, manifest: Manifest) -> None:

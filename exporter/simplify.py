@@ -13,8 +13,8 @@ from collections import Counter
 import onnx_ir as ir
 from onnx_ir.passes import common as common_passes
 
-from calibration.graph_checks import check_graph
-from calibration.structure import constant
+from calibration.graph_checks import check_graph, name_nodes
+from calibration.structure import is_global_pool
 from runtime.errors import GraphError
 
 
@@ -35,7 +35,7 @@ def simplify(model: ir.Model) -> ir.Model:
     simplified: ir.Model = ir.from_proto(proto)
     simplified.metadata_props.clear()
     pool_globally(simplified.graph)
-    _name_nodes(simplified.graph)
+    name_nodes(simplified.graph)
     common_passes.RemoveUnusedNodesPass()(simplified)
     return simplified
 
@@ -44,8 +44,7 @@ def pool_globally(graph: ir.Graph) -> int:
     """Turn ReduceMean over axes 2 and 3 into GlobalAveragePool and Flatten; return how many."""
     changed = 0
     for node in [node for node in graph if node.op_type == "ReduceMean"]:
-        axes = sorted(int(axis) % 4 for axis in constant(node, 1))
-        if axes != [2, 3] or node.attributes.get_int("keepdims", 1) != 0:
+        if not is_global_pool(node) or node.attributes.get_int("keepdims", 1) != 0:
             continue
         output = node.outputs[0]
         pool = ir.node("GlobalAveragePool", [node.inputs[0]], name="global_pool")
@@ -64,15 +63,6 @@ def _take_over(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:
     ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
     old.name, new.name = None, name
     assert old not in graph.outputs
-
-
-def _name_nodes(graph: ir.Graph) -> None:
-    taken: Counter[str] = Counter(node.name for node in graph if node.name)
-    for node in graph:
-        if not node.name:
-            base = node.op_type.lower()
-            node.name = f"{base}.{taken[base]}" if taken[base] else base
-            taken[base] += 1
 
 
 def infer_shapes(model: ir.Model) -> ir.Model:

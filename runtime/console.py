@@ -59,7 +59,7 @@ def one_line_errors() -> Iterator[None]:
         print(f"error: {error.name} is not installed: pip install 'export-ssl[{extra}]'", file=sys.stderr)
         raise typer.Exit(1) from error
     except KeyboardInterrupt as error:
-        print("interrupted: nothing was written", file=sys.stderr)
+        print(f"interrupted: {str(error) or 'nothing was written'}", file=sys.stderr)
         raise typer.Exit(_INTERRUPTED) from error
     except BrokenPipeError:
         # The reader of our output, `head` for one, has seen enough.

@@ -3,7 +3,6 @@
 import json
 import tempfile
 from collections import Counter
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from runtime.bundle import Bundle
 from runtime.engine import EngineBase, Outputs, Pixels, describe_precision
 from runtime.errors import EngineError
+from runtime.installed import installed_versions
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -84,8 +84,7 @@ def import_onnxruntime() -> Any:
     Raises:
         EngineError: It is not installed, or both of its variants are, which overwrite each other.
     """
-    installed = [name for name in ("onnxruntime", "onnxruntime-gpu") if _is_installed(name)]
-    if len(installed) > 1:
+    if len(installed_versions(("onnxruntime", "onnxruntime-gpu"))) > 1:
         raise EngineError(
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files: "
             "pip uninstall both, then install the extra `cpu` or `gpu`, not both"
@@ -95,14 +94,6 @@ def import_onnxruntime() -> Any:
     except ImportError as error:
         raise EngineError(f"onnxruntime cannot be imported ({error}): pip install 'export-ssl[cpu]'") from error
     return onnxruntime
-
-
-def _is_installed(distribution: str) -> bool:
-    try:
-        metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
 
 
 def _open(ort: Any, path: Path, options: Any, provider: str) -> Any:

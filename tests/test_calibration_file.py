@@ -12,7 +12,7 @@ import pytest
 from calibration.calibration_file import (
     Activation,
     Calibration,
-    ConvergenceFigure,
+    Convergence,
     Tried,
     check_cache_target,
     read_cache,
@@ -36,7 +36,7 @@ CALIBRATION = Calibration(
     images=24,
     held_out=6,
     held_out_sqnr_db=30.5,
-    convergence=ConvergenceFigure(median=0.01, worst=0.25, worst_tensor="x"),
+    convergence=Convergence(median=0.01, worst=0.25, worst_tensor="x"),
     warnings=("all pictures are of Zürich",),
 )
 RNG = np.random.default_rng(0)
