@@ -1,6 +1,8 @@
 """What NVIDIA's own Python bindings say, version by version, to our list of their interface and to our code."""
 
+import ctypes.util
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,8 @@ from tests.real_bindings.environment import VERSIONS, Bindings, prepare
 Interface = dict[str, Any]
 # Helpers of the module's Python file, and functions whose results TensorRT does not document for users.
 UNLISTED_FUNCTIONS = {"_itemsize", "common_enter", "common_exit", "get_builder_plugin_registry", "get_plugin_registry"}
-# Getters without a return type in their docstring: memory allocators can only be set.
-UNSTATED_TYPES = {("Builder", "gpu_allocator"), ("Runtime", "gpu_allocator"), ("IExecutionContext", "device_memory")}
+# These can be set but not read: the list has the type of the setter, or TensorRT's own.
+UNREADABLE = {("Builder", "gpu_allocator"), ("Runtime", "gpu_allocator"), ("IExecutionContext", "device_memory")}
 
 
 @pytest.fixture(scope="module", params=VERSIONS)
@@ -84,9 +86,68 @@ def test_every_class_has_the_listed_properties_with_their_types_and_no_others(
         for name, stated in expected["properties"].items():
             setter = stated.get("set_type", stated["type"]) if stated["writable"] else None
             assert found[name]["writable"] == stated["writable"], (owner, name)
-            assert found[name]["type"] == (None if (owner, name) in UNSTATED_TYPES else stated["type"]), (owner, name)
+            assert found[name]["type"] == (None if (owner, name) in UNREADABLE else stated["type"]), (owner, name)
             assert found[name]["set_type"] == setter, (owner, name)
 
 
 def test_every_function_has_the_listed_signature(real: Interface, listed: Interface) -> None:
     assert {name: real["functions"][name] for name in listed["functions"]} == listed["functions"]
+
+
+def answer(bindings: Bindings, script: str) -> Any:
+    """Return what a script of tests/real_bindings prints, as JSON."""
+    done = bindings.run("-m", f"tests.real_bindings.{script}")
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_our_look_ups_find_version_feature_and_flag(bindings: Bindings) -> None:
+    said = answer(bindings, "use_names")
+    assert said["version"].startswith(bindings.version)
+    ours, theirs = said["HAS_SAME_COMPUTE_CAPABILITY"]
+    assert ours == theirs
+    # Bit 1 in 10.x, where bit 0 was EXPLICIT_BATCH; bit 0 in 11. Source: NvInfer.h of both.
+    assert said["flags"] == (1 << 1 if bindings.version.startswith("10.") else 1 << 0)
+
+
+def test_log_progress_and_layer_times_come_through_the_bindings_as_they_were_sent(bindings: Bindings) -> None:
+    loud = [
+        ["CRITICAL", "INTERNAL_ERROR Größe"],
+        ["ERROR", "ERROR Größe"],
+        ["WARNING", "WARNING Größe"],
+        ["INFO", "INFO Größe"],
+    ]
+    assert answer(bindings, "use_callbacks") == [
+        *loud,
+        *loud,
+        ["DEBUG", "VERBOSE Größe"],
+        ["phase_started", "Building Engine", "", 3],
+        ["phase_started", "Timing", "Building Engine", 1],
+        ["step_done", "Timing", 0],
+        [True],
+        ["step_done", "Timing", 1],
+        [True],
+        ["step_done", "Timing", 2],
+        [False],
+        ["phase_finished", "Timing"],
+        ["layer1.0.conv1 + layer1.0.act1", 0.25],
+    ]
+
+
+def test_a_builder_that_cannot_start_is_one_line_and_its_log_reaches_our_logger(bindings: Bindings) -> None:
+    said = answer(bindings, "use_build")
+    assert "factory function returned nullptr" in said["error"]
+    assert "\n" not in said["error"]
+    # The stub says it through C++, where TensorRT does.
+    assert said["logged"] == ["ERROR CUDA initialization failure with error: 35"]
+
+
+def test_bindings_without_the_libraries_behind_them_are_one_sentence(bindings: Bindings) -> None:
+    if ctypes.util.find_library("nvinfer"):
+        pytest.skip("TensorRT's libraries are installed on this machine, so the bindings find them")
+    alone = replace(bindings, libraries=None)
+    done = alone.run("-c", "from runtime.trt.versions import find_tensorrt; print(find_tensorrt())")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("(None, ")
+    assert "cannot open shared object file" in done.stdout
+    assert "\\n" not in done.stdout

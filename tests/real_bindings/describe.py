@@ -3,7 +3,6 @@
 Run by tests/test_real_bindings.py in a process of its own: two versions of the bindings cannot live in one.
 """
 
-import importlib
 import inspect
 import json
 import re
@@ -49,9 +48,9 @@ def signatures(function: Any, name: str) -> list[str]:
 
 
 def describe_property(member: property) -> dict[str, Any]:
-    """Return what the getter's and the setter's docstrings state; None for a type that they do not state."""
-    getter = re.search(r"-> (.*)", member.fget.__doc__ or "")
-    setter = re.search(r", arg[01]: (.*)\) -> ", (member.fset.__doc__ or "") if member.fset else "")
+    """Return what the getter's and the setter's docstrings state; None for a type of one that is not there."""
+    getter = re.search(r"-> (.*)", (member.fget and member.fget.__doc__) or "")
+    setter = re.search(r", arg[01]: (.*)\) -> ", (member.fset and member.fset.__doc__) or "")
     return {
         "type": normalise(getter[1]) if getter else None,
         "set_type": normalise(setter[1]) if setter else None,
@@ -75,7 +74,7 @@ def describe_class(cls: Any) -> dict[str, Any]:
 
 
 def main() -> None:
-    tensorrt = importlib.import_module("tensorrt")
+    import tensorrt
 
     interface: dict[str, Any] = {"version": tensorrt.__version__, "enums": {}, "classes": {}, "functions": {}}
     for name, member in vars(tensorrt).items():

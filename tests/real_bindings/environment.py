@@ -37,11 +37,13 @@ class Bindings:
 
     Attributes:
         version: Such as `10.16.1.11`.
-        paths: What a process needs on its PYTHONPATH, in order.
+        paths: What a process needs on its PYTHONPATH beside the libraries.
+        libraries: Folder of the stub libraries' package, for the PYTHONPATH; None to go without.
     """
 
     version: str
     paths: tuple[Path, ...]
+    libraries: Path | None
 
     @property
     def interface(self) -> Path:
@@ -50,7 +52,8 @@ class Bindings:
 
     def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Return what a Python with these bindings answers to its arguments and standard input."""
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, self.paths))}
+        paths = [*self.paths, *([self.libraries] if self.libraries else [])]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
         return subprocess.run(
             [sys.executable, "-W", "error", *arguments],
             env=environment,
@@ -70,14 +73,14 @@ def prepare(version: str, folder: Path) -> Bindings:
     compiler = shutil.which(os.environ.get("CC", "cc"))
     if compiler is None:
         pytest.skip("no C compiler for the stubs of TensorRT's libraries: install cc, or set CC")
-    (folder / "tensorrt").mkdir()
-    (folder / "tensorrt" / "__init__.py").write_text(FRONT_PACKAGE)
-    libs = folder / "tensorrt_libs"
-    libs.mkdir()
+    front, libs = folder / "front" / "tensorrt", folder / "libs" / "tensorrt_libs"
+    front.mkdir(parents=True)
+    libs.mkdir(parents=True)
+    (front / "__init__.py").write_text(FRONT_PACKAGE)
     names = [f"lib{library}.so.{version.split('.')[0]}" for library in LIBRARIES]
     (libs / "__init__.py").write_text(LIBS_PACKAGE.format(libraries=names))
     for name in names:
         # The loader finds a library that is there already by its soname.
         flags = ["-shared", "-fPIC", f"-Wl,-soname,{name}"]
         subprocess.run([compiler, *flags, "-o", str(libs / name), str(STUB)], check=True)
-    return Bindings(version, (wheel, folder, ROOT))
+    return Bindings(version, (wheel, front.parent, ROOT), libs.parent)
