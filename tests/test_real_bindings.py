@@ -134,6 +134,15 @@ def test_log_progress_and_layer_times_come_through_the_bindings_as_they_were_sen
     ]
 
 
+def test_what_a_sink_raises_ends_in_the_bindings_and_a_step_is_then_answered_with_stop(bindings: Bindings) -> None:
+    done = bindings.run("-m", "tests.real_bindings.use_callbacks", "broken")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == [False]
+    # The bindings print it, so nobody can catch it: a sink has to keep what it wants to tell.
+    for function, raised in (("log()", "ERROR in the log"), ("step_complete()", "Timing 0")):
+        assert f"[ERROR] Exception caught in {function}: KeyboardInterrupt: {raised}" in done.stdout + done.stderr
+
+
 def test_a_builder_that_cannot_start_is_one_line_and_its_log_reaches_our_logger(bindings: Bindings) -> None:
     said = answer(bindings, "use_build")
     assert "factory function returned nullptr" in said["error"]

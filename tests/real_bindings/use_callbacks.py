@@ -4,6 +4,7 @@
 """
 
 import json
+import sys
 
 from runtime.trt.monitor import make_logger, make_monitor, make_profiler
 
@@ -51,7 +52,25 @@ def call_profiler() -> None:
     trt.IProfiler.report_layer_time(profiler, "layer1.0.conv1 + layer1.0.act1", 0.25)
 
 
+def call_broken() -> None:
+    """Print the answer to a step whose sink raises what Ctrl-C raises, to see that the process is still there."""
+    import tensorrt as trt
+
+    def interrupt(level: str, message: str) -> None:
+        raise KeyboardInterrupt(f"{level} {message}")
+
+    class Interrupted(Progress):
+        def step_done(self, phase: str, step: int) -> bool:
+            raise KeyboardInterrupt(f"{phase} {step}")
+
+    trt.ILogger.log(make_logger(interrupt), trt.ILogger.Severity.ERROR, "in the log")
+    print(json.dumps([trt.IProgressMonitor.step_complete(make_monitor(Interrupted()), "Timing", 0)]))
+
+
 if __name__ == "__main__":
+    if sys.argv[1:] == ["broken"]:
+        call_broken()
+        sys.exit()
     call_logger()
     call_monitor()
     call_profiler()
