@@ -1,0 +1,197 @@
+"""Runtime, engine, inspector."""
+
+import json
+import os
+import signal
+import threading
+from functools import cached_property
+from typing import Any
+
+from cuda.bindings._machine import MACHINE, CudaFault, faults
+from tensorrt._context import ContextState
+from tensorrt._graph import Graph, read_graph
+from tensorrt._interface import MAJOR, State, enum
+from tensorrt._layers import describe_engine
+from tensorrt._logging import log
+from tensorrt._plan import VERSION, Plan, PlanError, read_plan, write_plan
+from tensorrt._values import DimsState, HostMemory
+
+
+class RuntimeState(State):
+    """Runtime; made without a device it is an invalid pointer, and any use of it ends the process."""
+
+    interface = "Runtime"
+
+    def __init__(self, logger: Any):
+        self._usable = True
+        try:
+            MACHINE.device()
+        except CudaFault as fault:
+            self._usable = False
+            log(logger, "ERROR", f"createInferRuntime: Error Code 6: API Usage Error (CUDA initialization failure with error: {int(fault.code)})")
+        self._logger = logger
+        self._host_code = False
+        self.max_threads = 1
+        self.num_DLA_cores, self.DLA_core = 0, -1
+        self.error_recorder = self.gpu_allocator = None
+        self.temporary_directory = ""
+
+    def __getattribute__(self, name: str) -> Any:
+        if not name.startswith("_") and name != "interface" and not object.__getattribute__(self, "_usable"):
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return object.__getattribute__(self, name)
+
+    @property
+    def logger(self) -> Any:
+        return self._logger
+
+    @property
+    def engine_host_code_allowed(self) -> bool:
+        return self._host_code
+
+    @engine_host_code_allowed.setter
+    def engine_host_code_allowed(self, allowed: bool) -> None:
+        self._host_code = allowed
+
+    def deserialize_cuda_engine(self, serialized_engine: Any) -> "EngineState | None":
+        try:
+            plan = read_plan(bytes(serialized_engine))
+            problem = self._problem(plan)
+        except PlanError as error:
+            problem = f"Error Code 1: Serialization ({error})"
+        if problem:
+            log(self._logger, "ERROR", f"IRuntime::deserializeCudaEngine: {problem}")
+            return None
+        log(self._logger, "INFO", f"Loaded engine size: {len(plan.model) >> 20} MiB")
+        return EngineState(plan, self._logger)
+
+    def _problem(self, plan: Plan) -> str | None:
+        """Return why the plan cannot run here; None when it can."""
+        if plan.version != (*VERSION, 0)[:4]:
+            # Forward compatibility: a newer runtime runs what an older one built, when that was asked for.
+            newer = VERSION[:2] >= plan.version[:2]
+            if not (plan.portable and newer):
+                made, here = (".".join(map(str, numbers)) for numbers in (plan.version, VERSION))
+                return f"Error Code 6: API Usage Error (The engine plan file is not compatible with this version of TensorRT, expecting library version {made} got {here}, please rebuild.)"
+            if not self._host_code:
+                return "Error Code 6: API Usage Error (The engine contains host code: set engine_host_code_allowed.)"
+        gpu = MACHINE.device()
+        same = plan.gpu == gpu.name and plan.capability == [gpu.major, gpu.minor]
+        ampere = plan.hardware == "AMPERE_PLUS" and gpu.major >= 8
+        capability = plan.hardware == "SAME_COMPUTE_CAPABILITY" and plan.capability == [gpu.major, gpu.minor]
+        if plan.capability != [gpu.major, gpu.minor] and not (ampere or capability):
+            return f"Error Code 6: API Usage Error (The engine plan file is generated on an incompatible device, expecting compute {gpu.major}.{gpu.minor} got compute {plan.capability[0]}.{plan.capability[1]}, please rebuild.)"
+        if not (same or ampere or capability):
+            log(self._logger, "WARNING", "Using an engine plan file across different models of devices is not recommended and is likely to affect performance or even cause errors.")
+        return None
+
+
+class EngineState(State):
+    """ICudaEngine."""
+
+    interface = "ICudaEngine"
+
+    def __init__(self, plan: Plan, logger: Any):
+        self.plan, self.trt_logger = plan, logger
+        self.session_lock = threading.Lock()
+        self.name = self.graph.model.graph.name
+        self.num_io_tensors = len(plan.io)
+        self.num_optimization_profiles = len(plan.profiles)
+        self.num_layers = len(plan.layers)
+        self.num_aux_streams = 0
+        self.refittable = False
+        self.error_recorder = None
+        self.hardware_compatibility_level = enum(f"HardwareCompatibilityLevel.{plan.hardware}")
+        self.profiling_verbosity = enum(f"ProfilingVerbosity.{plan.verbosity}")
+        self.engine_capability = enum("EngineCapability.STANDARD")
+        # Plausible: the largest tensor twice, at the largest batch.
+        self.device_memory_size_v2 = self.device_memory_size = 2 * self._largest_batch() * 64 * 112 * 112 * 4
+
+    @cached_property
+    def graph(self) -> Graph:
+        return read_graph(self.plan.model, None)
+
+    @cached_property
+    def session(self) -> Any:
+        """An onnxruntime session with one thread and without QDQ fusions, so that it computes the graph as written."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+        return onnxruntime.InferenceSession(self.plan.model, options, providers=["CPUExecutionProvider"])
+
+    def _largest_batch(self) -> int:
+        return max(shapes[2][0] for profile in self.plan.profiles for shapes in profile.values())
+
+    def get_tensor_name(self, index: int) -> str:
+        if not 0 <= index < len(self.plan.io):
+            log(self.trt_logger, "ERROR", f"ICudaEngine::getIOTensorName: index {index} is out of range")
+            return None  # type: ignore[return-value]
+        return self.plan.io[index]
+
+    def __getitem__(self, index: int) -> str:
+        return self.plan.io[index]
+
+    def get_tensor_mode(self, name: str) -> Any:
+        kind = "INPUT" if name in self.graph.inputs else "OUTPUT" if name in self.graph.outputs else "NONE"
+        return enum(f"TensorIOMode.{kind}")
+
+    def get_tensor_dtype(self, name: str) -> Any:
+        if name not in self.plan.io:
+            log(self.trt_logger, "ERROR", f"ICudaEngine::getTensorDataType: there is no tensor {name}")
+            return enum("DataType.FLOAT")
+        return enum(f"DataType.{self.graph.datatype(name)}")
+
+    def get_tensor_shape(self, name: str) -> DimsState:
+        return DimsState(self.graph.shapes[name] if name in self.plan.io else ())
+
+    def get_tensor_location(self, name: str) -> Any:  # noqa: ARG002
+        return enum("TensorLocation.DEVICE")
+
+    def get_tensor_format(self, name: str, profile_index: int = 0) -> Any:  # noqa: ARG002
+        return enum("TensorFormat.LINEAR")
+
+    def get_tensor_profile_shape(self, name: str, profile_index: int) -> list[DimsState]:
+        return [DimsState(shape) for shape in self.plan.profiles[profile_index][name]]
+
+    def get_device_memory_size_for_profile_v2(self, profile_index: int) -> int:  # noqa: ARG002
+        return self.device_memory_size_v2
+
+    def create_execution_context(self, strategy: Any = None) -> ContextState:  # noqa: ARG002
+        return ContextState(self)
+
+    def create_engine_inspector(self) -> "InspectorState":
+        return InspectorState(self)
+
+    def serialize(self) -> HostMemory:
+        return HostMemory(write_plan(self.plan))
+
+
+class InspectorState(State):
+    """EngineInspector."""
+
+    interface = "EngineInspector"
+
+    def __init__(self, engine: EngineState):
+        self._engine = engine
+        self.execution_context = None
+        self.error_recorder = None
+
+    def get_engine_information(self, format: Any) -> str:  # noqa: A002
+        if "garbage-inspector" in faults():
+            return "not json"
+        plan = self._engine.plan
+        information = describe_engine(plan.layers, plan.io, plan.verbosity, MAJOR)
+        if format == enum("LayerInformationFormat.JSON"):
+            return json.dumps(information, indent=2)
+        return "\n".join(str(layer) for layer in information["Layers"])
+
+    def get_layer_information(self, layer_index: int, format: Any) -> str:  # noqa: A002
+        plan = self._engine.plan
+        layer = describe_engine(plan.layers, plan.io, plan.verbosity, MAJOR)["Layers"][layer_index]
+        return json.dumps(layer) if format == enum("LayerInformationFormat.JSON") else str(layer)
+
+
+STATES: dict[str, type[State]] = {s.interface: s for s in (RuntimeState, EngineState, InspectorState, ContextState)}
