@@ -202,7 +202,7 @@ def _verb(count: int, verb: str) -> str:
     return f"{verb}s" if count == 1 else verb
 
 
-def joinjoin_names(names: tuple[str, ...]) -> str:
+def join_names(names: tuple[str, ...]) -> str:
     """Return the first names, each cut to what a line can hold, and how many more there are."""
     shown = [name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 3]}..." for name in names[:_NAMED]]
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
