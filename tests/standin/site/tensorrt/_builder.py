@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from cuda.bindings._machine import MACHINE, CudaFault, Gpu, faults
+
 from tensorrt import _timing
 from tensorrt._interface import State, enum
 from tensorrt._layers import make_layers
@@ -29,13 +30,13 @@ class ProfileState(State):
 
     def set_shape(self, input: str, min: Any, opt: Any, max: Any) -> None:  # noqa: A002
         shapes = [DimsState(shape).values for shape in (min, opt, max)]
-        ranks = len({len(shape) for shape in shapes}) == 1
-        if not ranks or not all(0 <= low <= middle <= high for low, middle, high in zip(*shapes, strict=True)):
+        for selector, shape in zip(("min", "opt", "max"), shapes, strict=True):
+            if len(shape) != len(shapes[0]) or any(size < 0 for size in shape):
+                raise RuntimeError(f"Shape provided for {selector} is inconsistent with other shapes.")
+        if not all(low <= middle <= high for low, middle, high in zip(*shapes, strict=True)):
+            # C++ compares the three only when the profile is used, says so in the log, and the profile is then invalid.
             self._valid = False
-            text = f"IOptimizationProfile::setDimensions: Error Code 3: API Usage Error ({input}: min <= opt <= max violated)"
-            log(self._logger, "ERROR", text)
-            # The binding turns C++'s false into this.
-            raise ValueError("Shape provided for " + input + " is inconsistent with other shapes.")
+            log(self._logger, "ERROR", "4: Specified optimization profiles must satisfy MIN<=OPT<=MAX.")
         self.shapes[input] = shapes
 
     def get_shape(self, input: str) -> list[DimsState]:  # noqa: A002
@@ -84,7 +85,8 @@ class ConfigState(State):
         if 0 <= level <= 5:
             self._level = level
         else:
-            log(self._logger, "ERROR", f"setBuilderOptimizationLevel: Error Code 3: API Usage Error (level {level}, 0 to 5)")
+            text = f"Error Code 3: API Usage Error (level {level}, expected 0 to 5)"
+            log(self._logger, "ERROR", f"IBuilderConfig::setBuilderOptimizationLevel: {text}")
 
     @property
     def num_optimization_profiles(self) -> int:
@@ -144,7 +146,8 @@ class BuilderState(State):
         try:
             MACHINE.device()
         except CudaFault as fault:
-            log(logger, "ERROR", f"createInferBuilder: Error Code 6: API Usage Error (CUDA initialization failure with error: {int(fault.code)})")
+            text = f"Error Code 6: API Usage Error (CUDA initialization failure with error: {int(fault.code)})"
+            log(logger, "ERROR", f"createInferBuilder: {text}")
             raise TypeError("pybind11::init(): factory function returned nullptr") from None
         log(logger, "INFO", "[MemUsageChange] Init CUDA: CPU +0, GPU +0, now: CPU 100, GPU 500 (MiB)")
 
@@ -232,11 +235,10 @@ def _report_progress(monitor: Any, layers: list[str]) -> bool:
     if monitor is None:
         time.sleep(pause * 10)
         return True
-    phases = {"Building Engine": ("", 3), "Compilation": ("Building Engine", 4), "Tactic Timing": ("Building Engine", len(layers))}
-    monitor.phase_start("Building Engine", None, 3)
+    phases = {"Compilation": 4, "Tactic Timing": len(layers), "Engine Serialization": 1}
+    monitor.phase_start("Building Engine", None, len(phases))
     going = True
-    for index, name in enumerate((*list(phases)[1:], "Engine Serialization"), 0):
-        steps = phases.get(name, ("", 1))[1]
+    for index, (name, steps) in enumerate(phases.items()):
         monitor.phase_start(name, "Building Engine", steps)
         for step in range(steps):
             time.sleep(pause)

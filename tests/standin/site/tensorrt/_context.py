@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from cuda.bindings._machine import MACHINE, CudaFault, faults
 from cuda.bindings._streams import enqueue
+
 from tensorrt._interface import State
 from tensorrt._layers import layer_times
 from tensorrt._logging import log
@@ -41,6 +42,11 @@ class ContextState(State):
     def all_binding_shapes_specified(self) -> bool:
         return set(self._shapes) == set(self.engine.graph.inputs)
 
+    @property
+    def batch(self) -> int:
+        """The batch that is set; -1 before."""
+        return next((shape[0] for shape in self._shapes.values()), -1)
+
     def _error(self, text: str) -> bool:
         log(self.engine.trt_logger, "ERROR", f"IExecutionContext::{text}")
         return False
@@ -52,14 +58,15 @@ class ContextState(State):
         low, _, high = self.engine.plan.profiles[self.active_optimization_profile][name]
         inside = len(values) == len(low) and all(a <= v <= b for a, v, b in zip(low, values, high, strict=True))
         if not inside:
-            text = f"Set dimension {values} for tensor {name} does not satisfy any optimization profiles. Valid range: {low}..{high}"
-            return self._error(f"setInputShape: Error Code 3: API Usage Error ({text})")
+            text = f"Set dimension {values} for tensor {name} does not satisfy any optimization profiles"
+            return self._error(f"setInputShape: Error Code 3: API Usage Error ({text}. Valid range: {low}..{high})")
         self._shapes[name] = values
         return True
 
     def set_optimization_profile_async(self, profile_index: int, stream_handle: int) -> bool:  # noqa: ARG002
         if not 0 <= profile_index < self.engine.num_optimization_profiles:
-            return self._error(f"setOptimizationProfileAsync: profile {profile_index} is out of range")
+            self._error(f"setOptimizationProfileAsync: profile {profile_index} is out of range")
+            raise RuntimeError("Error in set optimization profile async.")
         self.active_optimization_profile = profile_index
         return True
 
@@ -117,7 +124,10 @@ class ContextState(State):
         addresses, profiler = dict(self._addresses), self.profiler
 
         def run() -> None:
-            feed = {name: _view(self.engine, name, addresses[name], shapes[name]).copy() for name in self.engine.graph.inputs}
+            feed = {
+                name: _view(self.engine, name, addresses[name], shapes[name]).copy()
+                for name in self.engine.graph.inputs
+            }
             results = self.engine.session.run(self.engine.graph.outputs, feed)
             for name, result in zip(self.engine.graph.outputs, results, strict=True):
                 sign = -1 if "wrong-output" in faults() and name == "logits" else 1

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from cuda.bindings._machine import MACHINE, CudaFault, faults
+
 from tensorrt._context import ContextState
 from tensorrt._graph import Graph, read_graph
 from tensorrt._interface import MAJOR, State, enum
@@ -28,7 +29,8 @@ class RuntimeState(State):
             MACHINE.device()
         except CudaFault as fault:
             self._usable = False
-            log(logger, "ERROR", f"createInferRuntime: Error Code 6: API Usage Error (CUDA initialization failure with error: {int(fault.code)})")
+            text = f"Error Code 6: API Usage Error (CUDA initialization failure with error: {int(fault.code)})"
+            log(logger, "ERROR", f"createInferRuntime: {text}")
         self._logger = logger
         self._host_code = False
         self.max_threads = 1
@@ -67,22 +69,24 @@ class RuntimeState(State):
 
     def _problem(self, plan: Plan) -> str | None:
         """Return why the plan cannot run here; None when it can."""
+        usage = "Error Code 6: API Usage Error"
         if plan.version != (*VERSION, 0)[:4]:
             # Forward compatibility: a newer runtime runs what an older one built, when that was asked for.
-            newer = VERSION[:2] >= plan.version[:2]
-            if not (plan.portable and newer):
+            if not (plan.portable and VERSION[:2] >= plan.version[:2]):
                 made, here = (".".join(map(str, numbers)) for numbers in (plan.version, VERSION))
-                return f"Error Code 6: API Usage Error (The engine plan file is not compatible with this version of TensorRT, expecting library version {made} got {here}, please rebuild.)"
+                text = "The engine plan file is not compatible with this version of TensorRT, expecting library version"
+                return f"{usage} ({text} {made} got {here}, please rebuild.)"
             if not self._host_code:
-                return "Error Code 6: API Usage Error (The engine contains host code: set engine_host_code_allowed.)"
+                return f"{usage} (The engine contains host code: engine_host_code_allowed is false.)"
         gpu = MACHINE.device()
-        same = plan.gpu == gpu.name and plan.capability == [gpu.major, gpu.minor]
+        here_cc, made_cc = (gpu.major, gpu.minor), tuple(plan.capability)
         ampere = plan.hardware == "AMPERE_PLUS" and gpu.major >= 8
-        capability = plan.hardware == "SAME_COMPUTE_CAPABILITY" and plan.capability == [gpu.major, gpu.minor]
-        if plan.capability != [gpu.major, gpu.minor] and not (ampere or capability):
-            return f"Error Code 6: API Usage Error (The engine plan file is generated on an incompatible device, expecting compute {gpu.major}.{gpu.minor} got compute {plan.capability[0]}.{plan.capability[1]}, please rebuild.)"
-        if not (same or ampere or capability):
-            log(self._logger, "WARNING", "Using an engine plan file across different models of devices is not recommended and is likely to affect performance or even cause errors.")
+        if here_cc != made_cc and not ampere:
+            text = "The engine plan file is generated on an incompatible device, expecting compute"
+            return f"{usage} ({text} {gpu.major}.{gpu.minor} got compute {made_cc[0]}.{made_cc[1]}, please rebuild.)"
+        if plan.gpu != gpu.name and plan.hardware == "NONE":
+            text = "Using an engine plan file across different models of devices is not recommended"
+            log(self._logger, "WARNING", f"{text} and is likely to affect performance or even cause errors.")
         return None
 
 
@@ -176,22 +180,26 @@ class InspectorState(State):
 
     def __init__(self, engine: EngineState):
         self._engine = engine
-        self.execution_context = None
+        self.execution_context: ContextState | None = None
         self.error_recorder = None
 
     def get_engine_information(self, format: Any) -> str:  # noqa: A002
         if "garbage-inspector" in faults():
             return "not json"
-        plan = self._engine.plan
-        information = describe_engine(plan.layers, plan.io, plan.verbosity, MAJOR)
+        information = self._describe()
         if format == enum("LayerInformationFormat.JSON"):
             return json.dumps(information, indent=2)
         return "\n".join(str(layer) for layer in information["Layers"])
 
     def get_layer_information(self, layer_index: int, format: Any) -> str:  # noqa: A002
-        plan = self._engine.plan
-        layer = describe_engine(plan.layers, plan.io, plan.verbosity, MAJOR)["Layers"][layer_index]
+        layer = self._describe()["Layers"][layer_index]
         return json.dumps(layer) if format == enum("LayerInformationFormat.JSON") else str(layer)
+
+    def _describe(self) -> dict[str, Any]:
+        """Return the layers; without a context, or one without shapes, the batch is -1."""
+        plan, context = self._engine.plan, self.execution_context
+        batch = -1 if context is None else context.batch
+        return describe_engine(plan.layers, plan.io, plan.verbosity, major=MAJOR, batch=batch)
 
 
 STATES: dict[str, type[State]] = {s.interface: s for s in (RuntimeState, EngineState, InspectorState, ContextState)}

@@ -100,7 +100,9 @@ def read_graph(data: bytes, path: str | None) -> Graph:
         raise ValueError("Failed to parse the ONNX model: not a protobuf") from error
     if not model.graph.node:
         raise ValueError("Failed to parse the ONNX model: no nodes")
-    external = [tensor.name for tensor in model.graph.initializer if onnx.external_data_helper.uses_external_data(tensor)]
+    external = [
+        tensor.name for tensor in model.graph.initializer if onnx.external_data_helper.uses_external_data(tensor)
+    ]
     if external:
         try:
             onnx.load_external_data_for_model(model, str(Path(path).parent) if path else ".")

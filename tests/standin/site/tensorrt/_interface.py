@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from tensorrt._signatures import Types, mismatch, parse
 
@@ -32,7 +32,7 @@ class Enumeration:
     """An enumeration as pybind makes it: `int(x)`, `name`, `value`, equal only to its own kind."""
 
     __slots__ = ("_name", "_value")
-    __members__: dict[str, "Enumeration"] = {}
+    __members__: ClassVar[dict[str, "Enumeration"]] = {}
 
     def __init__(self, value: int):
         for member in type(self).__members__.values():
@@ -173,7 +173,10 @@ def _constructor(cls: str, overloads: list[str] | None, state: type[State] | Non
 def _make_class(name: str, declaration: Mapping[str, Any], states: Mapping[str, type[State]]) -> type:
     bases = tuple(_CLASSES[base] for base in declaration["bases"] if base in _CLASSES) or (object,)
     state = states.get(name)
-    body: dict[str, Any] = {"__module__": "tensorrt", "__slots__": () if bases != (object,) else ("_state", "__weakref__")}
+    body: dict[str, Any] = {
+        "__module__": "tensorrt",
+        "__slots__": () if bases != (object,) else ("_state", "__weakref__"),
+    }
     for method, overloads in declaration["methods"].items():
         if method not in ("__init__", "__enter__", "__exit__"):
             body[method] = _method(name, method, overloads)
@@ -194,7 +197,7 @@ def _make_class(name: str, declaration: Mapping[str, Any], states: Mapping[str, 
 
 def build_namespace(states: Mapping[str, type[State]]) -> dict[str, Any]:
     """Return what `tensorrt` exports: enumerations, classes and functions of this version."""
-    global TRAMPOLINE_TYPES  # noqa: PLW0603
+    global TRAMPOLINE_TYPES
     for name, members in API["enums"].items():
         _CLASSES[name] = _make_enumeration(name, members)
     opaque = {"bases": [], "methods": {}, "properties": {}}

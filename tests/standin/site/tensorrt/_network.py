@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+
 from tensorrt import _logging
 from tensorrt._graph import Graph, read_graph
 from tensorrt._interface import API, MAJOR, State, enum
@@ -84,7 +85,9 @@ class NetworkState(State):
 
     @property
     def _layers(self) -> list[onnx.NodeProto]:
-        return [] if self.graph is None else [n for n in self.graph.model.graph.node if self.graph.is_activation_node(n)]
+        return (
+            [] if self.graph is None else [n for n in self.graph.model.graph.node if self.graph.is_activation_node(n)]
+        )
 
     @property
     def num_layers(self) -> int:

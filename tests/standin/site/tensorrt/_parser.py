@@ -5,16 +5,19 @@ from dataclasses import dataclass
 import numpy as np
 import onnx
 from onnx import TensorProto, numpy_helper
+
 from tensorrt._graph import DEQUANTIZE, QUANTIZE, Graph
 
 # The part of onnx-tensorrt's operators.md that convolutional networks and their exporters use.
 OPERATORS = frozenset(
-    """Abs Add And AveragePool BatchNormalization Cast Ceil Clip Concat Constant ConstantOfShape Conv ConvTranspose
+    """
+    Abs Add And AveragePool BatchNormalization Cast Ceil Clip Concat Constant ConstantOfShape Conv ConvTranspose
     DequantizeLinear Div Dropout Einsum Elu Equal Erf Exp Expand Flatten Floor Gather Gelu Gemm GlobalAveragePool
-    GlobalMaxPool Greater HardSigmoid HardSwish Identity InstanceNormalization LayerNormalization LeakyRelu Less Log
-    MatMul Max MaxPool Mean Min Mul Neg Not Or PRelu Pad Pow QuantizeLinear Range Reciprocal ReduceMax ReduceMean
-    ReduceMin ReduceSum Relu Reshape Resize Round Shape Sigmoid Sign Slice Softmax Softplus Split Sqrt Squeeze Sub Sum
-    Tanh Tile Transpose Unsqueeze Where Xor""".split()
+    GlobalMaxPool Greater HardSigmoid HardSwish Identity InstanceNormalization LayerNormalization LeakyRelu Less
+    Log MatMul Max MaxPool Mean Min Mul Neg Not Or PRelu Pad Pow QuantizeLinear Range Reciprocal ReduceMax
+    ReduceMean ReduceMin ReduceSum Relu Reshape Resize Round Shape Sigmoid Sign Slice Softmax Softplus Split Sqrt
+    Squeeze Sub Sum Tanh Tile Transpose Unsqueeze Where Xor
+    """.split()  # noqa: SIM905
 )
 
 
@@ -56,7 +59,9 @@ def _node_faults(graph: Graph, node: onnx.NodeProto) -> list[tuple[str, str]]:
     if node.op_type in (QUANTIZE, DEQUANTIZE):
         faults += _quantization_faults(graph, node)
     elif not uint8 and any(graph.types.get(name) == TensorProto.UINT8 for name in node.input):
-        faults.append(("UNSUPPORTED_NODE_DATATYPE", "Found unsupported datatype UINT8: only network inputs may have it."))
+        faults.append(
+            ("UNSUPPORTED_NODE_DATATYPE", "Found unsupported datatype UINT8: only network inputs may have it.")
+        )
     return faults
 
 

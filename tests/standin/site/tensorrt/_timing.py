@@ -7,6 +7,7 @@ import zlib
 from typing import Any
 
 from cuda.bindings._machine import MACHINE
+
 from tensorrt._interface import API, State
 from tensorrt._logging import log
 from tensorrt._values import HostMemory
@@ -53,18 +54,12 @@ def _own_header() -> dict[str, str]:
 
 
 def create(data: bytes, logger: Any) -> TimingCacheState | None:
-    """Return the cache in `data`, an empty one for no bytes, and None for a damaged one.
-
-    Raises:
-        RuntimeError: The bytes are no timing cache at all.
-    """
+    """Return the cache in `data`, an empty one for no bytes, and None, which is C++'s null, for a damaged one."""
     if not data:
         return TimingCacheState(_own_header(), {})
-    if data[:4] != _MAGIC:
-        raise RuntimeError("createTimingCache: Error Code 1: Serialization (Serialization assertion magicTag failed.)")
     body = data[12:]
-    if len(data) < 12 or struct.unpack("<II", data[4:12]) != (len(body), zlib.crc32(body)):
-        log(logger, "ERROR", "createTimingCache: Error Code 1: Serialization (Checksum failed.)")
+    if data[:4] != _MAGIC or len(data) < 12 or struct.unpack("<II", data[4:12]) != (len(body), zlib.crc32(body)):
+        log(logger, "ERROR", "createTimingCache: Error Code 1: Serialization (Serialization assertion failed.)")
         return None
     content = json.loads(body)
     return TimingCacheState(content["header"], content["entries"])

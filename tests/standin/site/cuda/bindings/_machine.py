@@ -23,7 +23,7 @@ _ALIGNMENT = 256
 _GARBAGE = 0xA5
 
 
-class CudaFault(Exception):
+class CudaFault(Exception):  # noqa: N818
     """A CUDA function that ends with `code`."""
 
     def __init__(self, code: cudaError_t):

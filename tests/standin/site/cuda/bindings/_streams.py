@@ -14,7 +14,8 @@ from cuda.bindings._machine import MACHINE, CudaFault
 from cuda.bindings._types import cudaError_t, cudaStreamCaptureMode
 
 Job = Callable[[], None]
-LEGACY = 0
+# cudaStreamLegacy is another name of the default stream; cudaStreamPerThread is one that blocks as it does.
+DEFAULT, LEGACY, PER_THREAD = 0, 1, 2
 # Handles look like the addresses that C would give, and never like a device pointer or a small number.
 _handles = itertools.count(0x5500_0000_1000, 0x100)
 
@@ -107,7 +108,8 @@ class Objects:
     """Every live stream, event, graph and executable graph by handle."""
 
     def __init__(self) -> None:
-        self.streams: dict[int, Stream] = {LEGACY: Stream(blocking=True)}
+        legacy = Stream(blocking=True)
+        self.streams: dict[int, Stream] = {DEFAULT: legacy, LEGACY: legacy, PER_THREAD: Stream(blocking=True)}
         self.events: dict[int, Event] = {}
         self.graphs: dict[int, Graph] = {}
         self.executables: dict[int, list[Job]] = {}
@@ -178,10 +180,10 @@ def enqueue(stream_handle: int, job: Job) -> None:
 
 
 def live_objects() -> dict[str, int]:
-    """Return how many streams (without the legacy one), events, graphs and executable graphs are alive."""
+    """Return how many streams (without CUDA's own), events, graphs and executable graphs are alive."""
     with MACHINE.lock:
         return {
-            "streams": len(OBJECTS.streams) - 1,
+            "streams": sum(handle > PER_THREAD for handle in OBJECTS.streams),
             "events": len(OBJECTS.events),
             "graphs": len(OBJECTS.graphs),
             "executables": len(OBJECTS.executables),

@@ -1,6 +1,6 @@
 """The driver API's names that the project uses."""
 
-# ruff: noqa: N801, N802
+# ruff: noqa: N802
 import enum
 
 from cuda.bindings._machine import MACHINE, Gpu
