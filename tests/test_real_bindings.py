@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 
+from runtime.trt.events import Event, Failed, Logged, StageBegan, read_event
+from runtime.trt.options import BuildOptions, BuildRequest
+from tests.bundles import write_hand_made
 from tests.real_bindings.environment import VERSIONS, Bindings, prepare
+from tests.standin import SITE
 
 Interface = dict[str, Any]
 # Helpers of the module's Python file, and functions whose results TensorRT does not document for users.
@@ -149,6 +153,39 @@ def test_a_builder_that_cannot_start_is_one_line_and_its_log_reaches_our_logger(
     assert "\n" not in said["error"]
     # The stub says it through C++, where TensorRT does.
     assert said["logged"] == ["ERROR CUDA initialization failure with error: 35"]
+
+
+def events_of_a_build(bindings: Bindings, folder: Path) -> list[Event]:
+    """Return what the building process says, on these bindings and the stand-in's CUDA."""
+    bundle = write_hand_made(folder / "tiny")
+    request = BuildRequest(bundle=bundle, plan=bundle / "model.plan.partial", options=BuildOptions())
+    # The front package comes before the stand-in's `tensorrt`; only `cuda` is the stand-in's.
+    process = replace(bindings, paths=(*bindings.paths, SITE))
+    done = process.run("-m", "runtime.trt.worker", stdin=f"{request.model_dump_json()}\n")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return [read_event(line) for line in done.stdout.splitlines()]
+
+
+def test_the_building_process_says_in_one_line_that_tensorrt_cannot_start(bindings: Bindings, tmp_path: Path) -> None:
+    stage, log, failed = events_of_a_build(bindings, tmp_path)
+    assert stage == StageBegan(name="parse")
+    assert log == Logged(level="ERROR", message="CUDA initialization failure with error: 35")
+    assert isinstance(failed, Failed)
+    assert failed.kind == "EngineError"
+    assert f"TensorRT {bindings.version}" in failed.message
+    assert "\n" not in failed.message
+    assert "Traceback" not in failed.message
+
+
+def test_without_a_driver_the_building_process_stops_before_it_asks_tensorrt(
+    bindings: Bindings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STANDIN_GPU", "nodriver")
+    (failed,) = events_of_a_build(bindings, tmp_path)
+    assert isinstance(failed, Failed)
+    assert failed.kind == "EngineError"
+    assert "driver" in failed.message
 
 
 def test_bindings_without_the_libraries_behind_them_are_one_sentence(bindings: Bindings) -> None:
