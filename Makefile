@@ -20,11 +20,12 @@ help:
 
 env: $(VENV)/.done
 
-$(VENV)/.done: pyproject.toml tests/pillow_versions.txt
+$(VENV)/.done: pyproject.toml tests/pillow_versions.txt tests/bindings_versions.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
 	$(BIN)/python tests/install_pillows.py
+	$(BIN)/python tests/install_bindings.py
 	touch $@
 
 test: lint types unit

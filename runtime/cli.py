@@ -7,19 +7,31 @@ from typing import Annotated
 import typer
 
 from runtime.console import message_console, one_line_errors, progress_bar, result_console
+from runtime.trt.build_arguments import (
+    HardwareChoice,
+    HardwareCompatibleOption,
+    LevelOption,
+    MinShareOption,
+    ProfileOption,
+    TimingCacheOption,
+    VerboseOption,
+    VersionCompatibleOption,
+    WorkspaceOption,
+)
 
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Run, check and compare the bundles that export-ssl makes.",
+    help="Run, check, compare and build the bundles that export-ssl makes.",
 )
 
 BundleArgument = Annotated[Path, typer.Argument(help="A bundle's directory.")]
 EnginesOption = Annotated[
     str,
     typer.Option(
-        help="Comma-separated: openvino, onnxruntime, pytorch; with `:bf16` or `:fp16` for an execution precision.",
+        help="Comma-separated: tensorrt, openvino, onnxruntime, pytorch; with `:bf16` or `:fp16` for an execution "
+        "precision, `onnxruntime:cuda` or `onnxruntime:tensorrt` for a provider.",
         show_default="all that are installed",
     ),
 ]
@@ -125,6 +137,98 @@ def compare(
         else:
             render(comparison, result_console())
     if comparison.original.non_finite_logits or any(score.non_finite_logits for score in comparison.engines):
+        raise typer.Exit(1)
+
+
+@app.command()
+def build(
+    bundle: BundleArgument,
+    profile: ProfileOption = "1:8:32",
+    workspace: WorkspaceOption = None,
+    optimization_level: LevelOption = 3,
+    timing_cache: TimingCacheOption = "",
+    version_compatible: VersionCompatibleOption = False,
+    hardware_compatible: HardwareCompatibleOption = HardwareChoice.none,
+    min_share: MinShareOption = 1.0,
+    verbose: VerboseOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Build the bundle's TensorRT plan for this machine's GPU, and prove its precision and its outputs.
+
+    Plans are not portable: build where the plan runs. A plan that is there is replaced; one that breaks the
+    bundle's promise is not kept. Examples:
+
+      run-ssl build ssl_resnet50-int8-fp16
+
+      run-ssl build ssl_resnet50-int8-fp16 --profile 1 --optimization-level 5
+
+    CUDA_VISIBLE_DEVICES chooses the GPU.
+    """
+    with one_line_errors():
+        from runtime.trt.build_cli import BuildChoices, build_with_bar, print_plan
+
+        choices = BuildChoices(
+            profile=profile,
+            workspace=workspace,
+            optimization_level=optimization_level,
+            timing_cache=timing_cache,
+            version_compatible=version_compatible,
+            hardware_compatible=hardware_compatible.value,
+            min_share=min_share,
+            verbose=verbose,
+        )
+        built = build_with_bar(bundle, choices)
+        if json_output:
+            print(built.sidecar.model_dump_json(indent=2))
+        else:
+            print_plan(built, result_console())
+
+
+@app.command()
+def explain(
+    plans: Annotated[
+        list[str],
+        typer.Argument(
+            help="Bundles with a plan, or LAYERS.json[,PROFILE.json], as trtexec's --exportLayerInfo and "
+            "--exportProfile write them. The first is compared with each other one."
+        ),
+    ],
+) -> None:
+    """Say where a TensorRT plan's time goes, and why one plan is faster than another.
+
+    Needs neither a GPU nor TensorRT. Examples:
+
+      run-ssl explain r50-int8-fp16 r50-fp16
+
+      run-ssl explain layers.json,profile.json
+    """
+    with one_line_errors():
+        from runtime.trt.certificate_report import render_accounts
+        from runtime.trt.explain_cli import read_account
+
+        render_accounts(tuple(read_account(plan) for plan in plans), result_console())
+
+
+@app.command()
+def doctor(
+    bundle: Annotated[Path | None, typer.Argument(help="A bundle to check against this machine too.")] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Say what this machine can run, what is missing for the rest, and whether a bundle and its plan fit it.
+
+    Exits with 1 when no engine can run here, or the bundle or its plan cannot.
+    """
+    with one_line_errors():
+        from runtime.doctor import examine
+        from runtime.doctor_report import as_json, render
+
+        with message_console().status("doctor"):
+            findings = examine(bundle)
+        if json_output:
+            print(as_json(findings))
+        else:
+            render(findings, result_console())
+    if any(finding.verdict == "bad" for finding in findings):
         raise typer.Exit(1)
 
 

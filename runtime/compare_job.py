@@ -16,11 +16,11 @@ from runtime.compare_report import (
     ParametersReport,
 )
 from runtime.dataset import Dataset, Stream, open_images
-from runtime.engine import Engine, ExecutionPrecision
+from runtime.engine import Engine
 from runtime.engine_pytorch import PyTorchEngine
 from runtime.errors import EngineError, UsageError
 from runtime.layers import total_macs, total_parameters
-from runtime.load import ORIGINAL, EngineOptions, installed_engines, load_engine, parse_engine
+from runtime.load import ORIGINAL, EngineChoice, EngineOptions, load_engine, parse_engine, runnable_engines
 from runtime.loader import Unreadable, load_batches
 from runtime.manifest import Manifest
 
@@ -66,14 +66,6 @@ class CompareRequest:
     skip_unreadable: bool = False
 
 
-@dataclass(frozen=True)
-class _Choice:
-    """An engine by name, in a precision or its own default."""
-
-    name: str
-    precision: ExecutionPrecision | None
-
-
 def run_comparison(
     request: CompareRequest,
     *,
@@ -90,7 +82,7 @@ def run_comparison(
     Raises:
         ExportSslError: Anything that stops it, in one line.
     """
-    choices = _parse_engines(request.engines)
+    choices = tuple(parse_engine(name) for name in request.engines)
     bundles = tuple(open_bundle(path) for path in request.bundles)
     _require_one_original(bundles)
     first = bundles[0]
@@ -141,13 +133,6 @@ def _data_report(source: str, dataset: Dataset | Stream, scores: Scores, skipped
     )
 
 
-def _parse_engines(names: tuple[str, ...]) -> tuple[_Choice, ...]:
-    chosen = names or installed_engines()
-    if not chosen:
-        raise EngineError("no engine is installed beside PyTorch: pip install 'export-ssl[cpu]'")
-    return tuple(_Choice(*parse_engine(name)) for name in chosen if name != ORIGINAL)
-
-
 def _torch_device(device: str) -> str:
     return "cuda" if device == "gpu" else device
 
@@ -168,17 +153,22 @@ def _require_one_original(bundles: tuple[Bundle, ...]) -> None:
 
 
 def _open_engines(
-    stack: ExitStack, bundles: tuple[Bundle, ...], choices: tuple[_Choice, ...], request: CompareRequest
+    stack: ExitStack, bundles: tuple[Bundle, ...], choices: tuple[EngineChoice, ...], request: CompareRequest
 ) -> list[tuple[str, Engine]]:
     """Return the engines with the bundles' names; the original in another precision comes once, first."""
     opened: list[tuple[str, Engine]] = []
     for bundle in bundles:
-        for choice in choices:
-            if choice.name == ORIGINAL and bundle is not bundles[0]:
+        chosen = choices or tuple(EngineChoice(name) for name in runnable_engines(bundle))
+        if not chosen:
+            raise EngineError("no engine is installed beside PyTorch: pip install 'export-ssl[cpu]'")
+        for choice in chosen:
+            # The original itself is always compared with; in another precision it comes once.
+            if choice.name == ORIGINAL and (choice.precision is None or bundle is not bundles[0]):
                 continue
             options = EngineOptions(
                 threads=request.threads,
                 precision=choice.precision,
+                provider=choice.provider,
                 device=request.device,
                 weights=request.weights,
                 share_cores=True,

@@ -114,6 +114,10 @@ class StepBar:
         """Move the bar by some steps."""
         self._progress.advance(self._task, steps)
 
+    def advance_to(self, done: int) -> None:
+        """Move the bar to the number of steps done."""
+        self._progress.update(self._task, completed=done)
+
 
 @contextmanager
 def step_bar(what: str, console: Console) -> Iterator[StepBar]:

@@ -1,6 +1,6 @@
 """What every engine is: pixels in, logits and embedding out.
 
-One file per engine (`engine_pytorch.py`, `engine_ort.py`, `engine_openvino.py`) implements this
+One file per engine (`engine_pytorch.py`, `engine_ort.py`, `engine_openvino.py`, `engine_tensorrt.py`) implements this
 protocol; each imports its heavy package inside the function that opens it.
 """
 
@@ -18,6 +18,8 @@ from runtime.preprocessing import normalise
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 ExecutionPrecision = Literal["fp32", "bf16", "fp16"]
+# Of onnxruntime.
+Provider = Literal["cpu", "cuda", "tensorrt"]
 
 
 class Outputs(NamedTuple):
@@ -36,7 +38,7 @@ class Engine(Protocol):
     """An opened network.
 
     Attributes:
-        name: `pytorch`, `onnxruntime` or `openvino`.
+        name: `pytorch`, `onnxruntime`, `openvino` or `tensorrt`.
         precision: What it really executes, in words, such as `fp32` or
             `fp16 weights, fp32 execution`; asked of the engine, not assumed from the file.
     """

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from runtime.bundle import LICENCE_FILE, Bundle
-from runtime.engine import Engine, ExecutionPrecision, Outputs
+from runtime.engine import Engine, Outputs
 from runtime.errors import BundleError, EngineError
-from runtime.load import EngineOptions, installed_engines, load_engine, parse_engine
+from runtime.load import EngineChoice, EngineOptions, load_engine, parse_engine, runnable_engines
 from runtime.paired_statistics import sqnr_db
 
 # Weights of these families are under CC-BY-NC-4.0, and every artefact must say so.
@@ -54,7 +54,8 @@ def verify_bundle(bundle: Bundle, engines: tuple[str, ...], *, threads: int | No
 
     Args:
         bundle: A bundle opened by `open_bundle`, which has checked its schema and hashes.
-        engines: `NAME` or `NAME:PRECISION` of the engines to run; empty for all that are installed.
+        engines: `NAME`, `NAME:PRECISION` or `onnxruntime:PROVIDER` of the engines to run; empty for all that are
+            installed, TensorRT included where the bundle has a plan.
         threads: Threads for one inference; None leaves the engines' choice.
 
     Raises:
@@ -63,10 +64,10 @@ def verify_bundle(bundle: Bundle, engines: tuple[str, ...], *, threads: int | No
         EngineError: No engine is installed.
     """
     check_licence(bundle)
-    chosen = engines or installed_engines()
+    chosen = engines or runnable_engines(bundle)
     if not chosen:
         raise EngineError("no engine is installed: pip install 'export-ssl[cpu]', or 'export-ssl[gpu]' for NVIDIA")
-    return tuple(_check_engine(bundle, *parse_engine(text), threads=threads) for text in chosen)
+    return tuple(_check_engine(bundle, parse_engine(text), threads=threads) for text in chosen)
 
 
 def check_licence(bundle: Bundle) -> None:
@@ -89,21 +90,29 @@ def check_licence(bundle: Bundle) -> None:
         )
 
 
-def _check_engine(
-    bundle: Bundle, name: str, precision: ExecutionPrecision | None, *, threads: int | None
-) -> EngineCheck:
-    options = EngineOptions(threads=threads, precision=precision)
-    golden, required_db = bundle.golden(), bundle.manifest.precision.min_sqnr_db
+def _check_engine(bundle: Bundle, choice: EngineChoice, *, threads: int | None) -> EngineCheck:
+    options = EngineOptions(threads=threads, precision=choice.precision, provider=choice.provider)
     try:
-        with load_engine(bundle, name, options) as engine:
-            outputs, executed = _run(engine, bundle), engine.precision
+        with load_engine(bundle, choice.name, options) as engine:
+            return check_golden(bundle, engine)
     except EngineError as error:
-        return EngineCheck(name, "", -math.inf, -math.inf, 0, len(golden.pixels), required_db, str(error))
+        images, required_db = len(bundle.manifest.golden), bundle.manifest.precision.min_sqnr_db
+        return EngineCheck(choice.name, "", -math.inf, -math.inf, 0, images, required_db, str(error))
+
+
+def check_golden(bundle: Bundle, engine: Engine) -> EngineCheck:
+    """Return how near an opened engine's outputs on the golden images are to PyTorch's.
+
+    Raises:
+        EngineError: The engine cannot run, or gives an image other outputs alone than in a batch.
+    """
+    golden, required_db = bundle.golden(), bundle.manifest.precision.min_sqnr_db
+    outputs, executed = _run(engine, bundle), engine.precision
     logits_db = sqnr_db(golden.logits, outputs.logits)
     embedding_db = sqnr_db(golden.embedding, outputs.embedding)
     same = int(np.count_nonzero(outputs.logits.argmax(axis=1) == golden.logits.argmax(axis=1)))
     meaning = explain_difference(min(logits_db, embedding_db), required_db, executed=executed)
-    return EngineCheck(name, executed, logits_db, embedding_db, same, len(golden.pixels), required_db, meaning)
+    return EngineCheck(engine.name, executed, logits_db, embedding_db, same, len(golden.pixels), required_db, meaning)
 
 
 def _run(engine: Engine, bundle: Bundle) -> Outputs:

@@ -138,7 +138,8 @@ def _wrap(
         def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             normalised = pixels
             if input_kind == "uint8":
-                normalised = (pixels.permute(0, 3, 1, 2).to(torch.float32) - self.mean) / self.std
+                # The cast comes first: TensorRT takes uint8 as an input and for nothing but a cast.
+                normalised = (pixels.to(torch.float32).permute(0, 3, 1, 2) - self.mean) / self.std
             if half:
                 normalised = normalised.to(torch.float16)
             features = self.network.forward_features(normalised)

@@ -1,1 +1,1 @@
-"""TensorRT: build a plan from a bundle's ONNX on the device that runs it, prove its precision, and check it before use."""
+"""TensorRT: build a plan from a bundle's ONNX on its device, prove its precision, check it before use."""

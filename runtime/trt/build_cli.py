@@ -1,0 +1,145 @@
+"""What `run-ssl build` and `export-ssl --engine tensorrt` share: the build with its bar, and the report."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.logging import RichHandler
+
+from runtime.bundle import open_bundle
+from runtime.console import message_console, step_bar
+from runtime.errors import UsageError
+from runtime.trt.builder import LOGGER, BuildListener, BuiltBundle, build_plan
+from runtime.trt.certificate_report import render
+from runtime.trt.machine import require_machine
+from runtime.trt.options import BatchProfile, BuildOptions, HardwareCompatibility
+from runtime.trt.sidecar import PLAN_FILE, Sidecar
+from runtime.trt.timing_cache import default_path
+from runtime.trt.trtexec import trtexec_command
+
+
+@dataclass(frozen=True)
+class BuildChoices:
+    """The options as they were typed; `read` checks them.
+
+    Attributes:
+        profile: `MIN:OPT:MAX`.
+        workspace: MiB, or None.
+        optimization_level: 0 to 5.
+        timing_cache: A file, `none`, or empty for the default.
+        version_compatible: See `BuildOptions`.
+        hardware_compatible: See `BuildOptions`.
+        min_share: See `BuildOptions.required_share`.
+        verbose: Whether to show TensorRT's log.
+    """
+
+    profile: str = "1:8:32"
+    workspace: int | None = None
+    optimization_level: int = 3
+    timing_cache: str = ""
+    version_compatible: bool = False
+    hardware_compatible: HardwareCompatibility = "none"
+    min_share: float = 1.0
+    verbose: bool = False
+
+    def read(self) -> BuildOptions:
+        """Return how to build.
+
+        Raises:
+            UsageError: An option has an impossible value.
+        """
+        return BuildOptions(
+            profile=BatchProfile.parse(self.profile),
+            workspace_mib=self.workspace,
+            optimization_level=self.optimization_level,
+            version_compatible=self.version_compatible,
+            hardware_compatibility=self.hardware_compatible,
+            required_share=self.min_share,
+        )
+
+    def timing_cache_path(self) -> Path | None:
+        """Return where kernel times are kept; None for nowhere.
+
+        Raises:
+            EngineError: There is no TensorRT or GPU, whose names are in the default.
+            UsageError: It is a directory.
+        """
+        if self.timing_cache == "none":
+            return None
+        path = Path(self.timing_cache) if self.timing_cache else default_path(*require_machine())
+        if path.is_dir():
+            raise UsageError(f"--timing-cache {path} is a directory: expected a file")
+        return path
+
+
+def build_with_bar(path: Path, choices: BuildChoices) -> BuiltBundle:
+    """Build a bundle's plan with a progress bar on stderr, TensorRT's warnings above it.
+
+    Raises:
+        ExportSslError: See `build_plan`.
+    """
+    options, timing_cache, messages = choices.read(), choices.timing_cache_path(), message_console()
+    with log_to(messages, verbose=choices.verbose):
+        if choices.verbose:
+            print_trtexec(path, options, messages, timing_cache=timing_cache)
+        with step_bar("tensorrt", messages) as bar:
+            listener = BuildListener(on_stage=bar.start, on_done=bar.advance_to)
+            return build_plan(path, options, timing_cache=timing_cache, verbose=False, listener=listener)
+
+
+class log_to:  # noqa: N801  (a context manager, named as it reads in a `with`)
+    """Shows TensorRT's log on a console while a block runs."""
+
+    def __init__(self, console: Console, *, verbose: bool) -> None:
+        self._handler = RichHandler(console=console, show_time=False, show_path=False, markup=False)
+        self._level = logging.INFO if verbose else logging.WARNING
+        self._before = (LOGGER.level, LOGGER.propagate)
+
+    def __enter__(self) -> None:
+        """Begin to show it."""
+        LOGGER.addHandler(self._handler)
+        LOGGER.setLevel(self._level)
+        LOGGER.propagate = False
+
+    def __exit__(self, *_: object) -> None:
+        """Leave the log as it was."""
+        LOGGER.removeHandler(self._handler)
+        LOGGER.level, LOGGER.propagate = self._before
+
+
+def print_trtexec(path: Path, options: BuildOptions, console: Console, *, timing_cache: Path | None) -> None:
+    """Print the trtexec commands of 10.x and 11.x that build and time the same plan."""
+    bundle = open_bundle(path)
+    for major in (10, 11):
+        command = trtexec_command(
+            bundle.model_path, bundle.manifest.input, options, major=major, timing_cache=timing_cache
+        )
+        console.print(f"the same with trtexec {major}.x:\n  {command}", markup=False, soft_wrap=True)
+
+
+def print_plan(built: BuiltBundle, console: Console) -> None:
+    """Print what was built and in which precision it runs."""
+    sidecar = built.sidecar
+    console.print(_headline(built.bundle.path / PLAN_FILE, sidecar), markup=False)
+    console.print(
+        f"built in {sidecar.build_seconds:.1f} s, {sidecar.plan_bytes / 1e6:.1f} MB; batch "
+        f"{sidecar.options.profile}; {sidecar.device_memory_bytes / 1e6:.1f} MB of scratch memory; timing cache "
+        f"{sidecar.timing_cache}; licence {sidecar.licence.spdx}",
+        markup=False,
+    )
+    render(sidecar.certificate, console)
+    golden = sidecar.golden
+    near = "equal to" if golden.logits_db is None else f"{golden.logits_db:.1f} dB from"
+    console.print(
+        f"golden images: logits {near} PyTorch's, {golden.required_db:.1f} dB required; "
+        f"{golden.same_top1} of {golden.images} same top-1",
+        markup=False,
+    )
+
+
+def _headline(plan: Path, sidecar: Sidecar) -> str:
+    return (
+        f"{plan}: {sidecar.model}, {sidecar.precision}, TensorRT {sidecar.tensorrt}, {sidecar.gpu} "
+        f"(compute capability {sidecar.compute_capability})"
+    )

@@ -1,0 +1,257 @@
+"""Build a bundle's plan on this machine, prove it, and put it into the bundle with what it is.
+
+    bundle ──► worker process: parse, build, inspect, certify, run golden images ──► model.plan, .json, .layers.json
+
+The plan is built from `model.onnx` alone, in a process of its own, and kept only if the promised share of
+layers runs in the promised precision and its outputs are the original's within the bundle's tolerance.
+"""
+
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+from typing import IO
+
+import runtime.errors
+from runtime.bundle import Bundle, open_bundle
+from runtime.errors import BundleError, EngineError, ExportSslError, VerificationError
+from runtime.files import atomic_file
+from runtime.trt.certificate import explain_failure
+from runtime.trt.events import CANCEL, Cancelled, Event, Failed, Finished, Logged, StageBegan, StepDone, read_event
+from runtime.trt.failures import explain_death
+from runtime.trt.machine import require_machine
+from runtime.trt.options import BuildOptions, BuildRequest
+from runtime.trt.sidecar import LAYERS_FILE, PLAN_FILE, REJECTED_FILE, SIDECAR_FILE, Sidecar
+
+LOGGER = logging.getLogger("export_ssl.tensorrt")
+# How long a build that was asked to stop may take to come to its next step, seconds.
+_PATIENCE_S = 20.0
+# How long a process that has answered may take to end, seconds.
+_LEAVE_S = 2.0
+# Of what the process wrote to stderr before it died.
+_LAST_WORDS_BYTES = 400
+
+
+@dataclass(frozen=True)
+class BuildListener:
+    """Who is told how a build goes.
+
+    Attributes:
+        on_stage: Called with a stage's name and its number of steps, None where it is not known.
+        on_done: Called with the number of the stage's steps that are done.
+    """
+
+    on_stage: Callable[[str, int | None], None] = lambda _name, _steps: None
+    on_done: Callable[[int], None] = lambda _done: None
+
+
+@dataclass(frozen=True)
+class BuiltBundle:
+    """A bundle with a plan.
+
+    Attributes:
+        bundle: The bundle.
+        sidecar: What the plan is.
+    """
+
+    bundle: Bundle
+    sidecar: Sidecar
+
+
+def check_can_build(bundle: Bundle) -> None:
+    """Refuse a bundle that TensorRT cannot take.
+
+    Raises:
+        EngineError: Its INT8 is for CPUs.
+    """
+    int8 = bundle.manifest.precision.int8
+    if int8 is not None and int8.target == "cpu":
+        raise EngineError(
+            f"{bundle.path} is INT8 for CPUs, whose activations are partly unsigned, and TensorRT takes signed ones "
+            "only: export the other with `export-ssl --int8 --int8-target tensorrt`"
+        )
+
+
+def build_plan(
+    path: Path,
+    options: BuildOptions,
+    *,
+    timing_cache: Path | None = None,
+    verbose: bool = False,
+    listener: BuildListener | None = None,
+) -> BuiltBundle:
+    """Build the plan of a bundle for this machine's GPU; a plan that is there is replaced.
+
+    Args:
+        path: The bundle's directory.
+        options: How to build.
+        timing_cache: File of kernel times, read and written; None for none.
+        verbose: Whether everything that TensorRT logs is logged, not only what a user can act on.
+        listener: Who is told how it goes.
+
+    Raises:
+        EngineError: There is no TensorRT or GPU here, TensorRT cannot build the graph, or crashed.
+        VerificationError: The plan breaks the promised precision, or gives other outputs.
+        BundleError: The bundle is damaged, or cannot be written.
+        KeyboardInterrupt: The user stopped it; the bundle is as it was.
+    """
+    require_machine()
+    bundle = open_bundle(path)
+    check_can_build(bundle)
+    staged = _staging_file(path)
+    try:
+        request = BuildRequest(bundle=path, plan=staged, options=options, timing_cache=timing_cache, verbose=verbose)
+        finished = _Worker(request, listener or BuildListener()).run()
+        sidecar = _describe(bundle, finished, options)
+        if not sidecar.certificate.passed:
+            _write(path / REJECTED_FILE, finished.layer_information)
+            raise VerificationError(
+                f"{explain_failure(sidecar.certificate)}; the layers are in {path / REJECTED_FILE}: "
+                f"`run-ssl explain {path / REJECTED_FILE}`"
+            )
+        _install(path, staged, sidecar, finished.layer_information)
+    finally:
+        staged.unlink(missing_ok=True)
+    return BuiltBundle(bundle, sidecar)
+
+
+def _staging_file(path: Path) -> Path:
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{PLAN_FILE}.", suffix=".partial", dir=path)
+    except OSError as error:
+        raise BundleError(f"cannot write into {path}: {error.strerror}; copy the bundle to where you may") from error
+    os.close(handle)
+    return Path(name)
+
+
+def _describe(bundle: Bundle, finished: Finished, options: BuildOptions) -> Sidecar:
+    return Sidecar(
+        **finished.facts.model_dump(exclude={"certificate", "golden"}),
+        certificate=finished.facts.certificate,
+        golden=finished.facts.golden,
+        model=bundle.manifest.model.name,
+        precision=bundle.manifest.precision.name,
+        licence=bundle.manifest.licence,
+        options=options,
+        built_at=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        tool=f"export-ssl {metadata.version('export-ssl')}",
+    )
+
+
+def _install(path: Path, staged: Path, sidecar: Sidecar, layer_information: str) -> None:
+    """Put the three files in place: what describes the plan first, so that no plan stands there undescribed."""
+    _write(path / LAYERS_FILE, layer_information)
+    _write(path / SIDECAR_FILE, sidecar.model_dump_json(indent=2) + "\n")
+    try:
+        staged.chmod(0o644)
+        staged.replace(path / PLAN_FILE)
+    except OSError as error:
+        raise BundleError(f"cannot write {path / PLAN_FILE}: {error.strerror}") from error
+    (path / REJECTED_FILE).unlink(missing_ok=True)
+
+
+def _write(file: Path, text: str) -> None:
+    with atomic_file(file) as output:
+        output.write(text.encode())
+
+
+class _Worker:
+    """The building process and what it said so far."""
+
+    def __init__(self, request: BuildRequest, listener: BuildListener) -> None:
+        self._request, self._listener = request, listener
+        self._stage = "start"
+
+    def run(self) -> Finished:
+        """Return what the process built.
+
+        Raises:
+            ExportSslError: What stopped it.
+            KeyboardInterrupt: The user did.
+        """
+        # A file, not a pipe: nobody reads a pipe while the events are read, and a full one would stop the build.
+        with tempfile.TemporaryFile() as errors:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "runtime.trt.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                encoding="utf-8",
+            )
+            try:
+                return self._listen(process, errors)
+            except KeyboardInterrupt:
+                self._stop(process)
+                raise KeyboardInterrupt("the build was stopped; the bundle is as it was") from None
+            finally:
+                _end(process)
+
+    def _listen(self, process: "subprocess.Popen[str]", errors: IO[bytes]) -> Finished:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with suppress(BrokenPipeError):  # it died at once: its exit code says why
+            process.stdin.write(self._request.model_dump_json() + "\n")
+            process.stdin.flush()
+        for line in process.stdout:
+            event = read_event(line)
+            if isinstance(event, Finished):
+                return event
+            self._tell(event)
+        returncode = process.wait()
+        raise EngineError(explain_death(returncode, stage=self._stage, last_words=_last_words(errors)))
+
+    def _tell(self, event: Event) -> None:
+        if isinstance(event, Logged):
+            LOGGER.log(logging.getLevelName(event.level), "%s", event.message)
+        elif isinstance(event, StageBegan):
+            self._stage = event.name
+            self._listener.on_stage(event.name, event.steps)
+        elif isinstance(event, StepDone):
+            self._listener.on_done(event.done)
+        elif isinstance(event, Failed):
+            raise _error(event)
+        elif isinstance(event, Cancelled):
+            raise KeyboardInterrupt("the build was stopped; the bundle is as it was")
+
+    def _stop(self, process: "subprocess.Popen[str]") -> None:
+        """Ask the build to stop, and wait until it does or time is up. A second Ctrl-C ends the waiting."""
+        assert process.stdin is not None
+        with suppress(BrokenPipeError, KeyboardInterrupt, subprocess.TimeoutExpired):
+            process.stdin.write(f"{CANCEL}\n")
+            process.stdin.flush()
+            process.wait(_PATIENCE_S)
+
+
+def _end(process: "subprocess.Popen[str]") -> None:
+    """Make sure that the process is gone; one that has answered ends by itself."""
+    try:
+        process.wait(_LEAVE_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with suppress(BrokenPipeError):
+                pipe.close()
+
+
+def _error(event: Failed) -> ExportSslError:
+    """Return the error that the process met, of its own class."""
+    kind = getattr(runtime.errors, event.kind, EngineError)
+    error: ExportSslError = kind(event.message)
+    return error
+
+
+def _last_words(errors: IO[bytes]) -> str:
+    """Return the end of what the process wrote to stderr, as one line."""
+    size = errors.seek(0, os.SEEK_END)
+    errors.seek(max(0, size - _LAST_WORDS_BYTES))
+    return " ".join(errors.read().decode(errors="replace").split())

@@ -1,0 +1,59 @@
+"""ONNX to a strongly typed TensorRT network, with every fault of the graph told at once."""
+
+from typing import TYPE_CHECKING
+
+from runtime.errors import EngineError
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+
+# A graph that one operator spoils can have as many faults as nodes; these say enough.
+_TOLD = 20
+
+
+def strongly_typed_flags() -> int:
+    """Return the creation flags of a strongly typed network: TensorRT 11 ignores them, its networks always are."""
+    import tensorrt as trt
+
+    return 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
+
+
+def parse_onnx(
+    builder: "trt.Builder", logger: "trt.ILogger", model: bytes, *, name: str
+) -> "tuple[trt.INetworkDefinition, trt.OnnxParser]":
+    """Return the network of a graph, and its parser, which owns the network's weights and must outlive it.
+
+    Args:
+        builder: The builder that the network is for.
+        logger: TensorRT's logger.
+        model: The serialised graph.
+        name: The file's name, for the message.
+
+    Raises:
+        EngineError: TensorRT cannot take the graph; every fault with node, operator and reason.
+    """
+    import tensorrt as trt
+
+    network = builder.create_network(strongly_typed_flags())
+    parser = trt.OnnxParser(network, logger)
+    if not parser.parse(model):
+        faults = [_describe(parser.get_error(index)) for index in range(parser.num_errors)]
+        raise EngineError(explain_faults(faults, name=name))
+    return network, parser
+
+
+def explain_faults(faults: list[str], *, name: str) -> str:
+    """Return the parser's faults as one line."""
+    if not faults:
+        return f"TensorRT cannot parse {name} and gives no reason: see its log with --verbose"
+    told = "; ".join(faults[:_TOLD])
+    more = f"; and {len(faults) - _TOLD} more" if len(faults) > _TOLD else ""
+    return f"TensorRT cannot parse {name}, {len(faults)} fault{'s' * (len(faults) > 1)}: {told}{more}"
+
+
+def _describe(error: "trt.ParserError") -> str:
+    """Return one fault as `node 3 'conv1' (Conv): reason [code]`."""
+    where = f"node {error.node()} {error.node_name()!r} ({error.node_operator()})" if error.node() >= 0 else "the graph"
+    stack = [function for function in error.local_function_stack() if function]
+    inside = f" in function {' > '.join(stack)}" if stack else ""
+    return f"{where}{inside}: {' '.join(error.desc().split())} [{error.code().name}]"
