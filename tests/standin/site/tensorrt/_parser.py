@@ -41,7 +41,16 @@ def find_faults(graph: Graph) -> list[Fault]:
     for name in graph.inputs:
         if graph.datatype(name) == "UNKNOWN":
             found.append(Fault("UNSUPPORTED_GRAPH", f"Input {name} has an unsupported data type."))
-    return found
+    return found or _type_faults(graph)
+
+
+def _type_faults(graph: Graph) -> list[Fault]:
+    """Return what a strongly typed network does not allow: an operator on types that do not match."""
+    try:
+        onnx.shape_inference.infer_shapes(graph.model, check_type=True, strict_mode=True)
+    except onnx.shape_inference.InferenceError as error:
+        return [Fault("INVALID_GRAPH", " ".join(str(error).split()))]
+    return []
 
 
 def _node_faults(graph: Graph, node: onnx.NodeProto) -> list[tuple[str, str]]:
