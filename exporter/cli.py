@@ -11,6 +11,17 @@ import typer
 
 from calibration.progress import Listener
 from runtime.console import message_console, one_line_errors, result_console, step_bar
+from runtime.trt.build_arguments import (
+    HardwareChoice,
+    HardwareCompatibleOption,
+    LevelOption,
+    MinShareOption,
+    ProfileOption,
+    TimingCacheOption,
+    VerboseOption,
+    VersionCompatibleOption,
+    WorkspaceOption,
+)
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -27,6 +38,13 @@ class TargetChoice(str, Enum):
 
     tensorrt = "tensorrt"
     cpu = "cpu"
+
+
+class EngineOfBundle(str, Enum):
+    """What is built beside the ONNX file."""
+
+    none = "none"
+    tensorrt = "tensorrt"
 
 
 class MethodChoice(str, Enum):
@@ -140,6 +158,18 @@ def export(
     interpolation: Annotated[
         InterpolationChoice | None, typer.Option(help="Filter of the resize.", show_default="timm's")
     ] = None,
+    engine: Annotated[
+        EngineOfBundle,
+        typer.Option(help="`tensorrt`: build the plan for this machine's GPU too, as `run-ssl build` does later."),
+    ] = EngineOfBundle.none,
+    profile: ProfileOption = "1:8:32",
+    workspace: WorkspaceOption = None,
+    optimization_level: LevelOption = 3,
+    timing_cache: TimingCacheOption = "",
+    version_compatible: VersionCompatibleOption = False,
+    hardware_compatible: HardwareCompatibleOption = HardwareChoice.none,
+    min_share: MinShareOption = 1.0,
+    verbose: VerboseOption = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
 ) -> None:
     """Export a semi-supervised ResNet to a verified bundle: ONNX, manifest, golden outputs, licence.
@@ -151,14 +181,18 @@ def export(
 
       export-ssl --model ssl_resnet50 --int8 --calib imagenet/train --calib-images 512
 
+      export-ssl --model ssl_resnet50 --int8 --fp16 --calib imagenet/train --engine tensorrt
+
       export-ssl --model resnet50 --weights mine.safetensors --labels classes.txt --licence MIT
     """
     with one_line_errors():
         # Imported here: `export-ssl --help` should not wait for them.
         from exporter.int8_options import Int8Options
         from exporter.pipeline import export_bundle
+        from exporter.plan import build_exported_plan, check_plan_choices
         from exporter.report import print_notices, print_result
         from exporter.request import ExportRequest, WeightsChoice
+        from runtime.trt.build_cli import BuildChoices, print_plan
 
         request = ExportRequest(
             model=model,
@@ -190,6 +224,18 @@ def export(
             output=output,
             overwrite=overwrite,
         )
+        plan = BuildChoices(
+            profile=profile,
+            workspace=workspace,
+            optimization_level=optimization_level,
+            timing_cache=timing_cache,
+            version_compatible=version_compatible,
+            hardware_compatible=hardware_compatible.value,
+            min_share=min_share,
+            verbose=verbose,
+        )
+        with_plan = engine is EngineOfBundle.tensorrt
+        check_plan_choices(request, plan, wanted=with_plan)
         messages = message_console()
         with step_bar(model, messages) as bar:
             listener = Listener(on_stage=bar.start, on_steps=bar.advance)
@@ -199,6 +245,10 @@ def export(
             print(result.manifest.model_dump_json(indent=2))
         else:
             print_result(result, result_console())
+        if with_plan:
+            built = build_exported_plan(result.path, plan)
+            if not json_output:
+                print_plan(built, result_console())
 
 
 def main() -> None:

@@ -24,18 +24,8 @@ from runtime.verify import check_licence
 Verdict = Literal["ok", "missing", "bad"]
 _MIB = 1 << 20
 # What makes INT8 or bf16 fast on x86 and ARM, as Linux names it in /proc/cpuinfo.
-_INSTRUCTIONS = (
-    "avx2",
-    "avx512f",
-    "avx512_vnni",
-    "avx_vnni",
-    "avx512_bf16",
-    "amx_int8",
-    "amx_bf16",
-    "asimddp",
-    "i8mm",
-    "sve",
-)
+_X86 = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
+_ARM = ("asimddp", "i8mm", "sve")
 
 
 @dataclass(frozen=True)

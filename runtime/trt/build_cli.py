@@ -1,7 +1,7 @@
 """What `run-ssl build` and `export-ssl --engine tensorrt` share: the build with its bar, and the report."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from rich.console import Console
@@ -58,6 +58,10 @@ class BuildChoices:
             required_share=self.min_share,
         )
 
+    def changed(self) -> list[str]:
+        """Return the options that are not at their default."""
+        return [f"--{one.name.replace('_', '-')}" for one in fields(self) if getattr(self, one.name) != one.default]
+
     def timing_cache_path(self) -> Path | None:
         """Return where kernel times are kept; None for nowhere.
 
@@ -110,11 +114,11 @@ class log_to:  # noqa: N801  (a context manager, named as it reads in a `with`)
 
 def print_trtexec(path: Path, options: BuildOptions, console: Console, *, timing_cache: Path | None) -> None:
     """Print the trtexec commands of 10.x and 11.x that build and time the same plan."""
-    bundle = open_bundle(path)
+    bundle, (version, _) = open_bundle(path), require_machine()
     for major in (10, 11):
-        command = trtexec_command(
-            bundle.model_path, bundle.manifest.input, options, major=major, timing_cache=timing_cache
-        )
+        # Kernel times of one version are none to another.
+        cache = timing_cache if major == version.major else None
+        command = trtexec_command(bundle.model_path, bundle.manifest.input, options, major=major, timing_cache=cache)
         console.print(f"the same with trtexec {major}.x:\n  {command}", markup=False, soft_wrap=True)
 
 

@@ -36,7 +36,8 @@ _PATIENCE_S = 20.0
 # How long a process that has answered may take to end, seconds.
 _LEAVE_S = 2.0
 # Of what the process wrote to stderr before it died.
-_LAST_WORDS_BYTES = 400
+_LAST_WORDS_BYTES = 2000
+_LAST_LINES = 2
 
 
 @dataclass(frozen=True)
@@ -254,4 +255,5 @@ def _last_words(errors: IO[bytes]) -> str:
     """Return the end of what the process wrote to stderr, as one line."""
     size = errors.seek(0, os.SEEK_END)
     errors.seek(max(0, size - _LAST_WORDS_BYTES))
-    return " ".join(errors.read().decode(errors="replace").split())
+    lines = errors.read().decode(errors="replace").strip().splitlines()
+    return " ".join(" ".join(lines[-_LAST_LINES:]).split())
