@@ -567,6 +567,29 @@ def test_the_inspector_tells_int8_convolutions_in_its_version_s_words(saved, ver
     assert ("Metadata" in first) == (version != "10.3")
 
 
+def test_the_branch_without_qdq_takes_the_add_and_runs_last(saved):
+    kernel = np.ones((3, 3, 1, 1), np.int8)
+    constants = {"w8": kernel, "sw": np.ones(3, np.float32), "zw": np.zeros(3, np.int8)}
+    constants |= {"s": np.float32(1), "z": np.int8(0)}
+    nodes = [
+        helper.make_node("Cast", ["x"], ["f"], "cast", to=TensorProto.FLOAT),
+        helper.make_node("QuantizeLinear", ["f", "s", "z"], ["q"], "x.quantize"),
+        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"], "x.dequantize"),
+        helper.make_node("DequantizeLinear", ["w8", "sw", "zw"], ["w"], "w.dequantize", axis=0),
+        helper.make_node("Conv", ["d", "w"], ["main"], "conv"),
+        helper.make_node("Conv", ["d", "w"], ["skip"], "downsample"),
+        helper.make_node("QuantizeLinear", ["skip", "s", "z"], ["skipq"], "skip.quantize"),
+        helper.make_node("DequantizeLinear", ["skipq", "s", "z"], ["skipd"], "skip.dequantize"),
+        helper.make_node("Add", ["main", "skipd"], ["logits"], "add"),
+    ]
+    found = json.loads(
+        run("print(inspect(build(open(sys.argv[1], 'rb').read())))", args=[saved(make_model(nodes, constants))])
+    )
+    # As NVIDIA's qat-residual engine has it: downsample first, INT8 out; then the main branch with the Add.
+    assert [layer["Name"] for layer in found["Layers"]][1:] == ["downsample", "conv + add"]
+    assert [tensor["Name"] for tensor in found["Layers"][2]["Inputs"]] == ["q", "skipq"]
+
+
 def test_the_inspector_gives_names_alone_without_details(saved):
     script = """
         def change(config):
@@ -643,6 +666,34 @@ def test_the_profiler_hears_of_every_layer_once_the_stream_was_waited_for(saved)
         assert context.execute_async_v3(int(stream)) and not profiler.times
         ok(c.cudaStreamSynchronize(stream))
         assert list(profiler.times) == ["__myl_Cast_myl0_0", "conv1 + act1"] and min(profiler.times.values()) > 0
+        """,
+        args=[saved(conv_model())],
+    )
+
+
+def test_a_context_that_brings_its_own_memory_needs_it_and_a_first_run_before_a_capture(saved):
+    run(
+        """
+        engine = trt.Runtime(log).deserialize_cuda_engine(build(open(sys.argv[1], "rb").read()))
+        context = engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
+        stream = ok(c.cudaStreamCreateWithFlags(c.cudaStreamNonBlocking))
+        context.set_input_shape("x", (1, 3, 8, 8))
+        context.set_tensor_address("x", ok(c.cudaMalloc(192)))
+        context.set_tensor_address("logits", ok(c.cudaMalloc(1024)))
+        assert not context.execute_async_v3(int(stream)) and "no device memory" in log.errors()[-1]
+        size = engine.device_memory_size_v2
+        scratch = ok(c.cudaMalloc(size))
+        context.set_device_memory(scratch, size - 1)
+        assert not context.execute_async_v3(int(stream))
+        context.set_device_memory(scratch, size)
+        mode = c.cudaStreamCaptureMode.cudaStreamCaptureModeThreadLocal
+        for first in (False, True):
+            if first:
+                assert context.execute_async_v3(int(stream))
+                ok(c.cudaStreamSynchronize(stream))
+            ok(c.cudaStreamBeginCapture(stream, mode))
+            assert context.execute_async_v3(int(stream)) == first
+            assert (c.cudaStreamEndCapture(stream)[0] == E.cudaSuccess) == first
         """,
         args=[saved(conv_model())],
     )

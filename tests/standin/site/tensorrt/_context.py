@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from cuda.bindings._machine import MACHINE, CudaFault, faults
-from cuda.bindings._streams import enqueue
+from cuda.bindings._streams import enqueue, is_capturing, spoil_capture
 
 from tensorrt._interface import State
 from tensorrt._layers import layer_times
@@ -24,8 +24,12 @@ class ContextState(State):
 
     interface = "IExecutionContext"
 
-    def __init__(self, engine: "EngineState"):
+    def __init__(self, engine: "EngineState", *, user_managed: bool):
         self.engine = engine
+        self._user_managed = user_managed
+        self._scratch = (0, 0)
+        # The shapes of the last inference that was not recorded.
+        self._ready: dict[str, list[int]] | None = None
         self.name = ""
         self.profiler = None
         self.error_recorder = None
@@ -78,6 +82,17 @@ class ContextState(State):
         self._addresses[name] = memory
         return True
 
+    def set_device_memory(self, memory: int, size: int) -> None:
+        if not self._user_managed:
+            self._error("setDeviceMemoryV2: Error Code 3: API Usage Error (the context has its own device memory)")
+        elif memory % 256 or size < self.engine.device_memory_size_v2:
+            needed = self.engine.device_memory_size_v2
+            self._error(
+                f"setDeviceMemoryV2: Error Code 3: API Usage Error ({size} bytes at {memory:#x}, needs {needed})"
+            )
+        else:
+            self._scratch = (memory, size)
+
     def get_tensor_address(self, name: str) -> int:
         return self._addresses.get(name, 0)
 
@@ -107,23 +122,38 @@ class ContextState(State):
         if not self._busy.acquire(blocking=False):
             raise RuntimeError("stand-in: one execution context was used by two threads at once")
         try:
-            missing = self.infer_shapes() or [name for name in self.engine.plan.io if not self._addresses.get(name)]
-            if missing:
-                return self._error(f"enqueueV3: Error Code 3: API Usage Error (no shape or address for {missing[0]})")
+            if (problem := self._not_ready()) is not None:
+                return self._error(f"enqueueV3: Error Code 3: API Usage Error ({problem})")
             try:
+                capturing = is_capturing(stream_handle)
+                if capturing and (self.profiler is not None or self._ready != self._shapes):
+                    # The first inference after a change of shape sets things up, and a profiler waits for the stream.
+                    spoil_capture(stream_handle)
                 enqueue(stream_handle, self._kernel())
             except CudaFault as fault:
                 return self._error(f"enqueueV3: Error Code 1: Cuda Runtime ({fault})")
+            self._ready = self._ready if capturing else dict(self._shapes)
             return True
         finally:
             self._busy.release()
 
+    def _not_ready(self) -> str | None:
+        """Return what was not set before an inference; None when everything was."""
+        missing = self.infer_shapes() or [name for name in self.engine.plan.io if not self._addresses.get(name)]
+        if missing:
+            return f"no shape or address for {missing[0]}"
+        if self._user_managed and self.engine.device_memory_size_v2 and not self._scratch[0]:
+            return "no device memory was set"
+        return None
+
     def _kernel(self) -> Any:
         """Return the inference as a job, with the shapes and addresses of now: a graph keeps them."""
         shapes = {name: self.get_tensor_shape(name).values for name in self.engine.plan.io}
-        addresses, profiler = dict(self._addresses), self.profiler
+        addresses, profiler, scratch = dict(self._addresses), self.profiler, self._scratch
 
         def run() -> None:
+            if self._user_managed:
+                MACHINE.kernel_view(*scratch)
             feed = {
                 name: _view(self.engine, name, addresses[name], shapes[name]).copy()
                 for name in self.engine.graph.inputs

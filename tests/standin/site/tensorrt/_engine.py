@@ -163,8 +163,12 @@ class EngineState(State):
     def get_device_memory_size_for_profile_v2(self, profile_index: int) -> int:  # noqa: ARG002
         return self.device_memory_size_v2
 
-    def create_execution_context(self, strategy: Any = None) -> ContextState:  # noqa: ARG002
-        return ContextState(self)
+    def create_execution_context(self, strategy: Any = None) -> ContextState:
+        managed = strategy == enum("ExecutionContextAllocationStrategy.USER_MANAGED")
+        return ContextState(self, user_managed=managed)
+
+    def create_execution_context_without_device_memory(self) -> ContextState:
+        return ContextState(self, user_managed=True)
 
     def create_engine_inspector(self) -> "InspectorState":
         return InspectorState(self)

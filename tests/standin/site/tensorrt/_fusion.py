@@ -147,9 +147,10 @@ class Fusion:
         if follower.op_type == "Relu" and "Relu" not in operators:
             return follower
         if follower.op_type == "Add" and node.op_type == "Conv" and operators == ["Conv"]:
-            # Of two branches the one that is computed last takes the Add.
+            # Of two branches the one without Q/DQ in front of the Add takes it; of two alike, the one computed last.
             other = next((name for name in follower.input if name != out), out)
-            return follower if other != out and self._is_before(other, node) else None
+            takes = other != out and ((quantized and self._reads_int8(other)) or self._is_before(other, node))
+            return follower if takes else None
         pools = follower.op_type == "MaxPool" and quantized and operators[-1] == "Relu" and "Add" not in operators
         return follower if pools and self._only_quantized(follower.output[0]) else None
 

@@ -179,6 +179,22 @@ def enqueue(stream_handle: int, job: Job) -> None:
         OBJECTS.find(OBJECTS.streams, stream_handle).put(job)
 
 
+def is_capturing(stream_handle: int) -> bool:
+    """Say whether a stream records."""
+    with MACHINE.lock:
+        return OBJECTS.find(OBJECTS.streams, stream_handle).capture is not None
+
+
+def spoil_capture(stream_handle: int) -> None:
+    """End a recording as a forbidden call does.
+
+    Raises:
+        CudaFault: Always, when the stream records.
+    """
+    with MACHINE.lock:
+        OBJECTS.find(OBJECTS.streams, stream_handle).refuse_capture()
+
+
 def live_objects() -> dict[str, int]:
     """Return how many streams (without CUDA's own), events, graphs and executable graphs are alive."""
     with MACHINE.lock:
