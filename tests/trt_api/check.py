@@ -89,30 +89,32 @@ def find_errors(version: str, folder: Path) -> dict[str, list[Found]]:
         version: Such as `10.3`.
         folder: Holds the snippets, mypy's cache, and the stubs when this is done.
     """
-    names, errors = _own_names(version), defaultdict(list)
-    everything = _run_mypy(version, folder)
-    # What is wrong has no type either: it is told once.
-    wrong = {(each.file, each.line) for each in everything if not each.is_of_any}
-    for file in {each.file for each in everything}:
-        base = folder if file.startswith("snippets/") else ROOT
-        places = set(_attributes(base / file, names))
-        for each in (each for each in everything if each.file == file):
-            if not each.is_of_any or ((each.line, each.column) in places and (file, each.line) not in wrong):
-                errors[file].append(each)
-    return dict(errors)
-
-
-def _run_mypy(version: str, folder: Path) -> list[Found]:
-    """Return what mypy says of our files, of the snippets and of the stub itself."""
     stubs = folder / version
     write_stub(version, stubs)
+    errors = defaultdict(list)
+    for each in _run_mypy(version, folder, options=""):
+        errors[each.file].append(each)
+    # A run of its own: mypy chooses other overloads under this option, and then reports errors that are none.
+    untyped = [each for each in _run_mypy(version, folder, options="disallow_any_expr = true") if each.is_of_any]
+    for file in {each.file for each in untyped}:
+        places = set(_attributes((folder if file.startswith("snippets/") else ROOT) / file, _own_names(version)))
+        # What is wrong has no type either: it is told once.
+        wrong = {each.line for each in errors.get(file, [])}
+        here = [each for each in untyped if each.file == file and (each.line, each.column) in places]
+        errors[file] += [each for each in here if each.line not in wrong]
+    return {file: found for file, found in errors.items() if found}
+
+
+def _run_mypy(version: str, folder: Path, *, options: str) -> list[Found]:
+    """Return what mypy says of our files, of the snippets and of the stub itself, under further options for ours."""
+    stubs = folder / version
     config = stubs / "mypy.ini"
-    config.write_text(_configuration(version, stubs), encoding="utf-8")
+    config.write_text(_configuration(version, stubs, options), encoding="utf-8")
     # All of runtime/trt: a file need not import TensorRT to be given an object of its.
     files = sorted({*files_that_import_tensorrt(), *ROOT.glob("runtime/trt/**/*.py")})
-    options = ["--config-file", str(config), "--cache-dir", str(folder / "cache"), "--output", "json"]
+    arguments = ["--config-file", str(config), "--cache-dir", str(folder / "cache"), "--output", "json"]
     done = subprocess.run(
-        [sys.executable, "-m", "mypy", *options, *map(str, [*files, folder / "snippets", stubs / "tensorrt"])],
+        [sys.executable, "-m", "mypy", *arguments, *map(str, [*files, folder / "snippets", stubs / "tensorrt"])],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -123,7 +125,7 @@ def _run_mypy(version: str, folder: Path) -> list[Found]:
     return [_found(line, folder) for line in done.stdout.splitlines()]
 
 
-def _configuration(version: str, stubs: Path) -> str:
+def _configuration(version: str, stubs: Path, options: str) -> str:
     """Return mypy's configuration.
 
     What differs between versions is said of our packages only: what mypy keeps of numpy then serves all of them.
@@ -135,7 +137,7 @@ def _configuration(version: str, stubs: Path) -> str:
         f"[mypy]\nstrict = true\nplugins = pydantic.mypy\nmypy_path = {stubs}\nfollow_imports = silent\n"
         # It has no types; what it offers is checked in test_cuda_names.py.
         "[mypy-cuda.*]\nignore_missing_imports = true\n"
-        "[mypy-runtime.*,snippets.*]\ndisallow_any_expr = true\n"
+        f"[mypy-runtime.*,snippets.*]\n{options}\n"
         f"always_true = {','.join(present)}\nalways_false = {','.join(absent)}\n"
     )
 
