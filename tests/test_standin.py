@@ -699,6 +699,64 @@ def test_a_context_that_brings_its_own_memory_needs_it_and_a_first_run_before_a_
     )
 
 
+def test_a_context_that_two_threads_use_at_once_says_so(saved):
+    run(
+        """
+        import threading
+        found = []
+        class Nosy(Log):
+            # TensorRT logs in the middle of its call: that is when the other thread comes.
+            def log(self, severity, msg):
+                if "no shape or address" in msg:
+                    def other():
+                        try:
+                            context.execute_async_v3(0)
+                        except RuntimeError as error:
+                            found.append(str(error))
+                    thread = threading.Thread(target=other)
+                    thread.start()
+                    thread.join()
+        plan = build(open(sys.argv[1], "rb").read())
+        context = trt.Runtime(Nosy()).deserialize_cuda_engine(plan).create_execution_context()
+        assert not context.execute_async_v3(0) and "two threads" in found[0]
+        """,
+        args=[saved(conv_model())],
+    )
+
+
+def test_the_workspace_limit_bounds_the_scratch_memory(saved):
+    run(
+        """
+        def change(config):
+            config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, 1 << 20)
+            config.builder_optimization_level = 6
+        plan = build(open(sys.argv[1], "rb").read(), change=change)
+        assert "OptimizationLevel" in log.errors()[-1]
+        assert trt.Runtime(log).deserialize_cuda_engine(plan).device_memory_size_v2 == 1 << 20
+        """,
+        args=[saved(conv_model())],
+    )
+
+
+def test_a_dynamic_batch_needs_a_valid_profile_and_a_network_strong_types(saved):
+    run(
+        """
+        builder, network, parser, _ = parse(open(sys.argv[1], "rb").read())
+        config = builder.create_builder_config()
+        assert builder.build_serialized_network(network, config) is None
+        assert "no optimization profile" in log.errors()[-1]
+        profile = builder.create_optimization_profile()
+        profile.set_shape("x", (2, 3, 8, 8), (1, 3, 8, 8), (4, 3, 8, 8))
+        assert not profile and config.add_optimization_profile(profile) == -1
+        raises(RuntimeError, lambda: profile.set_shape("x", (2, 3), (1, 3, 8, 8), (4, 3, 8, 8)), "inconsistent")
+        weak = builder.create_network(0)
+        assert trt.OnnxParser(weak, log).parse(open(sys.argv[1], "rb").read())
+        assert builder.build_serialized_network(weak, config) is None and "strongly typed" in log.errors()[-1]
+        """,
+        args=[saved(conv_model())],
+    )
+
+
 def test_cuda_names_and_numbers_are_those_of_the_installed_cuda_python():
     script = """
         import json, enum

@@ -170,10 +170,6 @@ class BuilderState(State):
         if (refusal := self._refusal(network, config)) is not None:
             log(self.logger, "ERROR", refusal)
             return None
-        if "crash-build" in faults():
-            os.kill(os.getpid(), signal.SIGSEGV)
-        if "oom-build" in faults():
-            os.kill(os.getpid(), signal.SIGKILL)
         assert network.graph is not None
         layers = make_layers(network.graph)
         if not _report_progress(config.progress_monitor, [layer["Name"] for layer in layers]):
@@ -223,16 +219,25 @@ def _make_plan(network: NetworkState, config: ConfigState, layers: list[dict[str
         portable=config.get_flag(enum("BuilderFlag.VERSION_COMPATIBLE")),
         verbosity=config.profiling_verbosity.name,
         profiles=[{**static, **profile.shapes} for profile in config.profiles] or [static],
+        workspace=config.get_memory_pool_limit(enum("MemoryPoolType.WORKSPACE")),
         layers=layers,
         io=[*graph.inputs, *graph.outputs],
         model=graph.model.SerializeToString(),
     )
 
 
+def _die_if_asked() -> None:
+    if "crash-build" in faults():
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if "oom-build" in faults():
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def _report_progress(monitor: Any, layers: list[str]) -> bool:
     """Tell the monitor of the phases, nested as TensorRT's; False when it asks to stop."""
     pause = 0.2 if "slow-build" in faults() else 0.0
     if monitor is None:
+        _die_if_asked()
         time.sleep(pause * 10)
         return True
     phases = {"Compilation": 4, "Tactic Timing": len(layers), "Engine Serialization": 1}
@@ -240,6 +245,8 @@ def _report_progress(monitor: Any, layers: list[str]) -> bool:
     going = True
     for index, (name, steps) in enumerate(phases.items()):
         monitor.phase_start(name, "Building Engine", steps)
+        if name == "Tactic Timing":
+            _die_if_asked()
         for step in range(steps):
             time.sleep(pause)
             going = going and monitor.step_complete(name, step)

@@ -109,7 +109,8 @@ class EngineState(State):
         self.profiling_verbosity = enum(f"ProfilingVerbosity.{plan.verbosity}")
         self.engine_capability = enum("EngineCapability.STANDARD")
         # Plausible: the largest tensor twice, at the largest batch.
-        self.device_memory_size_v2 = self.device_memory_size = 2 * self._largest_batch() * 64 * 112 * 112 * 4
+        scratch = min(2 * self._largest_batch() * 64 * 112 * 112 * 4, plan.workspace)
+        self.device_memory_size_v2 = self.device_memory_size = scratch
 
     @cached_property
     def graph(self) -> Graph:

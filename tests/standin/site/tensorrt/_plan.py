@@ -29,6 +29,7 @@ class Plan:
         portable: Built with VERSION_COMPATIBLE.
         verbosity: Name of the profiling verbosity.
         profiles: Per optimization profile: input name to min, opt and max shape.
+        workspace: Limit of the scratch memory in bytes.
         layers: The inspector's layers, detailed.
         io: Names of inputs and outputs.
         model: The ONNX file.
@@ -40,6 +41,7 @@ class Plan:
     portable: bool
     verbosity: str
     profiles: list[dict[str, list[list[int]]]]
+    workspace: int
     layers: list[dict[str, Any]]
     io: list[str]
     model: bytes
