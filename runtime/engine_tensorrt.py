@@ -5,6 +5,7 @@ are kept for the next call.
 """
 
 import logging
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from runtime.engine import EngineBase, Outputs, Pixels
 from runtime.errors import EngineError
 from runtime.manifest import Manifest
 from runtime.trt.buffer_pool import BufferPool, Lease
+from runtime.trt.cuda_calls import use_device
 from runtime.trt.device_arrays import DeviceArray, read_device_array, stream_handle
 from runtime.trt.lane import Lane, PlanTensors, TensorInfo
 from runtime.trt.machine import find_machine, require_machine
@@ -86,7 +88,8 @@ class PendingOutputs:
 
     def __del__(self) -> None:
         """Give the lanes back even if nobody asked for the result."""
-        if getattr(self, "_busy", None) and not self._engine.closed:
+        # At the end of the process the driver takes them back.
+        if getattr(self, "_busy", None) and not sys.is_finalizing():
             self.close()
 
     def _fill(self) -> None:
@@ -132,6 +135,7 @@ class TensorRtEngine(EngineBase):
         self._idle: list[Lane] = []
         self._buffers = BufferPool(device.index)
         self._logger = make_logger(self._log)
+        use_device(device.index)
         self._runtime = trt.Runtime(self._logger)
         if host_code_allowed:
             self._runtime.engine_host_code_allowed = True

@@ -147,15 +147,11 @@ def stream_handle(stream: object) -> int:
     Raises:
         EngineError: It is none of these.
     """
-    if isinstance(stream, int):
-        return stream
     protocol = getattr(stream, "__cuda_stream__", None)
-    if callable(protocol):
-        return int(protocol()[1])
-    for attribute in ("cuda_stream", "ptr"):
-        handle = getattr(stream, attribute, None)
-        if isinstance(handle, int):
-            return handle
-    if hasattr(stream, "__int__"):
-        return int(stream)
+    candidates = [protocol()[1]] if callable(protocol) else []
+    candidates += [getattr(stream, attribute, None) for attribute in ("cuda_stream", "ptr")] + [stream]
+    for candidate in candidates:
+        if isinstance(candidate, int) or hasattr(candidate, "__int__"):
+            # 0 is the default stream too, and DLPack takes only 1 for it.
+            return int(candidate) or LEGACY_STREAM
     raise EngineError(f"{type(stream).__name__} is no CUDA stream: expected an int or a stream of PyTorch or CuPy")
