@@ -7,7 +7,7 @@ DEMO := demo
 DIGITS = --model resnet18 --weights $(DEMO)/digits_resnet18.safetensors --labels $(DEMO)/digits_labels.txt \
 	--licence CC0-1.0 --img-size 64 --interpolation bilinear --golden $(DEMO)/digits/train --overwrite
 
-.PHONY: help env test test-thin lint types unit demo bench bench-int8 readme clean
+.PHONY: help env test test-gpu test-thin lint types unit demo bench bench-int8 readme clean
 
 help:
 	@echo "make demo    train a real ResNet-18 on digits, export it, compare every engine, print a table"
@@ -15,6 +15,8 @@ help:
 	@echo "make bench   the benchmarks behind the README's figures"
 	@echo "make bench-int8"
 	@echo "             train networks on fractals, then INT8 accuracy beside every peer; over an hour"
+	@echo "make test-gpu"
+	@echo "             build and run TensorRT plans on this machine's NVIDIA GPU"
 	@echo "make test-thin"
 	@echo "             install the runtime alone, newest and lowest versions, into fresh environments"
 
@@ -39,6 +41,10 @@ types: env
 
 unit: env
 	$(BIN)/pytest -n 2
+
+# Builds and runs plans: needs an NVIDIA GPU and TensorRT, and skips with the reason where there is none.
+test-gpu: env
+	$(BIN)/pytest -m gpu tests/test_gpu.py
 
 # Needs the network for pip, so it is not part of `test`.
 test-thin: env

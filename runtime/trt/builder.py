@@ -31,6 +31,8 @@ from runtime.trt.options import BuildOptions, BuildRequest
 from runtime.trt.sidecar import LAYERS_FILE, PLAN_FILE, REJECTED_FILE, SIDECAR_FILE, Sidecar
 
 LOGGER = logging.getLogger("export_ssl.tensorrt")
+# The folder that this package is in.
+_HOME = Path(runtime.errors.__file__).absolute().parents[1]
 # How long a build that was asked to stop may take to come to its next step, seconds.
 _PATIENCE_S = 20.0
 # How long a process that has answered may take to end, seconds.
@@ -108,7 +110,13 @@ def build_plan(
     check_can_build(bundle)
     staged = _staging_file(path)
     try:
-        request = BuildRequest(bundle=path, plan=staged, options=options, timing_cache=timing_cache, verbose=verbose)
+        request = BuildRequest(
+            bundle=path.absolute(),
+            plan=staged.absolute(),
+            options=options,
+            timing_cache=timing_cache.absolute() if timing_cache is not None else None,
+            verbose=verbose,
+        )
         finished = _Worker(request, listener or BuildListener()).run()
         sidecar = _describe(bundle, finished, options)
         if not sidecar.certificate.passed:
@@ -181,6 +189,8 @@ class _Worker:
         with tempfile.TemporaryFile() as errors:
             process = subprocess.Popen(
                 [sys.executable, "-m", "runtime.trt.worker"],
+                # `-m` looks into the working folder first, where a folder of the user's may be called `runtime`.
+                cwd=_HOME,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
