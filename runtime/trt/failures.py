@@ -3,8 +3,11 @@
 import re
 import signal
 
-# TensorRT's message: "Could not find any implementation for node A + B."
-_NO_IMPLEMENTATION = re.compile(r"[Cc]ould not find any implementation for node (?P<layer>.+?)\.?(?:\)|\s*$|\. )")
+# TensorRT's message: "Error Code 10: Internal Error (Could not find any implementation for node A + PWN(B).)"; newer
+# ones say where after the full stop. Names have parentheses too.
+_NO_IMPLEMENTATION = re.compile(
+    r"[Cc]ould not find any implementation for node (?P<layer>.+?)(?:\.\)|\. |\.\s*$|(?<!\))\)\s*$|\s*$)"
+)
 _OUT_OF_MEMORY = re.compile(r"out of memory|OutOfMemory|cudaErrorMemoryAllocation|insufficient memory", re.IGNORECASE)
 
 

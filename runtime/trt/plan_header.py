@@ -15,6 +15,7 @@ from runtime.trt.versions import Version
 
 _TAG = b"ftrt"
 _HEADER_BYTES = 28
+_REBUILD = "build it again with `run-ssl build`"
 # Ultralytics writes its metadata, JSON, and their length before the plan.
 _LONGEST_WRAPPER_BYTES = 1 << 20
 
@@ -32,17 +33,17 @@ def read_plan_header(plan: bytes, *, name: str) -> Version:
     if _is_wrapped(plan):
         raise BundleError(
             f"{name} has JSON before the plan, as Ultralytics writes it: no TensorRT loader reads that; "
-            "cut the wrapper off, or build the plan again"
+            f"cut the wrapper off, or {_REBUILD}"
         )
     if not plan.startswith(_TAG):
-        raise BundleError(f"{name} is not a TensorRT plan: it begins with {plan[:4]!r}, not {_TAG!r}; build it again")
+        raise BundleError(f"{name} is not a TensorRT plan: it begins with {plan[:4]!r}, not {_TAG!r}; {_REBUILD}")
     if len(plan) < _HEADER_BYTES:
-        raise BundleError(f"{name} has {len(plan)} bytes, less than a plan's header: it is truncated; build it again")
+        raise BundleError(f"{name} has {len(plan)} bytes, less than a plan's header: it is truncated; {_REBUILD}")
     (serialisation,) = struct.unpack_from("<I", plan, 4)
     if serialisation:
         raise BundleError(
             f"{name} has serialisation version {serialisation}, expected 0: it is of a TensorRT that this version "
-            "does not know; build it again with the TensorRT that is installed"
+            f"does not know; {_REBUILD} and the TensorRT that is installed"
         )
     return Version(*plan[24:28])
 
@@ -60,4 +61,7 @@ def _is_wrapped(plan: bytes) -> bool:
         json.loads(plan[4 : 4 + length])
     except ValueError:
         return False
+    except RecursionError:
+        # Nested too deep for Python's parser, and no plan either way.
+        return True
     return True

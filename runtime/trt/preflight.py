@@ -57,7 +57,12 @@ def read_plan(bundle: Bundle) -> bytes:
         BundleError: There is no plan, or it is not a plain file.
     """
     file = bundle.path / PLAN_FILE
-    if not file.resolve().is_relative_to(bundle.path.resolve()):
+    try:
+        inside = file.resolve().is_relative_to(bundle.path.resolve())
+    except (OSError, RuntimeError):
+        # Links in a circle; before Python 3.13 that is a RuntimeError.
+        inside = False
+    if not inside:
         raise BundleError(f"{file} leads out of the bundle: expected a plain file")
     try:
         return file.read_bytes()
@@ -66,7 +71,9 @@ def read_plan(bundle: Bundle) -> bytes:
             f"{bundle.path} has no {PLAN_FILE}: build one on this machine with `run-ssl build {bundle.path}`"
         ) from error
     except OSError as error:
-        raise BundleError(f"{file} cannot be read: {error.strerror}") from error
+        raise BundleError(
+            f"{file} cannot be read ({error.strerror}): expected a plain file that you may read"
+        ) from error
 
 
 def check_plan_file(bundle: Bundle, plan: bytes, sidecar: Sidecar) -> None:

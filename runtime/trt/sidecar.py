@@ -130,7 +130,7 @@ def read_sidecar(bundle: Path) -> Sidecar:
         return Sidecar.model_validate_json(text)
     except ValidationError as error:
         raise BundleError(f"{file} does not describe a plan ({first_problem(error)}): {rebuild}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise BundleError(f"{file} is not JSON ({error}): {rebuild}") from error
 
 

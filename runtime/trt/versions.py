@@ -84,9 +84,13 @@ def find_tensorrt() -> tuple[Version | None, str]:
         )
     except (ImportError, OSError) as error:
         # A library of it is missing: the wheel without its libs, or an LD_LIBRARY_PATH that hides them.
-        reason = str(error).strip().splitlines()[0]
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         return None, f"TensorRT cannot be loaded ({reason}): reinstall it, and check LD_LIBRARY_PATH"
-    version = parse_version(tensorrt.__version__)
+    try:
+        # A folder of that name in the working directory is imported too, and has no version.
+        version = parse_version(getattr(tensorrt, "__version__", ""))
+    except EngineError as error:
+        return None, str(error)
     if version[:2] < LOWEST or version.major > NEWEST_MAJOR:
         return version, (
             f"TensorRT {version} is installed, expected {LOWEST[0]}.{LOWEST[1]} to {NEWEST_MAJOR}.x: "
