@@ -121,7 +121,7 @@ def _open_best(bundle: Bundle, options: EngineOptions) -> Engine:
     if (bundle.path / _PLAN_FILE).is_file():
         try:
             return _open_tensorrt(bundle, options)
-        except (EngineError, BundleError) as error:
+        except (EngineError, BundleError, UsageError) as error:
             LOGGER.warning("the bundle's TensorRT plan is not used: %s", error)
     installed = installed_engines()
     if not installed:

@@ -120,7 +120,9 @@ def _from_interface(array: Any, *, stream: int) -> DeviceArray:
     described = array.__cuda_array_interface__
     shape, dtype = tuple(int(size) for size in described["shape"]), np.dtype(described["typestr"])
     strides = described.get("strides")
-    if strides is not None and tuple(strides) != contiguous_strides(shape, dtype.itemsize):
+    wanted = contiguous_strides(shape, dtype.itemsize)
+    # A dimension of one has any stride.
+    if strides is not None and any(size > 1 and a != b for size, a, b in zip(shape, strides, wanted, strict=True)):
         raise EngineError(f"the array {shape} has strides {tuple(strides)}, expected C-contiguous: make it contiguous")
     # Arrays that name no stream are written on the legacy default stream, for all that is known.
     writer = described.get("stream") or LEGACY_STREAM

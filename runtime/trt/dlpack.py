@@ -133,8 +133,8 @@ def import_dlpack(capsule: object) -> tuple[int, tuple[int, ...], np.dtype[Any],
         raise EngineError(f"the array has DLPack type {tensor.dtype.code} of {tensor.dtype.bits} bits: expected uint8")
     step = 1
     for axis in reversed(range(tensor.ndim)):
-        # A dimension of one has any stride.
-        if tensor.strides and shape[axis] > 1 and tensor.strides[axis] != step:
+        # A dimension of one has any stride, and so has an array of nothing.
+        if tensor.strides and 0 not in shape and shape[axis] > 1 and tensor.strides[axis] != step:
             raise EngineError(f"the array {shape} is not C-contiguous: make it contiguous")
         step *= shape[axis]
     return int(tensor.data or 0) + int(tensor.byte_offset), shape, np.dtype(f"{kind}{tensor.dtype.bits // 8}"), owner
