@@ -6,6 +6,7 @@ import json
 import sys
 import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -190,7 +191,7 @@ def test_description_with_a_version_that_is_none_is_one_line(bundle: Bundle) -> 
 
 
 @pytest.mark.parametrize("options", [{}, {"version_compatible": True, "hardware_compatibility": "ampere+"}])
-def test_plan_of_another_platform_is_refused_however_compatible(bundle: Bundle, options: dict[str, object]) -> None:
+def test_plan_of_another_platform_is_refused_however_compatible(bundle: Bundle, options: dict[str, Any]) -> None:
     put_plan(bundle.path, **options)
     text = refusal(bundle, machine(platform="linux-aarch64"), kind=EngineError)
     assert "was built on linux-x86_64, this is linux-aarch64" in text
