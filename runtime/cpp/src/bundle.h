@@ -1,0 +1,80 @@
+// A bundle in memory: its manifest, its model or plan, and its labels. The schema is runtime/manifest.py's.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "resnet_engine.h"
+
+namespace rne {
+
+// The part of bundle.json that running a network needs.
+struct Manifest {
+    std::string model;
+    std::string precision; // "fp32", "fp16", "int8", "int8-fp16"
+    std::string licence;   // SPDX identifier
+    std::string input_name;
+    std::string input_dtype; // "uint8" (NHWC pixels) or "float32" (NCHW, normalised)
+    std::string logits_name;
+    std::string embedding_name;
+    std::string model_sha256; // of model.onnx
+    std::string int8_target;  // "tensorrt", "cpu", or "" without INT8
+    std::size_t classes = 0;
+    std::size_t embedding_dim = 0;
+    std::size_t golden_images = 0;
+    double min_sqnr_db = 0;
+    rne_resize resize{};
+    std::array<float, 3> mean{};
+    std::array<float, 3> std{};
+
+    std::size_t pixels_bytes() const { return resize.image_size * resize.image_size * 3; }
+    // Bytes of one image at the network's input.
+    std::size_t input_bytes() const { return input_dtype == "uint8" ? pixels_bytes() : pixels_bytes() * sizeof(float); }
+};
+
+// What stands beside a plan: model.plan.json, runtime/trt/sidecar.py.
+struct Sidecar {
+    std::string tensorrt; // version that built the plan, "10.16.1.11"
+    std::string gpu;
+    std::string compute_capability; // "8.0"
+    std::string platform;           // "linux-x86_64"
+    std::string onnx_sha256;
+    std::string plan_sha256;
+    std::size_t plan_bytes = 0;
+    std::size_t min_batch = 1;
+    std::size_t max_batch = 1;
+    bool version_compatible = false;
+    std::string hardware_compatibility; // "none", "ampere+", "same-compute-capability"
+};
+
+// Golden inputs with the PyTorch original's outputs.
+struct Golden {
+    std::size_t images = 0;
+    std::vector<std::uint8_t> pixels; // (images, S, S, 3)
+    std::vector<float> logits;        // (images, classes)
+    std::vector<float> embedding;     // (images, embedding_dim)
+};
+
+struct Bundle {
+    std::string path; // "" for one that lies in memory
+    Manifest manifest;
+    std::vector<std::uint8_t> model; // model.onnx; empty where only a plan was given
+    std::vector<std::uint8_t> plan;  // empty where there is none
+    Sidecar sidecar;                 // of the plan
+    bool has_sidecar = false;
+    std::vector<std::string> labels;
+};
+
+// Parse texts. All throw Error with RNE_BUNDLE.
+Manifest parse_manifest(const void *text, std::size_t bytes);
+Sidecar parse_sidecar(const void *text, std::size_t bytes);
+
+// Read a directory. With check_hashes every file that the manifest lists is compared with its sha256.
+Bundle read_bundle(const std::string &path, bool check_hashes);
+Bundle read_buffers(const rne_buffers &buffers, bool check_hashes);
+Golden read_golden(const Bundle &bundle);
+
+} // namespace rne
