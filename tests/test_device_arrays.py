@@ -168,6 +168,17 @@ def test_view_that_begins_later_is_read_from_where_it_begins() -> None:
     assert import_dlpack(tensor[1].__dlpack__())[:2] == (tensor.data_ptr() + 96, (3, 4))
 
 
+def test_offset_in_bytes_is_added_to_the_address() -> None:
+    array = numbers("uint8")
+    capsule = array.__dlpack__()
+    pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, ctypes.py_object, ctypes.c_char_p)(
+        ("PyCapsule_GetPointer", ctypes.pythonapi)
+    )(capsule, b"dltensor")
+    # DLTensor by dlpack.h: data, device, ndim, dtype, shape and strides come first, 40 bytes.
+    ctypes.c_uint64.from_address(pointer + 40).value = 8
+    assert import_dlpack(capsule)[0] == array.ctypes.data + 8
+
+
 def test_dimension_of_one_may_have_any_stride() -> None:
     array = numbers()
     assert import_dlpack(array[:, :1].transpose(1, 0, 2)[:, :1].__dlpack__())[1] == (1, 1, 4)

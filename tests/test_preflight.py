@@ -220,6 +220,16 @@ def test_version_compatible_plan_runs_in_no_earlier_version(bundle: Bundle, buil
     assert f"was built by TensorRT {built}, this is {installed}: version-compatible plans run in later versions" in text
 
 
+@pytest.mark.parametrize(("built", "installed"), [("10.16.1.11", "12.0.0.1"), ("9.3.0.1", "11.4.0.2")])
+def test_version_compatible_plan_runs_in_the_next_major_version_at_most(
+    bundle: Bundle, built: str, installed: str
+) -> None:
+    major, minor, patch, build = (int(part) for part in built.split("."))
+    put_plan(bundle.path, plan_bytes((major, minor, patch, build)), tensorrt=built, version_compatible=True)
+    text = refusal(bundle, machine(installed), kind=EngineError)
+    assert f"was built by TensorRT {built}, this is {installed}, too far from it" in text
+
+
 @pytest.mark.parametrize("here", [A100_40GB, RTX_3090, T4, H100], ids=lambda device: device.name)
 def test_plan_runs_on_the_gpu_that_it_was_built_for_alone(bundle: Bundle, here: GpuDevice) -> None:
     put_plan(bundle.path)
