@@ -16,9 +16,9 @@ GIB = 1 << 30
 
 
 def plan_bytes(version: tuple[int, int, int, int] = (10, 16, 1, 11), *, serialisation: int = 0) -> bytes:
-    """Return a plan's header as NVIDIA's sampleEngines.cpp reads it, and some bytes that stand for the engine."""
-    tag, size, reserved = b"ftrt", 512, bytes(12)
-    return tag + struct.pack("<IQ", serialisation, size)[:8] + bytes(4) + reserved[:8] + bytes(version) + b"engine" * 80
+    """Return a plan's header as NVIDIA's sampleEngines.cpp reads it, and bytes that stand for the engine."""
+    between = bytes(range(101, 117))
+    return b"ftrt" + struct.pack("<I", serialisation) + between + bytes(version) + b"engine" * 80
 
 
 def sidecar_fields(bundle: Path, plan: bytes, **changes: Any) -> dict[str, Any]:
