@@ -1,0 +1,50 @@
+#include "self_check.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace rne {
+namespace {
+
+std::size_t top1(const float *row, std::size_t classes) {
+    return std::size_t(std::max_element(row, row + classes) - row);
+}
+
+} // namespace
+
+double sqnr_db(const std::vector<float> &reference, const std::vector<float> &other) {
+    double signal = 0;
+    double noise = 0;
+    for (std::size_t i = 0; i < reference.size(); i++) {
+        const double difference = double(reference[i]) - double(other[i]);
+        if (!std::isfinite(difference)) {
+            return -std::numeric_limits<double>::infinity();
+        }
+        signal += double(reference[i]) * double(reference[i]);
+        noise += difference * difference;
+    }
+    return noise == 0 ? std::numeric_limits<double>::infinity() : 10 * std::log10(signal / noise);
+}
+
+rne_check check_golden(const Manifest &manifest, const Golden &golden, std::size_t max_batch, const Infer &infer) {
+    std::vector<float> logits(golden.logits.size());
+    std::vector<float> embedding(golden.embedding.size());
+    for (std::size_t done = 0; done < golden.images; done += max_batch) {
+        const std::size_t batch = std::min(max_batch, golden.images - done);
+        infer(golden.pixels.data() + done * manifest.pixels_bytes(), batch, logits.data() + done * manifest.classes,
+              embedding.data() + done * manifest.embedding_dim);
+    }
+    rne_check check{};
+    check.images = golden.images;
+    for (std::size_t i = 0; i < golden.images; i++) {
+        const std::size_t at = i * manifest.classes;
+        check.same_top1 += top1(&golden.logits[at], manifest.classes) == top1(&logits[at], manifest.classes);
+    }
+    check.logits_db = sqnr_db(golden.logits, logits);
+    check.embedding_db = sqnr_db(golden.embedding, embedding);
+    check.required_db = manifest.min_sqnr_db;
+    return check;
+}
+
+} // namespace rne
