@@ -1,0 +1,193 @@
+#include "preprocess.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <string>
+
+#include "status.h"
+
+namespace rne {
+namespace {
+
+// As in runtime/preprocessing.py: where Pillow refuses to open a picture.
+constexpr std::size_t kMaxResizedPixels = 178956970;
+// Its square root: a larger short side would make every picture too large.
+constexpr std::size_t kMaxResizeSize = 13377;
+// The windows' places are 32-bit integers.
+constexpr std::size_t kMaxSide = std::numeric_limits<std::int32_t>::max();
+// What the kernels may read or write beyond a row, with room to spare.
+constexpr std::size_t kBeyond = 64;
+
+struct Size {
+    std::size_t width;
+    std::size_t height;
+};
+
+[[noreturn]] void refuse(const std::string &message) { throw Error(RNE_INVALID_ARGUMENT, message); }
+
+std::string text(std::size_t value) { return std::to_string(value); }
+
+std::size_t pixel_bytes(rne_pixel_format format) { return format == RNE_GREY ? 1 : format == RNE_RGBA ? 4 : 3; }
+
+// Python's int(target * length / shorter); the product is below 2^53, so exact in double.
+std::size_t long_side(std::size_t target, std::size_t length, std::size_t shorter) {
+    const std::uint64_t product = static_cast<std::uint64_t>(target) * length;
+    return static_cast<std::size_t>(static_cast<double>(product) / static_cast<double>(shorter));
+}
+
+// Source: torchvision `_compute_resized_output_size`.
+Size resized_size(Size image, std::size_t target) {
+    if (image.width <= image.height) {
+        return {target, long_side(target, image.height, image.width)};
+    }
+    return {long_side(target, image.width, image.height), target};
+}
+
+// Python's round((length - size) / 2): halves go to the even neighbour. Source: torchvision `center_crop`.
+std::size_t crop_offset(std::size_t length, std::size_t size) {
+    const std::size_t twice = length - size;
+    const std::size_t below = twice / 2;
+    return twice % 2 == 1 && below % 2 == 1 ? below + 1 : below;
+}
+
+void check_resize(const rne_resize &resize) {
+    if (resize.image_size == 0 || resize.image_size > resize.resize_size) {
+        refuse("image_size is " + text(resize.image_size) + " and resize_size " + text(resize.resize_size) +
+               ", expected 1 <= image_size <= resize_size: take both from the bundle's manifest");
+    }
+    if (resize.resize_size > kMaxResizeSize) {
+        refuse("resize_size is " + text(resize.resize_size) + ", expected at most " + text(kMaxResizeSize) +
+               ": take it from the bundle's manifest");
+    }
+}
+
+void check_layout(const rne_image &image) {
+    if (image.format != RNE_RGB && image.format != RNE_GREY && image.format != RNE_RGBA) {
+        refuse("an image's format is " + std::to_string(static_cast<int>(image.format)) +
+               ", expected RNE_RGB, RNE_GREY or RNE_RGBA: convert it");
+    }
+    if (image.width == 0 || image.height == 0 || image.width > kMaxSide || image.height > kMaxSide) {
+        refuse("an image is " + text(image.width) + "x" + text(image.height) + " px, expected sides of 1 to " +
+               text(kMaxSide) + ": look at what decoded it");
+    }
+    const std::size_t row = image.width * pixel_bytes(image.format);
+    if (image.stride_bytes < row || image.stride_bytes > std::numeric_limits<std::size_t>::max() / image.height) {
+        refuse("an image's rows are " + text(image.stride_bytes) + " bytes apart, expected at least the " + text(row) +
+               " bytes of " + text(image.width) + " pixels, and a total that can be addressed: set stride_bytes");
+    }
+}
+
+void check_image(const rne_image &image, const std::uint8_t *pixels, std::size_t target) {
+    if (image.data == nullptr || pixels == nullptr) {
+        refuse(std::string(image.data == nullptr ? "the image's data" : "the pixels' buffer") +
+               " is a null pointer, expected memory of the caller's: allocate it first");
+    }
+    check_layout(image);
+    const Size resized = resized_size({image.width, image.height}, target);
+    if (resized.width > kMaxResizedPixels / resized.height) {
+        refuse("an image of " + text(image.width) + "x" + text(image.height) + " px would become " +
+               text(resized.width) + "x" + text(resized.height) + " px, expected at most " + text(kMaxResizedPixels) +
+               " pixels: crop it, or leave it out");
+    }
+}
+
+void write_three_times(const std::uint8_t *grey, std::size_t count, std::uint8_t *rgb) {
+    for (std::size_t i = 0; i < count; i++) {
+        rgb[3 * i] = rgb[3 * i + 1] = rgb[3 * i + 2] = grey[i];
+    }
+}
+
+template <typename T> void grow(std::vector<T> &buffer, std::size_t size) {
+    if (buffer.size() < size) {
+        buffer.resize(size);
+    }
+}
+
+} // namespace
+
+Preprocessor::Preprocessor(const rne_resize &resize, Instructions instructions)
+    : resize_(resize), kernels_(kernels_for(instructions)) {
+    check_resize(resize);
+    if (kernels_ == nullptr) {
+        throw Error(RNE_UNSUPPORTED, "this processor lacks the vector instructions asked for: ask for the best");
+    }
+    slot_bytes_ = round_up(resize.image_size, 4) * 3 + kBeyond;
+    grey_.resize(resize.image_size);
+}
+
+void Preprocessor::run(const rne_image &image, std::uint8_t *pixels) {
+    check_image(image, pixels, resize_.resize_size);
+    prepare(image);
+    const AxisView down = down_.view();
+    const bool grey = image.format == RNE_GREY;
+    const std::size_t size = resize_.image_size;
+    std::size_t next = down_.first(0);
+    for (std::size_t y = 0; y < size; y++, pixels += size * 3) {
+        for (; next < down_.first(y) + down.taps; next += 2) {
+            pass_two_rows(image, next);
+        }
+        collect_rows(down_.first(y));
+        kernels_->down(down, y, rows_.data(), grey ? size : size * 3, grey ? grey_.data() : pixels);
+        if (grey) {
+            write_three_times(grey_.data(), size, pixels);
+        }
+    }
+}
+
+void Preprocessor::prepare(const rne_image &image) {
+    const std::size_t size = resize_.image_size;
+    const std::size_t target = resize_.resize_size;
+    const bool bicubic = resize_.bicubic != 0;
+    const Size resized = resized_size({image.width, image.height}, target);
+    across_.prepare(image.width, resized.width, target, {crop_offset(resized.width, size), size}, bicubic);
+    down_.prepare(image.height, resized.height, target, {crop_offset(resized.height, size), size}, bicubic);
+
+    // Bounds that only grow with the image's sides, so that no smaller image needs more.
+    const std::size_t rows = most_taps(image.height, target, bicubic) + 2;
+    grow(ring_, rows * slot_bytes_);
+    grow(rows_, rows);
+    grow(ends_[0], image.width * 4 + kBeyond);
+    grow(ends_[1], image.width * 4 + kBeyond);
+    slots_ = down_.taps() + 2;
+
+    const std::size_t step = pixel_bytes(image.format);
+    const std::size_t read = step == 1 ? round_up(across_.taps(), 8) : round_up(across_.taps(), 4) * step + 4;
+    inside_ = round_up(size, 4);
+    while (inside_ > 0 && across_.first(inside_ - 1) * step + read > image.width * step) {
+        inside_ -= 4;
+    }
+}
+
+// The rows `row` and, where there is one, `row + 1` from the image into the ring.
+void Preprocessor::pass_two_rows(const rne_image &image, std::size_t row) {
+    const std::size_t second = std::min(row + 1, image.height - 1);
+    const std::uint8_t *in[2] = {image.data + row * image.stride_bytes, image.data + second * image.stride_bytes};
+    std::uint8_t *const out[2] = {slot(row), slot(second)};
+    const AxisView axis = across_.view();
+    const AcrossKernel across = image.format == RNE_GREY   ? kernels_->across_grey
+                                : image.format == RNE_RGBA ? kernels_->across_rgba
+                                                           : kernels_->across_rgb;
+    across(axis, 0, inside_, 0, in, out);
+    const std::size_t end = round_up(resize_.image_size, 4);
+    if (inside_ == end) {
+        return;
+    }
+    const std::size_t step = pixel_bytes(image.format);
+    const std::size_t origin = across_.first(inside_);
+    for (std::size_t i = 0; i < 2; i++) {
+        std::memcpy(ends_[i].data(), in[i] + origin * step, (image.width - origin) * step);
+        in[i] = ends_[i].data();
+    }
+    across(axis, inside_, end, origin, in, out);
+}
+
+void Preprocessor::collect_rows(std::size_t first) {
+    for (std::size_t k = 0; k < down_.taps(); k++) {
+        rows_[k] = slot(first + k);
+    }
+    // The kernels take rows in twos; the weight of this one is zero.
+    rows_[down_.taps()] = rows_[down_.taps() - 1];
+}
+
+} // namespace rne

@@ -1,0 +1,13 @@
+// The preprocessing contract in its plainest form: slow, direct, the yardstick of Preprocessor in the tests.
+#pragma once
+
+#include <cstdint>
+
+#include "resnet_engine.h"
+
+namespace rne {
+
+// pixels: (image_size, image_size, 3) uint8 RGB. Neither the image nor the sizes are checked.
+void preprocess_reference(const rne_resize &resize, const rne_image &image, std::uint8_t *pixels);
+
+} // namespace rne
