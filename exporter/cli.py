@@ -158,6 +158,12 @@ def export(
     interpolation: Annotated[
         InterpolationChoice | None, typer.Option(help="Filter of the resize.", show_default="timm's")
     ] = None,
+    emit_cpp: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also write a C++ project there that classifies pictures with this bundle.", show_default="none"
+        ),
+    ] = None,
     engine: Annotated[
         EngineOfBundle,
         typer.Option(help="`tensorrt`: build the plan for this machine's GPU too, as `run-ssl build` does later."),
@@ -187,6 +193,7 @@ def export(
     """
     with one_line_errors():
         # Imported here: `export-ssl --help` should not wait for them.
+        from exporter.emit_cpp import check_cpp_target, write_cpp_project
         from exporter.int8_options import Int8Options
         from exporter.pipeline import export_bundle
         from exporter.plan import build_exported_plan, check_plan_choices
@@ -236,6 +243,8 @@ def export(
         )
         with_plan = engine is EngineOfBundle.tensorrt
         check_plan_choices(request, plan, wanted=with_plan)
+        if emit_cpp is not None:
+            check_cpp_target(emit_cpp)
         messages = message_console()
         with step_bar(model, messages) as bar:
             listener = Listener(on_stage=bar.start, on_steps=bar.advance)
@@ -249,6 +258,9 @@ def export(
             built = build_exported_plan(result.path, plan)
             if not json_output:
                 print_plan(built, result_console())
+        if emit_cpp is not None:
+            write_cpp_project(result.path, emit_cpp)
+            messages.print(f"C++ project: {emit_cpp}; its README.md says how to build it", markup=False)
 
 
 def main() -> None:

@@ -1,0 +1,173 @@
+#include "image_file.h"
+
+#include <csetjmp>
+#include <cstdio>
+#include <cstring>
+#include <memory>
+
+#include <jpeglib.h>
+#include <png.h>
+
+namespace {
+
+struct Closer {
+    void operator()(std::FILE *file) const { std::fclose(file); }
+};
+using File = std::unique_ptr<std::FILE, Closer>;
+
+// libjpeg's way out of an error; it must not return.
+struct JpegErrors {
+    jpeg_error_mgr base;
+    std::jmp_buf jump;
+    char text[JMSG_LENGTH_MAX];
+};
+
+void leave_jpeg(j_common_ptr info) {
+    auto *errors = reinterpret_cast<JpegErrors *>(info->err);
+    info->err->format_message(info, errors->text);
+    std::longjmp(errors->jump, 1);
+}
+
+void ignore_message(j_common_ptr /*info*/) {}
+
+// Everything with a destructor lives outside: longjmp would skip it.
+bool decode_jpeg(jpeg_decompress_struct &info, JpegErrors &errors, std::FILE *file, Picture &picture,
+                 std::string &error) {
+    if (setjmp(errors.jump) != 0) {
+        error = errors.text;
+        return false;
+    }
+    jpeg_stdio_src(&info, file);
+    jpeg_read_header(&info, TRUE);
+    if (info.jpeg_color_space == JCS_CMYK || info.jpeg_color_space == JCS_YCCK) {
+        error = "is a CMYK JPEG: convert it to RGB first";
+        return false;
+    }
+    const bool grey = info.jpeg_color_space == JCS_GRAYSCALE;
+    info.out_color_space = grey ? JCS_GRAYSCALE : JCS_RGB;
+    jpeg_start_decompress(&info);
+    picture.width = info.output_width;
+    picture.height = info.output_height;
+    picture.format = grey ? RNE_GREY : RNE_RGB;
+    const std::size_t stride = picture.width * (grey ? 1 : 3);
+    picture.bytes.resize(stride * picture.height);
+    while (info.output_scanline < info.output_height) {
+        JSAMPROW row = picture.bytes.data() + stride * info.output_scanline;
+        jpeg_read_scanlines(&info, &row, 1);
+    }
+    jpeg_finish_decompress(&info);
+    // A file that ended early is filled up with grey, and only a warning tells.
+    if (errors.base.num_warnings > 0) {
+        error = "is a damaged JPEG";
+        return false;
+    }
+    return true;
+}
+
+bool read_jpeg(std::FILE *file, Picture &picture, std::string &error) {
+    jpeg_decompress_struct info{};
+    JpegErrors errors{};
+    info.err = jpeg_std_error(&errors.base);
+    errors.base.error_exit = leave_jpeg;
+    errors.base.output_message = ignore_message;
+    jpeg_create_decompress(&info);
+    const bool read = decode_jpeg(info, errors, file, picture, error);
+    jpeg_destroy_decompress(&info);
+    return read;
+}
+
+struct PngErrors {
+    std::jmp_buf jump;
+    char text[256];
+};
+
+void leave_png(png_structp png, png_const_charp text) {
+    auto *errors = static_cast<PngErrors *>(png_get_error_ptr(png));
+    std::snprintf(errors->text, sizeof errors->text, "is a damaged PNG (%s)", text);
+    std::longjmp(errors->jump, 1);
+}
+
+void ignore_warning(png_structp /*png*/, png_const_charp /*text*/) {}
+
+// 16-bit grey: big-endian pairs to one byte, clipped.
+void clip_grey(Picture &picture) {
+    for (std::size_t i = 0; i < picture.width * picture.height; i++) {
+        picture.bytes[i] = picture.bytes[2 * i] != 0 ? 255 : picture.bytes[2 * i + 1];
+    }
+    picture.bytes.resize(picture.width * picture.height);
+}
+
+bool decode_png(png_structp png, png_infop info, PngErrors &errors, std::FILE *file, Picture &picture,
+                std::vector<png_bytep> &rows, std::string &error) {
+    if (setjmp(errors.jump) != 0) {
+        error = errors.text;
+        return false;
+    }
+    png_init_io(png, file);
+    png_read_info(png, info);
+    const int type = png_get_color_type(png, info);
+    const bool wide_grey = type == PNG_COLOR_TYPE_GRAY && png_get_bit_depth(png, info) == 16;
+    if (!wide_grey) {
+        png_set_strip_16(png);
+    }
+    png_set_palette_to_rgb(png);
+    if (type == PNG_COLOR_TYPE_GRAY) {
+        png_set_expand_gray_1_2_4_to_8(png);
+    }
+    png_set_strip_alpha(png);
+    png_set_interlace_handling(png);
+    png_read_update_info(png, info);
+    picture.width = png_get_image_width(png, info);
+    picture.height = png_get_image_height(png, info);
+    picture.format = png_get_channels(png, info) == 1 ? RNE_GREY : RNE_RGB;
+    const std::size_t stride = png_get_rowbytes(png, info);
+    picture.bytes.resize(stride * picture.height);
+    rows.resize(picture.height);
+    for (std::size_t i = 0; i < picture.height; i++) {
+        rows[i] = picture.bytes.data() + stride * i;
+    }
+    png_read_image(png, rows.data());
+    png_read_end(png, nullptr);
+    if (wide_grey) {
+        clip_grey(picture);
+    }
+    return true;
+}
+
+bool read_png(std::FILE *file, Picture &picture, std::string &error) {
+    PngErrors errors{};
+    png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &errors, leave_png, ignore_warning);
+    png_infop info = png != nullptr ? png_create_info_struct(png) : nullptr;
+    bool read = false;
+    std::vector<png_bytep> rows;
+    if (info != nullptr) {
+        read = decode_png(png, info, errors, file, picture, rows, error);
+    } else {
+        error = "cannot be decoded: out of memory";
+    }
+    png_destroy_read_struct(&png, &info, nullptr);
+    return read;
+}
+
+} // namespace
+
+bool read_picture(const std::string &path, Picture &picture, std::string &error) {
+    const File file(std::fopen(path.c_str(), "rb"));
+    unsigned char head[8] = {};
+    if (!file || std::fread(head, 1, sizeof head, file.get()) != sizeof head) {
+        error = path + " cannot be read, or is no image";
+        return false;
+    }
+    std::rewind(file.get());
+    std::string reason = "is neither JPEG nor PNG";
+    bool read = false;
+    if (head[0] == 0xFF && head[1] == 0xD8) {
+        read = read_jpeg(file.get(), picture, reason);
+    } else if (png_sig_cmp(head, 0, sizeof head) == 0) {
+        read = read_png(file.get(), picture, reason);
+    }
+    if (!read) {
+        error = path + " " + reason;
+    }
+    return read;
+}
