@@ -7,7 +7,7 @@ DEMO := demo
 DIGITS = --model resnet18 --weights $(DEMO)/digits_resnet18.safetensors --labels $(DEMO)/digits_labels.txt \
 	--licence CC0-1.0 --img-size 64 --interpolation bilinear --golden $(DEMO)/digits/train --overwrite
 
-.PHONY: help env test test-gpu test-thin lint types unit demo bench bench-int8 readme clean
+.PHONY: help env test test-gpu cpp test-thin lint types unit demo bench bench-int8 readme clean
 
 help:
 	@echo "make demo    train a real ResNet-18 on digits, export it, compare every engine, print a table"
@@ -17,6 +17,7 @@ help:
 	@echo "             train networks on fractals, then INT8 accuracy beside every peer; over an hour"
 	@echo "make test-gpu"
 	@echo "             build and run TensorRT plans on this machine's NVIDIA GPU"
+	@echo "make cpp     build the C library and its examples; needs cmake, libjpeg, libpng, nlohmann-json"
 	@echo "make test-thin"
 	@echo "             install the runtime alone, newest and lowest versions, into fresh environments"
 
@@ -45,6 +46,10 @@ unit: env
 # Builds and runs plans: needs an NVIDIA GPU and TensorRT, and skips with the reason where there is none.
 test-gpu: env
 	$(BIN)/pytest -m gpu tests/test_gpu.py || [ $$? -eq 5 ]  # 5: all of it skipped
+
+# The C library and its examples, from this environment's OpenVINO and the system's cmake, compiler, libjpeg and libpng.
+cpp: env
+	$(BIN)/python -m tests.cpp_build
 
 # Needs the network for pip, so it is not part of `test`.
 test-thin: env
