@@ -32,7 +32,8 @@ def render(bundle: Bundle, checks: tuple[EngineCheck, ...], console: Console) ->
         table.add_row(check.engine, check.precision, *decibels, f"{check.same_top1}/{check.images}", verdict)
     console.print(table)
     for check in checks:
-        console.print(f"- {check.engine}: {check.meaning}", markup=False)
+        # Unbroken, as it may end in a command.
+        console.print(f"- {check.engine}: {check.meaning}", markup=False, soft_wrap=True)
 
 
 def as_json(bundle: Bundle, checks: tuple[EngineCheck, ...]) -> str:

@@ -5,7 +5,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from rich.console import Console
-from rich.logging import RichHandler
 
 from runtime.bundle import open_bundle
 from runtime.console import message_console, step_bar
@@ -93,10 +92,14 @@ def build_with_bar(path: Path, choices: BuildChoices) -> BuiltBundle:
 
 
 class log_to:  # noqa: N801  (a context manager, named as it reads in a `with`)
-    """Shows TensorRT's log on a console while a block runs."""
+    """Shows TensorRT's log on a console while a block runs.
+
+    Unless all of it is asked for, its errors wait for the end of the block: what the block raises has them in it, and
+    only where the build succeeds in spite of them nothing else would tell of them.
+    """
 
     def __init__(self, console: Console, *, verbose: bool) -> None:
-        self._handler = RichHandler(console=console, show_time=False, show_path=False, markup=False)
+        self._handler = _LineHandler(console, patient=not verbose)
         self._level = logging.INFO if verbose else logging.WARNING
         self._before = (LOGGER.level, LOGGER.propagate)
 
@@ -106,10 +109,38 @@ class log_to:  # noqa: N801  (a context manager, named as it reads in a `with`)
         LOGGER.setLevel(self._level)
         LOGGER.propagate = False
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Leave the log as it was."""
+        if kind is None:
+            self._handler.show_waiting()
         LOGGER.removeHandler(self._handler)
         LOGGER.level, LOGGER.propagate = self._before
+
+
+class _LineHandler(logging.Handler):
+    """One line per message, never broken: a log file is searched line by line."""
+
+    def __init__(self, console: Console, *, patient: bool) -> None:
+        super().__init__()
+        self._console, self._patient = console, patient
+        self._waiting: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show a message, or keep an error until the end."""
+        if self._patient and record.levelno >= logging.ERROR:
+            self._waiting.append(record)
+        else:
+            self._show(record)
+
+    def show_waiting(self) -> None:
+        """Show the errors that were kept."""
+        for record in self._waiting:
+            self._show(record)
+        self._waiting.clear()
+
+    def _show(self, record: logging.LogRecord) -> None:
+        text = " ".join(record.getMessage().split())
+        self._console.print(f"{record.levelname.lower()}: {text}", markup=False, soft_wrap=True)
 
 
 def print_trtexec(path: Path, options: BuildOptions, console: Console, *, timing_cache: Path | None) -> None:
@@ -125,12 +156,14 @@ def print_trtexec(path: Path, options: BuildOptions, console: Console, *, timing
 def print_plan(built: BuiltBundle, console: Console) -> None:
     """Print what was built and in which precision it runs."""
     sidecar = built.sidecar
-    console.print(_headline(built.bundle.path / PLAN_FILE, sidecar), markup=False)
+    # A path that is broken in two cannot be copied.
+    console.print(_headline(built.bundle.path / PLAN_FILE, sidecar), markup=False, soft_wrap=True)
     console.print(
         f"built in {sidecar.build_seconds:.1f} s, {sidecar.plan_bytes / 1e6:.1f} MB; batch "
         f"{sidecar.options.profile}; {sidecar.device_memory_bytes / 1e6:.1f} MB of scratch memory; timing cache "
         f"{sidecar.timing_cache}; licence {sidecar.licence.spdx}",
         markup=False,
+        soft_wrap=True,
     )
     render(sidecar.certificate, console)
     golden = sidecar.golden

@@ -176,7 +176,7 @@ class _Worker:
 
     def __init__(self, request: BuildRequest, listener: BuildListener) -> None:
         self._request, self._listener = request, listener
-        self._stage = "start"
+        self._stage, self._last_error = "start", ""
 
     def run(self) -> Finished:
         """Return what the process built.
@@ -212,15 +212,21 @@ class _Worker:
             process.stdin.write(self._request.model_dump_json() + "\n")
             process.stdin.flush()
         for line in process.stdout:
+            if not line.endswith("\n"):
+                break  # it died in the middle of a line
             event = read_event(line)
             if isinstance(event, Finished):
                 return event
             self._tell(event)
         returncode = process.wait()
-        raise EngineError(explain_death(returncode, stage=self._stage, last_words=_last_words(errors)))
+        raise EngineError(
+            explain_death(returncode, stage=self._stage, last_words=_last_words(errors) or self._last_error)
+        )
 
     def _tell(self, event: Event) -> None:
         if isinstance(event, Logged):
+            if event.level in ("ERROR", "CRITICAL"):
+                self._last_error = " ".join(event.message.split())
             LOGGER.log(logging.getLevelName(event.level), "%s", event.message)
         elif isinstance(event, StageBegan):
             self._stage = event.name

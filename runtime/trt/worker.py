@@ -41,10 +41,14 @@ class _Reporter:
         self.errors: deque[str] = deque(maxlen=_KEPT_ERRORS)
 
     def send(self, event: Event) -> None:
-        """Write one event."""
-        with self._lock:
-            self._output.write(write_event(event))
-            self._output.flush()
+        """Write one event; where nobody reads them any more, stop."""
+        try:
+            with self._lock:
+                self._output.write(write_event(event))
+                self._output.flush()
+        except BrokenPipeError:
+            # Most calls come from TensorRT's callbacks, where an exception is dropped and the build goes on.
+            self.cancel()
 
     def log(self, level: str, message: str) -> None:
         """Pass on a message of TensorRT's."""
@@ -187,8 +191,8 @@ def main() -> None:
         reporter.send(Cancelled())
     except ExportSslError as error:
         reporter.send(Failed(kind=type(error).__name__, message=" ".join(str(error).split())))
-    output.close()
-    # What TensorRT and CUDA still hold goes with the process; their destructors, at exit, are where they crash.
+    # Each event was flushed as it was written. What TensorRT and CUDA still hold goes with the process; their
+    # destructors, at exit, are where they crash.
     os._exit(0)
 
 
