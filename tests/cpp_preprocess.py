@@ -1,7 +1,4 @@
-"""Builds and talks to `preprocess_main`, the C++ preprocessing as a program of its own.
-
-Shared by the tests and by `benchmarks/cpp_preprocess.py`.
-"""
+"""Builds and talks to `preprocess_main`, the C++ preprocessing as a program of its own."""
 
 import os
 import shutil
@@ -65,10 +62,12 @@ class Answer:
 
     Attributes:
         status: An rne_status; 0 is success.
+        allocations: How often `run` took memory.
         payload: The pixels, or the error's message.
     """
 
     status: int
+    allocations: int
     payload: bytes
 
 
@@ -116,17 +115,10 @@ def answer_requests(program: Path, path: str, requests: Sequence[bytes]) -> list
     return answers
 
 
-def measure(program: Path, path: str, request: Request, runs: int) -> float:
-    """Return the mean time of one run in nanoseconds; reading the request is outside the timer."""
-    command = [str(program), path, "--time", str(runs)]
-    done = subprocess.run(command, input=request.encode(), capture_output=True, check=True)
-    return float(done.stdout)
-
-
 def _decode(stream: bytes) -> Iterator[Answer]:
     at = 0
     while at < len(stream):
-        status, count = struct.unpack_from("<IQ", stream, at)
-        at += 12
-        yield Answer(status, stream[at : at + count])
+        status, allocations, count = struct.unpack_from("<IIQ", stream, at)
+        at += 16
+        yield Answer(status, allocations, stream[at : at + count])
         at += count

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 #include <string>
+#include <type_traits>
 
 #include "status.h"
 
@@ -63,8 +64,11 @@ void check_resize(const rne_resize &resize) {
 }
 
 void check_layout(const rne_image &image) {
-    if (image.format != RNE_RGB && image.format != RNE_GREY && image.format != RNE_RGBA) {
-        refuse("an image's format is " + std::to_string(static_cast<int>(image.format)) +
+    // A C program can put any integer there, which C++ may not load as the enumeration.
+    std::underlying_type_t<rne_pixel_format> format;
+    std::memcpy(&format, &image.format, sizeof format);
+    if (format != RNE_RGB && format != RNE_GREY && format != RNE_RGBA) {
+        refuse("an image's format is " + std::to_string(format) +
                ", expected RNE_RGB, RNE_GREY or RNE_RGBA: convert it");
     }
     if (image.width == 0 || image.height == 0 || image.width > kMaxSide || image.height > kMaxSide) {

@@ -3,20 +3,35 @@
 //     preprocess_main best|avx2|sse41|plain|reference [--time RUNS]
 //
 // A request: width, height, stride_bytes, format, resize_size, image_size, bicubic as uint32 little endian, the
-// number of bytes that follow as uint64, and those. The answer on stdout: uint32 status and uint64 number of bytes,
-// then those: pixels, or the error's message. With --time the one request is run RUNS times, and the mean time of a run
-// is printed in nanoseconds instead. Exit 3: the processor lacks the instructions.
+// number of bytes that follow as uint64, and those. The answer on stdout: status and number of allocations as uint32,
+// number of bytes as uint64, then those: pixels, or the error's message. With --time the one request is run RUNS times,
+// and the mean time of a run is printed in nanoseconds instead. Exit 3: the processor lacks the instructions.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <new>
 #include <string>
 #include <vector>
 
 #include "preprocess.h"
 #include "resample_reference.h"
 #include "status.h"
+
+static std::uint32_t allocations = 0;
+
+void *operator new(std::size_t bytes) {
+    allocations++;
+    void *memory = std::malloc(bytes == 0 ? 1 : bytes);
+    if (memory == nullptr) {
+        throw std::bad_alloc();
+    }
+    return memory;
+}
+
+void operator delete(void *memory) noexcept { std::free(memory); }
+void operator delete(void *memory, std::size_t) noexcept { std::free(memory); }
 
 namespace {
 
@@ -32,6 +47,7 @@ bool read_exactly(void *to, std::size_t count) { return std::fread(to, 1, count,
 void write_answer(rne_status status, const void *bytes, std::uint64_t count) {
     const auto code = static_cast<std::uint32_t>(status);
     std::fwrite(&code, sizeof code, 1, stdout);
+    std::fwrite(&allocations, sizeof allocations, 1, stdout);
     std::fwrite(&count, sizeof count, 1, stdout);
     std::fwrite(bytes, 1, static_cast<std::size_t>(count), stdout);
 }
@@ -43,8 +59,8 @@ bool read_request(Request &request) {
         return false;
     }
     request.bytes = std::make_unique<std::uint8_t[]>(static_cast<std::size_t>(count));
-    request.image = {count == 0 ? nullptr : request.bytes.get(), fields[0], fields[1], fields[2],
-                     static_cast<rne_pixel_format>(fields[3])};
+    request.image = {count == 0 ? nullptr : request.bytes.get(), fields[0], fields[1], fields[2], RNE_RGB};
+    std::memcpy(&request.image.format, &fields[3], sizeof request.image.format);
     request.resize = {fields[4], fields[5], static_cast<std::int32_t>(fields[6])};
     return read_exactly(request.bytes.get(), static_cast<std::size_t>(count));
 }
@@ -64,6 +80,7 @@ public:
             resize_ = request.resize;
         }
         pixels.resize(request.resize.image_size * request.resize.image_size * 3);
+        allocations = 0;
         if (reference_) {
             rne::preprocess_reference(request.resize, request.image, pixels.data());
         } else {
