@@ -46,8 +46,11 @@ std::vector<cudaStream_t> &streams() {
 }
 
 CUstream_st &resolve(cudaStream_t stream) {
-    static CUstream_st standard;
-    return stream == nullptr ? standard : *stream;
+    static CUstream_st *standard = [] {
+        streams().push_back(new CUstream_st);
+        return streams().back();
+    }();
+    return stream == nullptr ? *standard : *stream;
 }
 
 void wait_for(const CUevent_st &event) {
