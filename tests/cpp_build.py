@@ -4,9 +4,12 @@ A build lies in a folder named by what it is made of, under `build/cpp` of the r
 CMake's own rules when a source changes.
 """
 
+import fcntl
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -51,16 +54,27 @@ def build_library(name: str = "release", **options: str) -> Path:
     """
     build, prefix = BUILDS / name, BUILDS / f"{name}-installed"
     given = {"OpenVINO_DIR": str(openvino_cmake()), "RNE_WARNINGS_AS_ERRORS": "ON", **options}
-    configure(SOURCE, build, given)
-    run("cmake", "--install", str(build), "--prefix", str(prefix))
+    with locked():
+        configure(SOURCE, build, given)
+        run("cmake", "--install", str(build), "--prefix", str(prefix))
     return prefix
 
 
 def build_example(name: str, prefix: Path, *, source: Path | None = None, **options: str) -> Path:
     """Build an example against an installed library, and return the program."""
     build = BUILDS / f"{prefix.name}-{name}"
-    configure(source or SOURCE / "examples" / name, build, {"CMAKE_PREFIX_PATH": str(prefix), **options})
+    with locked():
+        configure(source or SOURCE / "examples" / name, build, {"CMAKE_PREFIX_PATH": str(prefix), **options})
     return build / name
+
+
+@contextmanager
+def locked() -> Iterator[None]:
+    """Let one process build at a time: several workers of pytest-xdist share the folders. Not to be nested."""
+    BUILDS.mkdir(parents=True, exist_ok=True)
+    with (BUILDS / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def configure(source: Path, build: Path, options: dict[str, str]) -> None:
