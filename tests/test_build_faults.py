@@ -223,8 +223,9 @@ def test_ctrl_c_as_soon_as_the_building_process_starts_stops_it(bundle, untouche
     assert listing(bundle) == untouched
 
 
-def test_the_building_process_ends_when_its_parent_is_killed(slow):
+def test_the_building_process_tidies_up_and_ends_when_its_parent_is_killed(bundle, untouched, slow):
     process, worker = slow
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     wait_until(lambda: worker not in members(process.pid), seconds=SOON_S)
+    assert listing(bundle) == untouched

@@ -87,22 +87,15 @@ def test_an_impossible_profile_is_refused_before_the_export(tmp_path):
     assert not (tmp_path / "bundle").exists()
 
 
-def test_a_plan_that_fails_leaves_a_complete_bundle(tmp_path):
-    target = tmp_path / "bundle"
-    result = export(*WITH_PLAN, output=target, STANDIN_FAULT="crash-build")
+def test_exporting_again_with_a_plan_that_fails_leaves_a_complete_bundle_without_the_old_plan(bundle, tmp_path):
+    result = export(*WITH_PLAN, "--overwrite", output=bundle, STANDIN_FAULT="crash-build")
     assert result.exit_code == 1
     last = result.stderr.splitlines()[-1]
     assert last.startswith("error: TensorRT crashed (SIGSEGV)")
-    assert f"the bundle {target} is complete without a plan: `run-ssl build {target}`" in last
-    assert not [name for name in listing(target) if "plan" in name]
-    verified = run("run-ssl", "verify", target, "--engines", "onnxruntime", cache=tmp_path / "cache")
-    assert verified.exit_code == 0, verified.output
-
-
-def test_exporting_again_removes_the_plan(bundle):
-    result = export(*SMALL, "--overwrite", output=bundle)
-    assert result.exit_code == 0, result.stderr
+    assert f"the bundle {bundle} is complete without a plan: `run-ssl build {bundle}`" in last
     assert not [name for name in listing(bundle) if "plan" in name]
+    verified = run("run-ssl", "verify", bundle, "--engines", "onnxruntime", cache=tmp_path)
+    assert verified.exit_code == 0, verified.output
 
 
 def test_verify_takes_the_plan_in(with_plan, tmp_path):

@@ -191,6 +191,9 @@ def main() -> None:
         reporter.send(Cancelled())
     except ExportSslError as error:
         reporter.send(Failed(kind=type(error).__name__, message=" ".join(str(error).split())))
+    if reporter.cancelled():
+        # Whoever asked may be gone, and could not take it away.
+        request.plan.unlink(missing_ok=True)
     # Each event was flushed as it was written. What TensorRT and CUDA still hold goes with the process; their
     # destructors, at exit, are where they crash.
     os._exit(0)
