@@ -233,7 +233,8 @@ REFUSED = [
     ((2, 2, 6, RGB, 4, 4, 0), b"", "the image's data is a null pointer"),
     ((0, 2, 6, RGB, 4, 4, 0), BYTES, "an image is 0x2 px"),
     ((2, 0, 6, RGB, 4, 4, 0), BYTES, "an image is 2x0 px"),
-    ((2**31, 2, 6, RGB, 4, 4, 0), BYTES, "an image is 2147483648x2 px"),
+    ((2**29, 2, 6, RGB, 4, 4, 0), BYTES, "an image is 536870912x2 px"),
+    ((2, 2**32 - 1, 6, RGB, 4, 4, 0), BYTES, "an image is 2x4294967295 px"),
     ((2, 2, 5, RGB, 4, 4, 0), BYTES, "rows are 5 bytes apart, expected at least the 6 bytes"),
     ((2, 2, 7, 2, 4, 4, 0), BYTES, "rows are 7 bytes apart, expected at least the 8 bytes"),
     ((2, 2, 6, 7, 4, 4, 0), BYTES, "format is 7"),
@@ -241,7 +242,7 @@ REFUSED = [
     ((2, 2, 6, RGB, 4, 5, 0), BYTES, "image_size is 5 and resize_size 4"),
     ((2, 2, 6, RGB, 20000, 4, 0), BYTES, "resize_size is 20000"),
     ((1, 200_000_000, 3, RGB, 1, 1, 0), BYTES, "would become 1x200000000 px"),
-    ((2**31 - 1, 1, 2**32 - 1, 1, 13377, 4, 0), BYTES, "px, expected at most 178956970 pixels"),
+    ((2**29 - 1, 1, 2**29 - 1, 1, 13377, 4, 0), BYTES, "px, expected at most 178956970 pixels"),
 ]
 
 

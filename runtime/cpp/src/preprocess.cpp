@@ -15,8 +15,8 @@ namespace {
 constexpr std::size_t kMaxResizedPixels = 178956970;
 // Its square root: a larger short side would make every picture too large.
 constexpr std::size_t kMaxResizeSize = 13377;
-// The windows' places are 32-bit integers.
-constexpr std::size_t kMaxSide = std::numeric_limits<std::int32_t>::max();
+// A row of 4 bytes a pixel stays below 2^31 bytes, as in Pillow; the windows' places are 32-bit integers.
+constexpr std::size_t kMaxSide = std::numeric_limits<std::int32_t>::max() / 4;
 // What the kernels may read or write beyond a row, with room to spare.
 constexpr std::size_t kBeyond = 64;
 
