@@ -209,20 +209,21 @@ TEST(closing_waits_for_what_runs_on_a_stream) {
         const auto backend = open(make_bundle(network(1, 4)));
         batch.start(*backend);
     }
-    CHECK(batch.done());
+    CHECK(batch.done() && !machine().ran_destroyed);
 }
 
 TEST(a_context_is_not_thrown_away_while_it_runs_on_a_stream) {
     const auto backend = open(make_bundle(network(1, 12)), make_options(12));
-    const DeviceBatch batch(range(1));
-    batch.start(*backend);
-    const DeviceBatch last(range(9));
-    for (int size = 2; size <= 8; size++) {
-        const DeviceBatch other(range(size));
-        other.start(*backend);
+    std::vector<std::unique_ptr<DeviceBatch>> batches;
+    for (int size = 1; size <= 9; size++) {
+        batches.push_back(std::make_unique<DeviceBatch>(range(size)));
+        batches.back()->start(*backend);
     }
-    last.start(*backend);
-    CHECK(batch.done());
+    cudaStreamSynchronize(batches.back()->stream);
+    for (const auto &batch : batches) {
+        CHECK(batch->done());
+    }
+    CHECK(!machine().ran_destroyed);
 }
 
 TEST(the_callers_gpu_is_current_again_after_every_call) {
@@ -246,6 +247,9 @@ TEST(log_lines_reach_the_caller_until_the_engine_is_closed) {
     };
     open(make_bundle(network(1, 4)), options);
     CHECK(lines == std::vector<std::string>{"Loaded engine"});
+    // TensorRT still has the log of an engine that is closed.
+    static_cast<nvinfer1::ILogger *>(machine().logger)->log(nvinfer1::ILogger::Severity::kERROR, "late");
+    CHECK(lines.size() == 1);
     // The second engine has the first one's log, but not its callback.
     open(make_bundle(network(1, 4)));
     CHECK(lines.size() == 1);

@@ -7,6 +7,7 @@
 #include <NvInferRuntime.h>
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -175,7 +176,10 @@ public:
                       logits_,
                       embedding_,
                       static_cast<float *>(scratch_)};
-        standin::enqueue(stream, [run] { sum_images(run); });
+        standin::enqueue(stream, [run, alive = std::weak_ptr<int>(token_)] {
+            machine().ran_destroyed = machine().ran_destroyed || alive.expired();
+            sum_images(run);
+        });
         standin::enqueue(stream, [run] { write_outputs(run); });
         return true;
     }
@@ -184,6 +188,7 @@ private:
     const Network &network_;
     ILogger &logger_;
     Alive alive_;
+    std::shared_ptr<int> token_ = std::make_shared<int>(0);
     std::size_t batch_ = 0;
     bool ran_ = false;
     void *scratch_ = nullptr;
@@ -249,6 +254,7 @@ extern "C" {
 __attribute__((visibility("default"))) void *createInferRuntime_INTERNAL(void *logger, std::int32_t) noexcept {
     const Inside inside("createInferRuntime");
     ILogger &used = *static_cast<ILogger *>(logger);
+    machine().logger = logger;
     return fails(used, "runtime") ? nullptr : new Runtime(used);
 }
 

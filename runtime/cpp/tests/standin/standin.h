@@ -30,7 +30,9 @@ struct Machine {
     std::map<std::string, int> calls; // of each function of CUDA's and TensorRT's
     int alive = 0;                    // everything that was made and not yet freed
     bool host_code_allowed = false;
-    void *scratch = nullptr; // of the context that ran last
+    void *scratch = nullptr;    // of the context that ran last
+    void *logger = nullptr;     // of the runtime that was made last; TensorRT may write to it at any time
+    bool ran_destroyed = false; // whether work of a context ran after the context was gone
 };
 
 Machine &machine();
