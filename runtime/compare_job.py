@@ -23,6 +23,7 @@ from runtime.layers import total_macs, total_parameters
 from runtime.load import ORIGINAL, EngineChoice, EngineOptions, load_engine, parse_engine, runnable_engines
 from runtime.loader import Unreadable, load_batches
 from runtime.manifest import Manifest
+from runtime.native_preprocessing import NativePreprocessor
 
 # Large enough that the call costs nothing beside the convolutions, small enough for any memory.
 DEFAULT_BATCH_SIZE = 32
@@ -48,6 +49,7 @@ class CompareRequest:
         threads: Threads for one inference; None leaves the engines' choice.
         device: `cpu` or `gpu`, for all engines.
         skip_unreadable: Whether unreadable images are left out and listed, where else they are an error.
+        native: The C library, which preprocesses instead of Pillow, to the same bytes; None for Pillow.
     """
 
     bundles: tuple[Path, ...]
@@ -64,6 +66,7 @@ class CompareRequest:
     threads: int | None = None
     device: str = "cpu"
     skip_unreadable: bool = False
+    native: Path | None = None
 
 
 def run_comparison(
@@ -107,6 +110,7 @@ def run_comparison(
                 batch_size=request.batch_size,
                 workers=request.workers,
                 skip_unreadable=request.skip_unreadable,
+                transform=NativePreprocessor(request.native, first.manifest.preprocessing) if request.native else None,
                 # On a CPU, decoding beside inference stalls it; a GPU leaves the cores to the decoders.
                 overlap=request.device == "gpu",
             )

@@ -28,10 +28,11 @@ images/s, and in turn at equal priority it made 750.
 At 224 px the engines take 95 % of the time, and the ways differ by less than the noise.
 """
 
+import functools
 import os
 import sys
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
@@ -40,6 +41,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 from typing_extensions import Self
 
 from runtime.dataset import Dataset, LabelledImage, Stream
@@ -115,7 +117,7 @@ class _Plan:
     """The arguments of `load_batches`."""
 
     dataset: Dataset | Stream
-    preprocessing: Preprocessing
+    transform: Callable[[Image.Image], Pixels]
     batch_size: int
     workers: int
     skip_unreadable: bool
@@ -131,7 +133,7 @@ class _Plan:
     def decode(self, image: LabelledImage) -> Pixels | DataError:
         """Return one image's pixels, or the error, which the asking thread raises or counts."""
         try:
-            return preprocess(image.read(), self.preprocessing)
+            return self.transform(image.read())
         except DataError as error:
             return error
 
@@ -154,6 +156,7 @@ def load_batches(
     skip_unreadable: bool = False,
     prefetch: int = 3,
     overlap: bool = False,
+    transform: Callable[[Image.Image], Pixels] | None = None,
 ) -> Loader:
     """Return the batches of a data set, decoded ahead.
 
@@ -165,6 +168,7 @@ def load_batches(
         skip_unreadable: Leave unreadable images out and list them, where else they are an error.
         prefetch: Batches decoded ahead of the one that is next.
         overlap: Decode while batches are used, which is right only where that leaves the cores free.
+        transform: From an RGB picture to its pixels, called in the worker threads; None for `preprocess`.
 
     Raises:
         UsageError: A number is less than 1.
@@ -174,7 +178,8 @@ def load_batches(
     for option, value in (("batch size", batch_size), ("workers", threads), ("prefetch", prefetch)):
         if value < 1:
             raise UsageError(f"{option} {value}: expected at least 1")
-    return Loader(_Plan(dataset, preprocessing, batch_size, threads, skip_unreadable, prefetch, overlap))
+    chosen = transform or functools.partial(preprocess, preprocessing=preprocessing)
+    return Loader(_Plan(dataset, chosen, batch_size, threads, skip_unreadable, prefetch, overlap))
 
 
 def _run(plan: _Plan, unreadable: list[Unreadable]) -> Generator[Batch, None, None]:

@@ -213,7 +213,7 @@ def test_the_builds_error_says_how_many_which_and_what_to_do() -> None:
     assert message.startswith("0 of 4 layers (0.0%) run in the precision that the bundle promises, expected 90.0%: ")
     assert "conv1 was promised int8 (no layer of the engine names it)" in message
     assert "and 1 more" in message
-    assert "`run-ssl explain`" in message
+    assert "`--min-share`" in message
     assert "`--min-share`" in message
     assert "\n" not in message
 

@@ -122,8 +122,7 @@ def build_plan(
         if not sidecar.certificate.passed:
             _write(path / REJECTED_FILE, finished.layer_information)
             raise VerificationError(
-                f"{explain_failure(sidecar.certificate)}; the layers are in {path / REJECTED_FILE}: "
-                f"`run-ssl explain {path / REJECTED_FILE}`"
+                f"{explain_failure(sidecar.certificate)}; `run-ssl explain {path / REJECTED_FILE}` shows the layers"
             )
         _install(path, staged, sidecar, finished.layer_information)
     finally:

@@ -157,8 +157,8 @@ def explain_failure(certificate: Certificate) -> str:
         shown.append(f"and {len(broken) - _SHOWN_IN_ERROR} more")
     return (
         f"{certificate.kept} of {certificate.promised} layers ({certificate.share:.1%}) run in the precision that the"
-        f" bundle promises, expected {certificate.required_share:.1%}: {'; '.join(shown)}; see `run-ssl explain`, or"
-        " lower what is asked with `--min-share`"
+        f" bundle promises, expected {certificate.required_share:.1%}: {'; '.join(shown)}; `--min-share` lowers"
+        " what is asked"
     )
 
 
