@@ -88,7 +88,7 @@ def build_with_bar(path: Path, choices: BuildChoices) -> BuiltBundle:
             print_trtexec(path, options, messages, timing_cache=timing_cache)
         with step_bar("tensorrt", messages) as bar:
             listener = BuildListener(on_stage=bar.start, on_done=bar.advance_to)
-            return build_plan(path, options, timing_cache=timing_cache, verbose=False, listener=listener)
+            return build_plan(path, options, timing_cache=timing_cache, listener=listener)
 
 
 class log_to:  # noqa: N801  (a context manager, named as it reads in a `with`)

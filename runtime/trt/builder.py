@@ -87,7 +87,6 @@ def build_plan(
     options: BuildOptions,
     *,
     timing_cache: Path | None = None,
-    verbose: bool = False,
     listener: BuildListener | None = None,
 ) -> BuiltBundle:
     """Build the plan of a bundle for this machine's GPU; a plan that is there is replaced.
@@ -96,7 +95,6 @@ def build_plan(
         path: The bundle's directory.
         options: How to build.
         timing_cache: File of kernel times, read and written; None for none.
-        verbose: Whether everything that TensorRT logs is logged, not only what a user can act on.
         listener: Who is told how it goes.
 
     Raises:
@@ -115,7 +113,8 @@ def build_plan(
             plan=staged.absolute(),
             options=options,
             timing_cache=timing_cache.absolute() if timing_cache is not None else None,
-            verbose=verbose,
+            # Hundreds of thousands of messages: only for who asked for them in Python's own way.
+            verbose=LOGGER.isEnabledFor(logging.DEBUG),
         )
         finished = _Worker(request, listener or BuildListener()).run()
         sidecar = _describe(bundle, finished, options)

@@ -153,7 +153,7 @@ def stream_handle(stream: object) -> int:
     candidates = [protocol()[1]] if callable(protocol) else []
     candidates += [getattr(stream, attribute, None) for attribute in ("cuda_stream", "ptr")] + [stream]
     for candidate in candidates:
-        if isinstance(candidate, int) or hasattr(candidate, "__int__"):
+        if isinstance(candidate, int) or (hasattr(candidate, "__int__") and not isinstance(candidate, float)):
             # 0 is the default stream too, and DLPack takes only 1 for it.
             return int(candidate) or LEGACY_STREAM
     raise EngineError(f"{type(stream).__name__} is no CUDA stream: expected an int or a stream of PyTorch or CuPy")
