@@ -27,6 +27,7 @@ _PROGRAM = (
     "tests/tensorrt_allocations.cpp",
     "tests/tensorrt_fixture.cpp",
     "tests/standin/cuda.cpp",
+    "tests/standin/cuda_devices.cpp",
 )
 _PLAN_CHECK = (
     "src/bundle.cpp",

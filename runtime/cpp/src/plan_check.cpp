@@ -114,7 +114,7 @@ std::string version_mismatch(const Sidecar &sidecar, const TensorRtVersion &inst
     if (release(built) == release(installed)) {
         return "";
     }
-    const std::string sentence = "was built by TensorRT " + to_string(built) + ", this is " + to_string(installed);
+    std::string sentence = "was built by TensorRT " + to_string(built) + ", this is " + to_string(installed);
     if (!sidecar.version_compatible) {
         return sentence;
     }

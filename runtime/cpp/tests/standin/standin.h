@@ -54,4 +54,14 @@ public:
     static int &depth();
 };
 
+// What a function of CUDA's returns by the test's wish.
+cudaError_t status(const char *function);
+
 } // namespace standin
+
+// What every function does first.
+#define STANDIN_CALL(name)                                                                                             \
+    const standin::Inside inside(name);                                                                                \
+    if (const cudaError_t code = standin::status(name)) {                                                              \
+        return code;                                                                                                   \
+    }
