@@ -178,10 +178,9 @@ RNE_API rne_status rne_preprocess(rne_engine *engine, const rne_image *image, ui
 RNE_API rne_status rne_infer(rne_engine *engine, const uint8_t *pixels, size_t batch, float *logits, float *embedding);
 
 /* TensorRT: enqueue a batch that lies on the GPU on the caller's stream (a cudaStream_t), and return at once. The
- * addresses are multiples of 256. Nothing is copied. The engine runs one batch at a time: the next call, on whatever
- * stream, is ordered after this one.
- * pixels: the network's input on the GPU, (batch, image_size, image_size, 3) uint8;
- * logits, embedding: as in rne_infer(), on the GPU, neither NULL. */
+ * addresses are multiples of 256. Nothing is copied, but for a batch outside the plan's profile. The engine runs one
+ * batch at a time: the next call, on whatever stream, is ordered after this one. pixels: the network's input on the
+ * GPU, (batch, image_size, image_size, 3) uint8; logits, embedding: as in rne_infer(), on the GPU, neither NULL. */
 RNE_API rne_status rne_infer_on_stream(rne_engine *engine, const void *pixels, size_t batch, void *logits,
                                        void *embedding, void *stream);
 
