@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
+from runtime.bench.command import bench
 from runtime.console import message_console, one_line_errors, progress_bar, result_console
+from runtime.options import split
 from runtime.trt.build_arguments import (
     HardwareChoice,
     HardwareCompatibleOption,
@@ -68,7 +70,7 @@ def verify(
 
         opened = open_bundle(bundle)
         with message_console().status(f"verify {bundle}"):
-            checks = verify_bundle(opened, _split(engines), threads=threads)
+            checks = verify_bundle(opened, split(engines), threads=threads)
         if json_output:
             print(as_json(opened, checks))
         else:
@@ -123,7 +125,7 @@ def compare(
         request = CompareRequest(
             bundles=tuple(bundles),
             data=data,
-            engines=_split(engines),
+            engines=split(engines),
             weights=weights,
             labels=labels,
             split=split,
@@ -240,8 +242,7 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _split(names: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in names.split(",") if name.strip())
+app.command()(bench)
 
 
 def main() -> None:
