@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 
 from runtime.bench.counted import Counted
+from runtime.bench.node_names import is_product
 from runtime.engine import ExecutionPrecision
 from runtime.errors import EngineError
 
 _HINTS: dict[ExecutionPrecision, str] = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
-_PRECISIONS = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
+_PRECISIONS = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "uint8"}
 _BYTES = {"f64": 8, "i64": 8, "f32": 4, "i32": 4, "f16": 2, "bf16": 2, "i8": 1, "u8": 1, "boolean": 1}
 
 
@@ -66,12 +67,13 @@ def _counted(node: Any, times_ms: list[float], batch: int) -> Counted:
     moved = sum(_bytes(source, batch) for source, constant in read if not constant)
     # Several consumers read one output: it is written once.
     moved += sum(_bytes(output, batch) for output in node.outputs())
-    precision = _info(node, "runtimePrecision")
+    operator, precision = _info(node, "layerType"), _info(node, "runtimePrecision")
     return Counted(
         name=node.get_friendly_name(),
         made_of=tuple(name for name in _info(node, "originalLayersNames").split(",") if name),
-        operator=_info(node, "layerType"),
-        precision=_PRECISIONS.get(precision, precision),
+        operator=operator,
+        # Pixels are unsigned too, and what moves them is no INT8 arithmetic.
+        precision="int8" if precision == "u8" and is_product(operator) else _PRECISIONS.get(precision, precision),
         times_ms=tuple(times_ms),
         activation_bytes=moved,
         constant_bytes=sum(_bytes(source, batch) for source, constant in read if constant),

@@ -1,4 +1,4 @@
-"""What the machine can attain: the best rates of a large matrix product and of copies, through the same engine.
+"""What the machine can attain: the best rates of large matrix products, and of moving bytes, through the same engine.
 
 The rates are read from the same profile as a network's layers, so that both have the same clock and neither has
 the engine's cost per call in it.
@@ -6,6 +6,7 @@ the engine's cost per call in it.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,26 +25,31 @@ from runtime.load import parse_engine
 
 # Rows, columns and depth of the square products: large enough for a kernel's best rate, small enough for its operands
 # (12 MB in FP32 at 1024) to stay in a server's last-level cache.
-_PRODUCT_SIZES = (512, 768, 1024)
+_PRODUCT_SIZES = (512, 1024)
 # Elements of float32 tensors that are copied; a copy moves 8 bytes each. From one that stays in a core's second-level
 # cache to 256 MB, more than most last-level caches hold.
-_COPY_ELEMENTS = (1 << 14, 1 << 16, 1 << 18, 1 << 20, 1 << 22, 1 << 25)
-_PRODUCT_RUNS, _COPY_RUNS, _WARM_UP = 8, 20, 2
+_COPY_ELEMENTS = (1 << 16, 1 << 18, 1 << 20, 1 << 22, 1 << 25)
+# Rows of the float32 weights, 1024 wide, that are multiplied with one vector: 4 and 16 MB that are only read. At
+# batch 1 this is what the last convolutions of a network do, and reading is faster than copying.
+_READ_ROWS, _READ_WIDTH = (1 << 10, 1 << 12), 1 << 10
+_PRODUCT_RUNS, _MOVE_RUNS, _WARM_UP = 6, 20, 2
 # Runs of copies that take long are fewer.
 _MOST_COPIED_BYTES = 1 << 30
 
 
 @dataclass(frozen=True)
-class CopyRate:
-    """The best rate of a copy of one size.
+class MoveRate:
+    """The best rate of moving tensors of one size.
 
     Attributes:
         moved_bytes: Bytes read and written.
         gb_per_s: 1e9 bytes per second.
+        copied: Whether half of them were written; else they were only read.
     """
 
     moved_bytes: int
     gb_per_s: float
+    copied: bool = True
 
 
 @dataclass(frozen=True)
@@ -52,24 +58,24 @@ class Rates:
 
     Attributes:
         gmacs_per_s: Best rate of a large matrix product, 1e9 multiply-accumulates per second.
-        copies: Best rates of copies, by size.
+        moves: Best rates of copies and of reading weights, by size; at least one is a copy.
     """
 
     gmacs_per_s: float
-    copies: tuple[CopyRate, ...]
+    moves: tuple[MoveRate, ...]
 
     @property
     def gb_per_s(self) -> float:
         """Rate of the largest copy, which is main memory's."""
-        return max(self.copies, key=lambda copy: copy.moved_bytes).gb_per_s
+        return max((move for move in self.moves if move.copied), key=lambda copy: copy.moved_bytes).gb_per_s
 
-    def copy_rate(self, moved_bytes: int) -> float:
-        """Return the best rate that a copy of so many bytes or more had, 1e9 bytes per second.
+    def move_rate(self, moved_bytes: int) -> float:
+        """Return the best rate at which so many bytes or more were moved, 1e9 bytes per second.
 
         What fits in a cache moves faster than main memory allows; small copies are slow for other reasons than their
         bytes, so that those of all larger sizes count too.
         """
-        larger = [copy.gb_per_s for copy in self.copies if copy.moved_bytes >= moved_bytes]
+        larger = [move.gb_per_s for move in self.moves if move.moved_bytes >= moved_bytes]
         return max(larger, default=self.gb_per_s)
 
 
@@ -86,9 +92,9 @@ def probe_rates(engine: str, precision: str, *, threads: int | None) -> Rates:
     """
     name = parse_engine(engine).name
     if name == OPENVINO:
-        return _rates(_openvino_products(precision, threads), _openvino_copies(threads), engine, precision)
+        return _rates(_openvino_products(precision, threads), _openvino_moves(threads), engine, precision)
     if name == ONNXRUNTIME:
-        return _rates(_onnxruntime_products(precision, threads), _onnxruntime_copies(threads), engine, precision)
+        return _rates(_onnxruntime_products(precision, threads), _onnxruntime_moves(threads), engine, precision)
     raise EngineError(
         f"the attainable rates of {engine} are not probed: expected {OPENVINO} or {ONNXRUNTIME}; of a plan, "
         "`run-ssl explain` says where the time goes"
@@ -96,7 +102,7 @@ def probe_rates(engine: str, precision: str, *, threads: int | None) -> Rates:
 
 
 def _rates(
-    products: Iterable[tuple[int, tuple[Counted, ...]]], copies: Iterable[CopyRate], engine: str, precision: str
+    products: Iterable[tuple[int, tuple[Counted, ...]]], moves: Iterable[MoveRate], engine: str, precision: str
 ) -> Rates:
     rates, others = [], set()
     for macs, counted in products:
@@ -110,17 +116,23 @@ def _rates(
         raise EngineError(
             f"{engine} does not compute in {precision} on this machine: {found}; the rate in {precision} is unknown"
         )
-    return Rates(gmacs_per_s=max(rates), copies=tuple(copies))
+    return Rates(gmacs_per_s=max(rates), moves=tuple(moves))
 
 
-def _copy_rate(elements: int, count: Callable[[int], tuple[Counted, ...]]) -> CopyRate:
+def _copy_rate(elements: int, count: Callable[[int], tuple[Counted, ...]]) -> MoveRate:
     moved = 8 * elements
-    counted = count(max(3, min(_COPY_RUNS, _MOST_COPIED_BYTES // moved)))
-    # The counters have microseconds: one of 0 is less than one.
-    best = max(max(layer.activation_bytes for layer in counted), moved) / max(
-        min(min(layer.times_ms) for layer in counted), 1e-3
-    )
-    return CopyRate(moved_bytes=moved, gb_per_s=best / 1e6)
+    return MoveRate(moved, moved / _best_ms(count(max(3, min(_MOVE_RUNS, _MOST_COPIED_BYTES // moved)))) / 1e6)
+
+
+def _read_rate(rows: int, count: Callable[[int], tuple[Counted, ...]]) -> MoveRate:
+    moved = 4 * rows * _READ_WIDTH
+    products = tuple(layer for layer in count(_MOVE_RUNS) if is_product(layer.operator))
+    return MoveRate(moved, moved / _best_ms(products) / 1e6, copied=False)
+
+
+def _best_ms(counted: tuple[Counted, ...]) -> float:
+    # The counters are in microseconds; 0 of them is less than one.
+    return max(min(sum(times) for times in zip(*(layer.times_ms for layer in counted), strict=True)), 1e-3)
 
 
 def _openvino_products(precision: str, threads: int | None) -> Iterable[tuple[int, tuple[Counted, ...]]]:
@@ -176,20 +188,24 @@ def _ov_weight(ops: Any, shape: tuple[int, ...], rng: np.random.Generator, int8:
     return ops.multiply(ops.convert(integers, np.float32), ops.constant(scale))
 
 
-def _openvino_copies(threads: int | None) -> Iterable[CopyRate]:
+def _openvino_moves(threads: int | None) -> Iterable[MoveRate]:
     ov = import_openvino()
     from openvino import opset13 as ops
 
     core = ov.Core()
+
+    def count(result: Any, source: Any, runs: int) -> tuple[Counted, ...]:
+        compiled = core.compile_model(ov.Model([result], [source]), "CPU", openvino_config(threads, "fp32"))
+        feed = np.ones([int(size) for size in source.get_shape()], np.float32)
+        return count_openvino(compiled, [feed], batch=1, warm_up=_WARM_UP, runs=runs)
+
     for elements in _COPY_ELEMENTS:
         source = ops.parameter([elements], np.float32)
-        compiled = core.compile_model(ov.Model([ops.relu(source)], [source]), "CPU", openvino_config(threads, "fp32"))
-        feed = np.ones(elements, np.float32)
-
-        def count(runs: int, compiled: Any = compiled, feed: Any = feed) -> tuple[Counted, ...]:
-            return count_openvino(compiled, [feed], batch=1, warm_up=_WARM_UP, runs=runs)
-
-        yield _copy_rate(elements, count)
+        yield _copy_rate(elements, partial(count, ops.relu(source), source))
+    for rows in _READ_ROWS:
+        source = ops.parameter([1, _READ_WIDTH], np.float32)
+        weight = ops.constant(np.ones((rows, _READ_WIDTH), np.float32))
+        yield _read_rate(rows, partial(count, ops.matmul(source, weight, False, True), source))
 
 
 def _onnxruntime_products(precision: str, threads: int | None) -> Iterable[tuple[int, tuple[Counted, ...]]]:
@@ -217,15 +233,22 @@ def _onnxruntime_products(precision: str, threads: int | None) -> Iterable[tuple
         yield size**3, count_onnxruntime(ort, model, options, [feed], warm_up=_WARM_UP, runs=_PRODUCT_RUNS)
 
 
-def _onnxruntime_copies(threads: int | None) -> Iterable[CopyRate]:
+def _onnxruntime_moves(threads: int | None) -> Iterable[MoveRate]:
     ort = import_onnxruntime()
+
+    def count(model: bytes, shape: tuple[int, ...], runs: int) -> tuple[Counted, ...]:
+        options, feed = onnxruntime_options(ort, threads), np.ones(shape, np.float32)
+        return count_onnxruntime(ort, model, options, [feed], warm_up=_WARM_UP, runs=runs)
+
     for elements in _COPY_ELEMENTS:
         kind = ("float32", (elements,))
         model = tiny_model([("Relu", ["x"], "y")], inputs={"x": kind}, outputs={"y": kind}, constants={})
-        feed = np.ones(elements, np.float32)
-
-        def count(runs: int, model: bytes = model, feed: Any = feed) -> tuple[Counted, ...]:
-            options = onnxruntime_options(ort, threads)
-            return count_onnxruntime(ort, model, options, [feed], warm_up=_WARM_UP, runs=runs)
-
-        yield _copy_rate(elements, count)
+        yield _copy_rate(elements, partial(count, model, (elements,)))
+    for rows in _READ_ROWS:
+        model = tiny_model(
+            [("MatMul", ["x", "weight"], "y")],
+            inputs={"x": ("float32", (1, _READ_WIDTH))},
+            outputs={"y": ("float32", (1, rows))},
+            constants={"weight": np.ones((_READ_WIDTH, rows), np.float32)},
+        )
+        yield _read_rate(rows, partial(count, model, (1, _READ_WIDTH)))
