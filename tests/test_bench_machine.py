@@ -1,6 +1,9 @@
 """What is said of a machine, from files of /proc and /sys written by hand."""
 
+import os
 import subprocess
+import sys
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +41,7 @@ CPU implementer\t: 0x41
 CPU part\t: 0xd40
 """
 UUID = "GPU-8f6c1b52-0a1d-4e0b-9c33-1f2e3d4c5b6a"
-GIB = 1 << 30
+TESTS = Path(__file__).resolve().parent
 
 
 def put(root: Path, **files: str) -> Path:
@@ -216,6 +219,19 @@ def test_idle_and_clocks_that_someone_set_are_no_throttling() -> None:
 
 def test_uuid_is_written_as_nvidia_smi_does() -> None:
     assert format_uuid(bytes.fromhex("8f6c1b520a1d4e0b9c331f2e3d4c5b6a")) == UUID
+
+
+def test_uuid_comes_from_the_gpus_properties() -> None:
+    script = "from runtime.bench.gpu_state import gpu_uuid; print(gpu_uuid(0))"
+    paths = os.pathsep.join((str(TESTS / "standin/site"), str(TESTS.parent)))
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == f"GPU-{uuid.UUID(bytes=b'stand-in-gpu-000')}"
 
 
 def program(folder: Path, script: str) -> str:
