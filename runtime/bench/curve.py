@@ -7,7 +7,7 @@ from runtime.bench.result import BatchChoice, Measured
 from runtime.errors import UsageError
 
 
-def choose_batch(measured: Sequence[Measured], budget_ms: float) -> tuple[BatchChoice, ...]:
+def choose_batches(measured: Sequence[Measured], budget_ms: float) -> tuple[BatchChoice, ...]:
     """Return the batch with the most images per second within a budget, for every curve.
 
     A curve is what differs in the batch only: one bundle, engine, precision and number of threads. A batch is within

@@ -5,42 +5,18 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-from runtime.bench.intervals import (
-    BOOTSTRAP_BLOCKS,
-    bootstrap_interval,
-    draw_blocks,
-    resampled_percentile,
-    split_blocks,
-    student_interval,
-)
 from runtime.bench.machine import same_hardware
 from runtime.bench.percentiles import LEAST_RUNS
-from runtime.bench.result import RESULT_VERSION, BenchResult, Interval, Measured
+from runtime.bench.ratios import median_ms, ratio_interval
+from runtime.bench.result import RESULT_VERSION, BenchResult, Interval, Machine, Measured, Scope
 from runtime.bundle import first_problem
 from runtime.errors import BundleError, UsageError
-
-
-class Ratio(BaseModel):
-    """How long one subject takes, over another of the same run.
-
-    Attributes:
-        name: The subject.
-        reference: What it is divided by.
-        ratio: Geometric mean over rounds of (median of the subject / median of the reference); above 1 is slower.
-        ratio_ci95: Its interval.
-        rounds: How many pairs.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    name: str
-    reference: str
-    ratio: float
-    ratio_ci95: Interval
-    rounds: int
 
 
 class Change(BaseModel):
@@ -109,9 +85,10 @@ def _contradiction(result: BenchResult) -> str:
         calls = [call for calls in subject.rounds_ms for call in calls]
         if names.count(subject.name) > 1:
             return f"{subject.name} is there {names.count(subject.name)} times"
-        if len(calls) != subject.latency.runs:
+        # A program that prints a summary alone has runs without times.
+        if calls and len(calls) != subject.latency.runs:
             return f"{subject.name} has {len(calls)} times for {subject.latency.runs} runs"
-        if min(calls) <= 0:
+        if calls and min(calls) <= 0:
             return f"a call of {subject.name} took {min(calls):g} ms"
     return ""
 
@@ -121,7 +98,7 @@ def compare_results(before: BenchResult, now: BenchResult, *, force: bool = Fals
 
     Rounds of two results are not neighbours in time, so they are not paired: each side is resampled on its own. The
     interval holds what varied within either run. What varies from one run to the next, such as where the system placed
-    its memory, is outside it, which is why `gate` takes a limit.
+    its memory, is outside it, which is why `gate_changes` takes a limit.
 
     Args:
         before: The earlier result.
@@ -129,90 +106,49 @@ def compare_results(before: BenchResult, now: BenchResult, *, force: bool = Fals
         force: Whether results of different machines are compared all the same; every change then says so.
 
     Returns:
-        In the order of `now`.
+        In the order of `now`; see `left_out` for the others.
 
     Raises:
         UsageError: Another scope, another network, another machine without `force`, or nothing in common.
     """
-    warnings = _comparable(before, now, force=force)
+    warnings = require_comparable(before, scope=now.scope, model=now.model, machine=now.machine, force=force)
     earlier = {subject.name: subject for subject in before.measured}
-    pairs = [(earlier[subject.name], subject) for subject in now.measured if subject.name in earlier]
+    both = [(earlier[subject.name], subject) for subject in now.measured if subject.name in earlier]
+    pairs = [(old, new) for old, new in both if _has_times(old) and _has_times(new)]
     if not pairs:
         raise UsageError(
-            f"--against has {_listed(before)}, this run {_listed(now)}: expected a subject in both; "
-            "measure the same bundles, engines, batches and threads"
+            f"--against has {_listed(before)}, this run {_listed(now)}: expected a subject with times in "
+            "both; measure the same bundles, engines, batches and threads"
         )
     return tuple(_change(old, new, seed=now.seed, warnings=warnings) for old, new in pairs)
 
 
-def only_in_one(before: BenchResult, now: BenchResult) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the subjects that `compare_results` leaves out: those only in `before`, and those only in `now`."""
-    old = tuple(subject.name for subject in before.measured)
-    new = tuple(subject.name for subject in now.measured)
-    return tuple(name for name in old if name not in new), tuple(name for name in new if name not in old)
-
-
-def gate(changes: Sequence[Change], *, limit: float) -> tuple[Change, ...]:
-    """Return the significant regressions beyond a limit: those whose whole interval is above 1 + limit.
-
-    Each is wrong by chance in at most 2.5 % of comparisons where the time grew by exactly the limit, and far less often
-    where it did not grow.
+def require_comparable(
+    before: BenchResult, *, scope: Scope, model: str, machine: Machine, force: bool
+) -> tuple[str, ...]:
+    """Return the warnings that a comparison with an earlier result must carry; none on the same hardware.
 
     Args:
-        changes: From `compare_results`.
-        limit: Growth of the median that is accepted, a fraction: 0.05 for 5 %.
+        before: The earlier result.
+        scope: What is inside the timers now.
+        model: The network now.
+        machine: What is measured on now.
+        force: Whether results of different machines are compared all the same.
 
     Raises:
-        UsageError: The limit is no fraction.
+        UsageError: The two are not of one scope and network, or not of one machine without `force`.
     """
-    if not (math.isfinite(limit) and limit >= 0):
-        raise UsageError(f"--gate {limit:g}: expected a share of growth that is accepted, such as 5% or 0.05")
-    return tuple(change for change in changes if change.ratio_ci95.low > 1 + limit)
-
-
-def paired_ratio(a: Measured, b: Measured) -> Ratio:
-    """Return how long `a` takes over `b`, two subjects of one result, paired by round.
-
-    Rounds of one index are neighbours in time, so what slows both cancels: the interval is Student's t on the log
-    ratios of the rounds' medians.
-
-    Args:
-        a: The subject.
-        b: The reference.
-
-    Raises:
-        UsageError: They have different numbers of rounds, or fewer than two.
-
-    Source: `runtime.bench.intervals.student_interval`.
-    """
-    if len(a.rounds_ms) != len(b.rounds_ms) or len(a.rounds_ms) < 2 or not all(a.rounds_ms) or not all(b.rounds_ms):
+    if before.scope != scope:
         raise UsageError(
-            f"{a.name} has {len(a.rounds_ms)} rounds, {b.name} {len(b.rounds_ms)}: expected two or more of each, "
-            "measured in turns; measure both in one run"
-        )
-    pairs = zip(a.rounds_ms, b.rounds_ms, strict=True)
-    logs = np.log([np.median(of_a) / np.median(of_b) for of_a, of_b in pairs])
-    ratio = math.exp(logs.mean())
-    return Ratio(name=a.name, reference=b.name, ratio=ratio, ratio_ci95=student_interval(ratio, logs), rounds=logs.size)
-
-
-def _comparable(before: BenchResult, now: BenchResult, *, force: bool) -> tuple[str, ...]:
-    """Return the warnings of a comparison that is made all the same.
-
-    Raises:
-        UsageError: The two cannot be compared, or should not be.
-    """
-    if before.scope != now.scope:
-        raise UsageError(
-            f"--against was measured with --scope {before.scope}, this run with {now.scope}: "
+            f"--against was measured with --scope {before.scope}, this run with {scope}: "
             f"their times are not of the same thing; use --scope {before.scope}"
         )
-    if before.model != now.model:
+    if before.model != model:
         raise UsageError(
-            f"--against was measured on {before.model}, this run on {now.model}: expected one network; "
+            f"--against was measured on {before.model}, this run on {model}: expected one network; "
             "give a result of the same one"
         )
-    difference = same_hardware(before.machine, now.machine)
+    difference = same_hardware(before.machine, machine)
     if not difference:
         return ()
     if not force:
@@ -221,6 +157,82 @@ def _comparable(before: BenchResult, now: BenchResult, *, force: bool) -> tuple[
             "measure both here, or pass --force"
         )
     return (f"Measured on different machines: {difference}.",)
+
+
+def left_out(before: BenchResult, now: BenchResult) -> tuple[str, ...]:
+    """Return in sentences what `compare_results` says nothing about, so that no gate passes for want of a subject."""
+    old = {subject.name: subject for subject in before.measured}
+    new = {subject.name: subject for subject in now.measured}
+    return (
+        *(f"{name} is only in the earlier result." for name in old if name not in new),
+        *(f"{name} is only in this result." for name in new if name not in old),
+        *(
+            f"{name} has no times of single calls, so its change has no interval."
+            for name in new
+            if name in old and not (_has_times(old[name]) and _has_times(new[name]))
+        ),
+    )
+
+
+def parse_gate(text: str) -> float:
+    """Return the growth that `--gate` accepts as a fraction: 0.05 for `5%` and for `0.05`.
+
+    Raises:
+        UsageError: It is neither a percentage nor a fraction below 1.
+    """
+    number, percent = text.strip().removesuffix("%"), text.strip().endswith("%")
+    try:
+        limit = float(number) / (100 if percent else 1)
+    except ValueError:
+        limit = math.nan
+    # Without the sign a 5 could be 5 % or five times.
+    if not (math.isfinite(limit) and limit >= 0 and (percent or limit < 1)):
+        raise UsageError(f"--gate {text}: expected the growth that is accepted, such as 5% or 0.05")
+    return limit
+
+
+def gate_changes(changes: Sequence[Change], *, limit: float) -> tuple[Change, ...]:
+    """Return the significant regressions beyond a limit: those whose whole interval is above 1 + limit.
+
+    A time that grew by exactly the limit is reported in 2.5 % of comparisons; one that did not grow, far less often.
+
+    Args:
+        changes: From `compare_results`.
+        limit: Growth of the median that is accepted, a fraction: 0.05 for 5 %.
+    """
+    return tuple(change for change in changes if change.ratio_ci95.low > 1 + limit)
+
+
+def render_changes(changes: Sequence[Change], worse: Sequence[Change], *, limit: float, console: Console) -> None:
+    """Print every change with its interval and its notes, then whether the gate holds.
+
+    Args:
+        changes: From `compare_results`.
+        worse: From `gate_changes`.
+        limit: The growth that is accepted, a fraction.
+        console: Where to print.
+    """
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column("what")
+    for heading in ("before\nms", "now\nms", "ratio\n95 %"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("shown")
+    for change in changes:
+        interval = f"{change.ratio_ci95.low:.3f}-{change.ratio_ci95.high:.3f}"
+        ratio = f"{change.ratio:.3f}\n{interval}"
+        table.add_row(Text(change.name), f"{change.before_ms:.4g}", f"{change.now_ms:.4g}", ratio, change.verdict)
+    console.print(table)
+    for change in changes:
+        for note in change.notes:
+            console.print(Text(f"- {change.name}: {note}"))
+    for change in worse:
+        least = change.ratio_ci95.low - 1
+        console.print(
+            Text(f"FAILED: {change.name} is at least {100 * least:.1f} % slower; {100 * limit:.4g} % is accepted"),
+            style="bold red",
+        )
+    if not worse:
+        console.print(Text(f"No subject is shown to be more than {100 * limit:.4g} % slower."))
 
 
 def _change(old: Measured, new: Measured, *, seed: int, warnings: tuple[str, ...]) -> Change:
@@ -246,33 +258,16 @@ def _change(old: Measured, new: Measured, *, seed: int, warnings: tuple[str, ...
         notes.append(f"It had {_threads(old)} before and {_threads(new)} now.")
     return Change(
         name=new.name,
-        before_ms=_median(old),
-        now_ms=_median(new),
-        ratio=_median(new) / _median(old),
-        ratio_ci95=_ratio_interval(old, new, seed=seed),
+        before_ms=median_ms(old),
+        now_ms=median_ms(new),
+        ratio=median_ms(new) / median_ms(old),
+        ratio_ci95=ratio_interval(old, new, seed=seed),
         notes=tuple(notes),
     )
 
 
-def _ratio_interval(old: Measured, new: Measured, *, seed: int) -> Interval:
-    """Return the 95 % interval of the ratio of medians new / old, each side resampled on its own.
-
-    The side with fewer blocks sets how far the interval is widened, which is at least what both together need.
-
-    Source: `runtime.bench.intervals`.
-    """
-    rng = np.random.default_rng(seed)
-    sides = [split_blocks(subject.rounds_ms) for subject in (old, new)]
-    fewest = min(len(blocks) for blocks in sides)
-    if fewest >= BOOTSTRAP_BLOCKS:
-        before, now = (resampled_percentile(blocks, draw_blocks(len(blocks), rng), 0.5) for blocks in sides)
-        return bootstrap_interval(now / before, blocks=fewest)
-    before_logs, now_logs = (np.log([np.median(block) for block in blocks]) for blocks in sides)
-    return student_interval(_median(new) / _median(old), before_logs, now_logs)
-
-
-def _median(subject: Measured) -> float:
-    return float(np.median(np.concatenate(subject.rounds_ms)))
+def _has_times(subject: Measured) -> bool:
+    return any(subject.rounds_ms)
 
 
 def _threads(subject: Measured) -> str:
