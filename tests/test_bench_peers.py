@@ -1,0 +1,1 @@
+"""Peers compute what our engines compute, and what their programs print is read right."""
