@@ -10,6 +10,7 @@ architectures", Communications of the ACM 52(4), 2009.
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import fsum
 
 from runtime.bench.layer_times import RawLayer, layer_times
@@ -87,8 +88,10 @@ def find_limit(measured: Measured, layers: Sequence[RawLayer], rates: Rates) -> 
         measured: Its latency.
         layers: Its layers in the same engine, batch and threads, at least one.
         rates: What the engine attains in the precision of most of its work. Layers in another one are held to the
-            same rate: that of an FP32 layer in an INT8 network is what it would attain if it were INT8.
+            same rate: that of an FP32 layer in an INT8 network is what it would attain if it were INT8. A rate that
+            one of the layers attains is attainable too, on a machine that others disturbed during the probe.
     """
+    probed, rates = rates, _attained(layers, rates)
     bounds = [bound_ms(layer, rates) for layer in layers]
     total, latency = fsum(bounds), measured.latency.median_ms
     timed = [_layer_time(layer, bound) for layer, bound in zip(layers, bounds, strict=True)]
@@ -100,7 +103,7 @@ def find_limit(measured: Measured, layers: Sequence[RawLayer], rates: Rates) -> 
         share=total / latency,
         layers=tuple(sorted(timed, key=lambda layer: -layer.ms)),
         findings=(
-            _summary(layers, rates, total, latency),
+            _summary(layers, probed, rates, total, latency),
             *_worst(layers, bounds, rates, latency),
             _remainder(layers, latency),
         ),
@@ -132,15 +135,21 @@ def _layer_time(layer: RawLayer, bound: float) -> LayerTime:
     )
 
 
-def _summary(layers: Sequence[RawLayer], rates: Rates, total: float, latency: float) -> str:
+def _attained(layers: Sequence[RawLayer], rates: Rates) -> Rates:
+    best = max((layer.macs / layer.ms / 1e6 for layer in layers if layer.ms >= _SHORT_MS), default=0.0)
+    return replace(rates, gmacs_per_s=max(rates.gmacs_per_s, best))
+
+
+def _summary(layers: Sequence[RawLayer], probed: Rates, rates: Rates, total: float, latency: float) -> str:
     moving = fsum(
         movement
         for layer in layers
         if (movement := _movement_ms(layer, rates)) > _arithmetic_ms(layer, rates)
     )  # fmt: skip
+    source = "" if rates == probed else f", which a layer attains (the probe: {probed.gmacs_per_s:.0f})"
     return (
         f"the limit is {total:.3g} ms of {latency:.3g} ms ({total / latency:.0%}) at"
-        f" {rates.gmacs_per_s:.0f} GMAC/s: {_share(moving, total):.0%} of it moves bytes, the rest is arithmetic"
+        f" {rates.gmacs_per_s:.0f} GMAC/s{source}: {_share(moving, total):.0%} of it moves bytes, the rest is arithmetic"
     )
 
 

@@ -23,16 +23,18 @@ from runtime.engine_ort import import_onnxruntime
 from runtime.errors import EngineError
 from runtime.load import parse_engine
 
-# Rows, columns and depth of the square products: large enough for a kernel's best rate, small enough for its operands
-# (12 MB in FP32 at 1024) to stay in a server's last-level cache.
-_PRODUCT_SIZES = (512, 1024)
+# Rows, columns and depth of the square products, and how often they run: large enough for a kernel's best rate, small
+# enough for the operands (12 MB in FP32 at 1024) to stay in a server's last-level cache. On a shared machine short ones
+# find a quiet moment more easily.
+_PRODUCTS = {256: 40, 512: 20, 1024: 6}
+_SIDE = 32
 # Elements of float32 tensors that are copied; a copy moves 8 bytes each. From one that stays in a core's second-level
 # cache to 256 MB, more than most last-level caches hold.
 _COPY_ELEMENTS = (1 << 16, 1 << 18, 1 << 20, 1 << 22, 1 << 25)
 # Rows of the float32 weights, 1024 wide, that are multiplied with one vector: 4 and 16 MB that are only read. At
 # batch 1 this is what the last convolutions of a network do, and reading is faster than copying.
 _READ_ROWS, _READ_WIDTH = (1 << 10, 1 << 12), 1 << 10
-_PRODUCT_RUNS, _MOVE_RUNS, _WARM_UP = 6, 20, 2
+_MOVE_RUNS, _WARM_UP = 20, 2
 # Runs of copies that take long are fewer.
 _MOST_COPIED_BYTES = 1 << 30
 
@@ -143,17 +145,16 @@ def _openvino_products(precision: str, threads: int | None) -> Iterable[tuple[in
     rng = np.random.default_rng(0)
     hint: ExecutionPrecision = "bf16" if precision == "bf16" else "fp16" if precision == "fp16" else "fp32"
     core = ov.Core()
-    for size in _PRODUCT_SIZES:
-        side = 32
+    for size, runs in _PRODUCTS.items():
         for make, shape, macs in (
             (_ov_matmul, (size, size), size**3),
-            (_ov_convolution, (1, size, side, side), size**2 * side**2),
+            (_ov_convolution, (1, size, _SIDE, _SIDE), size**2 * _SIDE**2),
         ):
             source = ops.parameter(list(shape), np.float32)
             model = ov.Model([make(ops, source, size, rng, precision == "int8")], [source])
             compiled = core.compile_model(model, "CPU", openvino_config(threads, hint))
             feed = rng.random(shape, np.float32)
-            yield macs, count_openvino(compiled, [feed], batch=1, warm_up=_WARM_UP, runs=_PRODUCT_RUNS)
+            yield macs, count_openvino(compiled, [feed], batch=1, warm_up=_WARM_UP, runs=runs)
 
 
 def _ov_matmul(ops: Any, source: Any, size: int, rng: np.random.Generator, int8: bool) -> Any:
@@ -214,7 +215,7 @@ def _onnxruntime_products(precision: str, threads: int | None) -> Iterable[tuple
         raise EngineError(f"onnxruntime's products are not probed in {precision}: expected fp32 or int8")
     ort = import_onnxruntime()
     rng = np.random.default_rng(0)
-    for size in _PRODUCT_SIZES:
+    for size, runs in _PRODUCTS.items():
         shape = (size, size)
         if precision == "int8":
             feed: Any = rng.integers(0, 256, shape, np.uint8)
@@ -230,7 +231,7 @@ def _onnxruntime_products(precision: str, threads: int | None) -> Iterable[tuple
             constants={"weight": weight},
         )
         options = onnxruntime_options(ort, threads)
-        yield size**3, count_onnxruntime(ort, model, options, [feed], warm_up=_WARM_UP, runs=_PRODUCT_RUNS)
+        yield size**3, count_onnxruntime(ort, model, options, [feed], warm_up=_WARM_UP, runs=runs)
 
 
 def _onnxruntime_moves(threads: int | None) -> Iterable[MoveRate]:
