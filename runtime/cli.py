@@ -8,7 +8,7 @@ import typer
 
 from runtime.bench.command import bench
 from runtime.console import message_console, one_line_errors, progress_bar, result_console
-from runtime.options import split
+from runtime.options import split_list
 from runtime.trt.build_arguments import (
     HardwareChoice,
     HardwareCompatibleOption,
@@ -70,7 +70,7 @@ def verify(
 
         opened = open_bundle(bundle)
         with message_console().status(f"verify {bundle}"):
-            checks = verify_bundle(opened, split(engines), threads=threads)
+            checks = verify_bundle(opened, split_list(engines), threads=threads)
         if json_output:
             print(as_json(opened, checks))
         else:
@@ -108,6 +108,9 @@ def compare(
             show_default="Pillow",
         ),
     ] = None,
+    save: Annotated[
+        bool, typer.Option("--save", help="Keep the result in each bundle's `results` folder, for `run-ssl report`.")
+    ] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Compare accuracy, decisions, FLOPs and speed of exported networks with the PyTorch original.
@@ -125,7 +128,7 @@ def compare(
         request = CompareRequest(
             bundles=tuple(bundles),
             data=data,
-            engines=split(engines),
+            engines=split_list(engines),
             weights=weights,
             labels=labels,
             split=split,
@@ -138,6 +141,7 @@ def compare(
             device=device.value,
             skip_unreadable=skip_unreadable,
             native=native,
+            save=save,
         )
         messages = message_console()
         with progress_bar("compare", messages) as bar:

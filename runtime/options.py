@@ -6,7 +6,7 @@ from runtime.errors import UsageError
 _MOST = 65536
 
 
-def split(names: str) -> tuple[str, ...]:
+def split_list(names: str) -> tuple[str, ...]:
     """Return the parts of a comma-separated list, without spaces and empty ones."""
     return tuple(name.strip() for name in names.split(",") if name.strip())
 
@@ -18,7 +18,7 @@ def parse_counts(text: str, *, option: str) -> tuple[int, ...]:
         UsageError: There is none, or one that is no whole number from 1 on.
     """
     found: dict[int, None] = {}
-    for part in split(text):
+    for part in split_list(text):
         if not (part.isascii() and part.isdigit() and 1 <= int(part) <= _MOST):
             raise UsageError(f"{option} {text}: {part!r} is no number from 1 to {_MOST}; expected such as 1,8,32")
         found[int(part)] = None

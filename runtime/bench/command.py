@@ -92,14 +92,14 @@ def bench(
         from runtime.bench.measure import BenchListener, Effort
         from runtime.bench.save import save_result
         from runtime.bench.table import render
-        from runtime.options import parse_counts, split
+        from runtime.options import parse_counts, split_list
 
         most = parse_gate(gate)
         before = read_result(against) if against is not None else None
         request = BenchRequest(
             bundles=tuple(bundles),
-            engines=split(engines),
-            peers=split(peers),
+            engines=split_list(engines),
+            peers=split_list(peers),
             batches=parse_counts(batch, option="--batch"),
             threads=parse_counts(threads, option="--threads") if threads else (None,),
             scope=scope.value,

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -51,7 +51,7 @@ class BenchRequest:
     device: str = "cpu"
     weights: Path | None = None
     images: Path | None = None
-    effort: Effort = Effort()
+    effort: Effort = field(default_factory=Effort)
     budget_ms: float | None = None
     limits: bool = True
     seed: int = 0
@@ -78,12 +78,13 @@ def run_bench(request: BenchRequest, listener: BenchListener | None = None) -> B
         weights=request.weights,
         images=request.images,
     )
-    machine = describe_machine(PACKAGES)
     began, started_at = time.perf_counter(), datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
     watch = NoiseWatch()
     watch.start()
     measured = [_describe(times, seed=request.seed) for times in measure(subjects, request.effort, listener)]
-    noise = watch.finish(measured)
+    # At once: the clocks of a GPU that has rested say nothing.
+    machine = describe_machine(PACKAGES)
+    noise = watch.finish(measured, machine.gpus)
     measured += _run_programs(peers, bundles[0], request, listener)
     by_name = {subject.name: subject for subject in subjects if subject.kind == "bundle"}
     limits = find_limits(by_name, measured, listener) if request.limits and request.scope != "end-to-end" else ()

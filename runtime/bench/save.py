@@ -4,11 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runtime.bench.result import BenchResult
-from runtime.errors import BundleError
 from runtime.files import atomic_file
-
-RESULTS_FOLDER = "results"
-BENCH_FILE = "bench.json"
+from runtime.results import BENCH_FILE, make_results_folder
 
 
 def save_result(result: BenchResult, bundles: Sequence[Path], output: Path | None) -> tuple[Path, ...]:
@@ -22,13 +19,8 @@ def save_result(result: BenchResult, bundles: Sequence[Path], output: Path | Non
     Raises:
         BundleError: A folder cannot be written.
     """
-    paths = [output] if output is not None else [bundle / RESULTS_FOLDER / BENCH_FILE for bundle in bundles]
+    paths = [output] if output is not None else [make_results_folder(bundle) / BENCH_FILE for bundle in bundles]
     for path in paths:
-        try:
-            if output is None:
-                path.parent.mkdir(exist_ok=True)
-        except OSError as error:
-            raise BundleError(f"cannot write {path}: {error.strerror}; pass --output FILE") from error
         with atomic_file(path) as file:
             file.write((result.model_dump_json(indent=2) + "\n").encode())
     return tuple(paths)
