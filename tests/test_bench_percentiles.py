@@ -126,7 +126,7 @@ def test_the_interval_agrees_with_scipy_resampling_whole_rounds(statistic: str) 
         n_resamples=20_000,
         confidence_level=level,
         method="percentile",
-        rng=np.random.default_rng(0),
+        random_state=0,  # scipy 1.15 and later also call it `rng`
     )
     ours = getattr(describe_latency(rounds_of(values), seed=0), f"{statistic}_ci95")
     tolerance = BOOTSTRAP_SHARE * theirs.standard_error
