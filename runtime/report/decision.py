@@ -1,4 +1,4 @@
-"""Which bundle and engine to take: those with an accuracy and a latency, the front among them, and the choice in words."""
+"""Which bundle and engine to take: what has an accuracy and a latency, the front of these, the choice in words."""
 
 from dataclasses import dataclass
 
@@ -158,8 +158,8 @@ def _cost(chosen: Candidate, max_drop: float) -> str:
     drop = chosen.score.drop
     change = f"loses {_points(drop)}" if drop > 0 else f"gains {_points(-drop)}" if drop < 0 else "changes nothing"
     sentence = (
-        f"It {change} of top-1 against the PyTorch original ({100 * chosen.top1:.2f} % on {chosen.images:,} images; 95 %"
-        f" interval of the drop {100 * low:+.2f} to {100 * high:+.2f} pp)"
+        f"It {change} of top-1 against the PyTorch original ({100 * chosen.top1:.2f} % on {chosen.images:,} images;"
+        f" 95 % interval of the drop {100 * low:+.2f} to {100 * high:+.2f} pp)"
     )
     if high > max_drop:
         return f"{sentence}; that interval does not exclude a drop above {_points(max_drop)}, more images would tell."

@@ -1,4 +1,4 @@
-"""What a report is made of: sections of paragraphs, tables, plots and pictures, which HTML, Markdown and JSON all print.
+"""What a report is made of: sections of paragraphs, tables, plots and pictures, for HTML, Markdown and JSON alike.
 
 Numbers are kept as numbers; `format_cell` is the only place that turns one into text.
 """
@@ -11,7 +11,7 @@ Cell = str | int | float | None
 # How a column's values are printed; shares are fractions until then.
 Form = Literal["text", "count", "ms", "percent", "points", "ratio", "db", "bytes", "number", "rate"]
 
-_UNKNOWN = "–"
+_UNKNOWN = "-"
 _BYTE_UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -173,7 +173,7 @@ def format_cell(value: Cell, form: Form) -> str:
         "count": "{:,.0f}",
         "percent": "{:.2f} %",
         "points": "{:+.2f} pp",
-        "ratio": "{:.2f} ×",
+        "ratio": "{:.2f} x",
         "db": "{:.1f} dB",
         "rate": "{:,.0f}" if abs(value) >= 100 else "{:,.1f}",
     }

@@ -56,8 +56,8 @@ def _bundle_facts(one: BundleInputs, candidates: list[Candidate]) -> dict[str, s
         "parameters": cell(manifest.model.parameters, "count"),
         "MACs per image": cell(manifest.model.macs, "count"),
         "model.onnx": cell(size, "bytes"),
-        "layers left float": ", ".join(int8.float_layers) if int8 and int8.float_layers else "–",
-        "fastest engine": f"{best.measured.engine} ({best.measured.precision})" if best else "–",
+        "layers left float": ", ".join(int8.float_layers) if int8 and int8.float_layers else "-",
+        "fastest engine": f"{best.measured.engine} ({best.measured.precision})" if best else "-",
         "its median latency": cell(best.latency_ms if best else None, "ms"),
         "its top-1": cell(best.top1 if best else None, "percent"),
         "its drop": cell(best.drop if best else None, "points"),
@@ -73,7 +73,7 @@ def flops_section(inputs: Inputs) -> Section:
             Column(name="bundle"),
             Column(name="MACs, PyTorch", form="count"),
             Column(name="MACs, ONNX graph", form="count"),
-            Column(name="FLOPs = 2 × MACs", form="count"),
+            Column(name="FLOPs = 2 x MACs", form="count"),
             Column(name="card's FLOPs", form="count"),
             Column(name="by the card's rule", form="count"),
         ),
@@ -110,9 +110,9 @@ def _explain_card(manifest: Manifest) -> list[str]:
         " unexplained."
     )
     return [
-        f"The card's {card.flops:,} is not 2 × {manifest.model.macs:,}. It counts a multiply-accumulate once and not"
+        f"The card's {card.flops:,} is not 2 x {manifest.model.macs:,}. It counts a multiply-accumulate once and not"
         " twice, adds 2 for every element of a BatchNorm and the average pool's additions, leaves out the classifier,"
-        f" and was taken on a photograph of 224 × 285 pixels that was resized but not cropped. {verdict}"
+        f" and was taken on a photograph of 224 x 285 pixels that was resized but not cropped. {verdict}"
     ]
 
 
@@ -213,7 +213,7 @@ def _plan_blocks(name: str, plan: Plan) -> list[Block]:
 
 
 def _tensor(tensor: Tensor) -> str:
-    shape = "×".join("N" if size < 0 else str(size) for size in tensor.shape)
+    shape = "x".join("N" if size < 0 else str(size) for size in tensor.shape)
     return f"{tensor.datatype} {shape}" + (f", {tensor.layout}" if tensor.layout else "")
 
 

@@ -166,7 +166,8 @@ def _check_one_machine(benches: tuple[BenchResult, ...]) -> None:
         if other.machine.hardware != benches[0].machine.hardware:
             raise UsageError(
                 f"the bundles were benchmarked on different machines ({', '.join(benches[0].machine.hardware)} and"
-                f" {', '.join(other.machine.hardware)}): benchmark them in one run, `run-ssl bench A B`, and pass --bench"
+                f" {', '.join(other.machine.hardware)}): benchmark them in one run, `run-ssl bench A B`, and pass its"
+                " file with --bench"
             )
 
 

@@ -75,7 +75,8 @@ def _sensitivity(number: int, name: str, facts: SensitivityFacts) -> list[Block]
                 "customdata": [
                     "no change" if one.sqnr_only_db is None else f"{one.sqnr_only_db:.1f} dB" for one in shown
                 ],
-                "hovertemplate": "<b>%{text}</b><br>%{x:.1f} % of the noise<br>alone in INT8: %{customdata}<extra></extra>",
+                "hovertemplate": "<b>%{text}</b><br>%{x:.1f} % of the noise<br>alone in INT8: %{customdata}"
+                "<extra></extra>",
             },
         ),
         layout={

@@ -51,10 +51,10 @@ def _pareto_figure(candidates: list[Candidate]) -> Figure:
     return Figure(
         name="pareto-plot",
         title="Top-1 against median latency",
-        summary=f"{len(candidates)} engines; fastest {front[0].label} at {format_ms(front[0].latency_ms)}, most accurate"
-        f" {best.label} at {100 * best.top1:.2f} %.",
-        note="Up and to the left is better. Vertical bars: 95 % interval of the drop against the PyTorch original on the"
-        " same images. Horizontal bars: 95 % interval of the median. Dotted: nothing is both faster and as accurate.",
+        summary=f"{len(candidates)} engines; fastest {front[0].label} at {format_ms(front[0].latency_ms)}, most"
+        f" accurate {best.label} at {100 * best.top1:.2f} %.",
+        note="Up and to the left is better. Vertical bars: 95 % interval of the drop against the PyTorch original on"
+        " the same images. Horizontal bars: 95 % interval of the median. Dotted: nothing is both faster and as accurate.",
         traces=tuple(traces),
         layout={"xaxis": axis, "yaxis": {"title": {"text": "top-1, %"}}, "legend": {"orientation": "h", "y": -0.25}},
         height=460,
@@ -186,8 +186,8 @@ def _boxes(subjects: list[Measured], batch: int) -> Figure:
     return Figure(
         name="latency-boxes",
         title="How single calls spread",
-        summary=f"Latency of {len(subjects)} subjects at batch {batch}; the fastest is {subject_label(subjects[0])} with a"
-        f" median of {format_ms(subjects[0].latency.median_ms)}.",
+        summary=f"Latency of {len(subjects)} subjects at batch {batch}; the fastest is {subject_label(subjects[0])} with"
+        f" a median of {format_ms(subjects[0].latency.median_ms)}.",
         note="Box: the middle half of the calls with the median. Whiskers: 5 to 95 %. Tick: p99.",
         traces=tuple(traces),
         layout={
@@ -300,7 +300,8 @@ def throughput_section(inputs: Inputs) -> Section:
     figure = Figure(
         name="throughput-plot",
         title="Images per second",
-        summary=f"{len(curves)} curves; the most is {top.images_per_s:,.0f} images/s, {subject_label(top)} at batch {top.batch}.",
+        summary=f"{len(curves)} curves; the most is {top.images_per_s:,.0f} images/s,"
+        f" {subject_label(top)} at batch {top.batch}.",
         traces=tuple(traces),
         layout={
             "xaxis": {
@@ -337,7 +338,8 @@ def _curve(label: str, points: list[Measured], style: SeriesStyle) -> dict[str, 
         "marker": {"symbol": style.symbol, "size": 8},
         "text": [label] * len(points),
         "customdata": [one.latency.median_ms for one in points],
-        "hovertemplate": "<b>%{text}</b><br>batch %{x}: %{y:,.0f} images/s<br>median call %{customdata:.3f} ms<extra></extra>",
+        "hovertemplate": "<b>%{text}</b><br>batch %{x}: %{y:,.0f} images/s<br>median call %{customdata:.3f} ms"
+        "<extra></extra>",
     }
 
 

@@ -58,8 +58,8 @@ def against_section(inputs: Inputs) -> Section | None:
     total_a, total_b = sum(one.ms for one in first.layers), sum(one.ms for one in second.layers)
     text = Text(
         paragraphs=(
-            f"A is {name_a}, B is {name_b}. The layers take {format_ms(total_a)} in A and {format_ms(total_b)} in B. A layer"
-            " stands beside the one that holds the same convolution or classifier; what has no partner, such as a"
+            f"A is {name_a}, B is {name_b}. The layers take {format_ms(total_a)} in A and {format_ms(total_b)} in B. A"
+            " layer stands beside the one that holds the same convolution or classifier; what has no partner, such as a"
             " reformat, stands alone.",
         )
     )
