@@ -9,6 +9,7 @@ import typer
 from runtime.bench.command import bench
 from runtime.console import message_console, one_line_errors, progress_bar, result_console
 from runtime.options import split_list
+from runtime.report.command import report
 from runtime.trt.build_arguments import (
     HardwareChoice,
     HardwareCompatibleOption,
@@ -25,7 +26,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Run, check, compare and build the bundles that export-ssl makes.",
+    help="Run, check, compare, build, time and report on the bundles that export-ssl makes.",
 )
 
 BundleArgument = Annotated[Path, typer.Argument(help="A bundle's directory.")]
@@ -247,6 +248,7 @@ def doctor(
 
 
 app.command()(bench)
+app.command()(report)
 
 
 def main() -> None:
