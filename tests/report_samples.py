@@ -36,7 +36,7 @@ def sample_measured(
     bundle: str, precision: str, median_ms: float, *, batch: int = 1, engine: str = "openvino"
 ) -> Measured:
     """Return a subject whose calls scatter by some per cent about a median."""
-    rng = np.random.default_rng(batch)
+    rng = np.random.default_rng([batch, *f"{bundle}{engine}{precision}".encode()[-8:]])
     rounds = median_ms * (1 + 0.02 * rng.standard_gamma(2.0, (ROUNDS, CALLS)) - 0.03)
     calls = rounds.ravel()
     low, median, high = np.percentile(calls, [45, 50, 55]).tolist()

@@ -33,8 +33,8 @@ def bench(
     scope: Annotated[
         ScopeChoice,
         typer.Option(
-            help="What is timed. `model`: the engine's call; on a GPU its kernels. `copies`: with copies between host and "
-            "device. `end-to-end`: files to logits, with --data."
+            help="What is timed. `model`: the engine's call; on a GPU its kernels. `copies`: with host-device "
+            "copies. `end-to-end`: files to logits, with --data."
         ),
     ] = ScopeChoice.model,
     data: Annotated[Path | None, typer.Option(help="Folder of class folders, for `--scope end-to-end`.")] = None,

@@ -29,7 +29,7 @@ _TYPES = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int
 _TRT_SUMMARY = re.compile(r"\[I\] GPU Compute Time: (min = .+)$", re.MULTILINE)
 _TRT_NUMBER = re.compile(r"(min|max|mean|median|percentile\([\d.]+%\)) = ([\d.e+-]+) ms")
 _TRT_COUNT = re.compile(r"\[I\] Timing trace has (\d+) queries")
-# `v100900` is 10.9.0, `v8602` 8.6.2.
+# `v100900` is 10.9.0. Before 10 the digits were others.
 _TRT_VERSION = re.compile(r"\[TensorRT v(\d+)(\d\d)(\d\d)\]")
 _TRT_WARNING = re.compile(r"\[W\] \* (.+)$", re.MULTILINE)
 TRT_ERROR = re.compile(r"\[E\] (.+)$", re.MULTILINE)

@@ -31,7 +31,6 @@ from runtime.errors import EngineError, UsageError
 from runtime.manifest import TensorSpec
 from runtime.trt.sidecar import PLAN_FILE, Sidecar, read_sidecar
 
-PROGRAMS = (BENCHMARK_APP, TRTEXEC)
 INSTALL = {
     BENCHMARK_APP: "pip install openvino, which has it",
     TRTEXEC: "it comes with NVIDIA's TensorRT archives, packages and containers, not with pip",

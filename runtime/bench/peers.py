@@ -17,7 +17,6 @@ from runtime.bench.peer_engines import AutocastPrecision, PeerEngine, PyTorchPee
 from runtime.bench.peer_output import BENCHMARK_APP, TRTEXEC, ProgramTimes
 from runtime.bench.peer_programs import (
     INSTALL,
-    PROGRAMS,
     benchmark_app_command,
     benchmark_app_precision,
     find_program,
@@ -41,6 +40,7 @@ LIBRARIES = (
     *(COMPILED, f"{COMPILED}:bf16", f"{COMPILED}:fp16"),
     *(RawOnnxRuntime.name, RawOpenVino.name),
 )
+PROGRAMS = (BENCHMARK_APP, TRTEXEC)
 PEERS = (*LIBRARIES, *PROGRAMS)
 # Processes of a program, and seconds of each: a median of fewer than six figures has no 95 % interval.
 TURNS, TURN_S = 6, 1.0

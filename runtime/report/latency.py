@@ -54,7 +54,7 @@ def _pareto_figure(candidates: list[Candidate]) -> Figure:
         summary=f"{len(candidates)} engines; fastest {front[0].label} at {format_ms(front[0].latency_ms)}, most"
         f" accurate {best.label} at {100 * best.top1:.2f} %.",
         note="Up and to the left is better. Vertical bars: 95 % interval of the drop against the PyTorch original on"
-        " the same images. Horizontal bars: 95 % interval of the median. Dotted: nothing is both faster and as accurate.",
+        " the same images. Horizontal bars: 95 % interval of the median. Dotted: the front.",
         traces=tuple(traces),
         layout={"xaxis": axis, "yaxis": {"title": {"text": "top-1, %"}}, "legend": {"orientation": "h", "y": -0.25}},
         height=460,
@@ -186,7 +186,7 @@ def _boxes(subjects: list[Measured], batch: int) -> Figure:
     return Figure(
         name="latency-boxes",
         title="How single calls spread",
-        summary=f"Latency of {len(subjects)} subjects at batch {batch}; the fastest is {subject_label(subjects[0])} with"
+        summary=f"{len(subjects)} subjects at batch {batch}; the fastest is {subject_label(subjects[0])} with"
         f" a median of {format_ms(subjects[0].latency.median_ms)}.",
         note="Box: the middle half of the calls with the median. Whiskers: 5 to 95 %. Tick: p99.",
         traces=tuple(traces),
