@@ -15,6 +15,7 @@ from math import fsum
 
 from runtime.bench.layer_times import RawLayer, layer_times
 from runtime.bench.measure import BenchListener
+from runtime.bench.node_names import QUANTISATIONS, REFORMATS, sort_of
 from runtime.bench.probe import Rates, probe_rates
 from runtime.bench.result import LayerTime, Limit, Measured
 from runtime.bench.subjects import Subject
@@ -44,7 +45,8 @@ def find_limits(
     The log says why one has no limit: its latency stands without.
     """
     probed = [one for one in measured if one.name in subjects and not why_no_limit(subjects[one.name])]
-    listener.on_stage("limit", len(probed))
+    if probed:
+        listener.on_stage("limit", len(probed))
     rates: dict[tuple[str, str, int | None], Rates] = {}
     found = []
     for one in probed:
@@ -105,6 +107,7 @@ def find_limit(measured: Measured, layers: Sequence[RawLayer], rates: Rates) -> 
         findings=(
             _summary(layers, probed, rates, total, latency),
             *_worst(layers, bounds, rates, latency),
+            *_between(layers, latency),
             _remainder(layers, latency),
         ),
     )
@@ -149,7 +152,8 @@ def _summary(layers: Sequence[RawLayer], probed: Rates, rates: Rates, total: flo
     source = "" if rates == probed else f", which a layer attains (the probe: {probed.gmacs_per_s:.0f})"
     return (
         f"the limit is {total:.3g} ms of {latency:.3g} ms ({total / latency:.0%}) at"
-        f" {rates.gmacs_per_s:.0f} GMAC/s{source}: {_share(moving, total):.0%} of it moves bytes, the rest is arithmetic"
+        f" {rates.gmacs_per_s:.0f} GMAC/s{source}: {_share(moving, total):.0%} of it moves bytes, the rest is"
+        " arithmetic"
     )
 
 
@@ -158,11 +162,22 @@ def _worst(layers: Sequence[RawLayer], bounds: Sequence[float], rates: Rates, la
     lost = sorted(zip(layers, bounds, strict=True), key=lambda pair: pair[1] - pair[0].ms)
     main = main_precision(layers)
     return [
-        f"{layer.name} takes {layer.ms / latency:.0%} of the time, its bound is {_share(bound, layer.ms):.0%} of that:"
+        f"{layer.name.split(' + ')[0]} takes {layer.ms / latency:.0%} of the time, its bound is {_share(bound, layer.ms):.0%} of that:"
         f" {_reason(layer, rates, main)}"
         for layer, bound in lost[:_WORST]
         if layer.ms - bound >= _WORTH_SAYING * latency
     ]
+
+
+def _between(layers: Sequence[RawLayer], latency: float) -> list[str]:
+    """Return a sentence on the layers that only convert, and one on those that only quantise, if they are worth it."""
+    found = []
+    for sort in (REFORMATS, QUANTISATIONS):
+        chosen = [layer for layer in layers if not layer.macs and sort_of(layer.operator) == sort]
+        spent = fsum(layer.ms for layer in chosen)
+        if spent >= _WORTH_SAYING * latency:
+            found.append(f"{len(chosen)} layers only convert ({sort}), {spent / latency:.0%} of the time")
+    return found
 
 
 def _reason(layer: RawLayer, rates: Rates, main: str) -> str:
@@ -176,7 +191,7 @@ def _reason(layer: RawLayer, rates: Rates, main: str) -> str:
         if layer.weight_bytes > layer.activation_bytes:
             return (
                 f"memory-bound, {_megabytes(layer.weight_bytes)} of weights are read for"
-                f" {layer.macs / 1e6:.3g} million products; a larger batch reads them as often for more"
+                f" {layer.macs / 1e6:.3g} million products; a larger batch does more with each reading"
             )
         return f"memory-bound, its activations are {_megabytes(layer.activation_bytes)}"
     if layer.ms < _SHORT_MS:
@@ -188,7 +203,10 @@ def _remainder(layers: Sequence[RawLayer], latency: float) -> str:
     timed = fsum(layer.ms for layer in layers)
     if timed > latency:
         return f"the layers take {timed / latency:.0%} of the latency by the profiler's clock, which costs time itself"
-    return f"the layers take {timed / latency:.0%} of the latency; the rest is the engine's calls, launches and copies"
+    return (
+        f"the layers take {timed / latency:.0%} of the latency; the rest is between them: calls, launches, copies, and"
+        " waiting where the machine is busy"
+    )
 
 
 def _megabytes(size: int) -> str:

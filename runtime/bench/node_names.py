@@ -10,6 +10,17 @@ from runtime.layers import Layer
 _SUFFIX = re.compile(r"(_nchwc|_token_\d+|/duplicated|/WithoutBiases|_original|_\d+)$")
 _PRODUCTS = re.compile(r"Conv|Gemm|MatMul|FullyConnected|gemm|conv")
 
+REFORMATS, QUANTISATIONS, OTHER = "reformats and casts", "quantise and dequantise", "pooling, additions and others"
+_SORTS = {
+    **dict.fromkeys(("Reorder", "Transpose", "Cast", "Convert", "ReorderInput", "ReorderOutput", "Reformat"), REFORMATS),
+    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear", "FakeQuantize"), QUANTISATIONS),
+}
+
+
+def sort_of(operator: str) -> str:
+    """Return which sort of layer without products this is: `REFORMATS`, `QUANTISATIONS` or `OTHER`."""
+    return _SORTS.get(operator, OTHER)
+
 
 def is_product(operator: str) -> bool:
     """Return whether an ONNX operator or an engine's layer type is a convolution or a matrix product."""

@@ -82,7 +82,7 @@ class Rates:
 
 
 def probe_rates(engine: str, precision: str, *, threads: int | None) -> Rates:
-    """Return what an engine attains on this machine: the best of several sizes and repeats. Takes about a second.
+    """Return what an engine attains on this machine: the best of several sizes and repeats. Takes one or two seconds.
 
     Args:
         engine: `openvino` or `onnxruntime`, on the CPU.
@@ -133,8 +133,8 @@ def _read_rate(rows: int, count: Callable[[int], tuple[Counted, ...]]) -> MoveRa
 
 
 def _best_ms(counted: tuple[Counted, ...]) -> float:
-    # The counters are in microseconds; 0 of them is less than one.
-    return max(min(sum(times) for times in zip(*(layer.times_ms for layer in counted), strict=True)), 1e-3)
+    # The counters have whole microseconds; 0 of them is less than one.
+    return max(min(map(sum, zip(*(layer.times_ms for layer in counted), strict=True))), 1e-3)
 
 
 def _openvino_products(precision: str, threads: int | None) -> Iterable[tuple[int, tuple[Counted, ...]]]:

@@ -5,16 +5,12 @@ from dataclasses import dataclass
 from math import fsum
 from pathlib import Path
 
+from runtime.bench.node_names import OTHER, QUANTISATIONS, REFORMATS, sort_of
 from runtime.bench.result import LayerTime
 from runtime.errors import UsageError
 from runtime.trt.explain import compare
 from runtime.trt.explain_cli import read_account
 
-CONVERSIONS, QUANTISATIONS, OTHER = "reformats and casts", "quantise and dequantise", "pooling, additions and others"
-_REFORMATTING = frozenset(
-    {"Reorder", "Transpose", "Cast", "Convert", "ReorderInput", "ReorderOutput", "Reformat", "Shuffle"}
-)
-_QUANTISING = frozenset({"QuantizeLinear", "DequantizeLinear", "FakeQuantize", "Quantize", "Dequantize"})
 _NAMED = 3
 # Parts below this share of the slower one's time are not worth a sentence.
 _WORTH_SAYING = 0.02
@@ -109,8 +105,8 @@ def _product_rows(first: Sequence[LayerTime], second: Sequence[LayerTime]) -> li
 
 def _sort_rows(first: Sequence[LayerTime], second: Sequence[LayerTime]) -> list[Row]:
     rows = []
-    for sort in (CONVERSIONS, QUANTISATIONS, OTHER):
-        sides = [[layer for layer in side if not layer.macs and _sort(layer) == sort] for side in (first, second)]
+    for sort in (REFORMATS, QUANTISATIONS, OTHER):
+        sides = [[layer for layer in side if not layer.macs and sort_of(layer.operator) == sort] for side in (first, second)]
         if any(sides):
             rows.append(_row(sort, *sides))
     return rows
@@ -134,12 +130,6 @@ def _precisions(layers: Sequence[LayerTime]) -> str:
 
 def _nodes(layer: LayerTime) -> frozenset[str]:
     return frozenset(layer.name.split(" + "))
-
-
-def _sort(layer: LayerTime) -> str:
-    if layer.operator in _REFORMATTING:
-        return CONVERSIONS
-    return QUANTISATIONS if layer.operator in _QUANTISING else OTHER
 
 
 def _findings(
@@ -191,13 +181,14 @@ def _left_float(side: Sequence[LayerTime], name: str) -> list[str]:
     """Return the sentence on products that run in floats in a network that has INT8 ones or quantises."""
     products = [layer for layer in side if layer.macs]
     floats = [layer for layer in products if layer.precision != "int8"]
-    quantised = len(floats) < len(products) or any(_sort(layer) == QUANTISATIONS for layer in side)
+    quantised = len(floats) < len(products) or any(sort_of(layer.operator) == QUANTISATIONS for layer in side)
     if not floats or not quantised:
         return []
     total = fsum(layer.ms for layer in side)
     share = fsum(layer.ms for layer in floats) / total if total else 0.0
     if len(floats) == len(products):
         return [f"{name}: not one product runs in INT8 although the network is quantised; the floats are {share:.0%}"]
+    verb = "runs" if len(floats) == 1 else "run"
     shown = ", ".join(layer.name.split(" + ")[0] for layer in floats[:_NAMED])
     more = f" and {len(floats) - _NAMED} more" if len(floats) > _NAMED else ""
     verb = "runs" if len(floats) == 1 else "run"
