@@ -22,7 +22,9 @@ from tests.conftest import Exported
 RATES = Rates(gmacs_per_s=100.0, moves=(MoveRate(1_000_000, 50.0), MoveRate(100_000_000, 10.0)))
 
 
-def layer(name: str, ms: float, macs: float = 0, weights: float = 0, activations: float = 0, **more: object) -> RawLayer:
+def layer(
+    name: str, ms: float, macs: float = 0, weights: float = 0, activations: float = 0, **more: object
+) -> RawLayer:
     facts: dict[str, object] = {"operator": "Conv", "precision": "int8", "nodes": (name,), **more}
     return RawLayer(
         name=name, ms=ms, macs=int(macs), weight_bytes=int(weights), activation_bytes=int(activations), **facts

@@ -39,7 +39,7 @@ def bench(
     ] = ScopeChoice.model,
     data: Annotated[Path | None, typer.Option(help="Folder of class folders, for `--scope end-to-end`.")] = None,
     runs: Annotated[
-        int, typer.Option(min=2, help="Calls of each that count, at least. A p99 needs 200; less are not extrapolated.")
+        int, typer.Option(min=6, help="Calls of each that count, at least. A p99 needs 200; less are not extrapolated.")
     ] = 200,
     seconds: Annotated[
         float, typer.Option(min=0, help="Time for the calls of each; more calls where the runs take less.")
@@ -87,7 +87,14 @@ def bench(
       run-ssl bench r50-int8 --against last.json --gate 5%
     """
     with one_line_errors():
-        from runtime.bench.gate import compare_results, gate_changes, parse_gate, read_result, render_changes
+        from runtime.bench.gate import (
+            compare_results,
+            gate_changes,
+            left_out,
+            parse_gate,
+            read_result,
+            render_changes,
+        )
         from runtime.bench.job import BenchRequest, run_bench
         from runtime.bench.measure import BenchListener, Effort
         from runtime.bench.save import save_result
@@ -125,6 +132,8 @@ def bench(
             changes = compare_results(before, result, force=force)
             worse = gate_changes(changes, limit=most)
             render_changes(changes, worse, limit=most, console=messages if json_output else result_console())
+            for name in left_out(before, result):
+                messages.print(f"not compared: {name}", markup=False, soft_wrap=True)
             failed = bool(worse)
     if failed:
         raise typer.Exit(1)

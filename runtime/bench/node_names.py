@@ -12,7 +12,9 @@ _PRODUCTS = re.compile(r"Conv|Gemm|MatMul|FullyConnected|gemm|conv")
 
 REFORMATS, QUANTISATIONS, OTHER = "reformats and casts", "quantise and dequantise", "pooling, additions and others"
 _SORTS = {
-    **dict.fromkeys(("Reorder", "Transpose", "Cast", "Convert", "ReorderInput", "ReorderOutput", "Reformat"), REFORMATS),
+    **dict.fromkeys(
+        ("Reorder", "Transpose", "Cast", "Convert", "ReorderInput", "ReorderOutput", "Reformat"), REFORMATS
+    ),
     **dict.fromkeys(("QuantizeLinear", "DequantizeLinear", "FakeQuantize"), QUANTISATIONS),
 }
 

@@ -106,7 +106,9 @@ def _product_rows(first: Sequence[LayerTime], second: Sequence[LayerTime]) -> li
 def _sort_rows(first: Sequence[LayerTime], second: Sequence[LayerTime]) -> list[Row]:
     rows = []
     for sort in (REFORMATS, QUANTISATIONS, OTHER):
-        sides = [[layer for layer in side if not layer.macs and sort_of(layer.operator) == sort] for side in (first, second)]
+        sides = [
+            [layer for layer in side if not layer.macs and sort_of(layer.operator) == sort] for side in (first, second)
+        ]
         if any(sides):
             rows.append(_row(sort, *sides))
     return rows
