@@ -27,8 +27,16 @@ def layer(
 ) -> RawLayer:
     facts: dict[str, object] = {"operator": "Conv", "precision": "int8", "nodes": (name,), **more}
     return RawLayer(
-        name=name, ms=ms, macs=int(macs), weight_bytes=int(weights), activation_bytes=int(activations), **facts
-    )  # type: ignore[arg-type]
+        name=name,
+        operator=operator,
+        precision=precision,
+        ms=ms,
+        nodes=(name,),
+        macs=int(macs),
+        weight_bytes=int(weights),
+        activation_bytes=int(activations),
+        reads_image=reads_image,
+    )
 
 
 def measured(median_ms: float) -> Measured:

@@ -161,12 +161,16 @@ def _worst(layers: Sequence[RawLayer], bounds: Sequence[float], rates: Rates, la
     """Return a sentence on each of the layers that lose most against their bounds, if it is worth one."""
     lost = sorted(zip(layers, bounds, strict=True), key=lambda pair: pair[1] - pair[0].ms)
     main = main_precision(layers)
-    return [
-        f"{layer.name.split(' + ')[0]} takes {layer.ms / latency:.0%} of the time, its bound is {_share(bound, layer.ms):.0%} of that:"
-        f" {_reason(layer, rates, main)}"
-        for layer, bound in lost[:_WORST]
-        if layer.ms - bound >= _WORTH_SAYING * latency
-    ]
+    found = []
+    for layer, bound in lost[:_WORST]:
+        if layer.ms - bound >= _WORTH_SAYING * latency:
+            # A fused layer is known by its first node, the product.
+            name, share = layer.name.split(" + ")[0], _share(bound, layer.ms)
+            found.append(
+                f"{name} takes {layer.ms / latency:.0%} of the time, its bound is {share:.0%} of that:"
+                f" {_reason(layer, rates, main)}"
+            )
+    return found
 
 
 def _between(layers: Sequence[RawLayer], latency: float) -> list[str]:

@@ -21,7 +21,9 @@ _SORTS = {
 
 def sort_of(operator: str) -> str:
     """Return which sort of layer without products this is: `REFORMATS`, `QUANTISATIONS` or `OTHER`."""
-    return _SORTS.get(operator, OTHER)
+    if operator in _REFORMATTING:
+        return REFORMATS
+    return QUANTISATIONS if operator in _QUANTISING else OTHER
 
 
 def is_product(operator: str) -> bool:
@@ -51,7 +53,7 @@ class NodeNames:
         places = {place for name in names if (place := self._place(name)) is not None}
         products = {place for place in places if self._layers[place].macs}
         if not is_product(operator):
-            places -= products
+            places, products = places - products, set()
         elif places and not products:
             products = self._nearest(min(places))
         self._taken |= products

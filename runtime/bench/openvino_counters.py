@@ -1,5 +1,6 @@
 """What OpenVINO's performance counters say of a compiled model: each layer that ran, and for how long."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -57,14 +58,29 @@ def count_openvino(compiled: Any, feed: list[Any], *, batch: int, warm_up: int, 
         for entry in request.profiling_info:
             if entry.status == entry.Status.EXECUTED:
                 times.setdefault(entry.node_name, []).append(entry.real_time.total_seconds() * 1000)
-    nodes = {node.get_friendly_name(): node for node in compiled.get_runtime_model().get_ordered_ops()}
-    return tuple(_counted(node, times[name], batch) for name, node in nodes.items() if name in times)
+    nodes = compiled.get_runtime_model().get_ordered_ops()
+    constants = _constants(nodes)
+    return tuple(
+        _counted(node, times[node.get_friendly_name()], constants, batch)
+        for node in nodes
+        if node.get_friendly_name() in times
+    )
 
 
-def _counted(node: Any, times_ms: list[float], batch: int) -> Counted:
-    sources = [(value.get_source_output(), value.get_node()) for value in node.inputs()]
-    read = [(source, _info(source.get_node(), "layerType") == "Const") for source, _ in sources]
-    moved = sum(_bytes(source, batch) for source, constant in read if not constant)
+def _constants(nodes: Iterable[Any]) -> frozenset[str]:
+    """Return the names of nodes, given in execution order, that depend on no input: weights, and those reshaped."""
+    found: set[str] = set()
+    for node in nodes:
+        sources = {value.get_source_output().get_node().get_friendly_name() for value in node.inputs()}
+        if _info(node, "layerType") == "Const" or (sources and sources <= found):
+            found.add(node.get_friendly_name())
+    return frozenset(found)
+
+
+def _counted(node: Any, times_ms: list[float], constants: frozenset[str], batch: int) -> Counted:
+    read = [value.get_source_output() for value in node.inputs()]
+    fixed = [source for source in read if source.get_node().get_friendly_name() in constants]
+    moved = sum(_bytes(source, batch) for source in read if source not in fixed)
     # Several consumers read one output: it is written once.
     moved += sum(_bytes(output, batch) for output in node.outputs())
     operator, precision = _info(node, "layerType"), _info(node, "runtimePrecision")
@@ -76,7 +92,7 @@ def _counted(node: Any, times_ms: list[float], batch: int) -> Counted:
         precision="int8" if precision == "u8" and is_product(operator) else _PRECISIONS.get(precision, precision),
         times_ms=tuple(times_ms),
         activation_bytes=moved,
-        constant_bytes=sum(_bytes(source, batch) for source, constant in read if constant),
+        constant_bytes=sum(_bytes(source, batch) for source in fixed),
     )
 
 
