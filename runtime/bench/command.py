@@ -94,15 +94,22 @@ def bench(
             parse_gate,
             read_result,
             render_changes,
+            require_comparable,
         )
         from runtime.bench.job import BenchRequest, run_bench
+        from runtime.bench.machine import describe_machine
         from runtime.bench.measure import BenchListener, Effort
         from runtime.bench.save import save_result
         from runtime.bench.table import render
+        from runtime.bundle import read_manifest
         from runtime.options import parse_counts, split_list
 
         most = parse_gate(gate)
         before = read_result(against) if against is not None else None
+        if before is not None:
+            # Refused now, not after the minutes that measuring takes.
+            model = read_manifest(bundles[0]).model.name
+            require_comparable(before, scope=scope.value, model=model, machine=describe_machine(), force=force)
         request = BenchRequest(
             bundles=tuple(bundles),
             engines=split_list(engines),
