@@ -23,9 +23,15 @@ RATES = Rates(gmacs_per_s=100.0, moves=(MoveRate(1_000_000, 50.0), MoveRate(100_
 
 
 def layer(
-    name: str, ms: float, macs: float = 0, weights: float = 0, activations: float = 0, **more: object
+    name: str,
+    ms: float,
+    macs: float = 0,
+    weights: float = 0,
+    activations: float = 0,
+    operator: str = "Conv",
+    precision: str = "int8",
+    reads_image: bool = False,
 ) -> RawLayer:
-    facts: dict[str, object] = {"operator": "Conv", "precision": "int8", "nodes": (name,), **more}
     return RawLayer(
         name=name,
         operator=operator,

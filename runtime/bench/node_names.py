@@ -11,12 +11,8 @@ _SUFFIX = re.compile(r"(_nchwc|_token_\d+|/duplicated|/WithoutBiases|_original|_
 _PRODUCTS = re.compile(r"Conv|Gemm|MatMul|FullyConnected|gemm|conv")
 
 REFORMATS, QUANTISATIONS, OTHER = "reformats and casts", "quantise and dequantise", "pooling, additions and others"
-_SORTS = {
-    **dict.fromkeys(
-        ("Reorder", "Transpose", "Cast", "Convert", "ReorderInput", "ReorderOutput", "Reformat"), REFORMATS
-    ),
-    **dict.fromkeys(("QuantizeLinear", "DequantizeLinear", "FakeQuantize"), QUANTISATIONS),
-}
+_REFORMATTING = frozenset({"Reorder", "Transpose", "Cast", "Convert", "ReorderInput", "ReorderOutput", "Reformat"})
+_QUANTISING = frozenset({"QuantizeLinear", "DequantizeLinear", "FakeQuantize"})
 
 
 def sort_of(operator: str) -> str:
