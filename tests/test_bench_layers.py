@@ -1,5 +1,6 @@
 """Layer times: every convolution is found in the engine's profile, with its work; and layers of two side by side."""
 
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,9 @@ from runtime.bundle import Bundle, open_bundle
 from runtime.errors import EngineError, UsageError
 from runtime.layers import Layer
 from runtime.load import EngineOptions, load_engine
+from tests.bundles import write_hand_made
 from tests.conftest import IMAGE_SIZE, Exported, crops
+from tests.plans import put_plan, sidecar_fields
 
 RUNS = 10
 # ResNet-18 at 224 pixels has 1.814e9 multiply-accumulates (timm's table of its models), at 64 pixels the convolutions'
@@ -113,6 +116,45 @@ def test_what_has_no_layer_times_is_refused(exported: Exported) -> None:
         layer_times(bundle, "openvino", batch=0, threads=None)
 
 
+def tensor(name: str, shape: list[int], datatype: str) -> dict[str, object]:
+    return {"Name": name, "Dimensions": shape, "Format/Datatype": f"Row major linear {datatype}"}
+
+
+def test_a_plan_has_the_times_of_its_build(tmp_path: Path) -> None:
+    path = write_hand_made(tmp_path / "tiny")
+    certificate = sidecar_fields(path, b"")["certificate"]
+    put_plan(path, certificate={**certificate, "layer_times_ms": {"fc": 0.5, "copy": 0.25, "{ForeignNode[x]}": 1.0}})
+    pixels, features = tensor("pixels", [-1, 8, 8, 3], "FP32"), tensor("features", [-1, 8, 8, 3], "FP16")
+    layers = [
+        {"Name": "copy", "LayerType": "Reformat", "Inputs": [pixels], "Outputs": [features]},
+        {
+            "Name": "fc",
+            "LayerType": "CaskGemmMatrixMultiply",
+            "Inputs": [features],
+            "Outputs": [tensor("logits", [-1, 3], "FP16")],
+            "Metadata": "[ONNX Layer: fc]",
+        },
+    ]
+    (path / "model.plan.layers.json").write_text(json.dumps({"Layers": layers, "Bindings": []}), encoding="utf-8")
+    bundle = open_bundle(path)
+    copy, product, unlisted = layer_times(bundle, "tensorrt", batch=8, threads=None)
+    # 8 images of 8 x 8 x 3 values: 4 bytes each read and 2 written; then 2 read, and 3 logits of 2 written.
+    assert (copy.name, copy.ms, copy.moved_bytes, copy.macs) == ("copy", 0.25, 8 * 192 * 6, 0)
+    # The bundle says 5 multiply-accumulates and 12 constants; in FP16 they are 24 bytes.
+    assert (product.ms, product.macs, product.precision) == (0.5, 40, "fp16")
+    assert (product.weight_bytes, product.activation_bytes) == (24, 8 * (192 + 3) * 2)
+    assert (unlisted.name, unlisted.ms, unlisted.moved_bytes) == ("{ForeignNode[x]}", 1.0, 0)
+    with pytest.raises(UsageError, match="timed at batch 8, not 1"):
+        layer_times(bundle, "tensorrt", batch=1, threads=None)
+
+
+def test_a_plan_that_was_not_timed_is_an_error(tmp_path: Path) -> None:
+    path = write_hand_made(tmp_path / "tiny")
+    put_plan(path)
+    with pytest.raises(EngineError, match="were not timed"):
+        layer_times(open_bundle(path), "tensorrt", batch=8, threads=None)
+
+
 def node(name: str, operator: str, output: str = "", macs: int = 0, parameters: int = 0) -> Layer:
     return Layer(
         name=name,
@@ -147,6 +189,9 @@ NODES = (
         (["conv2_token_23"], "QLinearConv", ["conv2"]),
         (["conv1/WithoutBiases", "conv1", "act1", "Multiply_4456"], "Convolution", ["conv1", "act1"]),
         (["logits"], "FullyConnected", ["fc"]),
+        # TensorRT's generated kernels hold a product only where they name it.
+        (["conv2", "add"], "kgen", ["conv2", "add"]),
+        (["add"], "kgen", ["add"]),
         # What does not multiply takes no product, whatever it is named for.
         (["conv1"], "Reorder", []),
         (["ReorderOutput"], "ReorderOutput", []),

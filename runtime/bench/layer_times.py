@@ -202,7 +202,10 @@ def _tensorrt(bundle: Bundle, batch: int) -> tuple[Counted, ...]:
             f"{bundle.path} has no readable {LAYERS_FILE} ({error.strerror}): {rebuild_command(bundle.path)}"
         ) from error
     layers = read_layer_information(text).layers
-    return tuple(_planned(layer, times[layer.name], batch) for layer in layers if layer.name in times)
+    listed = [_planned(layer, times[layer.name], batch) for layer in layers if layer.name in times]
+    # The profiler has names of its own for whole subgraphs of Myelin.
+    names = {layer.name for layer in layers}
+    return (*listed, *(_unlisted(name, ms) for name, ms in times.items() if name not in names))
 
 
 def _planned(layer: EngineLayer, ms: float, batch: int) -> Counted:
@@ -213,6 +216,18 @@ def _planned(layer: EngineLayer, ms: float, batch: int) -> Counted:
         precision=compute_type(layer),
         times_ms=(ms,),
         activation_bytes=sum(_tensor_bytes(tensor, batch) for tensor in (*layer.inputs, *layer.outputs)),
+        constant_bytes=0,
+    )
+
+
+def _unlisted(name: str, ms: float) -> Counted:
+    return Counted(
+        name=name,
+        made_of=(),
+        operator="Myelin",
+        precision="unknown",
+        times_ms=(ms,),
+        activation_bytes=0,
         constant_bytes=0,
     )
 

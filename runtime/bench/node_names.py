@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Sequence
 
 from runtime.layers import Layer
+from runtime.trt.inspector import GENERATED
 
 # What the engines append to a node's or a tensor's name: onnxruntime 1.32 for its layouts and copies, OpenVINO 2026
 # for parts of a split node and for names that collide.
@@ -48,10 +49,10 @@ class NodeNames:
         """
         places = {place for name in names if (place := self._place(name)) is not None}
         products = {place for place in places if self._layers[place].macs}
-        if not is_product(operator):
-            places, products = places - products, set()
-        elif places and not products:
+        if is_product(operator) and places and not products:
             products = self._nearest(min(places))
+        elif not is_product(operator) and operator not in GENERATED:
+            places, products = places - products, set()
         self._taken |= products
         return tuple(self._layers[place] for place in sorted(places | products))
 
