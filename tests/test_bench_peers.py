@@ -44,6 +44,18 @@ def bundle(exported: Exported) -> Bundle:
     return open_bundle(exported.fp32)
 
 
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """A network of ten layers at 32 pixels whose input is float32."""
+    from exporter.pipeline import export_bundle
+    from exporter.request import ExportRequest, WeightsChoice
+
+    path = tmp_path_factory.mktemp("tiny") / "bundle"
+    weights = WeightsChoice(source="random", seed=0)
+    export_bundle(ExportRequest(model="resnet10t", weights=weights, img_size=32, input_kind="float32", output=path))
+    return open_bundle(path)
+
+
 @pytest.fixture
 def planned(exported: Exported, tmp_path: Path) -> Bundle:
     """A bundle with a file that stands for a plan of TensorRT 10.16, with a profile of 1:8:32."""
@@ -130,20 +142,20 @@ def test_threads_are_taken(bundle: Bundle) -> None:
         torch.set_num_threads(before)
 
 
-def test_a_compiled_network_gives_the_outputs_of_the_eager_one(tmp_path: Path) -> None:
-    from exporter.pipeline import export_bundle
-    from exporter.request import ExportRequest, WeightsChoice
+@pytest.mark.parametrize("name", ["raw-onnxruntime", "raw-openvino", "pytorch-eager"])
+def test_a_float_input_is_normalised_for_a_peer(tiny: Bundle, name: str) -> None:
+    golden = tiny.golden()
+    assert decibels(golden.logits, run_peer(open_peer(name, tiny), golden.pixels)[0]) >= SAME_DB
 
-    weights = WeightsChoice(source="random", seed=0)
-    export_bundle(ExportRequest(model="resnet10t", weights=weights, img_size=32, output=tmp_path / "tiny"))
-    tiny = open_bundle(tmp_path / "tiny")
+
+def test_a_compiled_network_gives_the_outputs_of_the_original(tiny: Bundle) -> None:
     reason = missing_peers(tiny)["pytorch-compile"]
     if reason:
         pytest.skip(reason)
-    pixels = tiny.golden().pixels
-    eager, _ = run_peer(open_peer("pytorch-eager", tiny), pixels)
-    compiled, _ = run_peer(open_peer("pytorch-compile", tiny), pixels)
-    assert decibels(eager, compiled) >= SAME_DB
+    golden = tiny.golden()
+    logits, embedding = run_peer(open_peer("pytorch-compile", tiny), golden.pixels)
+    assert decibels(golden.logits, logits) >= SAME_DB
+    assert decibels(golden.embedding, embedding) >= SAME_DB
 
 
 def test_a_peer_that_is_none_is_refused_with_the_names(bundle: Bundle) -> None:
