@@ -277,7 +277,7 @@ def test_what_eats_the_gain_of_int8_is_said() -> None:
         "reformats and casts: int8 loses 0.5 ms, 0.75 ms in 2 layers against 0.25 ms in 1 layer",
         "quantise and dequantise: int8 loses 5 ms, 5 ms in 2 layers against 0 ms in 0 layers",
         "int8: 1 of 3 products runs in floats, 6% of its time: fc",
-        "int8: 1 weights are dequantised in every call, 3.5 ms: the engine has no INT8 kernel for these Q/DQ; for"
+        "int8: 1 weight is dequantised in every call, 3.5 ms: the engine has no INT8 kernel for these Q/DQ; for"
         " onnxruntime export with `--int8-target cpu`",
         "outside of the layers (calls, launches, copies): 0.25 ms of 8 ms in fp32 and 0.75 ms of 9 ms in int8; no"
         " precision makes that faster",

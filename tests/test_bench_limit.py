@@ -121,12 +121,20 @@ def test_a_limit_adds_up_its_layers_and_names_the_worst() -> None:
         # 2.01 of 6.01 milliseconds.
         "the limit is 6.01 ms of 20 ms (30%) at 100 GMAC/s: 33% of it moves bytes, the rest is arithmetic",
         "conv1 takes 20% of the time, its bound is 25% of that: 3 input channels feed few products at a time",
-        "layer4.conv takes 25% of the time, its bound is 40% of that: memory-bound, 20 MB of weights are read for 1"
-        " million products; a larger batch does more with each reading",
+        "layer4.conv takes 25% of the time, its bound is 40% of that: bytes are most of its bound, not of its"
+        " time, 20 MB of weights for 1 million products at 4 of 10 GB/s; a larger batch does more with each reading",
         "fc takes 10% of the time, its bound is 5% of that: it runs in fp32 in a network of int8",
-        "1 layers only convert (reformats and casts), 5% of the time",
+        "1 layer only converts (reformats and casts), 5% of the time",
         "the layers take 75% of the latency; the rest is between them: calls, launches, copies, and waiting where the"
         " machine is busy",
+    )
+
+
+def test_a_layer_near_its_roof_is_memory_bound() -> None:
+    limit = find_limit(measured(3.0), (layer("pointwise", 2.5, macs=1e6, activations=20e6), *LAYERS[4:]), RATES)
+    # 20e6 bytes in 2.5 ms are 8e9 per second.
+    assert limit.findings[1] == (
+        "pointwise takes 83% of the time, its bound is 80% of that: memory-bound, 20 MB of activations at 8 of 10 GB/s"
     )
 
 

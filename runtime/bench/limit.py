@@ -180,7 +180,8 @@ def _between(layers: Sequence[RawLayer], latency: float) -> list[str]:
         chosen = [layer for layer in layers if not layer.macs and sort_of(layer.operator) == sort]
         spent = fsum(layer.ms for layer in chosen)
         if spent >= _WORTH_SAYING * latency:
-            found.append(f"{len(chosen)} layers only convert ({sort}), {spent / latency:.0%} of the time")
+            count = "1 layer only converts" if len(chosen) == 1 else f"{len(chosen)} layers only convert"
+            found.append(f"{count} ({sort}), {spent / latency:.0%} of the time")
     return found
 
 
@@ -192,15 +193,22 @@ def _reason(layer: RawLayer, rates: Rates, main: str) -> str:
     if layer.reads_image:
         return "3 input channels feed few products at a time"
     if _movement_ms(layer, rates) > _arithmetic_ms(layer, rates):
-        if layer.weight_bytes > layer.activation_bytes:
-            return (
-                f"memory-bound, {_megabytes(layer.weight_bytes)} of weights are read for"
-                f" {layer.macs / 1e6:.3g} million products; a larger batch does more with each reading"
-            )
-        return f"memory-bound, its activations are {_megabytes(layer.activation_bytes)}"
+        return _memory_reason(layer, rates)
     if layer.ms < _SHORT_MS:
         return f"it is over in {layer.ms * 1e3:.0f} microseconds, of which starting the threads is a part"
     return f"its kernel attains {layer.macs / layer.ms / 1e6:.0f} of {rates.gmacs_per_s:.0f} GMAC/s"
+
+
+def _memory_reason(layer: RawLayer, rates: Rates) -> str:
+    attained, attainable = layer.moved_bytes / layer.ms / 1e6, rates.move_rate(layer.moved_bytes)
+    # Only near its roof is a layer bound by it.
+    start = "memory-bound" if attained >= attainable / 2 else "bytes are most of its bound, not of its time"
+    if layer.weight_bytes > layer.activation_bytes:
+        what = f"{_megabytes(layer.weight_bytes)} of weights for {layer.macs / 1e6:.3g} million products"
+        end = "; a larger batch does more with each reading"
+    else:
+        what, end = f"{_megabytes(layer.activation_bytes)} of activations", ""
+    return f"{start}, {what} at {attained:.3g} of {attainable:.3g} GB/s{end}"
 
 
 def _remainder(layers: Sequence[RawLayer], latency: float) -> str:

@@ -205,7 +205,7 @@ def _weights_dequantised(side: Sequence[LayerTime], name: str, worth: float) -> 
     if spent < worth or not found:
         return []
     return [
-        f"{name}: {len(found)} weights are dequantised in every call, {spent:.3g} ms: the engine has no INT8 kernel for"
+        f"{name}: {len(found)} {'weight is' if len(found) == 1 else 'weights are'} dequantised in every call, {spent:.3g} ms: the engine has no INT8 kernel for"
         " these Q/DQ; for onnxruntime export with `--int8-target cpu`"
     ]
 
