@@ -204,9 +204,10 @@ def _weights_dequantised(side: Sequence[LayerTime], name: str, worth: float) -> 
     spent = fsum(layer.ms for layer in found)
     if spent < worth or not found:
         return []
+    count = "1 weight is" if len(found) == 1 else f"{len(found)} weights are"
     return [
-        f"{name}: {len(found)} {'weight is' if len(found) == 1 else 'weights are'} dequantised in every call, {spent:.3g} ms: the engine has no INT8 kernel for"
-        " these Q/DQ; for onnxruntime export with `--int8-target cpu`"
+        f"{name}: {count} dequantised in every call, {spent:.3g} ms: the engine has no INT8 kernel for these Q/DQ; for"
+        " onnxruntime export with `--int8-target cpu`"
     ]
 
 
