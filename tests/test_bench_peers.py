@@ -222,14 +222,14 @@ def test_trtexec_and_a_plan_are_both_needed(
 # benchmark_app
 
 
-def test_milliseconds_are_read_with_what_two_decimals_are_worth() -> None:
+def test_milliseconds_are_read_and_their_steps_are_said() -> None:
     times = parse_benchmark_app(program_logs.BENCHMARK_APP_MS, command="benchmark_app -m model.onnx")
     assert (times.runs, times.threads) == (492, 2)
     assert (times.median_ms, times.mean_ms, times.min_ms, times.max_ms) == (1.0, 1.99, 0.49, 9.32)
     assert times.load_ms == pytest.approx(78.35 + 171.29)
     assert times.first_ms == 87.66
     assert times.p99_ms is None
-    assert times.notes == ("benchmark_app prints two decimals: 1.00 ms is known to 0.5 %",)
+    assert times.notes == ("benchmark_app prints its times in steps of 0.01 ms",)
 
 
 def test_microseconds_are_read_as_milliseconds() -> None:
@@ -314,6 +314,7 @@ def test_benchmark_app_is_measured_in_processes(bundle: Bundle, monkeypatch: pyt
     assert (found.load_ms, found.first_ms) == (pytest.approx(78.35 + 171.29), 87.66)
     assert (found.kind, found.engine, found.precision, found.scope) == ("peer", "benchmark_app", "fp32", "model")
     assert "6 processes of 1 s" in found.notes[0]
+    assert found.notes[1:] == ("benchmark_app prints its times in steps of 0.01 ms",)
 
 
 def test_a_program_that_is_none_is_refused(bundle: Bundle) -> None:
