@@ -66,7 +66,7 @@ def run_bench(request: BenchRequest, listener: BenchListener | None = None) -> B
     listener = listener or BenchListener()
     bundles = tuple(open_bundle(path) for path in request.bundles)
     _require_one_network(bundles)
-    peers, absent = _choose_peers(request.peers, bundles[0])
+    peers, absent = _choose_peers(request, bundles[0])
     subjects = list_subjects(
         bundles,
         engines=request.engines,
@@ -126,15 +126,16 @@ def _require_one_network(bundles: Sequence[Bundle]) -> None:
                 )
 
 
-def _choose_peers(names: tuple[str, ...], bundle: Bundle) -> tuple[tuple[str, ...], dict[str, str]]:
+def _choose_peers(request: BenchRequest, bundle: Bundle) -> tuple[tuple[str, ...], dict[str, str]]:
     """Return the peers to run, and those that cannot, with the reason.
 
     Raises:
         UsageError: A peer is not known.
     """
+    names = request.peers
     if not names:
         return (), {}
-    missing = missing_peers(bundle)
+    missing = missing_peers(bundle, weights=request.weights, device=request.device)
     wanted = tuple(missing) if names == ("all",) else names
     for name in wanted:
         if name not in missing:

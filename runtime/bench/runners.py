@@ -46,7 +46,9 @@ def open_runner(subject: Subject) -> Iterator[Runner]:
     if subject.kind == "peer":
         from runtime.bench.peers import open_peer
 
-        with open_peer(subject.engine, bundle, threads=subject.threads, weights=subject.weights) as peer:
+        with open_peer(
+            subject.engine, bundle, threads=subject.threads, weights=subject.weights, device=subject.device
+        ) as peer:
             feed = peer.network_input(noise_pixels(bundle, subject.batch))
             yield Runner(lambda: peer.call(feed), peer.precision)
         return

@@ -8,6 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runtime.bench.result import BenchResult, Latency, Measured
+from runtime.bench.why_slow import explain_bundles
 
 _SCOPES = {
     "model": "the engine's call alone, input and output in place",
@@ -40,6 +41,8 @@ def render(result: BenchResult, console: Console) -> None:
         )
         for finding in limit.findings:
             console.print(Text(f"    {finding}"))
+    for sentence in explain_bundles(result):
+        console.print(Text(f"- {sentence}"))
     for name, commands in result.commands.items():
         for command in commands:
             console.print(Text(f"- the same as {name}: {command}"), soft_wrap=True)

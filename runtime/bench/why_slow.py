@@ -6,8 +6,9 @@ from math import fsum
 from pathlib import Path
 
 from runtime.bench.node_names import OTHER, QUANTISATIONS, REFORMATS, sort_of
-from runtime.bench.result import LayerTime
+from runtime.bench.result import BenchResult, LayerTime, Measured
 from runtime.errors import UsageError
+from runtime.load import TENSORRT
 from runtime.trt.explain import compare
 from runtime.trt.explain_cli import read_account
 
@@ -67,6 +68,32 @@ def side_by_side(
         )
     rows = (*_product_rows(first, second), *_sort_rows(first, second))
     return rows, tuple(_findings(rows, (first, second), names, latencies_ms))
+
+
+def explain_bundles(result: BenchResult) -> tuple[str, ...]:
+    """Return why the first bundle of a result is faster or slower than each other one, in sentences.
+
+    Compared are equal engines, batches and thread counts. TensorRT's plans are compared by what the engine inspector
+    said of them, others by the layer times of this run; what has neither is left out.
+    """
+    layers = {limit.name: limit.layers for limit in result.limits}
+    found: list[str] = []
+    subjects = [one for one in result.measured if one.kind == "bundle"]
+    for second in subjects:
+        first = next((one for one in subjects if _same_setting(one, second)), second)
+        if first.bundle == second.bundle:
+            continue
+        if second.engine == TENSORRT:
+            found += compare_plans(Path(first.bundle), Path(second.bundle))
+        elif first.name in layers and second.name in layers:
+            latencies_ms = (first.latency.median_ms, second.latency.median_ms)
+            names = (first.name, second.name)
+            found += side_by_side(layers[first.name], layers[second.name], names, latencies_ms=latencies_ms)[1]
+    return tuple(found)
+
+
+def _same_setting(first: Measured, second: Measured) -> bool:
+    return (first.engine, first.batch, first.threads) == (second.engine, second.batch, second.threads)
 
 
 def compare_plans(first: Path, second: Path) -> tuple[str, ...]:
