@@ -164,6 +164,9 @@ Golden read_golden(const Bundle &bundle) {
         throw Error(RNE_UNSUPPORTED, "a bundle in memory has no golden vectors: open its directory");
     }
     const Manifest &manifest = bundle.manifest;
+    if (manifest.golden_images == 0) {
+        throw Error(RNE_BUNDLE, bundle.path + " lists no golden images, so nothing can be checked: export it again");
+    }
     const std::size_t size = manifest.resize.image_size;
     Golden golden;
     golden.images = manifest.golden_images;
