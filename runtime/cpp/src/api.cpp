@@ -101,13 +101,16 @@ rne::BackendOptions options_of(const rne_params &params) {
 
 std::unique_ptr<rne::Backend> open_backend(const rne::Bundle &bundle, const rne_params &params) {
     const rne::BackendOptions options = options_of(params);
-    if (params.backend == RNE_BACKEND_TENSORRT) {
+    // As a number: in C++ an enumeration of another value may not even be looked at.
+    int backend = 0;
+    std::memcpy(&backend, &params.backend, sizeof backend);
+    if (backend == RNE_BACKEND_TENSORRT) {
         return rne::open_tensorrt(bundle, options);
     }
-    if (params.backend == RNE_BACKEND_OPENVINO) {
+    if (backend == RNE_BACKEND_OPENVINO) {
         return rne::open_openvino(bundle, options);
     }
-    require(params.backend == RNE_BACKEND_AUTO, "backend is none of rne_backend's");
+    require(backend == RNE_BACKEND_AUTO, "backend is none of rne_backend's");
     std::string reason;
     if (rne::tensorrt_fits(bundle, options, reason)) {
         return rne::open_tensorrt(bundle, options);
