@@ -37,6 +37,8 @@ void open_buffers(const std::uint8_t *data, std::size_t bytes) {
     buffers.labels_bytes = bytes;
     rne_params params = rne_default_params();
     params.check_hashes = 0;
+    const int backend = bytes == 0 ? 0 : data[bytes - 1] % 8;
+    std::memcpy(&params.backend, &backend, sizeof backend);
     rne_engine *engine = nullptr;
     // Nothing runs a model of one byte.
     require(rne_open_buffers(&buffers, &params, &engine) != RNE_OK && engine == nullptr);
