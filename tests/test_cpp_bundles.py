@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.cpp_build import build_library, require_tools
+from tests.cpp_fuzz import SIDECAR
 from tests.cpp_library import Engine, LibraryError, Params, Status
 from tests.cpp_mutations import Opener
 from tests.exported import copy_bundle
@@ -141,6 +142,14 @@ def test_another_schema_version_is_refused(opener, manifest):
 )
 def test_values_that_no_bundle_has_are_refused(opener, manifest, path, value):
     refused(opener.open(manifest=changed(manifest, path, put(value)), model=b"x"), "bundle.json")
+
+
+@pytest.mark.parametrize("path", ["plan_bytes", "options/profile/min", "options/profile/max"])
+def test_an_impossible_size_in_a_sidecar_is_refused(opener, manifest, path):
+    for value in NO_SIZES:
+        sidecar = changed(json.loads(SIDECAR), path, put(value))
+        parts = {"manifest": json.dumps(manifest).encode(), "model": b"x", "sidecar": sidecar}
+        refused(opener.open({"check_hashes": 0}, **parts), "model.plan.json", "run-ssl build")
 
 
 def test_a_changed_model_is_refused_unless_hashes_are_off(opener, exported, manifest):

@@ -15,6 +15,9 @@ constexpr std::uint64_t kSchemaVersion = 1;
 constexpr std::size_t kLargestSide = 16384;
 // Bounds that no network of this family comes near; beyond them buffers could not be sized.
 constexpr std::size_t kMostFeatures = 1 << 24;
+// A plan's, and a batch's that rne_params can hold.
+constexpr std::size_t kMostBytes = std::size_t{1} << 48;
+constexpr std::size_t kMostBatch = 0x7fffffff;
 // Of a channel's mean and deviation; their quotients stay far inside float32.
 constexpr double kLargestMean = 1e6;
 
@@ -52,10 +55,10 @@ json parse(const void *text, std::size_t bytes, const char *file, const char *ne
 }
 
 // A whole number of 1 to `most`. nlohmann's own conversion makes some number of -1, 1.5, 1e300 and true.
-std::size_t whole(const json &value, std::size_t most) {
+std::size_t whole(const json &value, std::size_t most, const char *file = "bundle.json",
+                  const char *next = "export the bundle again") {
     if (!value.is_number_unsigned() || value.get<std::uint64_t>() < 1 || value.get<std::uint64_t>() > most) {
-        refuse("bundle.json", "has a size of " + shown(value) + ", expected 1 to " + std::to_string(most),
-               "export the bundle again");
+        refuse(file, "has a size of " + shown(value) + ", expected 1 to " + std::to_string(most), next);
     }
     return value.get<std::size_t>();
 }
@@ -174,10 +177,11 @@ Sidecar parse_sidecar(const void *text, std::size_t bytes) {
         sidecar.platform = parsed.at("platform");
         sidecar.onnx_sha256 = parsed.at("onnx_sha256");
         sidecar.plan_sha256 = parsed.at("plan_sha256");
-        sidecar.plan_bytes = parsed.at("plan_bytes");
+        sidecar.plan_bytes = whole(parsed.at("plan_bytes"), kMostBytes, "model.plan.json", next);
         const json &options = parsed.at("options");
-        sidecar.min_batch = options.at("profile").at("min");
-        sidecar.max_batch = options.at("profile").at("max");
+        const json &profile = options.at("profile");
+        sidecar.min_batch = whole(profile.at("min"), kMostBatch, "model.plan.json", next);
+        sidecar.max_batch = whole(profile.at("max"), kMostBatch, "model.plan.json", next);
         sidecar.version_compatible = options.at("version_compatible");
         sidecar.hardware_compatibility = options.at("hardware_compatibility");
         return sidecar;
