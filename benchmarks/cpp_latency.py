@@ -63,11 +63,12 @@ def peer_command(bundle: Path, *, seconds: float) -> list[str]:
 def time_peer(bundle: Path, *, seconds: float) -> float:
     """Return benchmark_app's median in milliseconds."""
     done = subprocess.run(peer_command(bundle, seconds=seconds), check=True, capture_output=True, text=True)
-    found = re.search(r"Median:\s+([\d.]+) ms", done.stdout)
+    # Microseconds where the average is below a millisecond, else milliseconds with two decimals.
+    found = re.search(r"Median:\s+([\d.]+) (ms|us)", done.stdout)
     # The hint alone chooses streams and threads: benchmark_app does not take both.
     if found is None or "NUM_STREAMS: 1\n" not in done.stdout:
         sys.exit(f"benchmark_app printed no median, or ran another number of streams:\n{done.stdout[-2000:]}")
-    return float(found[1])
+    return float(found[1]) / (1000 if found[2] == "us" else 1)
 
 
 def measure(program: Path, bundle: Path, *, turns: int, seconds: float) -> dict:

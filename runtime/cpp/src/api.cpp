@@ -36,7 +36,9 @@ thread_local std::string last_error; // NOLINT: a C interface has no other place
 rne_status fail(rne_status status, const std::string &message) noexcept {
     try {
         last_error = message;
-        std::replace(last_error.begin(), last_error.end(), '\n', ' ');
+        // One line, whatever a file's name or a library's message has in it.
+        const auto control = [](unsigned char character) { return character < 32 || character == 127; };
+        std::replace_if(last_error.begin(), last_error.end(), control, ' ');
     } catch (...) {
         last_error.clear();
     }
@@ -69,7 +71,9 @@ void require(bool condition, const char *message) {
 rne_params read_params(const rne_params *given) {
     rne_params params = rne_default_params();
     if (given != nullptr) {
-        require(given->struct_bytes >= offsetof(rne_params, max_batch) && given->struct_bytes <= sizeof(rne_params),
+        // Every header's structure ends at a multiple of its alignment; elsewhere it would end inside a pointer.
+        require(given->struct_bytes >= offsetof(rne_params, threads) && given->struct_bytes <= sizeof(rne_params) &&
+                    given->struct_bytes % alignof(rne_params) == 0,
                 "params were not made by rne_default_params(), or by a newer header's: call it first");
         std::memcpy(&params, given, given->struct_bytes);
     }
@@ -97,13 +101,16 @@ rne::BackendOptions options_of(const rne_params &params) {
 
 std::unique_ptr<rne::Backend> open_backend(const rne::Bundle &bundle, const rne_params &params) {
     const rne::BackendOptions options = options_of(params);
-    if (params.backend == RNE_BACKEND_TENSORRT) {
+    // As a number: in C++ an enumeration of another value may not even be looked at.
+    int backend = 0;
+    std::memcpy(&backend, &params.backend, sizeof backend);
+    if (backend == RNE_BACKEND_TENSORRT) {
         return rne::open_tensorrt(bundle, options);
     }
-    if (params.backend == RNE_BACKEND_OPENVINO) {
+    if (backend == RNE_BACKEND_OPENVINO) {
         return rne::open_openvino(bundle, options);
     }
-    require(params.backend == RNE_BACKEND_AUTO, "backend is none of rne_backend's");
+    require(backend == RNE_BACKEND_AUTO, "backend is none of rne_backend's");
     std::string reason;
     if (rne::tensorrt_fits(bundle, options, reason)) {
         return rne::open_tensorrt(bundle, options);

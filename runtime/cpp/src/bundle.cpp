@@ -19,7 +19,8 @@ namespace fs = std::filesystem;
 using Bytes = std::vector<std::uint8_t>;
 
 struct Closer {
-    void operator()(std::FILE *file) const { std::fclose(file); }
+    // Read only: nothing can be lost by closing.
+    void operator()(std::FILE *file) const { (void)std::fclose(file); }
 };
 
 Bytes read_file(const fs::path &path) {
@@ -45,7 +46,7 @@ bool is_file(const fs::path &path) {
 fs::path inside(const fs::path &bundle, const std::string &name) {
     std::error_code error;
     const fs::path root = fs::weakly_canonical(bundle, error);
-    const fs::path file = fs::weakly_canonical(bundle / name, error);
+    fs::path file = fs::weakly_canonical(bundle / name, error);
     const auto [end, nothing] = std::mismatch(root.begin(), root.end(), file.begin(), file.end());
     if (name.empty() || end != root.end()) {
         throw Error(RNE_BUNDLE, (bundle / name).string() + " leads out of the bundle: expected a plain file");
@@ -164,6 +165,9 @@ Golden read_golden(const Bundle &bundle) {
         throw Error(RNE_UNSUPPORTED, "a bundle in memory has no golden vectors: open its directory");
     }
     const Manifest &manifest = bundle.manifest;
+    if (manifest.golden_images == 0) {
+        throw Error(RNE_BUNDLE, bundle.path + " lists no golden images, so nothing can be checked: export it again");
+    }
     const std::size_t size = manifest.resize.image_size;
     Golden golden;
     golden.images = manifest.golden_images;

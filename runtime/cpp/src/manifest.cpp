@@ -10,12 +10,38 @@ namespace {
 using nlohmann::json;
 
 // What this library reads; a newer manifest may mean something else by the same words.
-constexpr int kSchemaVersion = 1;
+constexpr std::uint64_t kSchemaVersion = 1;
 // A size beyond this is no image size but damage.
 constexpr std::size_t kLargestSide = 16384;
+// Bounds that no network of this family comes near; beyond them buffers could not be sized.
+constexpr std::size_t kMostFeatures = 1 << 24;
+// A plan's, and a batch's that rne_params can hold.
+constexpr std::size_t kMostBytes = std::size_t{1} << 48;
+constexpr std::size_t kMostBatch = 0x7fffffff;
+// Of a channel's mean and deviation; their quotients stay far inside float32.
+constexpr double kLargestMean = 1e6;
 
 [[noreturn]] void refuse(const std::string &file, const std::string &why, const std::string &next) {
     throw Error(RNE_BUNDLE, file + " " + why + ": " + next);
+}
+
+// A value for a message: a number itself, of anything else its kind, which may be as long as the file.
+std::string shown(const json &value) { return value.is_number() ? value.dump() : value.type_name(); }
+
+// A manifest without the key is of version 1, as runtime/manifest.py has it.
+void check_version(const json &parsed, const char *file) {
+    const auto version = parsed.find("schema_version");
+    if (version == parsed.end()) {
+        return;
+    }
+    const std::string known = ", this library reads up to " + std::to_string(kSchemaVersion);
+    // Not compared as JSON: nlohmann takes an unsigned number beyond 2^63 for a negative one there.
+    if (version->is_number_unsigned() && version->get<std::uint64_t>() > kSchemaVersion) {
+        refuse(file, "has schema version " + version->dump() + known, "build a newer resnet_engine");
+    }
+    if (!version->is_number_unsigned() || version->get<std::uint64_t>() < 1) {
+        refuse(file, "has a schema version of " + shown(*version) + known, "make it again with export-ssl");
+    }
 }
 
 json parse(const void *text, std::size_t bytes, const char *file, const char *next) {
@@ -24,40 +50,47 @@ json parse(const void *text, std::size_t bytes, const char *file, const char *ne
     if (parsed.is_discarded() || !parsed.is_object()) {
         refuse(file, "is not a JSON object", next);
     }
-    const auto version = parsed.find("schema_version");
-    if (version != parsed.end() && version->is_number_integer() && *version > kSchemaVersion) {
-        refuse(file,
-               "has schema version " + version->dump() + ", this library reads up to " + std::to_string(kSchemaVersion),
-               "build a newer resnet_engine");
-    }
+    check_version(parsed, file);
     return parsed;
 }
 
-std::size_t side(const json &value) {
-    const auto size = value.get<std::size_t>();
-    if (value.get<double>() < 1 || size > kLargestSide) {
-        throw Error(RNE_BUNDLE, "bundle.json has a size of " + value.dump() + ", expected 1 to " +
-                                    std::to_string(kLargestSide) + ": export the bundle again");
+// A whole number of 1 to `most`. nlohmann's own conversion makes some number of -1, 1.5, 1e300 and true.
+std::size_t whole(const json &value, std::size_t most, const char *file = "bundle.json",
+                  const char *next = "export the bundle again") {
+    if (!value.is_number_unsigned() || value.get<std::uint64_t>() < 1 || value.get<std::uint64_t>() > most) {
+        refuse(file, "has a size of " + shown(value) + ", expected 1 to " + std::to_string(most), next);
     }
-    return size;
+    return value.get<std::size_t>();
 }
 
-std::array<float, 3> three(const json &value) {
-    const auto numbers = value.get<std::vector<double>>();
-    if (numbers.size() != 3) {
-        throw Error(RNE_BUNDLE, "bundle.json has " + std::to_string(numbers.size()) +
-                                    " numbers for three channels: export the bundle again");
+double finite(const json &value, double least, double most) {
+    if (!value.is_number() || value.get<double>() < least || value.get<double>() > most) {
+        refuse("bundle.json", "has " + shown(value) + " where a number of the preprocessing belongs",
+               "export the bundle again");
     }
-    return {float(numbers[0]), float(numbers[1]), float(numbers[2])};
+    return value.get<double>();
+}
+
+// Of the three channels, each between two bounds.
+std::array<float, 3> three(const json &value, double least, double most) {
+    if (!value.is_array() || value.size() != 3) {
+        refuse("bundle.json", "has no three numbers for three channels", "export the bundle again");
+    }
+    std::array<float, 3> numbers{};
+    for (std::size_t i = 0; i < numbers.size(); i++) {
+        numbers[i] = float(finite(value[i], least, most));
+    }
+    return numbers;
 }
 
 void read_preprocessing(const json &value, Manifest &manifest) {
-    manifest.resize.image_size = side(value.at("image_size"));
-    manifest.resize.resize_size = side(value.at("resize_size"));
+    manifest.resize.image_size = whole(value.at("image_size"), kLargestSide);
+    manifest.resize.resize_size = whole(value.at("resize_size"), kLargestSide);
     const auto filter = value.at("interpolation").get<std::string>();
     manifest.resize.bicubic = filter == "bicubic";
-    manifest.mean = three(value.at("mean"));
-    manifest.std = three(value.at("std"));
+    // Pixels are scaled to 0..1 before; a divisor of zero would make every output infinite.
+    manifest.mean = three(value.at("mean"), -kLargestMean, kLargestMean);
+    manifest.std = three(value.at("std"), 1 / kLargestMean, kLargestMean);
     const auto rule = value.at("resampling").get<std::string>();
     if (rule != "pillow-antialias-horizontal-first" || value.at("colour") != "RGB" ||
         (filter != "bilinear" && filter != "bicubic")) {
@@ -84,33 +117,39 @@ void read_tensors(const json &parsed, Manifest &manifest) {
     }
 }
 
+double read_tolerance(const json &value) {
+    if (!value.is_number()) {
+        refuse("bundle.json", "has a tolerance of " + shown(value), "export the bundle again");
+    }
+    return value.get<double>();
+}
+
 Manifest read_manifest(const json &parsed) {
     Manifest manifest;
     const json &model = parsed.at("model");
     manifest.model = model.at("name");
-    manifest.classes = model.at("classes");
-    manifest.embedding_dim = model.at("embedding_dim");
+    manifest.classes = whole(model.at("classes"), kMostFeatures);
+    manifest.embedding_dim = whole(model.at("embedding_dim"), kMostFeatures);
     manifest.licence = parsed.at("licence").at("spdx");
     const json &precision = parsed.at("precision");
     manifest.precision = precision.at("name");
-    manifest.min_sqnr_db = precision.at("min_sqnr_db");
+    manifest.min_sqnr_db = read_tolerance(precision.at("min_sqnr_db"));
     const auto int8 = precision.find("int8");
     if (int8 != precision.end() && int8->is_object()) {
         manifest.int8_target = int8->at("target");
     }
-    manifest.golden_images = parsed.at("golden").size();
+    const json &golden = parsed.at("golden");
+    if (!golden.is_array()) {
+        refuse("bundle.json", "lists its golden images as " + shown(golden), "export the bundle again");
+    }
+    manifest.golden_images = golden.size();
     read_preprocessing(parsed.at("preprocessing"), manifest);
     read_tensors(parsed, manifest);
     for (const json &file : parsed.at("files")) {
-        if (file.at("path") == "model.onnx") {
-            manifest.model_sha256 = file.at("sha256");
+        const auto sha256 = file.at("sha256").get<std::string>();
+        if (file.at("path").get<std::string>() == "model.onnx") {
+            manifest.model_sha256 = sha256;
         }
-    }
-    // Bounds that no network of this family comes near; beyond them buffers could not be sized.
-    constexpr std::size_t kMost = 1 << 24;
-    if (manifest.classes < 1 || manifest.classes > kMost || manifest.embedding_dim < 1 ||
-        manifest.embedding_dim > kMost) {
-        refuse("bundle.json", "has an impossible number of classes or features", "export the bundle again");
     }
     return manifest;
 }
@@ -138,10 +177,11 @@ Sidecar parse_sidecar(const void *text, std::size_t bytes) {
         sidecar.platform = parsed.at("platform");
         sidecar.onnx_sha256 = parsed.at("onnx_sha256");
         sidecar.plan_sha256 = parsed.at("plan_sha256");
-        sidecar.plan_bytes = parsed.at("plan_bytes");
+        sidecar.plan_bytes = whole(parsed.at("plan_bytes"), kMostBytes, "model.plan.json", next);
         const json &options = parsed.at("options");
-        sidecar.min_batch = options.at("profile").at("min");
-        sidecar.max_batch = options.at("profile").at("max");
+        const json &profile = options.at("profile");
+        sidecar.min_batch = whole(profile.at("min"), kMostBatch, "model.plan.json", next);
+        sidecar.max_batch = whole(profile.at("max"), kMostBatch, "model.plan.json", next);
         sidecar.version_compatible = options.at("version_compatible");
         sidecar.hardware_compatibility = options.at("hardware_compatibility");
         return sidecar;

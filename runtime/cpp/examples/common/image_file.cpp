@@ -6,6 +6,8 @@
 #include <memory>
 
 #include <jpeglib.h>
+// After jpeglib.h, which it needs.
+#include <jerror.h>
 #include <png.h>
 
 namespace {
@@ -15,10 +17,23 @@ struct Closer {
 };
 using File = std::unique_ptr<std::FILE, Closer>;
 
+// Twice Pillow's MAX_IMAGE_PIXELS, as runtime/images.py has it: a file of some bytes may claim to be any size.
+constexpr std::size_t kMostPixels = 2 * std::size_t{178956970} - 1;
+
+bool fits(const Picture &picture, std::string &error) {
+    const bool fitting = picture.height == 0 || picture.width <= kMostPixels / picture.height;
+    if (!fitting) {
+        error = "claims to be " + std::to_string(picture.width) + "x" + std::to_string(picture.height) +
+                " px, expected at most " + std::to_string(kMostPixels) + " pixels: leave it out";
+    }
+    return fitting;
+}
+
 // libjpeg's way out of an error; it must not return.
 struct JpegErrors {
     jpeg_error_mgr base;
     std::jmp_buf jump;
+    bool ended_early;
     char text[JMSG_LENGTH_MAX];
 };
 
@@ -28,7 +43,13 @@ void leave_jpeg(j_common_ptr info) {
     std::longjmp(errors->jump, 1);
 }
 
-void ignore_message(j_common_ptr /*info*/) {}
+// A file that ended early is filled up with grey, and only a warning tells. Of the other warnings, such as bytes
+// between two markers, Pillow makes nothing either.
+void note_early_end(j_common_ptr info, int level) {
+    if (level < 0 && info->err->msg_code == JWRN_JPEG_EOF) {
+        reinterpret_cast<JpegErrors *>(info->err)->ended_early = true;
+    }
+}
 
 // Everything with a destructor lives outside: longjmp would skip it.
 bool decode_jpeg(jpeg_decompress_struct &info, JpegErrors &errors, std::FILE *file, Picture &picture,
@@ -45,10 +66,13 @@ bool decode_jpeg(jpeg_decompress_struct &info, JpegErrors &errors, std::FILE *fi
     }
     const bool grey = info.jpeg_color_space == JCS_GRAYSCALE;
     info.out_color_space = grey ? JCS_GRAYSCALE : JCS_RGB;
-    jpeg_start_decompress(&info);
-    picture.width = info.output_width;
-    picture.height = info.output_height;
+    picture.width = info.image_width;
+    picture.height = info.image_height;
     picture.format = grey ? RNE_GREY : RNE_RGB;
+    if (!fits(picture, error)) {
+        return false;
+    }
+    jpeg_start_decompress(&info);
     const std::size_t stride = picture.width * (grey ? 1 : 3);
     picture.bytes.resize(stride * picture.height);
     while (info.output_scanline < info.output_height) {
@@ -56,9 +80,8 @@ bool decode_jpeg(jpeg_decompress_struct &info, JpegErrors &errors, std::FILE *fi
         jpeg_read_scanlines(&info, &row, 1);
     }
     jpeg_finish_decompress(&info);
-    // A file that ended early is filled up with grey, and only a warning tells.
-    if (errors.base.num_warnings > 0) {
-        error = "is a damaged JPEG";
+    if (errors.ended_early) {
+        error = "is a damaged JPEG: it ends early";
         return false;
     }
     return true;
@@ -69,7 +92,7 @@ bool read_jpeg(std::FILE *file, Picture &picture, std::string &error) {
     JpegErrors errors{};
     info.err = jpeg_std_error(&errors.base);
     errors.base.error_exit = leave_jpeg;
-    errors.base.output_message = ignore_message;
+    errors.base.emit_message = note_early_end;
     jpeg_create_decompress(&info);
     const bool read = decode_jpeg(info, errors, file, picture, error);
     jpeg_destroy_decompress(&info);
@@ -120,6 +143,9 @@ bool decode_png(png_structp png, png_infop info, PngErrors &errors, std::FILE *f
     picture.width = png_get_image_width(png, info);
     picture.height = png_get_image_height(png, info);
     picture.format = png_get_channels(png, info) == 1 ? RNE_GREY : RNE_RGB;
+    if (!fits(picture, error)) {
+        return false;
+    }
     const std::size_t stride = png_get_rowbytes(png, info);
     picture.bytes.resize(stride * picture.height);
     rows.resize(picture.height);

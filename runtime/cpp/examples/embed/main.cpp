@@ -25,13 +25,15 @@ struct Closer {
     void operator()(rne_engine *engine) const { rne_close(engine); }
 };
 
-std::vector<fs::path> find_pictures(const fs::path &folder) {
+// `error` is set where a folder cannot be read.
+std::vector<fs::path> find_pictures(const fs::path &folder, std::error_code &error) {
     std::vector<fs::path> found;
-    for (const auto &entry : fs::recursive_directory_iterator(folder)) {
-        std::string suffix = entry.path().extension().string();
+    for (fs::recursive_directory_iterator at(folder, error), end; !error && at != end; at.increment(error)) {
+        std::string suffix = at->path().extension().string();
         std::transform(suffix.begin(), suffix.end(), suffix.begin(), [](unsigned char c) { return std::tolower(c); });
-        if (entry.is_regular_file() && (suffix == ".jpg" || suffix == ".jpeg" || suffix == ".png")) {
-            found.push_back(entry.path());
+        std::error_code unknown;
+        if (at->is_regular_file(unknown) && (suffix == ".jpg" || suffix == ".jpeg" || suffix == ".png")) {
+            found.push_back(at->path());
         }
     }
     std::sort(found.begin(), found.end());
@@ -125,7 +127,11 @@ int main(int count, char **words) {
         std::fprintf(stderr, "error: %s is not a directory: expected one with JPEG or PNG files\n", words[2]);
         return 1;
     }
-    const std::vector<fs::path> pictures = find_pictures(words[2]);
+    const std::vector<fs::path> pictures = find_pictures(words[2], error);
+    if (error) {
+        std::fprintf(stderr, "error: %s cannot be searched: %s\n", words[2], error.message().c_str());
+        return 1;
+    }
     if (pictures.empty()) {
         std::fprintf(stderr, "error: %s has no JPEG or PNG file\n", words[2]);
         return 1;

@@ -42,9 +42,10 @@ bool read_option(Options &options, const char *name, const char *value) {
     char *end = nullptr;
     const double number = std::strtod(value, &end);
     const bool is_number = end != value && *end == '\0' && number > 0 && number < 1e6;
-    if (std::strcmp(name, "--batch") == 0 && is_number) {
+    const bool is_whole = is_number && std::floor(number) == number;
+    if (std::strcmp(name, "--batch") == 0 && is_whole) {
         options.params.max_batch = int(number);
-    } else if (std::strcmp(name, "--threads") == 0 && is_number) {
+    } else if (std::strcmp(name, "--threads") == 0 && is_whole) {
         options.params.threads = int(number);
     } else if (std::strcmp(name, "--seconds") == 0 && is_number) {
         options.seconds = number;
