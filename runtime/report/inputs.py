@@ -10,14 +10,12 @@ from runtime.bench.result import RESULT_VERSION, BenchResult
 from runtime.bundle import Bundle, first_problem, open_bundle
 from runtime.compare_report import Comparison
 from runtime.errors import BundleError, UsageError
+from runtime.files import hash_file
 from runtime.report.calibration_reader import CalibrationFacts, SensitivityFacts, read_calibration, read_sensitivity
 from runtime.report.changed import CHANGED_FILE, Changes, read_changes
+from runtime.results import BENCH_FILE, COMPARE_FILE, RESULTS_FOLDER
 from runtime.trt.inspector import LayerInformation, read_layer_information
 from runtime.trt.sidecar import LAYERS_FILE, SIDECAR_FILE, Sidecar, read_sidecar
-
-RESULTS_FOLDER = "results"
-BENCH_FILE = "bench.json"
-COMPARE_FILE = "compare.json"
 
 
 @dataclass(frozen=True)
@@ -135,15 +133,16 @@ def _read_plan(path: Path) -> Plan | None:
     try:
         text = layers.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise BundleError(f"{layers} cannot be read ({error}): run `run-ssl build {path} --overwrite`") from error
+        raise BundleError(f"{layers} cannot be read ({error}): run `run-ssl build {path}`") from error
     return Plan(sidecar=read_sidecar(path), layers=read_layer_information(text))
 
 
 def _files(request: ReportRequest, given: Path | None, default: str) -> list[Path]:
-    """Return the file that was given, or those that the bundles have."""
+    """Return the file that was given, or the bundles', each once: one run leaves a copy in every bundle."""
     if given is not None:
         return [given]
-    return [file for path in request.bundles if (file := path / RESULTS_FOLDER / default).exists()]
+    files = [file for path in request.bundles if (file := path / RESULTS_FOLDER / default).is_file()]
+    return list({hash_file(file): file for file in files}.values())
 
 
 _Result = TypeVar("_Result", bound=BaseModel)
