@@ -14,7 +14,7 @@ from runtime.bench.noise import NoiseWatch
 from runtime.bench.peers import PROGRAMS, equivalent_commands, missing_peers, run_program
 from runtime.bench.percentiles import describe_latency
 from runtime.bench.result import BenchResult, Measured, Scope
-from runtime.bench.subjects import Subject, list_subjects
+from runtime.bench.subjects import Subject, bundle_labels, list_subjects, subject_name
 from runtime.bundle import Bundle, open_bundle
 from runtime.errors import UsageError
 
@@ -85,7 +85,7 @@ def run_bench(request: BenchRequest, listener: BenchListener | None = None) -> B
     # At once: the clocks of a GPU that has rested say nothing.
     machine = describe_machine(PACKAGES)
     noise = watch.finish(measured, machine.gpus)
-    measured += _run_programs(peers, bundles[0], request, listener)
+    measured += _run_programs(peers, bundles, request, listener)
     by_name = {subject.name: subject for subject in subjects if subject.kind == "bundle"}
     limits = find_limits(by_name, measured, listener) if request.limits and request.scope != "end-to-end" else ()
     manifest = bundles[0].manifest
@@ -168,18 +168,19 @@ def _describe(times: Times, *, seed: int) -> Measured:
 
 
 def _run_programs(
-    peers: Sequence[str], bundle: Bundle, request: BenchRequest, listener: BenchListener
+    peers: Sequence[str], bundles: Sequence[Bundle], request: BenchRequest, listener: BenchListener
 ) -> list[Measured]:
-    """Return what other programs say of the bundle's network, each run by itself after all else."""
+    """Return what other programs say of the first bundle's network, each run by itself after all else."""
+    bundle, label = bundles[0], bundle_labels(bundles)[0]
     found = []
     for peer in (peer for peer in peers if peer in PROGRAMS):
         listener.on_stage(peer, len(request.batches))
         for batch in request.batches:
             for threads in request.threads:
                 subject = Subject(
-                    name=f"{bundle.path.name} {peer} batch {batch}" + (f", {threads} threads" if threads else ""),
+                    name=subject_name(label, peer, batch, threads),
                     kind="peer",
-                    bundle=bundle.path,
+                    bundle=bundle.path.absolute(),
                     engine=peer,
                     batch=batch,
                     threads=threads,

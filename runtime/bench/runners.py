@@ -98,6 +98,11 @@ def _pipeline(subject: Subject, bundle: Bundle, engine: Engine) -> Runner:
     if subject.images is None:
         raise UsageError("--scope end-to-end needs --data FOLDER of pictures in class folders")
     dataset = open_images(str(subject.images), bundle.labels())
+    if dataset.length is not None and dataset.length < subject.batch:
+        raise UsageError(
+            f"batch {subject.batch} is more than the {dataset.length} pictures of {subject.images}: pass a smaller "
+            "--batch, or more pictures"
+        )
 
     def batches() -> Iterator[Pixels]:
         while True:

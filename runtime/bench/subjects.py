@@ -72,8 +72,12 @@ def list_subjects(
     Raises:
         UsageError: A batch is outside a plan's profile, or nothing is left to time.
     """
+    # The measuring process starts in another folder.
+    weights = weights.absolute() if weights is not None else None
+    images = images.absolute() if images is not None else None
+    labels = bundle_labels(bundles)
     found: list[Subject] = []
-    for bundle in bundles:
+    for bundle, title in zip(bundles, labels, strict=True):
         for engine in engines or runnable_engines(bundle):
             name, precision, _ = parse_engine(engine)
             # The original is one network, whatever the bundles' precisions.
@@ -85,7 +89,7 @@ def list_subjects(
                 label = engine if precision or name != ORIGINAL else f"{engine}:fp32"
                 found.append(
                     Subject(
-                        name=_name(bundle, label, batch, count),
+                        name=subject_name(title, label, batch, count),
                         kind="bundle",
                         bundle=bundle.path.absolute(),
                         engine=engine,
@@ -100,7 +104,7 @@ def list_subjects(
     for peer, batch, count in product(peers, batches, threads):
         found.append(
             Subject(
-                name=_name(bundles[0], peer, batch, count),
+                name=subject_name(labels[0], peer, batch, count),
                 kind="peer",
                 bundle=bundles[0].path.absolute(),
                 engine=peer,
@@ -122,9 +126,28 @@ def list_subjects(
     return tuple(found)
 
 
-def _name(bundle: Bundle, engine: str, batch: int, threads: int | None) -> str:
-    count = f", {threads} threads" if threads is not None else ""
-    return f"{bundle.path.name} {engine} batch {batch}{count}"
+def subject_name(bundle: str, engine: str, batch: int, threads: int | None) -> str:
+    """Return what a subject is called.
+
+    Args:
+        bundle: The bundle, by `bundle_labels`.
+        engine: The engine or peer.
+        batch: Images per call.
+        threads: Threads for one call; None is not named.
+    """
+    count = "" if threads is None else ", 1 thread" if threads == 1 else f", {threads} threads"
+    return f"{bundle} {engine} batch {batch}{count}"
+
+
+def bundle_labels(bundles: Sequence[Bundle]) -> tuple[str, ...]:
+    """Return the bundles' folders by name, with the folders above them where the names alone are equal."""
+    paths = [bundle.path.absolute() for bundle in bundles]
+    if len(set(paths)) < len(paths):
+        return tuple(path.name for path in paths)
+    depth = 1
+    while len({path.parts[-depth:] for path in paths}) < len(paths):
+        depth += 1
+    return tuple("/".join(path.parts[-depth:]) for path in paths)
 
 
 def _check_profile(bundle: Bundle, batches: Sequence[int]) -> None:
