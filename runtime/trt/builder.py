@@ -30,7 +30,7 @@ from runtime.trt.options import BuildOptions, BuildRequest
 from runtime.trt.sidecar import LAYERS_FILE, PLAN_FILE, REJECTED_FILE, SIDECAR_FILE, Sidecar
 
 LOGGER = logging.getLogger("export_ssl.tensorrt")
-# How long a build that was asked to stop may take to come to its next step, seconds.
+# How long a build that was asked to stop may take to come to its next step, and a finished one to end, seconds.
 _PATIENCE_S = 20.0
 
 
@@ -187,6 +187,9 @@ class _Worker:
         for line in process.lines():
             event = read_event(line)
             if isinstance(event, Finished):
+                # It ends by itself. At the end of its input it would take its parent for dead, and remove the plan.
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_PATIENCE_S)
                 return event
             self._tell(event)
         returncode = process.wait()
