@@ -1,15 +1,16 @@
-"""A process that `runtime.child_process.ChildProcess` starts in tests: it obeys lines, of which the first word says how."""
+"""A process for the tests of `runtime.child_process`: it obeys lines, of which the first word says how."""
 
 import os
 import sys
 import time
+from pathlib import Path
 
 
 def obey(word: str, rest: str) -> None:
     if word == "echo":
         print(rest, flush=True)
     elif word == "where":
-        print(os.getcwd(), flush=True)
+        print(Path.cwd(), flush=True)
     elif word == "half":
         sys.stdout.write("half a li")
         sys.stdout.flush()

@@ -127,6 +127,7 @@ def test_the_listener_hears_of_every_stage_and_step(log):
     assert log
 
 
+@pytest.mark.usefixtures("failing")
 @pytest.mark.parametrize(
     ("fault", "kind", "words"),
     [
@@ -138,14 +139,15 @@ def test_the_listener_hears_of_every_stage_and_step(log):
         ("error-later", EngineError, "out of memory"),
     ],
 )
-def test_a_process_that_fails_is_named_with_its_reason(failing, fault, kind, words):
+def test_a_process_that_fails_is_named_with_its_reason(fault, kind, words):
     with pytest.raises(kind) as caught:
         measure([subject("fine"), subject(fault)], Effort(rounds=2, runs=2), BenchListener())
     assert str(caught.value).startswith(f"net {fault} batch 1: ")
     assert words in str(caught.value)
 
 
-def test_a_process_that_answers_is_reported_as_it_answered(failing):
+@pytest.mark.usefixtures("failing")
+def test_a_process_that_answers_is_reported_as_it_answered():
     (times,) = measure([subject("fine")], Effort(rounds=2, runs=4), BenchListener())
     assert (times.load_ms, times.first_ms, times.precision, times.notes) == (1.0, 2.0, "fp32", ("a note",))
     assert times.rounds_ms == ((1.0, 1.0), (1.0, 1.0))
@@ -171,7 +173,7 @@ def test_every_subject_has_a_process_of_its_own_and_none_is_left(exported):
 
 def test_no_process_is_left_when_one_cannot_be_opened(exported):
     subjects = [subject(bundle=exported.fp32), subject(bundle=exported.fp32.parent / "absent", name="gone")]
-    with pytest.raises(BundleError, match="^gone: .*absent is not a directory"):
+    with pytest.raises(BundleError, match=r"^gone: .*absent is not a directory"):
         measure(subjects, QUICK, BenchListener())
     assert workers() == []
 

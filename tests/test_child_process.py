@@ -1,4 +1,3 @@
-import os
 import subprocess
 import time
 from pathlib import Path
@@ -88,7 +87,7 @@ def test_a_process_that_hangs_is_killed_when_closed():
 
 def test_no_descriptor_is_left_open():
     def count():
-        return len(os.listdir("/proc/self/fd"))
+        return len(list(Path("/proc/self/fd").iterdir()))
 
     before = count()
     for _ in range(3):
