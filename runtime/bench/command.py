@@ -99,7 +99,7 @@ def bench(
         from runtime.bench.job import BenchRequest, run_bench
         from runtime.bench.machine import describe_machine
         from runtime.bench.measure import BenchListener, Effort
-        from runtime.bench.save import save_result
+        from runtime.bench.save import check_places, save_result
         from runtime.bench.table import render
         from runtime.bundle import read_manifest
         from runtime.options import parse_counts, split_list
@@ -125,6 +125,7 @@ def bench(
             limits=limit,
             seed=seed,
         )
+        check_places(request.bundles, output)
         messages = message_console()
         with step_bar("bench", messages) as bar:
             result = run_bench(request, BenchListener(on_stage=bar.start, on_step=bar.advance))

@@ -13,6 +13,8 @@ from runtime.errors import UsageError
 from runtime.load import ORIGINAL, TENSORRT, parse_engine, runnable_engines
 from runtime.trt.sidecar import read_sidecar
 
+DEVICES = ("cpu", "gpu")
+
 
 class Subject(BaseModel):
     """One thing to time, as the measuring process is told of it.
@@ -70,8 +72,10 @@ def list_subjects(
         images: Folder of pictures, for `end-to-end`.
 
     Raises:
-        UsageError: A batch is outside a plan's profile, or nothing is left to time.
+        UsageError: A batch is outside a plan's profile, there is no such device, or nothing is left to time.
     """
+    if device not in DEVICES:
+        raise UsageError(f"--device {device}: expected {' or '.join(DEVICES)}")
     # The measuring process starts in another folder.
     weights = weights.absolute() if weights is not None else None
     images = images.absolute() if images is not None else None
