@@ -41,7 +41,7 @@ def time_bench(bundle: Path, *, seconds: float) -> float:
 def within(one: Compared) -> bool:
     """Return whether the whole interval is within the limit on either side."""
     low, high = one["ratio_ci95"]
-    return 1 / LIMIT <= low and high <= LIMIT
+    return low >= 1 / LIMIT and high <= LIMIT
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """What an engine of `run-ssl` costs beyond the library that it calls, at batch 1.
 
-    python benchmarks/wrapper_overhead.py [--rounds N] [--runs N] [--model NAME ...] [--precision NAME ...] [--output FILE]
+    python benchmarks/wrapper_overhead.py [--rounds N] [--runs N] [--model NAME] [--precision NAME] [--output FILE]
 
 `run-ssl bench`'s own measurement (`runtime.bench.job.run_bench`): OpenVINO and onnxruntime as this project's engines,
 and raw (the library's call as its documentation has it, same settings), each in a process of its own, in turn, round
