@@ -88,7 +88,9 @@ def find_tensorrt() -> tuple[Version | None, str]:
         return None, f"TensorRT cannot be loaded ({reason}): reinstall it, and check LD_LIBRARY_PATH"
     try:
         # A folder of that name in the working directory is imported too, and has no version.
-        version = parse_version(getattr(tensorrt, "__version__", ""))
+        version = parse_version(str(tensorrt.__version__))
+    except AttributeError:
+        return None, "a module named tensorrt is imported that is not TensorRT: look for such a folder, and rename it"
     except EngineError as error:
         return None, str(error)
     if version[:2] < LOWEST or version.major > NEWEST_MAJOR:

@@ -27,7 +27,7 @@
  * Threads: a handle is used by one thread at a time; open one handle per thread.
  *
  * Memory: everything is allocated by rne_open(). rne_preprocess() allocates only for an image that is larger than
- * any before it, rne_infer() never.
+ * any before it, rne_infer() never; what the back end does in its own call is its own affair.
  *
  * The weights' licence (rne_info.licence) holds for whatever is built on them.
  */
