@@ -66,7 +66,10 @@ demo: env
 	$(BIN)/run-ssl verify $(DEMO)/digits-int8
 	$(BIN)/run-ssl verify $(DEMO)/digits-int8-cpu
 	$(BIN)/run-ssl compare $(DEMO)/digits-fp32 $(DEMO)/digits-fp16 $(DEMO)/digits-int8 $(DEMO)/digits-int8-cpu \
-		--data $(DEMO)/digits/val
+		--data $(DEMO)/digits/val --save
+	$(BIN)/run-ssl bench $(DEMO)/digits-fp32 $(DEMO)/digits-fp16 $(DEMO)/digits-int8 $(DEMO)/digits-int8-cpu --batch 1,8
+	$(BIN)/run-ssl report $(DEMO)/digits-fp32 $(DEMO)/digits-fp16 $(DEMO)/digits-int8 $(DEMO)/digits-int8-cpu \
+		--output $(DEMO)/report.html
 
 bench: env
 	$(BIN)/python benchmarks/export_speed.py

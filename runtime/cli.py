@@ -6,7 +6,10 @@ from typing import Annotated
 
 import typer
 
+from runtime.bench.command import bench
 from runtime.console import message_console, one_line_errors, progress_bar, result_console
+from runtime.options import split_list
+from runtime.report.command import report
 from runtime.trt.build_arguments import (
     HardwareChoice,
     HardwareCompatibleOption,
@@ -23,7 +26,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Run, check, compare and build the bundles that export-ssl makes.",
+    help="Run, check, compare, build, time and report on the bundles that export-ssl makes.",
 )
 
 BundleArgument = Annotated[Path, typer.Argument(help="A bundle's directory.")]
@@ -68,7 +71,7 @@ def verify(
 
         opened = open_bundle(bundle)
         with message_console().status(f"verify {bundle}"):
-            checks = verify_bundle(opened, _split(engines), threads=threads)
+            checks = verify_bundle(opened, split_list(engines), threads=threads)
         if json_output:
             print(as_json(opened, checks))
         else:
@@ -106,6 +109,9 @@ def compare(
             show_default="Pillow",
         ),
     ] = None,
+    save: Annotated[
+        bool, typer.Option("--save", help="Keep the result in each bundle's `results` folder, for `run-ssl report`.")
+    ] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Compare accuracy, decisions, FLOPs and speed of exported networks with the PyTorch original.
@@ -123,7 +129,7 @@ def compare(
         request = CompareRequest(
             bundles=tuple(bundles),
             data=data,
-            engines=_split(engines),
+            engines=split_list(engines),
             weights=weights,
             labels=labels,
             split=split,
@@ -136,6 +142,7 @@ def compare(
             device=device.value,
             skip_unreadable=skip_unreadable,
             native=native,
+            save=save,
         )
         messages = message_console()
         with progress_bar("compare", messages) as bar:
@@ -240,8 +247,8 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _split(names: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in names.split(",") if name.strip())
+app.command()(bench)
+app.command()(report)
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ Only sums and counts are kept, so memory does not grow with the number of images
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -44,6 +44,9 @@ class LabelledBatch(Protocol):
         ...
 
 
+_Batch = TypeVar("_Batch", bound=LabelledBatch)
+
+
 @dataclass(frozen=True)
 class Scores:
     """What a pass over the images measured; `Comparison` adds what is known without running.
@@ -65,11 +68,12 @@ class Scores:
 
 
 def compare(
-    batches: Iterable[LabelledBatch],
+    batches: Iterable[_Batch],
     *,
     original: Engine,
     engines: Sequence[Engine],
     on_batch: Callable[[int], None] | None = None,
+    on_pair: Callable[[int, _Batch, Floats, Floats], None] | None = None,
 ) -> Scores:
     """Run the original and the engines on the same batches and return their scores.
 
@@ -81,6 +85,7 @@ def compare(
         original: The PyTorch original, the reference of every difference.
         engines: Opened engines of the exported network. They stay open.
         on_batch: Called after every batch with the number of images done so far.
+        on_pair: Called with an engine's number, a batch, and the original's and the engine's logits of it.
 
     Raises:
         DataError: There is no image, or a label is not a class of the network.
@@ -91,8 +96,11 @@ def compare(
     images = 0
     for batch in batches:
         truth = _judge(original, batch, tally=reference, classes=None)
-        for engine, tally in zip(engines, tallies, strict=True):
-            tally.pair(truth, _judge(engine, batch, tally=tally, classes=truth.logits.shape[1]))
+        for number, (engine, tally) in enumerate(zip(engines, tallies, strict=True)):
+            verdict = _judge(engine, batch, tally=tally, classes=truth.logits.shape[1])
+            tally.pair(truth, verdict)
+            if on_pair is not None:
+                on_pair(number, batch, truth.logits, verdict.logits)
         images += len(batch.labels)
         if on_batch is not None:
             on_batch(images)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from runtime.bundle import Bundle, open_bundle
 from runtime.compare import Scores, compare
+from runtime.compare_changes import ChangeCollector, save_comparison
 from runtime.compare_report import (
     CardAccuracy,
     Comparison,
@@ -49,6 +50,7 @@ class CompareRequest:
         threads: Threads for one inference; None leaves the engines' choice.
         device: `cpu` or `gpu`, for all engines.
         skip_unreadable: Whether unreadable images are left out and listed, where else they are an error.
+        save: Whether comparison and changed images are kept for `run-ssl report`, in each bundle's `results` folder.
         native: The C library, which preprocesses instead of Pillow, to the same bytes; None for Pillow.
     """
 
@@ -67,6 +69,7 @@ class CompareRequest:
     device: str = "cpu"
     skip_unreadable: bool = False
     native: Path | None = None
+    save: bool = False
 
 
 def run_comparison(
@@ -116,10 +119,21 @@ def run_comparison(
             )
         )
         on_start(dataset)
-        scores = compare(loader, original=original, engines=[engine for _, engine in opened], on_batch=on_batch)
+        changes = ChangeCollector(dataset, first.labels(), len(opened)) if request.save else None
+        scores = compare(
+            loader,
+            original=original,
+            engines=[engine for _, engine in opened],
+            on_batch=on_batch,
+            on_pair=changes.add if changes is not None else None,
+        )
         flops = _flops(original, first)
     data = _data_report(request.data, dataset, scores, loader.unreadable)
-    return _report(request, bundles, scores, names=[name for name, _ in opened], flops=flops, data=data)
+    comparison = _report(request, bundles, scores, names=[name for name, _ in opened], flops=flops, data=data)
+    if changes is not None:
+        who = [(score.bundle, score.engine, score.precision) for score in comparison.engines]
+        save_comparison(request.bundles, comparison, changes.changes(who))
+    return comparison
 
 
 def _data_report(source: str, dataset: Dataset | Stream, scores: Scores, skipped: list[Unreadable]) -> DataReport:

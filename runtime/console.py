@@ -31,6 +31,7 @@ _EXTRAS = {
     **dict.fromkeys(("torch", "timm", "onnx", "onnx_ir", "onnxscript", "onnxsim"), "export,cpu"),
     **dict.fromkeys(("safetensors", "huggingface_hub"), "export,cpu"),
     **dict.fromkeys(("onnxruntime", "openvino"), "cpu"),
+    "plotly": "report",
 }
 
 

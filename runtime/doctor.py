@@ -4,7 +4,6 @@ Nothing is loaded that could take the process down: TensorRT's module is importe
 only, and CUDA is asked through cuda-python before anything else is.
 """
 
-import os
 import platform
 import sys
 from dataclasses import dataclass
@@ -12,6 +11,14 @@ from pathlib import Path
 from typing import Literal
 
 from runtime.bundle import Bundle, open_bundle
+from runtime.cpu_features import (
+    BF16_ARITHMETIC,
+    INT8_DOT_PRODUCTS,
+    cpu_flags,
+    fast_instructions,
+    read_cpuinfo,
+    usable_cores,
+)
 from runtime.errors import EngineError, ExportSslError
 from runtime.installed import installed_versions
 from runtime.load import installed_engines
@@ -23,9 +30,6 @@ from runtime.verify import check_licence
 # `missing` is no fault: a machine need not have everything.
 Verdict = Literal["ok", "missing", "bad"]
 _MIB = 1 << 20
-# What makes INT8 or bf16 fast on x86 and ARM, as Linux names it in /proc/cpuinfo.
-_X86 = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
-_ARM = ("asimddp", "i8mm", "sve")
 
 
 @dataclass(frozen=True)
@@ -61,29 +65,15 @@ def examine(bundle: Path | None = None) -> tuple[Finding, ...]:
 
 
 def _cpu() -> Finding:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    flags = _cpu_flags()
-    fast = [name for name in (*_X86, *_ARM) if name in flags]
+    flags = cpu_flags(read_cpuinfo())
+    fast = fast_instructions(flags)
     notes = []
-    if flags and not {"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"} & flags:
+    if flags and not INT8_DOT_PRODUCTS & flags:
         notes.append("no INT8 dot products: INT8 bundles will hardly be faster than FP32 on this CPU")
-    if "amx_bf16" in flags or "avx512_bf16" in flags:
+    if BF16_ARITHMETIC & flags:
         notes.append("has bf16: `--engines openvino:bf16` is faster than FP32 and less exact")
     instructions = ", ".join(fast) or ("none that matter" if flags else "not known on this system")
-    return Finding("CPU", "ok", "; ".join([f"{cores} usable cores, instructions {instructions}", *notes]))
-
-
-def _cpu_flags() -> frozenset[str]:
-    """Return the CPU's instruction sets by Linux's names; empty elsewhere."""
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return frozenset()
-    for line in text.splitlines():
-        name, _, value = line.partition(":")
-        if name.strip() in ("flags", "Features"):
-            return frozenset(value.split())
-    return frozenset()
+    return Finding("CPU", "ok", "; ".join([f"{usable_cores()} usable cores, instructions {instructions}", *notes]))
 
 
 def _nvidia(machine: Machine) -> list[Finding]:

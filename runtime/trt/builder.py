@@ -9,7 +9,6 @@ layers runs in the promised precision and its outputs are the original's within 
 import logging
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -17,10 +16,10 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from typing import IO
 
 import runtime.errors
 from runtime.bundle import Bundle, open_bundle
+from runtime.child_process import ChildProcess
 from runtime.errors import BundleError, EngineError, ExportSslError, VerificationError
 from runtime.files import atomic_file
 from runtime.trt.certificate import explain_failure
@@ -31,15 +30,8 @@ from runtime.trt.options import BuildOptions, BuildRequest
 from runtime.trt.sidecar import LAYERS_FILE, PLAN_FILE, REJECTED_FILE, SIDECAR_FILE, Sidecar
 
 LOGGER = logging.getLogger("export_ssl.tensorrt")
-# The folder that this package is in.
-_HOME = Path(runtime.errors.__file__).absolute().parents[1]
-# How long a build that was asked to stop may take to come to its next step, seconds.
+# How long a build that was asked to stop may take to come to its next step, and a finished one to end, seconds.
 _PATIENCE_S = 20.0
-# How long a process that has answered may take to end, seconds.
-_LEAVE_S = 2.0
-# Of what the process wrote to stderr before it died.
-_LAST_WORDS_BYTES = 2000
-_LAST_LINES = 2
 
 
 @dataclass(frozen=True)
@@ -183,43 +175,26 @@ class _Worker:
             ExportSslError: What stopped it.
             KeyboardInterrupt: The user did.
         """
-        # A file, not a pipe: nobody reads a pipe while the events are read, and a full one would stop the build.
-        with tempfile.TemporaryFile() as errors:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "runtime.trt.worker"],
-                # `-m` looks into the working folder first, where a folder of the user's may be called `runtime`.
-                cwd=_HOME,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                encoding="utf-8",
-            )
+        with ChildProcess("runtime.trt.worker") as process:
             try:
-                return self._listen(process, errors)
+                return self._listen(process)
             except KeyboardInterrupt:
                 self._stop(process)
                 raise KeyboardInterrupt("the build was stopped; the bundle is as it was") from None
-            finally:
-                _end(process)
 
-    def _listen(self, process: "subprocess.Popen[str]", errors: IO[bytes]) -> Finished:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        with suppress(BrokenPipeError):  # it died at once: its exit code says why
-            process.stdin.write(self._request.model_dump_json() + "\n")
-            process.stdin.flush()
-        for line in process.stdout:
-            if not line.endswith("\n"):
-                break  # it died in the middle of a line
+    def _listen(self, process: ChildProcess) -> Finished:
+        process.send(self._request.model_dump_json())
+        for line in process.lines():
             event = read_event(line)
             if isinstance(event, Finished):
+                # It ends by itself. At the end of its input it would take its parent for dead, and remove the plan.
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(_PATIENCE_S)
                 return event
             self._tell(event)
         returncode = process.wait()
-        raise EngineError(
-            explain_death(returncode, stage=self._stage, last_words=_last_words(errors) or self._last_error)
-        )
+        last_words = process.last_words() or self._last_error
+        raise EngineError(explain_death(returncode, stage=self._stage, last_words=last_words))
 
     def _tell(self, event: Event) -> None:
         if isinstance(event, Logged):
@@ -236,26 +211,11 @@ class _Worker:
         elif isinstance(event, Cancelled):
             raise KeyboardInterrupt("the build was stopped; the bundle is as it was")
 
-    def _stop(self, process: "subprocess.Popen[str]") -> None:
+    def _stop(self, process: ChildProcess) -> None:
         """Ask the build to stop, and wait until it does or time is up. A second Ctrl-C ends the waiting."""
-        assert process.stdin is not None
-        with suppress(BrokenPipeError, KeyboardInterrupt, subprocess.TimeoutExpired):
-            process.stdin.write(f"{CANCEL}\n")
-            process.stdin.flush()
+        with suppress(KeyboardInterrupt, subprocess.TimeoutExpired):
+            process.send(CANCEL)
             process.wait(_PATIENCE_S)
-
-
-def _end(process: "subprocess.Popen[str]") -> None:
-    """Make sure that the process is gone; one that has answered ends by itself."""
-    try:
-        process.wait(_LEAVE_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    for pipe in (process.stdin, process.stdout):
-        if pipe is not None:
-            with suppress(BrokenPipeError):
-                pipe.close()
 
 
 def _error(event: Failed) -> ExportSslError:
@@ -263,11 +223,3 @@ def _error(event: Failed) -> ExportSslError:
     kind = getattr(runtime.errors, event.kind, EngineError)
     error: ExportSslError = kind(event.message)
     return error
-
-
-def _last_words(errors: IO[bytes]) -> str:
-    """Return the end of what the process wrote to stderr, as one line."""
-    size = errors.seek(0, os.SEEK_END)
-    errors.seek(max(0, size - _LAST_WORDS_BYTES))
-    lines = errors.read().decode(errors="replace").strip().splitlines()
-    return " ".join(" ".join(lines[-_LAST_LINES:]).split())

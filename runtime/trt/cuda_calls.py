@@ -259,6 +259,27 @@ class Event:
             self._event = None
 
 
+class TimingEvent:
+    """A mark in a stream that knows when it was passed."""
+
+    def __init__(self) -> None:
+        from cuda.bindings import runtime as cudart
+
+        self._event: Any = check(cudart.cudaEventCreateWithFlags(cudart.cudaEventDefault))
+
+    def record(self, stream: int) -> None:
+        """Put the mark at the end of what is enqueued."""
+        from cuda.bindings import runtime as cudart
+
+        check(cudart.cudaEventRecord(self._event, stream))
+
+    def since(self, earlier: "TimingEvent") -> float:
+        """Return the milliseconds between two marks that were both passed, on the GPU's clock."""
+        from cuda.bindings import runtime as cudart
+
+        return float(check(cudart.cudaEventElapsedTime(earlier._event, self._event)))
+
+
 class Graph:
     """A recorded series of copies and kernels, launched by one call."""
 

@@ -1,0 +1,1 @@
+"""Latency and throughput that someone else can reproduce: `run-ssl bench`."""

@@ -1,0 +1,124 @@
+"""From a subject to something that can be called: an engine with its input, a pipeline, or a peer."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from runtime.bench.subjects import Subject
+from runtime.bundle import Bundle, open_bundle
+from runtime.dataset import open_images
+from runtime.engine import Engine, Pixels
+from runtime.errors import UsageError
+from runtime.load import TENSORRT, EngineOptions, load_engine, parse_engine
+from runtime.loader import load_batches
+
+# Of the pictures that an engine is called with.
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Something to time.
+
+    Attributes:
+        call: One call.
+        precision: What it really executes.
+        notes: What a reader must know of the timer.
+        call_timed: One call that measures itself, on the GPU's own clock; returns milliseconds. None for most.
+    """
+
+    call: Callable[[], object]
+    precision: str
+    notes: tuple[str, ...] = ()
+    call_timed: Callable[[], float] | None = None
+
+
+@contextmanager
+def open_runner(subject: Subject) -> Iterator[Runner]:
+    """Yield what a subject names, opened.
+
+    Raises:
+        ExportSslError: It cannot be opened.
+    """
+    bundle = open_bundle(subject.bundle)
+    if subject.kind == "peer":
+        from runtime.bench.peers import open_peer
+
+        with open_peer(
+            subject.engine, bundle, threads=subject.threads, weights=subject.weights, device=subject.device
+        ) as peer:
+            feed = peer.network_input(noise_pixels(bundle, subject.batch))
+            yield Runner(lambda: peer.call(feed), peer.precision)
+        return
+    choice = parse_engine(subject.engine)
+    options = EngineOptions(
+        threads=subject.threads,
+        precision=choice.precision,
+        provider=choice.provider,
+        device=subject.device,
+        weights=subject.weights,
+    )
+    with load_engine(bundle, choice.name, options) as engine:
+        if subject.scope == "end-to-end":
+            yield _pipeline(subject, bundle, engine)
+        elif subject.scope == "model" and choice.name == TENSORRT:
+            yield _on_device(bundle, engine, subject.batch)
+        else:
+            yield _in_memory(bundle, engine, subject.batch)
+
+
+def noise_pixels(bundle: Bundle, batch: int) -> Pixels:
+    """Return a batch of random pixels, (batch, S, S, 3) uint8: speed does not depend on what they show."""
+    size = bundle.manifest.preprocessing.image_size
+    return np.random.default_rng(_SEED).integers(0, 256, (batch, size, size, 3), np.uint8)
+
+
+def _in_memory(bundle: Bundle, engine: Engine, batch: int) -> Runner:
+    pixels = noise_pixels(bundle, batch)
+    notes: tuple[str, ...] = ()
+    if bundle.manifest.input.dtype == "float32":
+        notes = ("the normalisation on the host is inside the timer: the bundle's input is float32",)
+    return Runner(lambda: engine.infer(pixels), engine.precision, notes)
+
+
+def _on_device(bundle: Bundle, engine: Engine, batch: int) -> Runner:
+    """Return a runner that times the kernels alone, with CUDA events around them."""
+    from runtime.bench.cuda_timer import DeviceCall
+    from runtime.engine_tensorrt import TensorRtEngine
+
+    assert isinstance(engine, TensorRtEngine)
+    timer = DeviceCall(engine, engine.network_input(noise_pixels(bundle, batch)))
+    return Runner(timer.call, engine.precision, ("CUDA events, input and output on the GPU",), timer.call_timed)
+
+
+def _pipeline(subject: Subject, bundle: Bundle, engine: Engine) -> Runner:
+    """Return a runner whose call is one batch from files: reading, decoding, preprocessing, inference."""
+    if subject.images is None:
+        raise UsageError("--scope end-to-end needs --data FOLDER of pictures in class folders")
+    dataset = open_images(str(subject.images), bundle.labels())
+    if dataset.length is not None and dataset.length < subject.batch:
+        raise UsageError(
+            f"batch {subject.batch} is more than the {dataset.length} pictures of {subject.images}: pass a smaller "
+            "--batch, or more pictures"
+        )
+
+    def batches() -> Iterator[Pixels]:
+        while True:
+            with load_batches(
+                dataset,
+                bundle.manifest.preprocessing,
+                batch_size=subject.batch,
+                workers=subject.threads,
+                overlap=subject.device == "gpu" or parse_engine(subject.engine).name == TENSORRT,
+            ) as loader:
+                # The last batch of a pass may be smaller: its time would be another batch's.
+                yield from (batch.pixels for batch in loader if len(batch.pixels) == subject.batch)
+
+    source = batches()
+    return Runner(
+        lambda: engine.infer(next(source)),
+        engine.precision,
+        ("files are decoded ahead in groups, so single calls are short or long: their mean is what counts",),
+    )

@@ -1,0 +1,181 @@
+"""Everything that a report is made from, read and checked."""
+
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from runtime.bench.result import RESULT_VERSION, BenchResult
+from runtime.bundle import Bundle, first_problem, open_bundle
+from runtime.compare_report import Comparison
+from runtime.errors import BundleError, UsageError
+from runtime.files import hash_file
+from runtime.report.calibration_reader import CalibrationFacts, SensitivityFacts, read_calibration, read_sensitivity
+from runtime.report.changed import CHANGED_FILE, Changes, read_changes
+from runtime.results import BENCH_FILE, COMPARE_FILE, RESULTS_FOLDER
+from runtime.trt.inspector import LayerInformation, read_layer_information
+from runtime.trt.sidecar import LAYERS_FILE, SIDECAR_FILE, Sidecar, read_sidecar
+
+
+@dataclass(frozen=True)
+class ReportRequest:
+    """What to report on.
+
+    Attributes:
+        bundles: One bundle or more; the first is the one that the others are held against.
+        bench: Result of `run-ssl bench`; None for `results/bench.json` of each bundle that has one.
+        compare: Result of `run-ssl compare --json`; None for `results/compare.json` likewise.
+        changed: Changed images; None for `results/changed.json` likewise.
+        max_drop: Largest top-1 drop, a fraction, that the decision accepts for speed.
+    """
+
+    bundles: tuple[Path, ...]
+    bench: Path | None = None
+    compare: Path | None = None
+    changed: Path | None = None
+    max_drop: float = 0.01
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A bundle's TensorRT plan, as it was described when it was built."""
+
+    sidecar: Sidecar
+    layers: LayerInformation
+
+
+@dataclass(frozen=True)
+class BundleInputs:
+    """What one bundle says of itself.
+
+    Attributes:
+        bundle: The bundle, its hashes checked.
+        calibration: None for a bundle without INT8.
+        sensitivity: None where it was not measured.
+        plan: None where none was built.
+    """
+
+    bundle: Bundle
+    calibration: CalibrationFacts | None
+    sensitivity: SensitivityFacts | None
+    plan: Plan | None
+
+    @property
+    def name(self) -> str:
+        """The bundle's folder."""
+        return bundle_name(str(self.bundle.path.resolve()))
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """All of it.
+
+    Attributes:
+        bundles: In the order given.
+        benches: Results of benchmarks, of one machine.
+        comparisons: Results of comparisons, on the same images.
+        changes: Images whose top-1 class changed.
+        max_drop: See `ReportRequest`.
+    """
+
+    bundles: tuple[BundleInputs, ...]
+    benches: tuple[BenchResult, ...]
+    comparisons: tuple[Comparison, ...]
+    changes: tuple[Changes, ...]
+    max_drop: float
+
+
+def bundle_name(path: str) -> str:
+    """Return the last part of a bundle's path, by which results and bundles are matched."""
+    return PurePath(path).name or path
+
+
+def read_inputs(request: ReportRequest) -> Inputs:
+    """Return everything that there is for a report.
+
+    Raises:
+        UsageError: There is no bundle, two have one name, or results do not belong together.
+        BundleError: A file is damaged or cannot be read.
+        EngineError: A plan's layers are not what the inspector writes.
+    """
+    if not request.bundles:
+        raise UsageError("no bundle was given: expected one or more, as `run-ssl report BUNDLE`")
+    bundles = tuple(_read_bundle(path) for path in request.bundles)
+    names = [bundle.name for bundle in bundles]
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"two bundles are named {name}: results name them so; rename one of the folders")
+    benches = tuple(_read_result(file, BenchResult, "bench") for file in _files(request, request.bench, BENCH_FILE))
+    comparisons = tuple(
+        _read_result(file, Comparison, "compare") for file in _files(request, request.compare, COMPARE_FILE)
+    )
+    changes = tuple(read_changes(file) for file in _files(request, request.changed, CHANGED_FILE))
+    _check_one_machine(benches)
+    _check_same_images(comparisons)
+    return Inputs(bundles, benches, comparisons, changes, request.max_drop)
+
+
+def _read_bundle(path: Path) -> BundleInputs:
+    bundle = open_bundle(path)
+    return BundleInputs(
+        bundle=bundle,
+        calibration=read_calibration(path),
+        sensitivity=read_sensitivity(path),
+        plan=_read_plan(path),
+    )
+
+
+def _read_plan(path: Path) -> Plan | None:
+    layers = path / LAYERS_FILE
+    if not layers.exists() or not (path / SIDECAR_FILE).exists():
+        return None
+    try:
+        text = layers.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BundleError(f"{layers} cannot be read ({error}): run `run-ssl build {path}`") from error
+    return Plan(sidecar=read_sidecar(path), layers=read_layer_information(text))
+
+
+def _files(request: ReportRequest, given: Path | None, default: str) -> list[Path]:
+    """Return the file that was given, or the bundles', each once: one run leaves a copy in every bundle."""
+    if given is not None:
+        return [given]
+    files = [file for path in request.bundles if (file := path / RESULTS_FOLDER / default).is_file()]
+    return list({hash_file(file): file for file in files}.values())
+
+
+_Result = TypeVar("_Result", bound=BaseModel)
+
+
+def _read_result(file: Path, schema: type[_Result], command: str) -> _Result:
+    try:
+        return schema.model_validate_json(file.read_bytes())
+    except OSError as error:
+        raise BundleError(f"{file} cannot be read: {error.strerror}; make it with `run-ssl {command}`") from error
+    except ValidationError as error:
+        version = f" of version {RESULT_VERSION}" if schema is BenchResult else ""
+        raise BundleError(
+            f"{file} is not a result of `run-ssl {command}`{version} ({first_problem(error)}): run that again"
+        ) from error
+
+
+def _check_one_machine(benches: tuple[BenchResult, ...]) -> None:
+    for other in benches[1:]:
+        if other.machine.hardware != benches[0].machine.hardware:
+            raise UsageError(
+                f"the bundles were benchmarked on different machines ({', '.join(benches[0].machine.hardware)} and"
+                f" {', '.join(other.machine.hardware)}): benchmark them in one run, `run-ssl bench A B`, and pass its"
+                " file with --bench"
+            )
+
+
+def _check_same_images(comparisons: tuple[Comparison, ...]) -> None:
+    for other in comparisons[1:]:
+        first = comparisons[0]
+        if (other.data.images, other.original.top1) != (first.data.images, first.original.top1):
+            raise UsageError(
+                f"the bundles were compared on different images ({first.data.images:,} of {first.data.source} and"
+                f" {other.data.images:,} of {other.data.source}): compare them in one run, `run-ssl compare A B`, and"
+                " pass --compare"
+            )
