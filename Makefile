@@ -7,7 +7,7 @@ DEMO := demo
 DIGITS = --model resnet18 --weights $(DEMO)/digits_resnet18.safetensors --labels $(DEMO)/digits_labels.txt \
 	--licence CC0-1.0 --img-size 64 --interpolation bilinear --golden $(DEMO)/digits/train --overwrite
 
-.PHONY: help env test test-gpu cpp test-thin lint types unit demo bench bench-int8 readme clean
+.PHONY: help env test test-gpu gate cpp test-thin lint types unit demo bench bench-int8 readme clean
 
 help:
 	@echo "make demo    train a real ResNet-18 on digits, export it, compare every engine, print a table"
@@ -17,6 +17,7 @@ help:
 	@echo "             train networks on fractals, then INT8 accuracy beside every peer; over an hour"
 	@echo "make test-gpu"
 	@echo "             build and run TensorRT plans on this machine's NVIDIA GPU"
+	@echo "make gate    fail if an engine is significantly slower than the library that it calls"
 	@echo "make cpp     build the C library and its examples; needs cmake, libjpeg, libpng, nlohmann-json"
 	@echo "make test-thin"
 	@echo "             install the runtime alone, newest and lowest versions, into fresh environments"
@@ -42,6 +43,10 @@ types: env
 
 unit: env
 	$(BIN)/pytest -n 2
+
+# The regression gate of continuous integration: ratios of one run, never times of another machine.
+gate: env
+	$(BIN)/python benchmarks/ci_gate.py
 
 # Builds and runs plans: needs an NVIDIA GPU and TensorRT, and skips with the reason where there is none.
 test-gpu: env
@@ -76,6 +81,11 @@ bench: env
 	$(BIN)/python benchmarks/compare_throughput.py
 	$(BIN)/python benchmarks/int8_speed.py --output benchmarks/results/int8_speed.json
 	$(BIN)/python benchmarks/int8_latency.py --output benchmarks/results/int8_latency.json
+	$(BIN)/python benchmarks/cpp_preprocess.py --output benchmarks/results/cpp_preprocess.json
+	$(BIN)/python benchmarks/cpp_latency.py --output benchmarks/results/cpp_latency.json
+	$(BIN)/python benchmarks/wrapper_overhead.py --output benchmarks/results/wrapper_overhead.json
+	$(BIN)/python benchmarks/bench_agreement.py --output benchmarks/results/bench_agreement.json
+	$(BIN)/python benchmarks/pipeline_throughput.py --output benchmarks/results/pipeline_throughput.json
 
 # The networks of the accuracy figures train for 40 minutes on two cores, and the peers take as long.
 FRACTALS := fractals

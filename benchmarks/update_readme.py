@@ -50,6 +50,8 @@ def figures() -> str:
         "`benchmarks/compare_throughput.py` |",
         *int8_speed(),
         *int8_latency(),
+        *cpp(),
+        *benching(),
         "",
         f"{speed['cpu']}, {speed['cores']} cores, torch {speed['versions']['torch']}, "
         f"onnxruntime {speed['versions']['onnxruntime']}.",
@@ -90,6 +92,47 @@ def int8_latency() -> list[str]:
     amx = "with" if found["amx"] else "without"
     what = f"INT8 latency, 224 px, batch 1, on this CPU ({amx} AMX)"
     return [f"| {what} | {'; '.join(parts)} | `benchmarks/int8_latency.py` |"]
+
+
+def cpp() -> list[str]:
+    """Return the rows on the C library."""
+    resize, latency = read("cpp_preprocess.json"), read("cpp_latency.json")
+    first = next(one for one in resize["rows"] if (one["width"], one["interpolation"]) == (500, "bilinear"))
+    times = first["microseconds_median"]
+    ratios = "; ".join(
+        f"{name}: {one['ratio']:.3f} ({one['ratio_ci95'][0]:.3f} to {one['ratio_ci95'][1]:.3f})"
+        for name, one in latency["measured"].items()
+    )
+    return [
+        f"| C library: 500x375 pixels to 224 px, one thread, against Pillow's resize and crop | {times['cpp']:.0f} µs, "
+        f"{first['ratio_to_pillow']:.3f} of {times['pillow']:.0f} µs | `benchmarks/cpp_preprocess.py` |",
+        f"| C library: latency at batch 1 over `benchmark_app`'s, {latency['turns']} turns, 95 % interval | {ratios} | "
+        "`benchmarks/cpp_latency.py` |",
+    ]
+
+
+def benching() -> list[str]:
+    """Return the rows on what `run-ssl bench` and the engines cost and agree with."""
+    wrapper, agreement, pipeline = (
+        read(name) for name in ("wrapper_overhead.json", "bench_agreement.json", "pipeline_throughput.json")
+    )
+    overheads = "; ".join(
+        f"{one['model']} {one['precision'].partition(' ')[0]} {one['engine']} {one['difference_us']:+.0f} µs "
+        f"({100 * (one['ratio'] - 1):+.1f} %)"
+        for one in wrapper["measured"]
+    )
+    ratios = "; ".join(
+        f"{name}: {one['ratio']:.3f} ({one['ratio_ci95'][0]:.3f} to {one['ratio_ci95'][1]:.3f})"
+        for name, one in agreement["measured"].items()
+    )
+    return [
+        f"| engine of `run-ssl` less the raw library's call, batch 1, 224 px | {overheads} | "
+        "`benchmarks/wrapper_overhead.py` |",
+        f"| median of `run-ssl bench` over `benchmark_app`'s, 95 % interval | {ratios} | "
+        "`benchmarks/bench_agreement.py` |",
+        f"| JPEG folder to embeddings, of 1 / (1/D + 1/I) | {100 * pipeline['share']:.1f} % | "
+        "`benchmarks/pipeline_throughput.py` |",
+    ]
 
 
 def int8_accuracy() -> str:

@@ -66,6 +66,9 @@ def bench(
         str, typer.Option(help="With --against: exit 1 if something is slower by more than this, and significantly so.")
     ] = "5%",
     force: Annotated[bool, typer.Option("--force", help="Compare results of different machines all the same.")] = False,
+    details: Annotated[
+        bool, typer.Option("--details", help="Say what limits each, layer by layer, and the commands that do the same.")
+    ] = False,
     weights: Annotated[
         Path | None, typer.Option(help="The original's checkpoint.", show_default="the one named in the manifest")
     ] = None,
@@ -133,7 +136,7 @@ def bench(
         if json_output:
             print(result.model_dump_json(indent=2))
         else:
-            render(result, result_console())
+            render(result, result_console(), details=details)
         messages.print(f"result: {', '.join(str(path) for path in paths)}", markup=False, soft_wrap=True)
         failed = False
         if before is not None:

@@ -17,8 +17,15 @@ _SCOPES = {
 }
 
 
-def render(result: BenchResult, console: Console) -> None:
-    """Print what was measured on what, and everything that a reader must know."""
+def render(result: BenchResult, console: Console, *, details: bool) -> None:
+    """Print what was measured on what, and everything that a reader must know.
+
+    Args:
+        result: What to print.
+        console: Where to.
+        details: Whether to print what limits each subject, what makes the bundles differ, and the command lines
+            of other programs that do the same.
+    """
     machine = result.machine
     where = ", ".join([machine.cpu, f"{machine.cores} cores", *(gpu.name for gpu in machine.gpus)])
     console.print(Text(f"{result.model} on {where}; timed: {_SCOPES[result.scope]}"))
@@ -39,14 +46,23 @@ def render(result: BenchResult, console: Console) -> None:
                 f"{limit.gmacs_per_s:,.0f} GMAC/s and {limit.gb_per_s:,.0f} GB/s, both probed in this run)"
             )
         )
-        for finding in limit.findings:
+        for finding in limit.findings if details else ():
             console.print(Text(f"    {finding}"))
-    for sentence in explain_bundles(result):
-        console.print(Text(f"- {sentence}"))
+    for ratio, *reasons in explain_bundles(result):
+        console.print(Text(f"- {ratio}"))
+        for reason in reasons if details else ():
+            console.print(Text(f"    {reason}"))
+    if details:
+        _print_commands(result, console)
+    else:
+        console.print(Text("- `--details` says why, layer by layer, and how benchmark_app and trtexec do the same"))
+    console.print(Text(f"Licence of the weights: {result.licence.spdx}."))
+
+
+def _print_commands(result: BenchResult, console: Console) -> None:
     for name, commands in result.commands.items():
         for command in commands:
             console.print(Text(f"- the same as {name}: {command}"), soft_wrap=True)
-    console.print(Text(f"Licence of the weights: {result.licence.spdx}."))
 
 
 def _table(measured: tuple[Measured, ...]) -> Table:

@@ -70,25 +70,25 @@ def side_by_side(
     return rows, tuple(_findings(rows, (first, second), names, latencies_ms))
 
 
-def explain_bundles(result: BenchResult) -> tuple[str, ...]:
-    """Return why the first bundle of a result is faster or slower than each other one, in sentences.
+def explain_bundles(result: BenchResult) -> tuple[tuple[str, ...], ...]:
+    """Return why the first bundle of a result is faster or slower than each other one: sentences, the ratio first.
 
     Compared are equal engines, batches and thread counts. TensorRT's plans are compared by what the engine inspector
     said of them, others by the layer times of this run; what has neither is left out.
     """
     layers = {limit.name: limit.layers for limit in result.limits}
-    found: list[str] = []
+    found: list[tuple[str, ...]] = []
     subjects = [one for one in result.measured if one.kind == "bundle"]
     for second in subjects:
         first = next((one for one in subjects if _same_setting(one, second)), second)
         if first.bundle == second.bundle:
             continue
         if second.engine == TENSORRT:
-            found += compare_plans(Path(first.bundle), Path(second.bundle))
+            found.append(compare_plans(Path(first.bundle), Path(second.bundle)))
         elif first.name in layers and second.name in layers:
             latencies_ms = (first.latency.median_ms, second.latency.median_ms)
             names = (first.name, second.name)
-            found += side_by_side(layers[first.name], layers[second.name], names, latencies_ms=latencies_ms)[1]
+            found.append(side_by_side(layers[first.name], layers[second.name], names, latencies_ms=latencies_ms)[1])
     return tuple(found)
 
 
