@@ -30,7 +30,9 @@ def run(command: str) -> str:
     words[0] = str(Path(sys.prefix) / "bin" / words[0])
     environment = {**os.environ, "COLUMNS": COLUMNS}
     done = subprocess.run(words, cwd=ROOT, env=environment, check=True, capture_output=True, text=True)
-    return "".join(f"{line.rstrip()}\n" for line in done.stdout.rstrip().splitlines())
+    # Paths as a reader of the repository has them.
+    shown = done.stdout.replace(f"{ROOT.resolve()}/", "")
+    return "".join(f"{line.rstrip()}\n" for line in shown.rstrip().splitlines())
 
 
 def figures() -> str:
