@@ -74,7 +74,9 @@ def fuzz(target: str, manifests: Sequence[bytes], seconds: int = SECONDS) -> str
     program = build(target)
     corpus = BUILDS / "fuzz" / f"{target}-corpus"
     write_seeds(corpus, target, manifests)
-    limits = (f"-max_total_time={seconds}", f"-max_len={LONGEST_BYTES}", "-timeout=10", "-rss_limit_mb=2048")
+    # The peak of resident memory that libFuzzer would limit begins at this process's own: a child inherits it.
+    memory = ("-rss_limit_mb=0", "-malloc_limit_mb=1024")
+    limits = (f"-max_total_time={seconds}", f"-max_len={LONGEST_BYTES}", "-timeout=10", *memory)
     artefacts = f"-artifact_prefix={BUILDS / 'fuzz'}/{target}-"
     words = [str(program), *limits, artefacts, "-print_final_stats=1", str(corpus)]
     environment = {**os.environ, "UBSAN_OPTIONS": "print_stacktrace=1", "ASAN_OPTIONS": "allocator_may_return_null=1"}

@@ -39,6 +39,14 @@ rne_status fail(rne_status status, const std::string &message) noexcept {
         // One line, whatever a file's name or a library's message has in it.
         const auto control = [](unsigned char character) { return character < 32 || character == 127; };
         std::replace_if(last_error.begin(), last_error.end(), control, ' ');
+        // Unicode's other control characters, U+0080 to U+009F, are C2 80 to C2 9F in UTF-8.
+        for (std::size_t i = 1; i < last_error.size(); ++i) {
+            const auto first = static_cast<unsigned char>(last_error[i - 1]);
+            const auto second = static_cast<unsigned char>(last_error[i]);
+            if (first == 0xC2 && second >= 0x80 && second <= 0x9F) {
+                last_error[i - 1] = last_error[i] = ' ';
+            }
+        }
     } catch (...) {
         last_error.clear();
     }
