@@ -175,12 +175,15 @@ class _Worker:
             ExportSslError: What stopped it.
             KeyboardInterrupt: The user did.
         """
-        with ChildProcess("runtime.trt.worker") as process:
-            try:
-                return self._listen(process)
-            except KeyboardInterrupt:
-                self._stop(process)
-                raise KeyboardInterrupt("the build was stopped; the bundle is as it was") from None
+        try:
+            with ChildProcess("runtime.trt.worker") as process:
+                try:
+                    return self._listen(process)
+                except KeyboardInterrupt:
+                    self._stop(process)
+                    raise
+        except KeyboardInterrupt:  # while the process was being started, too
+            raise KeyboardInterrupt("the build was stopped; the bundle is as it was") from None
 
     def _listen(self, process: ChildProcess) -> Finished:
         process.send(self._request.model_dump_json())
