@@ -8,12 +8,16 @@ from runtime.report.facts_sections import (
     gallery_section,
     licence_sentences,
     provenance_section,
-    tensorrt_section,
 )
 from runtime.report.inputs import Inputs, ReportRequest, read_inputs
 from runtime.report.int8_sections import convergence_section, ranges_section, sensitivity_section
-from runtime.report.latency import latency_section, pareto_section, throughput_section
-from runtime.report.layer_times import against_section, layer_time_section, roofline_section
+from runtime.report.latency import latency_section
+from runtime.report.layer_times import layer_time_section
+from runtime.report.layers_against import against_section
+from runtime.report.pareto import pareto_section
+from runtime.report.roofline import roofline_section
+from runtime.report.tensorrt_section import tensorrt_section
+from runtime.report.throughput import throughput_section
 
 
 def build_report(request: ReportRequest) -> Report:

@@ -96,10 +96,25 @@ def pareto_front(candidates: list[Candidate]) -> list[Candidate]:
 
 
 def choose(inputs: Inputs, candidates: list[Candidate]) -> Candidate | None:
-    """Return the fastest bundle whose top-1 drop is within `max_drop` and whose logits are finite; None if none is."""
-    usable = (one for one in candidates if one.measured.kind == "bundle" and one.score is not None)
-    good = (one for one in usable if one.drop <= inputs.max_drop and not one.score.non_finite_logits)  # type: ignore[union-attr]
+    """Return the fastest engine of the bundles reported on that is accurate enough; None if none is.
+
+    Accurate enough: a top-1 drop of at most `max_drop`, and finite logits.
+    """
+    good = [
+        one
+        for one in _own(inputs, candidates)
+        if one.drop <= inputs.max_drop and (one.score is None or not one.score.non_finite_logits)
+    ]
     return min(good, key=lambda one: one.latency_ms, default=None)
+
+
+def _own(inputs: Inputs, candidates: list[Candidate]) -> list[Candidate]:
+    """Return the candidates that are engines of the bundles reported on, the original itself left out."""
+    return [
+        one
+        for one in candidates
+        if one.measured.kind == "bundle" and one.score is not None and inputs.reports_on(one.measured.bundle)
+    ]
 
 
 def describe_decision(inputs: Inputs, candidates: list[Candidate]) -> tuple[str, ...]:
@@ -110,9 +125,9 @@ def describe_decision(inputs: Inputs, candidates: list[Candidate]) -> tuple[str,
     assert chosen.score is not None
     name = bundle_name(chosen.measured.bundle)
     take = (
-        f"Take {name} on {chosen.measured.engine}, which executes {chosen.measured.precision}: the fastest of"
-        f" {len([one for one in candidates if one.measured.kind == 'bundle'])} measured that loses at most"
-        f" {_points(inputs.max_drop)} of top-1."
+        f"Take {name} on {chosen.measured.engine}, which executes {chosen.measured.precision}: it is the fastest of"
+        f" {len(_own(inputs, candidates))} that were measured, among those with a top-1 drop of at most"
+        f" {_points(inputs.max_drop)}."
     )
     return (take, _cost(chosen, inputs.max_drop), _gain(inputs, candidates, chosen))
 
@@ -187,12 +202,18 @@ def _gain(inputs: Inputs, candidates: list[Candidate], chosen: Candidate) -> str
 def _ratio(slow: Measured, fast: Measured, inputs: Inputs) -> str:
     together = any(slow in bench.measured and fast in bench.measured for bench in inputs.benches)
     ratio, interval = speed_ratio(slow, fast) if together else (slow.latency.median_ms / fast.latency.median_ms, None)
-    return f"{ratio:.2f} times" + (f" ({interval.low:.2f} to {interval.high:.2f})" if interval else "")
+    spread = f" ({_three(interval.low)} to {_three(interval.high)})" if interval else ""
+    return f"{_three(ratio)} times{spread}"
+
+
+def _three(ratio: float) -> str:
+    """Return a ratio with three significant digits."""
+    return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.1f}" if ratio < 100 else f"{ratio:,.0f}"
 
 
 def _without_choice(inputs: Inputs, candidates: list[Candidate]) -> tuple[str, ...]:
-    names = " ".join(str(one.bundle.path) for one in inputs.bundles)
-    if candidates:
+    names = inputs.paths
+    if _own(inputs, candidates):
         return (
             f"Take none of these as they are: every bundle that was measured loses more than {_points(inputs.max_drop)}"
             " of top-1, or has logits that are not finite.",
@@ -200,8 +221,8 @@ def _without_choice(inputs: Inputs, candidates: list[Candidate]) -> tuple[str, .
         )
     if not inputs.benches and not inputs.comparisons:
         return (
-            f"Nothing was measured yet: `run-ssl compare {names} --data FOLDER` gives the accuracy and `run-ssl bench"
-            f" {names}` the speed.",
+            f"Nothing was measured yet: `run-ssl compare {names} --data FOLDER --save` gives the accuracy and"
+            f" `run-ssl bench {names}` the speed.",
         )
     if not inputs.benches:
         best = max(inputs.comparisons[0].engines, key=lambda one: one.images_per_s, default=None)
@@ -211,7 +232,9 @@ def _without_choice(inputs: Inputs, candidates: list[Candidate]) -> tuple[str, .
         batch = smallest_batch(inputs.benches) or 1
         fastest_one = fastest_by_subject(inputs.benches, batch)[0] if inputs.benches[0].measured else None
         words = f" {subject_label(fastest_one)} is the fastest at batch {batch}." if fastest_one else ""
-        return (f"Latency is known, accuracy is not: `run-ssl compare {names} --data FOLDER` measures it.{words}",)
+        return (
+            f"Latency is known, accuracy is not: `run-ssl compare {names} --data FOLDER --save` measures it.{words}",
+        )
     return ("The benchmark and the comparison have no bundle and engine in common: run both on the same bundles.",)
 
 

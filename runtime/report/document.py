@@ -25,13 +25,15 @@ class Text(_Part):
     """Paragraphs.
 
     Attributes:
-        paragraphs: One or more, plain text.
-        tone: `warning` is set apart.
+        paragraphs: One or more, plain text; between backticks is code.
+        title: A heading over them; may be empty.
+        tone: `warning` is set apart, `list` has a point before each.
     """
 
     kind: Literal["text"] = "text"
     paragraphs: tuple[str, ...]
-    tone: Literal["plain", "warning"] = "plain"
+    title: str = ""
+    tone: Literal["plain", "warning", "list"] = "plain"
 
 
 class Commands(_Part):
@@ -173,7 +175,7 @@ def format_cell(value: Cell, form: Form) -> str:
         "count": "{:,.0f}",
         "percent": "{:.2f} %",
         "points": "{:+.2f} pp",
-        "ratio": "{:.2f} x",
+        "ratio": "{:.2f} x" if abs(value) < 10 else "{:.1f} x",
         "db": "{:.1f} dB",
         "rate": "{:,.0f}" if abs(value) >= 100 else "{:,.1f}",
     }

@@ -1,4 +1,4 @@
-"""What needs no plot: bundles side by side, FLOPs, changed images, TensorRT's layers, provenance, licence."""
+"""What needs no plot: bundles side by side, FLOPs, changed images, provenance, licence."""
 
 from runtime.bench.result import BenchResult, Machine
 from runtime.layers import total_macs
@@ -17,8 +17,7 @@ from runtime.report.document import (
     Text,
     format_cell,
 )
-from runtime.report.inputs import BundleInputs, Inputs, Plan, bundle_name
-from runtime.trt.inspector import Tensor, compute_type
+from runtime.report.inputs import BundleInputs, Inputs, bundle_name
 
 
 def bundles_section(inputs: Inputs, candidates: list[Candidate]) -> Section:
@@ -119,13 +118,17 @@ def _explain_card(manifest: Manifest) -> list[str]:
 def gallery_section(inputs: Inputs) -> Section:
     """Return the images whose top-1 class an engine changed."""
     title = "Images whose top-1 changed"
-    entries = [entry for changes in inputs.changes for entry in changes.engines]
+    entries = [
+        entry
+        for changes in inputs.changes
+        for entry in changes.engines
+        if inputs.reports_on(entry.bundle) or not entry.bundle
+    ]
     if not entries:
-        paths = " ".join(str(one.bundle.path) for one in inputs.bundles)
-        return Section(name="gallery", title=title, missing=f"run-ssl compare {paths} --data FOLDER")
+        return Section(name="gallery", title=title, missing=f"run-ssl compare {inputs.paths} --data FOLDER --save")
     blocks: list[Block] = []
     for entry in entries:
-        head = f"{bundle_name(entry.bundle)}, {entry.engine} ({entry.precision})"
+        head = ", ".join((*filter(None, (bundle_name(entry.bundle),)), f"{entry.engine} ({entry.precision})"))
         count = f"{head}: {entry.changed:,} of {entry.images:,} images"
         if not entry.kept:
             blocks.append(Text(paragraphs=(f"{count}.",)))
@@ -157,64 +160,6 @@ def _margin(value: float | None) -> str:
 
 def _verdict(label: str, original: str, found: str) -> str:
     return "engine wrong" if original == label else "engine right" if found == label else "both wrong"
-
-
-def tensorrt_section(inputs: Inputs) -> Section:
-    """Return the layers of TensorRT plans with their formats."""
-    title = "TensorRT layers"
-    plans = [(one, one.plan) for one in inputs.bundles if one.plan is not None]
-    if not plans:
-        return Section(name="tensorrt", title=title, missing=f"run-ssl build {inputs.bundles[0].bundle.path}")
-    blocks: list[Block] = []
-    for one, plan in plans:
-        blocks += _plan_blocks(one.name, plan)
-    return Section(name="tensorrt", title=title, blocks=tuple(blocks))
-
-
-def _plan_blocks(name: str, plan: Plan) -> list[Block]:
-    sidecar = plan.sidecar
-    certificate, times = sidecar.certificate, sidecar.certificate.layer_times_ms
-    kept = (
-        f"{certificate.kept} of {certificate.promised} layers run in the precision that the graph promises"
-        if certificate.promised
-        else "the graph promises FP32"
-    )
-    text = Text(
-        paragraphs=(
-            f"{name}: TensorRT {sidecar.tensorrt} on {sidecar.gpu}; {kept}; {len(certificate.reformats)} reformats,"
-            f" {len(certificate.unfused_qdq)} Q/DQ alone, {len(certificate.fp32_islands)} FP32 islands.",
-        )
-    )
-    table = Table(
-        title=f"Layers of the plan: {name}",
-        columns=(
-            Column(name="layer"),
-            Column(name="type"),
-            Column(name="computes in"),
-            Column(name="reads"),
-            Column(name="writes"),
-            Column(name="kernel"),
-            Column(name="time", form="ms"),
-        ),
-        rows=tuple(
-            (
-                one.name,
-                one.kind,
-                compute_type(one),
-                "; ".join(_tensor(tensor) for tensor in one.inputs),
-                "; ".join(_tensor(tensor) for tensor in one.outputs),
-                one.tactic,
-                times.get(one.name),
-            )
-            for one in plan.layers.layers
-        ),
-    )
-    return [text, table]
-
-
-def _tensor(tensor: Tensor) -> str:
-    shape = "x".join("N" if size < 0 else str(size) for size in tensor.shape)
-    return f"{tensor.datatype} {shape}" + (f", {tensor.layout}" if tensor.layout else "")
 
 
 def provenance_section(inputs: Inputs) -> Section:

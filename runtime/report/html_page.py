@@ -115,8 +115,7 @@ def _not_measured(report: Report) -> Iterator[str]:
 
 def _block(block: Block) -> Iterator[str]:
     if isinstance(block, Text):
-        tone = ' class="warning"' if block.tone == "warning" else ""
-        yield from (f"<p{tone}>{_with_code(paragraph)}</p>\n" for paragraph in block.paragraphs)
+        yield from _text(block)
     elif isinstance(block, Commands):
         lines = "\n".join(escape(line) for line in block.lines)
         yield f'<h3>{escape(block.title)}</h3>\n<pre tabindex="0"><code>{lines}</code></pre>\n'
@@ -126,6 +125,16 @@ def _block(block: Block) -> Iterator[str]:
         yield from _figure(block)
     else:
         yield from _gallery(block)
+
+
+def _text(text: Text) -> Iterator[str]:
+    yield f"<h3>{escape(text.title)}</h3>\n" if text.title else ""
+    if text.tone == "list":
+        points = "".join(f"<li>{_with_code(paragraph)}</li>\n" for paragraph in text.paragraphs)
+        yield f"<ul>\n{points}</ul>\n"
+        return
+    tone = ' class="warning"' if text.tone == "warning" else ""
+    yield from (f"<p{tone}>{_with_code(paragraph)}</p>\n" for paragraph in text.paragraphs)
 
 
 def _figure(figure: Figure) -> Iterator[str]:

@@ -85,6 +85,15 @@ class Inputs:
     changes: tuple[Changes, ...]
     max_drop: float
 
+    @property
+    def paths(self) -> str:
+        """The bundles as one types them."""
+        return " ".join(str(one.bundle.path) for one in self.bundles)
+
+    def reports_on(self, bundle: str) -> bool:
+        """Return whether a bundle of a result is one of those reported on; a result may hold more."""
+        return any(bundle_name(bundle) == one.name for one in self.bundles)
+
 
 def bundle_name(path: str) -> str:
     """Return the last part of a bundle's path, by which results and bundles are matched."""

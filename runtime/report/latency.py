@@ -1,133 +1,27 @@
-"""Accuracy against latency, latency distributions, and throughput over the batch."""
+"""How long calls take and how that spreads."""
 
 from typing import Any
 
 import numpy as np
 
 from runtime.bench.result import BenchResult, Measured
-from runtime.report.decision import Candidate, fastest_by_subject, pareto_front, smallest_batch, subject_label
+from runtime.report.decision import fastest_by_subject, smallest_batch, subject_label
 from runtime.report.document import Block, Column, Figure, Section, Table, Text, format_ms
 from runtime.report.inputs import Inputs
-from runtime.report.style import SeriesStyle, rows_axis, rows_height, series_styles
+from runtime.report.style import rows_axis, rows_height, series_styles, span_axis
 
 _SCOPES = {
     "model": "the engine's call alone, its input in place",
     "copies": "the engine's call with the copies between host and device",
     "end-to-end": "everything from an image file's bytes to logits, decoding and preprocessing included",
 }
-# From this ratio of slowest to fastest a linear axis squeezes the fast ones into a corner.
-_LOG_FROM = 12.0
-
-
-def pareto_section(inputs: Inputs, candidates: list[Candidate]) -> Section:
-    """Return accuracy against latency with the front, and the same as a table."""
-    title = "Accuracy against latency"
-    if not candidates:
-        names = " ".join(str(one.bundle.path) for one in inputs.bundles)
-        missing = f"run-ssl compare {names} --data FOLDER, and run-ssl bench {names}"
-        return Section(name="pareto", title=title, missing=missing)
-    return Section(name="pareto", title=title, blocks=(_pareto_figure(candidates), _pareto_table(candidates)))
-
-
-def _pareto_figure(candidates: list[Candidate]) -> Figure:
-    front = pareto_front(candidates)
-    styles = series_styles([one.label for one in candidates])
-    traces: list[dict[str, Any]] = [
-        {
-            "type": "scatter",
-            "mode": "lines",
-            "name": "Pareto front",
-            "x": [one.latency_ms for one in front],
-            "y": [100 * one.top1 for one in front],
-            "line": {"color": "var(--muted)", "dash": "dot", "width": 1.5, "shape": "hv"},
-            "hoverinfo": "skip",
-        }
-    ]
-    traces += [_point(one, styles[one.label]) for one in candidates]
-    slowest, fastest = max(one.latency_ms for one in candidates), min(one.latency_ms for one in candidates)
-    axis: dict[str, Any] = {"title": {"text": f"median latency, batch {candidates[0].measured.batch}, ms"}}
-    axis |= {"type": "log"} if slowest / fastest > _LOG_FROM else {"rangemode": "tozero"}
-    best = front[-1]
-    return Figure(
-        name="pareto-plot",
-        title="Top-1 against median latency",
-        summary=f"{len(candidates)} engines; fastest {front[0].label} at {format_ms(front[0].latency_ms)}, most"
-        f" accurate {best.label} at {100 * best.top1:.2f} %.",
-        note="Up and to the left is better. Vertical bars: 95 % interval of the drop against the PyTorch original on"
-        " the same images. Horizontal bars: 95 % interval of the median. Dotted: the front.",
-        traces=tuple(traces),
-        layout={"xaxis": axis, "yaxis": {"title": {"text": "top-1, %"}}, "legend": {"orientation": "h", "y": -0.25}},
-        height=460,
-    )
-
-
-def _point(one: Candidate, style: SeriesStyle) -> dict[str, Any]:
-    latency = one.measured.latency
-    low, high = one.score.drop_ci95 if one.score else (0.0, 0.0)
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": one.label,
-        "x": [one.latency_ms],
-        "y": [100 * one.top1],
-        "marker": {"size": 12, "color": style.colour, "symbol": style.symbol},
-        # A drop's upper end is the top-1's lower one.
-        "error_y": {
-            "type": "data",
-            "symmetric": False,
-            "array": [100 * (one.drop - low) if one.score else 0.0],
-            "arrayminus": [100 * (high - one.drop) if one.score else 0.0],
-            "thickness": 1,
-            "color": style.colour,
-        },
-        "error_x": {
-            "type": "data",
-            "symmetric": False,
-            "array": [max(latency.median_ci95.high - one.latency_ms, 0.0)],
-            "arrayminus": [max(one.latency_ms - latency.median_ci95.low, 0.0)],
-            "thickness": 1,
-            "color": style.colour,
-        },
-        "text": [one.label],
-        "hovertemplate": "<b>%{text}</b><br>%{x:.3f} ms<br>top-1 %{y:.2f} %<extra></extra>",
-    }
-
-
-def _pareto_table(candidates: list[Candidate]) -> Table:
-    front = {one.label for one in pareto_front(candidates)}
-    return Table(
-        title="Engines with both",
-        columns=(
-            Column(name="bundle, engine (precision)"),
-            Column(name="latency, median", form="ms"),
-            Column(name="top-1", form="percent"),
-            Column(name="drop", form="points"),
-            Column(name="drop, 95 % low", form="points"),
-            Column(name="drop, 95 % high", form="points"),
-            Column(name="same top-1", form="percent"),
-            Column(name="on the front"),
-        ),
-        rows=tuple(
-            (
-                one.label,
-                one.latency_ms,
-                one.top1,
-                one.score.drop if one.score else None,
-                one.score.drop_ci95[0] if one.score else None,
-                one.score.drop_ci95[1] if one.score else None,
-                one.score.agreement if one.score else None,
-                "yes" if one.label in front else "no",
-            )
-            for one in candidates
-        ),
-    )
 
 
 def latency_section(inputs: Inputs) -> Section:
     """Return how long calls took and how that spread, and all figures as a table."""
     batch = smallest_batch(inputs.benches)
     if batch is None:
-        return Section(name="latency", title="Latency", missing=f"run-ssl bench {_paths(inputs)}")
+        return Section(name="latency", title="Latency", missing=f"run-ssl bench {inputs.paths}")
     subjects = fastest_by_subject(inputs.benches, batch)
     scopes = ", ".join(sorted({_SCOPES[one.scope] for one in subjects}))
     blocks: list[Block] = [
@@ -179,10 +73,8 @@ def _boxes(subjects: list[Measured], batch: int) -> Figure:
             "hovertemplate": "%{text}<br>p99 %{x:.3f} ms<extra></extra>",
         }
     )
-    largest = max(max(row) for row in quantiles)
-    smallest = min(min(row) for row in quantiles)
-    axis: dict[str, Any] = {"title": {"text": f"one call of batch {batch}, ms"}}
-    axis |= {"type": "log"} if largest / max(smallest, 1e-9) > _LOG_FROM else {"rangemode": "tozero"}
+    ends = [end for row in quantiles for end in row]
+    axis = span_axis(f"one call of batch {batch}, ms", min(ends), max(ends))
     return Figure(
         name="latency-boxes",
         title="How single calls spread",
@@ -287,78 +179,6 @@ def _latency_row(one: Measured) -> tuple[str | int | float | None, ...]:
     )
 
 
-def throughput_section(inputs: Inputs) -> Section:
-    """Return images per second over the batch, and the batch to choose for a budget."""
-    title, series = "Throughput over the batch", _by_series(inputs.benches)
-    curves = {label: points for label, points in series.items() if len(points) > 1}
-    if not curves:
-        return Section(name="throughput", title=title, missing=f"run-ssl bench {_paths(inputs)} --batch 1,2,4,8,16,32")
-    styles = series_styles(list(curves))
-    traces = [_curve(label, points, styles[label]) for label, points in curves.items()]
-    batches = sorted({one.batch for points in curves.values() for one in points})
-    top = max((one for points in curves.values() for one in points), key=lambda one: one.images_per_s)
-    figure = Figure(
-        name="throughput-plot",
-        title="Images per second",
-        summary=f"{len(curves)} curves; the most is {top.images_per_s:,.0f} images/s,"
-        f" {subject_label(top)} at batch {top.batch}.",
-        traces=tuple(traces),
-        layout={
-            "xaxis": {
-                "title": {"text": "images per call"},
-                "type": "log",
-                "tickvals": batches,
-                "ticktext": [str(one) for one in batches],
-            },
-            "yaxis": {"title": {"text": "images/s"}, "rangemode": "tozero"},
-            "legend": {"orientation": "h", "y": -0.25},
-        },
-    )
-    choices = tuple(choice.text for bench in inputs.benches for choice in bench.choices)
-    blocks: tuple[Block, ...] = (figure, _throughput_table(curves, batches))
-    return Section(name="throughput", title=title, blocks=(Text(paragraphs=choices), *blocks) if choices else blocks)
-
-
-def _by_series(benches: tuple[BenchResult, ...]) -> dict[str, list[Measured]]:
-    found: dict[str, dict[int, Measured]] = {}
-    for one in (one for bench in benches for one in bench.measured):
-        threads = "" if one.threads is None else f", {one.threads} threads" if one.threads > 1 else ", 1 thread"
-        found.setdefault(subject_label(one) + threads, {})[one.batch] = one
-    return {label: [points[batch] for batch in sorted(points)] for label, points in found.items()}
-
-
-def _curve(label: str, points: list[Measured], style: SeriesStyle) -> dict[str, Any]:
-    return {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "name": label,
-        "x": [one.batch for one in points],
-        "y": [one.images_per_s for one in points],
-        "line": {"color": style.colour, "dash": style.dash, "width": 2},
-        "marker": {"symbol": style.symbol, "size": 8},
-        "text": [label] * len(points),
-        "customdata": [one.latency.median_ms for one in points],
-        "hovertemplate": "<b>%{text}</b><br>batch %{x}: %{y:,.0f} images/s<br>median call %{customdata:.3f} ms"
-        "<extra></extra>",
-    }
-
-
-def _throughput_table(curves: dict[str, list[Measured]], batches: list[int]) -> Table:
-    rows = []
-    for label, points in curves.items():
-        rates = {one.batch: one.images_per_s for one in points}
-        rows.append((label, *(rates.get(batch) for batch in batches)))
-    return Table(
-        title="Images per second by batch",
-        columns=(Column(name="subject"), *(Column(name=f"batch {batch}", form="rate") for batch in batches)),
-        rows=tuple(rows),
-    )
-
-
 def _calls(one: Measured) -> list[float]:
     calls = [call for calls in one.rounds_ms for call in calls]
     return calls or [one.latency.median_ms]
-
-
-def _paths(inputs: Inputs) -> str:
-    return " ".join(str(one.bundle.path) for one in inputs.bundles)

@@ -27,8 +27,11 @@ def _section(section: Section) -> list[str]:
 
 def _block(block: Block) -> list[str]:
     if isinstance(block, Text):
+        heads = [f"### {_escape(block.title)}"] if block.title else []
+        if block.tone == "list":
+            return [*heads, "\n".join(f"- {_escape(paragraph)}" for paragraph in block.paragraphs)]
         prefix = "> " if block.tone == "warning" else ""
-        return [prefix + _escape(paragraph) for paragraph in block.paragraphs]
+        return [*heads, *(prefix + _escape(paragraph) for paragraph in block.paragraphs)]
     if isinstance(block, Commands):
         lines = (_one_line(line).replace("```", "") for line in block.lines)
         return [f"{_escape(block.title)}:", "```sh\n" + "\n".join(lines) + "\n```"]

@@ -34,9 +34,10 @@
     const rows = given.yaxis && given.yaxis.ticktext;
     if (rows) given.yaxis.ticktext = rows.map((text) => shorten(text, narrow ? 18 : 44));
     const layout = resolve(given, "layout");
+    if (narrow && layout.legend) layout.legend = { ...layout.legend, font: { size: 10 }, x: 0, xref: "container" };
     return {
       ...layout,
-      xaxis: axis(layout.xaxis), yaxis: axis(layout.yaxis), height: figure.height,
+      xaxis: axis(layout.xaxis), yaxis: axis(layout.yaxis), width, height: figure.height,
       font: { family: getComputedStyle(document.body).fontFamily, size: narrow ? 11 : 13, color: style("--text") },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       margin: { l: narrow ? 44 : 60, r: 16, t: 24, b: 48 },
@@ -50,9 +51,10 @@
   const draw = () => {
     for (const [name, figure] of Object.entries(figures)) {
       const place = document.getElementById(name);
-      Plotly.react(place, resolve(figure.data, "data"), layoutOf(figure, place.clientWidth), {
-        displayModeBar: false, responsive: true,
-      });
+      const width = place.clientWidth;
+      const data = structuredClone(figure.data);
+      if (width < NARROW) for (const trace of data) if (trace.name) trace.name = shorten(trace.name, 46);
+      Plotly.react(place, resolve(data, "data"), layoutOf(figure, width), { displayModeBar: false });
     }
   };
 
@@ -95,10 +97,12 @@
 
   draw();
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
-  let wasNarrow = innerWidth < NARROW;
-  addEventListener("resize", () => {
-    if (innerWidth < NARROW !== wasNarrow) { wasNarrow = !wasNarrow; draw(); }
-  });
+  // All plots are as wide as the column: one of them tells when it changes.
+  const first = document.querySelector(".plot");
+  let width = first ? first.clientWidth : 0;
+  if (first) new ResizeObserver(() => {
+    if (first.clientWidth !== width) { width = first.clientWidth; draw(); }
+  }).observe(first);
   addEventListener("beforeprint", () => { document.documentElement.dataset.print = ""; draw(); });
   addEventListener("afterprint", () => { delete document.documentElement.dataset.print; draw(); });
   document.documentElement.dataset.drawn = "";

@@ -1,5 +1,6 @@
 """Colours, symbols and axes that all plots share."""
 
+import math
 from typing import Any, NamedTuple
 
 # Names of `page.css`, where the colours are; symbol and dash tell series apart where the colour does not.
@@ -14,6 +15,8 @@ _PRECISION_COLOURS = (
     ("fp32", "var(--c1)"),
 )
 _FRAME = 110
+# From this ratio of largest to smallest a linear axis squeezes the small ones into a corner.
+_LOG_FROM = 12.0
 
 
 class SeriesStyle(NamedTuple):
@@ -38,7 +41,8 @@ def series_styles(labels: list[str]) -> dict[str, SeriesStyle]:
 
 def precision_colour(precision: str) -> str:
     """Return the colour of a precision, the lowest that its words name."""
-    return next((colour for word, colour in _PRECISION_COLOURS if word in precision), "var(--muted)")
+    words = precision.replace("-", " ").replace(",", " ").split()
+    return next((colour for word, colour in _PRECISION_COLOURS if word in words), "var(--muted)")
 
 
 def rows_axis(labels: list[str]) -> dict[str, Any]:
@@ -58,3 +62,13 @@ def rows_axis(labels: list[str]) -> dict[str, Any]:
 def rows_height(rows: int, *, per_row: int = 22) -> int:
     """Return the height of a plot with that many rows, pixels."""
     return _FRAME + per_row * rows
+
+
+def span_axis(title: str, smallest: float, largest: float) -> dict[str, Any]:
+    """Return an axis from zero, or a logarithmic one with ticks at 1, 2 and 5 where the values span a lot."""
+    axis: dict[str, Any] = {"title": {"text": title}}
+    if smallest <= 0 or largest / smallest <= _LOG_FROM:
+        return {**axis, "rangemode": "tozero"}
+    powers = range(math.floor(math.log10(smallest)) - 1, math.ceil(math.log10(largest)) + 1)
+    ticks = [round(step * 10.0**power, 12) for power in powers for step in (1, 2, 5)]
+    return {**axis, "type": "log", "tickvals": ticks, "ticktext": [f"{tick:g}" for tick in ticks]}
