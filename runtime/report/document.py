@@ -64,6 +64,7 @@ class Table(_Part):
         columns: The columns.
         rows: One value per column; None where there is none.
         note: What a reader must know to read it; may be empty.
+        sortable: Whether its rows are of one kind, so that another order makes sense.
     """
 
     kind: Literal["table"] = "table"
@@ -71,6 +72,7 @@ class Table(_Part):
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     note: str = ""
+    sortable: bool = True
 
 
 class Figure(_Part):

@@ -29,6 +29,7 @@ def bundles_section(inputs: Inputs, candidates: list[Candidate]) -> Section:
         title="The bundles",
         columns=(Column(name=""), *(Column(name=head if len(heads) > 1 else head[3:]) for head in heads)),
         rows=rows,
+        sortable=False,
     )
     title = "A against B" if len(columns) == 2 else "The bundles" if len(columns) > 1 else "The bundle"
     return Section(name="bundles", title=title, blocks=(table,))
@@ -213,6 +214,7 @@ def _bench_blocks(bench: BenchResult) -> list[Block]:
         title="The benchmark's machine",
         columns=(Column(name=""), Column(name="value")),
         rows=tuple((name, value) for name, value in facts if value),
+        sortable=False,
     )
     commands = tuple(
         Commands(title=f"The same with other programs: {name}", lines=lines)

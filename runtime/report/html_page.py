@@ -159,7 +159,8 @@ def _table(table: Table) -> Iterator[str]:
     tall = " tall" if len(table.rows) > _TALL_ROWS else ""
     title = escape(table.title)
     yield f'<h3>{title}</h3>\n<div class="table{tall}" tabindex="0" role="region" aria-label="{title}">'
-    yield f'<table class="sortable"><caption class="hidden">{title}</caption><thead><tr>'
+    sortable = ' class="sortable"' if table.sortable else ""
+    yield f'<table{sortable}><caption class="hidden">{title}</caption><thead><tr>'
     yield from (_heading(column) for column in table.columns)
     yield "</tr></thead>\n<tbody>\n"
     for row in table.rows:

@@ -136,7 +136,6 @@ def _latency_table(benches: tuple[BenchResult, ...]) -> Table:
         columns=(
             Column(name="subject"),
             Column(name="batch", form="count"),
-            Column(name="threads", form="count"),
             Column(name="median", form="ms"),
             Column(name="95 % low", form="ms"),
             Column(name="95 % high", form="ms"),
@@ -148,6 +147,7 @@ def _latency_table(benches: tuple[BenchResult, ...]) -> Table:
             Column(name="load", form="ms"),
             Column(name="first call", form="ms"),
             Column(name="memory", form="bytes"),
+            Column(name="threads", form="count"),
             Column(name="calls", form="count"),
             Column(name="notes"),
         ),
@@ -161,7 +161,6 @@ def _latency_row(one: Measured) -> tuple[str | int | float | None, ...]:
     return (
         subject_label(one),
         one.batch,
-        one.threads,
         latency.median_ms,
         latency.median_ci95.low,
         latency.median_ci95.high,
@@ -174,6 +173,7 @@ def _latency_row(one: Measured) -> tuple[str | int | float | None, ...]:
         one.first_ms,
         # MiB in the operating systems' accounts.
         one.peak_memory_mb * 2**20 if one.peak_memory_mb is not None else None,
+        one.threads,
         latency.runs,
         "; ".join(one.notes),
     )

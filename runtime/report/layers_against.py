@@ -23,16 +23,14 @@ def against_section(inputs: Inputs) -> Section | None:
     first, second = pair
     latencies_ms = (first.measured.latency.median_ms, second.measured.latency.median_ms)
     try:
-        rows, findings = side_by_side(
-            first.limit.layers, second.limit.layers, (first.label, second.label), latencies_ms=latencies_ms
-        )
+        rows, findings = side_by_side(first.limit.layers, second.limit.layers, ("A", "B"), latencies_ms=latencies_ms)
     except UsageError:
         # Two networks may stand on one page; their layers have nothing to do with one another.
         return None
     rows = tuple(sorted(rows, key=lambda row: -max(row.first_ms, row.second_ms)))
     text = Text(
         title=f"A: {first.label}. B: {second.label}",
-        paragraphs=(*findings,),
+        paragraphs=findings,
         tone="list",
     )
     return Section(name="layers-against", title="Layers, A against B", blocks=(text, _bars(rows), _table(rows)))

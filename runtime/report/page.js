@@ -2,6 +2,7 @@
 (() => {
   const figures = JSON.parse(document.getElementById("figures").textContent);
   const NARROW = 560;
+  const LEGEND_ROW = 19;
   // Of a plot's strings only this one is markup, and it is ours; all others may come from a file.
   const MARKUP = new Set(["hovertemplate"]);
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -34,10 +35,16 @@
     const rows = given.yaxis && given.yaxis.ticktext;
     if (rows) given.yaxis.ticktext = rows.map((text) => shorten(text, narrow ? 18 : 44));
     const layout = resolve(given, "layout");
-    if (narrow && layout.legend) layout.legend = { ...layout.legend, font: { size: 10 }, x: 0, xref: "container" };
+    const below = layout.legend && layout.legend.y < 0;
+    // A row of the legend holds one entry in a narrow window, about two in a wide one: the plot keeps its height.
+    const entries = figure.data.filter((trace) => trace.showlegend !== false).length;
+    const extra = below ? LEGEND_ROW * (narrow ? entries : Math.max(0, Math.ceil(entries / 2) - 2)) : 0;
+    if (narrow && layout.legend) {
+      layout.legend = { ...layout.legend, font: { size: 10 }, ...(below ? { y: -60 / (figure.height - 100), yanchor: "top" } : {}) };
+    }
     return {
       ...layout,
-      xaxis: axis(layout.xaxis), yaxis: axis(layout.yaxis), width, height: figure.height,
+      xaxis: axis(layout.xaxis), yaxis: axis(layout.yaxis), width, height: figure.height + extra,
       font: { family: getComputedStyle(document.body).fontFamily, size: narrow ? 11 : 13, color: style("--text") },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       margin: { l: narrow ? 44 : 60, r: 16, t: 24, b: 48 },
@@ -53,8 +60,10 @@
       const place = document.getElementById(name);
       const width = place.clientWidth;
       const data = structuredClone(figure.data);
-      if (width < NARROW) for (const trace of data) if (trace.name) trace.name = shorten(trace.name, 46);
-      Plotly.react(place, resolve(data, "data"), layoutOf(figure, width), { displayModeBar: false });
+      const layout = layoutOf(figure, width);
+      place.style.height = `${layout.height}px`;
+      if (width < NARROW) for (const trace of data) if (trace.name) trace.name = shorten(trace.name, 38);
+      Plotly.react(place, resolve(data, "data"), layout, { displayModeBar: false });
     }
   };
 

@@ -7,6 +7,9 @@ from runtime.report.document import Column, Figure, Section, Table, format_ms
 from runtime.report.inputs import Inputs
 from runtime.report.style import SeriesStyle, series_styles, span_axis
 
+# Where the numbers stand, in turns: neighbours would hide one another.
+_PLACES = ("top right", "bottom right", "top left", "bottom left")
+
 
 def pareto_section(inputs: Inputs, candidates: list[Candidate]) -> Section:
     """Return accuracy against latency with the front, and the same as a table."""
@@ -81,7 +84,7 @@ def _point(number: int, one: Candidate, style: SeriesStyle) -> dict[str, Any]:
         },
         # Engines of one network lie close: a number fits beside each, the legend names it.
         "text": [str(number)],
-        "textposition": "top right",
+        "textposition": _PLACES[number % len(_PLACES)],
         "customdata": [one.label],
         "hovertemplate": "<b>%{customdata}</b><br>%{x:.3f} ms<br>top-1 %{y:.2f} %<extra></extra>",
     }
