@@ -39,9 +39,9 @@
     // A row of the legend holds one entry in a narrow window, about two in a wide one: the plot keeps its height.
     const entries = figure.data.filter((trace) => trace.showlegend !== false).length;
     const extra = below ? LEGEND_ROW * (narrow ? entries : Math.max(0, Math.ceil(entries / 2) - 2)) : 0;
-    if (narrow && layout.legend) {
-      layout.legend = { ...layout.legend, font: { size: 10 }, ...(below ? { y: -60 / (figure.height - 100), yanchor: "top" } : {}) };
-    }
+    // Under the axis and its title, whatever the plot's height: a legend's place is a share of that.
+    if (below) layout.legend = { ...layout.legend, y: -60 / (figure.height - 140), yanchor: "top" };
+    if (narrow && layout.legend) layout.legend.font = { size: 10 };
     return {
       ...layout,
       xaxis: axis(layout.xaxis), yaxis: axis(layout.yaxis), width, height: figure.height + extra,
