@@ -32,6 +32,8 @@ _EXTRAS = {
     **dict.fromkeys(("safetensors", "huggingface_hub"), "export,cpu"),
     **dict.fromkeys(("onnxruntime", "openvino"), "cpu"),
     "plotly": "report",
+    "pyarrow": "embed",
+    "ray": "scale",
 }
 
 

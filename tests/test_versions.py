@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 BOUNDS = dict(
-    re.match(r"([\w.-]+)>=([\w.]+)", requirement).groups()  # type: ignore[union-attr]
+    re.match(r"([\w.-]+)(?:\[[\w,]+\])?>=([\w.]+)", requirement).groups()  # type: ignore[union-attr]
     for requirement in [*PROJECT["dependencies"], *(one for extra in EXTRAS.values() for one in extra)]
     if not requirement.startswith(PROJECT["name"])
 )
