@@ -2,13 +2,8 @@
 
 1. Batch k holds the images at positions k * batch_size and on, in order: batches depend on the data set
    alone, not on the number of workers. An unreadable image, where it may be skipped, leaves a gap.
-2. Some batches ahead (`prefetch` + 1, or more if that is under `_IMAGES_PER_WORKER` per worker) are
-   decoded at a time; memory is bounded by them. The asking thread takes those images from the data set,
-   one after the other, so that it may be a stream of any length; workers decode and preprocess them.
-3. In turn, the default: all workers decode those batches, then sleep until the last one is used up.
-   Right for engines on the CPU.
-4. With `overlap`, workers go on while batches are used. Right for engines on a GPU, which would wait.
-5. Leaving early, also by an exception or Ctrl-C, ends the threads after the image at hand.
+2. How far ahead, and what "in turn" means, are the rules of `runtime/read_ahead.py`. The asking thread takes
+   images from the data set, workers decode and preprocess them.
 
 Workers are threads, since Pillow releases the GIL in decoding and resizing. They do not run beside CPU
 engines, which split a layer over all cores and wait for the slowest one, so that a decoder on one core
@@ -31,11 +26,9 @@ At 224 px the engines take 95 % of the time, and the ways differ by less than th
 import functools
 import os
 import sys
-from collections import deque
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass
-from itertools import islice
 from types import TracebackType
 from typing import NamedTuple
 
@@ -49,9 +42,7 @@ from runtime.errors import DataError, UsageError
 from runtime.images import pillow_silenced
 from runtime.manifest import Preprocessing
 from runtime.preprocessing import Pixels, preprocess
-
-# Workers finish their share within one image of each other: with 8 images each, under 1/8 of a turn is lost.
-_IMAGES_PER_WORKER = 8
+from runtime.read_ahead import Ahead, read_ahead
 
 
 @dataclass(frozen=True)
@@ -118,33 +109,26 @@ class _Plan:
 
     dataset: Dataset | Stream
     transform: Callable[[Image.Image], Pixels]
-    batch_size: int
-    workers: int
     skip_unreadable: bool
-    prefetch: int
-    overlap: bool
+    ahead: Ahead
 
-    @property
-    def images_ahead(self) -> int:
-        """Images that are decoded ahead, in whole batches; rule 2."""
-        batches = max(self.prefetch + 1, -(-_IMAGES_PER_WORKER * self.workers // self.batch_size))
-        return batches * self.batch_size
-
-    def decode(self, image: LabelledImage) -> Pixels | DataError:
+    def decode(self, numbered: tuple[int, LabelledImage]) -> "_Decoded":
         """Return one image's pixels, or the error, which the asking thread raises or counts."""
+        position, image = numbered
         try:
-            return self.transform(image.read())
+            pixels: Pixels | DataError = self.transform(image.read())
         except DataError as error:
-            return error
+            pixels = error
+        return _Decoded(position, image.name, image.label, pixels)
 
 
-class _Decoding(NamedTuple):
-    """A position in the data set, and what will be its pixels; not the image, which may hold a picture."""
+class _Decoded(NamedTuple):
+    """A position in the data set, and its pixels; not the image, which may hold a picture."""
 
     position: int
     name: str
     label: int
-    pixels: "Future[Pixels | DataError]"
+    pixels: Pixels | DataError
 
 
 def load_batches(
@@ -179,54 +163,41 @@ def load_batches(
         if value < 1:
             raise UsageError(f"{option} {value}: expected at least 1")
     chosen = transform or functools.partial(preprocess, preprocessing=preprocessing)
-    return Loader(_Plan(dataset, chosen, batch_size, threads, skip_unreadable, prefetch, overlap))
+    return Loader(_Plan(dataset, chosen, skip_unreadable, Ahead(batch_size, threads, prefetch, overlap)))
 
 
 def _run(plan: _Plan, unreadable: list[Unreadable]) -> Generator[Batch, None, None]:
     """Yield the batches; the threads live as long as the iteration."""
-    ahead: deque[_Decoding] = deque()
-    pool = ThreadPoolExecutor(plan.workers, "decode")
     taken = 0
-    with pillow_silenced():
-        try:
-            images = enumerate(plan.dataset)
-            while True:
-                if plan.overlap or not ahead:
-                    for position, image in islice(images, plan.images_ahead - len(ahead)):
-                        ahead.append(_Decoding(position, image.name, image.label, pool.submit(plan.decode, image)))
-                        taken = position + 1
-                if not ahead:
-                    break
-                if not plan.overlap:
-                    wait([decoding.pixels for decoding in ahead])
-                batch = _gather(plan, [ahead.popleft() for _ in range(min(plan.batch_size, len(ahead)))], unreadable)
-                if batch is not None:
-                    yield batch
-        finally:
-            pool.shutdown(wait=True, cancel_futures=True)
+    decoded = read_ahead(enumerate(plan.dataset), plan.decode, plan.ahead)
+    with pillow_silenced(), closing(decoded):
+        for here in decoded:
+            taken += len(here)
+            batch = _gather(plan, here, unreadable)
+            if batch is not None:
+                yield batch
     if len(unreadable) == taken > 0:
         raise DataError(f"none of the {taken} images can be read; the first: {unreadable[0].reason}")
 
 
-def _gather(plan: _Plan, here: list[_Decoding], unreadable: list[Unreadable]) -> Batch | None:
+def _gather(plan: _Plan, here: list[_Decoded], unreadable: list[Unreadable]) -> Batch | None:
     """Return one batch, or None where not one of its images can be read.
 
     Raises:
         DataError: An image cannot be read, and may not be skipped.
     """
-    kept: list[tuple[_Decoding, Pixels]] = []
-    for decoding in here:
-        pixels = decoding.pixels.result()
-        if not isinstance(pixels, DataError):
-            kept.append((decoding, pixels))
+    kept: list[tuple[_Decoded, Pixels]] = []
+    for image in here:
+        if not isinstance(image.pixels, DataError):
+            kept.append((image, image.pixels))
         elif plan.skip_unreadable:
-            unreadable.append(Unreadable(decoding.name, str(pixels)))
+            unreadable.append(Unreadable(image.name, str(image.pixels)))
         else:
             known = plan.dataset.length
             of = "images of the stream" if known is None else f"of {known} images"
-            raise DataError(f"{pixels} ({decoding.position} {of} were read)") from pixels
+            raise DataError(f"{image.pixels} ({image.position} {of} were read)") from image.pixels
     if not kept:
         return None
-    indices = np.array([decoding.position for decoding, _ in kept], np.int64)
-    labels = np.array([decoding.label for decoding, _ in kept], np.int64)
+    indices = np.array([image.position for image, _ in kept], np.int64)
+    labels = np.array([image.label for image, _ in kept], np.int64)
     return Batch(np.stack([pixels for _, pixels in kept]), labels, indices)
