@@ -122,11 +122,17 @@ def build_plan(
 
 
 def _staging_file(path: Path) -> Path:
+    """Return where the building process writes the plan: a new name, of no file, so that a kill leaves none behind.
+
+    Raises:
+        BundleError: The bundle cannot be written into.
+    """
     try:
         handle, name = tempfile.mkstemp(prefix=f".{PLAN_FILE}.", suffix=".partial", dir=path)
+        os.close(handle)
+        Path(name).unlink()
     except OSError as error:
         raise BundleError(f"cannot write into {path}: {error.strerror}; copy the bundle to where you may") from error
-    os.close(handle)
     return Path(name)
 
 
