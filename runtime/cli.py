@@ -8,6 +8,7 @@ import typer
 
 from runtime.bench.command import bench
 from runtime.console import message_console, one_line_errors, progress_bar, result_console
+from runtime.embed.command import embed
 from runtime.options import split_list
 from runtime.report.command import report
 from runtime.trt.build_arguments import (
@@ -249,6 +250,7 @@ def doctor(
 
 app.command()(bench)
 app.command()(report)
+app.command()(embed)
 
 
 def main() -> None:

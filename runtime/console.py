@@ -85,9 +85,14 @@ class ImageBar:
         self._progress = progress
         self._task: TaskID | None = None
 
-    def start(self, images: object) -> None:
-        """Show the bar, with an end where `images` has a length or the hint of one (PEP 424)."""
-        self._task = self._progress.add_task("images", total=length_hint(images, 0) or None)
+    def start(self, images: object, done: int = 0) -> None:
+        """Show the bar, with an end where `images` has a length or the hint of one (PEP 424).
+
+        Args:
+            images: What is gone through.
+            done: How many of them an earlier run did; they count for the bar and not for its speed.
+        """
+        self._task = self._progress.add_task("images", total=length_hint(images, 0) or None, completed=done)
         self._progress.start()
 
     def advance_to(self, done: int) -> None:

@@ -8,8 +8,7 @@ that it cannot decode and the rest of each shard that it cannot read.
 2. The picture is the first entry that the reader's `input_key` names (`jpg;png;webp`).
 3. The class is the `cls` entry; or, where the split's `_info.json` has an `alt_label`, that field of the
    `json` entry. Samples whose `alt_label` is negative have no class there and are left out, as in timm.
-4. A damaged shard is an error at the sample where the damage is, also where a file's header is damaged or
-   missing, which tarfile takes for the end: the end is a block of zeros.
+4. A damaged shard is an error at the sample where the damage is (`runtime/tar_members.py`).
 """
 
 import json
@@ -19,10 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import DataError
-
-# Source: POSIX.1-2017, pax, ustar interchange format: two 512-byte blocks of zeros end an archive. With the
-# first one there, no file is missing.
-_END_MARK = bytes(512)
+from runtime.tar_members import walk_members
 
 
 def read_shards(reader: Any) -> Iterator[tuple[bytes, int, str]]:
@@ -56,17 +52,11 @@ def _files(tar: tarfile.TarFile) -> Iterator[dict[str, Any]]:
     Raises:
         ReadError: A file is cut off, or what follows the last one is not the end mark.
     """
-    while (member := tar.next()) is not None:
-        # Else tarfile keeps every member until the shard is closed. Undocumented; webdataset does the same.
-        tar.members = []  # type: ignore[attr-defined]
+    for member in walk_members(tar):
         contents = tar.extractfile(member) if member.isreg() else None
         if contents is not None:
             with contents:
                 yield {"fname": member.name, "data": contents.read()}
-    assert tar.fileobj is not None
-    tar.fileobj.seek(tar.offset)
-    if tar.fileobj.read(len(_END_MARK)) != _END_MARK:
-        raise tarfile.ReadError(f"{tar.name!r} is damaged or cut off at byte {tar.offset}")
 
 
 def _label(sample: Mapping[str, Any], alt_label: str) -> int | None:

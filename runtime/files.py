@@ -43,14 +43,14 @@ def atomic_directory(target: Path, *, overwrite: bool) -> Iterator[Path]:
     try:
         staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
     except OSError as error:
-        raise _cannot_write(target, error) from error
+        raise cannot_write(target, error) from error
     try:
         # mkdtemp makes 0700; a bundle is read by whoever may read its folder.
         staging.chmod(0o755)
         yield staging
         _replace(staging, target)
     except OSError as error:
-        raise _cannot_write(target, error) from error
+        raise cannot_write(target, error) from error
     finally:
         # After a success the staging directory has been renamed away, and this finds nothing.
         shutil.rmtree(staging, ignore_errors=True)
@@ -66,7 +66,7 @@ def atomic_file(target: Path) -> Iterator[BinaryIO]:
     try:
         handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
     except OSError as error:
-        raise _cannot_write(target, error) from error
+        raise cannot_write(target, error) from error
     partial = Path(name)
     try:
         # What is still in the buffer is written when the file closes: a full disk may show only then.
@@ -76,7 +76,7 @@ def atomic_file(target: Path) -> Iterator[BinaryIO]:
         partial.chmod(0o644)
         partial.replace(target)
     except OSError as error:
-        raise _cannot_write(target, error) from error
+        raise cannot_write(target, error) from error
     finally:
         # After a success the file has been renamed away, and this finds nothing.
         partial.unlink(missing_ok=True)
@@ -117,7 +117,8 @@ def _replace(staging: Path, target: Path) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _cannot_write(target: Path, error: OSError) -> BundleError:
+def cannot_write(target: Path, error: OSError) -> BundleError:
+    """Return the error that says in one line why something could not be written."""
     reasons = {
         errno.ENOSPC: "the disk is full; free some space",
         errno.EDQUOT: "the disk quota is used up; free some space",

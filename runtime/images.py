@@ -42,7 +42,7 @@ from runtime.preprocessing import Pixels, preprocess
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp"})
 
 # What Pillow's readers raise for a damaged file; OSError covers truncation and unknown formats.
-_UNREADABLE = (
+UNREADABLE = (
     OSError,
     SyntaxError,
     ValueError,
@@ -93,7 +93,13 @@ def decode(source: Path | BinaryIO, name: str) -> Image.Image:
     Raises:
         DataError: It is absent, is no image, is damaged, or is a decompression bomb.
     """
-    with naming_damage(name), Image.open(source) as image:
+    with naming_damage(name):
+        return read_rgb(source)
+
+
+def read_rgb(source: Path | BinaryIO) -> Image.Image:
+    """Return the picture in `source`, mode RGB; what Pillow raises for a damaged one is among `UNREADABLE`."""
+    with Image.open(source) as image:
         image.load()
         # Dropped either way, but with it Pillow first works out, and warns about, what it would become.
         image.info.pop("transparency", None)
@@ -109,7 +115,7 @@ def naming_damage(name: str) -> Iterator[None]:
     """
     try:
         yield
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
             f"{name} cannot be read as an image ({reason}): expected a whole file in a format that Pillow knows; "

@@ -1,0 +1,74 @@
+"""From an image's encoded bytes to pixels and a hash, or to the reason why not; called in worker threads."""
+
+import errno
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+
+from PIL import Image, UnidentifiedImageError
+
+from runtime.embed.entries import Entry
+from runtime.errors import DataError
+from runtime.images import UNREADABLE, read_rgb
+from runtime.preprocessing import Pixels
+
+# Not the image's fault: a job that went on would call every image unreadable, and be resumed over them.
+_MACHINES_FAULTS = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN}
+)
+
+Opened = tuple[Entry, Callable[[], bytes]]
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """An image, read.
+
+    Attributes:
+        key: What it is called.
+        sha256: Of its encoded bytes, 64 hexadecimal digits; empty where they could not be read.
+        pixels: (H, W, 3) uint8; None where it cannot be decoded.
+        reason: Why not, in words that are the same every time.
+    """
+
+    key: str
+    sha256: str
+    pixels: Pixels | None
+    reason: str = ""
+
+
+def decode_entry(opened: Opened, transform: Callable[[Image.Image], Pixels]) -> Decoded:
+    """Return an entry's pixels, or why there are none.
+
+    Args:
+        opened: The entry, and what reads its bytes.
+        transform: From an RGB picture to the network's pixels.
+
+    Raises:
+        DataError: The machine, not the image, is the reason.
+    """
+    entry, read = opened
+    digest = ""
+    try:
+        contents = read()
+        digest = hashlib.sha256(contents).hexdigest()
+        return Decoded(entry.key, digest, transform(read_rgb(BytesIO(contents))))
+    except UnidentifiedImageError:
+        # Pillow's words hold an address in memory.
+        return Decoded(entry.key, digest, None, "not an image of a format that Pillow knows")
+    except DataError as error:
+        return Decoded(entry.key, digest, None, str(error))
+    except UNREADABLE as error:
+        if isinstance(error, OSError) and error.errno in _MACHINES_FAULTS:
+            raise DataError(
+                f"{entry.file} cannot be read now ({error.strerror}): the job stops here, and goes on when it is "
+                "started again"
+            ) from error
+        return Decoded(entry.key, digest, None, _in_words(error))
+
+
+def _in_words(error: Exception) -> str:
+    """Return one line without a path, which the key says."""
+    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return " ".join(text.split()) or type(error).__name__

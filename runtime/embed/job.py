@@ -1,0 +1,223 @@
+"""A whole job on this machine: list the images, open the engine, make the parts that are not there, end it."""
+
+import functools
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.bundle import Bundle, open_bundle
+from runtime.embed.entries import KeyDigest, Listing, Source, list_entries
+from runtime.embed.identity import Job, describe_engine, describe_job
+from runtime.embed.open_source import open_source
+from runtime.embed.output import add_up, check_output, opened_output, write_unreadable
+from runtime.embed.part_files import read_part
+from runtime.embed.request import EmbedRequest, images_per_part
+from runtime.embed.run_parts import Piece, Place, cut_pieces, embed_pieces
+from runtime.engine import Engine
+from runtime.errors import DataError, UsageError
+from runtime.load import TENSORRT, EngineOptions, load_engine, parse_engine
+from runtime.loader import usable_cores
+from runtime.native_preprocessing import NativePreprocessor
+from runtime.preprocessing import preprocess
+
+_CHANGED = (
+    "the images changed while the job ran: expected the same ones from start to end; pass --overwrite to begin anew"
+)
+
+
+@dataclass(frozen=True)
+class JobListener:
+    """Who is told how a job goes.
+
+    Attributes:
+        on_stage: Called with what is being done before the first image, in words.
+        on_start: Called with how many images there are, and how many of them an earlier run did.
+        on_images: Called with how many are done.
+    """
+
+    on_stage: Callable[[str], None] = lambda _stage: None
+    on_start: Callable[[int, int], None] = lambda _images, _done: None
+    on_images: Callable[[int], None] = lambda _done: None
+
+
+@dataclass(frozen=True)
+class JobResult:
+    """What a run of a job did.
+
+    Attributes:
+        output: The directory.
+        images: The job's images.
+        rows: Those that have a row.
+        unreadable: Those that have none.
+        parts: The job's parts.
+        images_before: Images that an earlier run had done.
+        seconds: From the first image that this run read to the end.
+        unreadable_file: Where the images without a row are listed; None where all have one.
+        engine: What ran it.
+        executes: The precision that it computed in, in words.
+    """
+
+    output: Path
+    images: int
+    rows: int
+    unreadable: int
+    parts: int
+    images_before: int
+    seconds: float
+    unreadable_file: Path | None
+    engine: str
+    executes: str
+
+    @property
+    def images_per_s(self) -> float:
+        """Images that this run did per second; 0 where an earlier one had done all."""
+        return (self.images - self.images_before) / self.seconds if self.images > self.images_before else 0.0
+
+
+def run_embedding(request: EmbedRequest, listener: JobListener | None = None) -> JobResult:
+    """Do a job, or what is left of it.
+
+    Raises:
+        ExportSslError: Anything that stops it, in one line. What is done stays, and the same call goes on with it.
+        KeyboardInterrupt: The user did.
+    """
+    listener = listener or JobListener()
+    listener.on_stage("open the bundle")
+    bundle, source = prepare(request)
+    listener.on_stage(f"list the images of {source.what}")
+    listing = list_entries(source)
+    if not listing.images:
+        raise DataError(f"{source.what} has no image: expected at least one; check the path")
+    listener.on_stage("open the engine")
+    with open_engine(request, bundle) as engine:
+        job = describe_job(request, bundle, describe_engine(engine), listing)
+        place = describe_place(request, bundle, job=job, source=source, engine=engine)
+        with opened_output(request.output, job, bundle, overwrite=request.overwrite):
+            return _run(place, listener)
+
+
+def prepare(request: EmbedRequest) -> tuple[Bundle, Source]:
+    """Return the bundle and the images of a job, everything checked that takes no time.
+
+    Raises:
+        UsageError: The request contradicts itself.
+        BundleError: The bundle or the output cannot be used.
+        DataError: The images cannot be found.
+    """
+    images_per_part(request)
+    check_output(request.output, overwrite=request.overwrite)
+    bundle = open_bundle(request.bundle)
+    classes = bundle.manifest.model.classes
+    if request.writing.top_k > classes:
+        raise UsageError(f"--top-k {request.writing.top_k}: expected at most the network's {classes} classes")
+    return bundle, open_source(request.images, request.reading)
+
+
+def open_engine(request: EmbedRequest, bundle: Bundle) -> Engine:
+    """Return the engine that a request asks for.
+
+    Raises:
+        UsageError: There is no such engine or precision.
+        EngineError: It cannot run here.
+    """
+    choice = parse_engine(request.engine)
+    options = EngineOptions(
+        threads=request.threads,
+        precision=choice.precision,
+        provider=choice.provider,
+        device=request.device,
+        weights=request.weights,
+        share_cores=True,
+    )
+    return load_engine(bundle, choice.name, options)
+
+
+def describe_place(request: EmbedRequest, bundle: Bundle, *, job: Job, source: Source, engine: Engine) -> Place:
+    """Return where and how a request's pieces are worked on."""
+    contract = bundle.manifest.preprocessing
+    native = NativePreprocessor(request.native, contract) if request.native else None
+    return Place(
+        output=request.output,
+        job=job,
+        labels=bundle.labels(),
+        source=source,
+        engine=engine,
+        transform=native or functools.partial(preprocess, preprocessing=contract),
+        workers=usable_cores() if request.workers is None else request.workers,
+        # On a CPU, decoding beside inference stalls it; a GPU leaves the cores to the decoders.
+        overlap=request.device == "gpu" or engine.name == TENSORRT,
+    )
+
+
+def _run(place: Place, listener: JobListener) -> JobResult:
+    """Make the parts that are not there yet, and end the job."""
+    output, job = place.output, place.job
+    before = add_up(output, job)
+    listener.on_start(job.images.count, before.images)
+    began = time.perf_counter()
+    digest = KeyDigest()
+    pieces = cut_pieces(digest.watch(place.source.entries()), job.part_images)
+    done = before.images
+
+    def count(images: int) -> None:
+        nonlocal done
+        done += images
+        listener.on_images(done)
+
+    try:
+        with closing(embed_pieces(_missing(pieces, output, job.parts), place, on_images=count)) as records:
+            for _ in records:
+                pass
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(
+            f"{add_up(output, job).images} of {job.images.count} images are in {output}; the same command goes on"
+        ) from None
+    return end_job(place.output, job, seen=digest.listing(), before=before.images, seconds=time.perf_counter() - began)
+
+
+def _missing(pieces: Iterable[Piece], output: Path, parts: int) -> Iterator[Piece]:
+    """Yield the pieces whose parts are not there.
+
+    Raises:
+        DataError: There are more images than were listed.
+        BundleError: A part is damaged.
+    """
+    for piece in pieces:
+        if piece.number >= parts:
+            raise DataError(_CHANGED)
+        if read_part(output, piece.number) is None:
+            yield piece
+
+
+def end_job(output: Path, job: Job, *, seen: Listing, before: int, seconds: float) -> JobResult:
+    """Write what stands at the end of an output, and return what was done.
+
+    Args:
+        output: The output's directory, with all its parts.
+        job: The job.
+        seen: What the images were while the parts were made.
+        before: Images that an earlier run had done.
+        seconds: How long this one took.
+
+    Raises:
+        DataError: They were not the images that were listed before.
+        BundleError: The disk cannot take it.
+    """
+    if seen != Listing(job.images.count, job.images.keys_sha256):
+        raise DataError(_CHANGED)
+    totals = add_up(output, job)
+    assert totals.images == job.images.count, "a job ends when all its parts are made"
+    return JobResult(
+        output=output,
+        images=totals.images,
+        rows=totals.rows,
+        unreadable=totals.unreadable,
+        parts=totals.parts,
+        images_before=before,
+        seconds=seconds,
+        unreadable_file=write_unreadable(output, job),
+        engine=job.engine.name,
+        executes=job.engine.executes,
+    )

@@ -1,0 +1,45 @@
+"""What a finished job prints."""
+
+import json
+
+from rich.console import Console
+
+from runtime.embed.job import JobResult
+
+
+def as_json(result: JobResult) -> str:
+    """Return the result as JSON."""
+    missing = result.unreadable_file
+    return json.dumps(
+        {
+            "output": str(result.output),
+            "images": result.images,
+            "rows": result.rows,
+            "unreadable": result.unreadable,
+            "unreadable_file": str(missing) if missing is not None else None,
+            "parts": result.parts,
+            "images_before": result.images_before,
+            "seconds": round(result.seconds, 3),
+            "images_per_s": round(result.images_per_s, 1),
+            "engine": result.engine,
+            "executes": result.executes,
+        },
+        indent=2,
+    )
+
+
+def render(result: JobResult, console: Console) -> None:
+    """Print the result in words."""
+    parts = "1 part" if result.parts == 1 else f"{result.parts:,} parts"
+    console.print(f"{result.rows:,} embeddings of {result.images:,} images in {parts}: {result.output}")
+    if result.images_before == result.images:
+        console.print("nothing was left to do: an earlier run had done all of it")
+    else:
+        before = f", {result.images_before:,} were done before" if result.images_before else ""
+        console.print(
+            f"{result.engine} ({result.executes}), {result.images_per_s:,.0f} images/s with decoding, "
+            f"{result.seconds:,.1f} s{before}"
+        )
+    if result.unreadable_file is not None:
+        are = "1 image has" if result.unreadable == 1 else f"{result.unreadable:,} images have"
+        console.print(f"{are} no row: {result.unreadable_file} says why")
