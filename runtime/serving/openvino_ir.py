@@ -5,7 +5,9 @@ OpenVINO Model Server by its extension (src/modelinstance.cpp at 7e4df0c). The I
 and what is served is then what was converted and checked here, by one known OpenVINO.
 """
 
+import re
 from pathlib import Path
+from typing import Any
 
 from runtime.bundle import Bundle
 from runtime.engine import EngineBase
@@ -40,7 +42,9 @@ def write_ir(bundle: Bundle, folder: Path) -> float:
     golden, required_db = bundle.golden(), bundle.manifest.precision.min_sqnr_db
     try:
         core = openvino.Core()
-        openvino.save_model(core.read_model(bundle.model_path), folder / XML, compress_to_fp16=False)
+        model = core.read_model(bundle.model_path)
+        _number_unnamed(model)
+        openvino.save_model(model, folder / XML, compress_to_fp16=False)
         # A CPU with bf16 instructions would compute in them: the hint checks the file and not the machine.
         compiled = core.compile_model(core.read_model(folder / XML), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
         outputs = compiled(EngineBase(bundle.manifest).network_input(golden.pixels))
@@ -55,3 +59,11 @@ def write_ir(bundle: Bundle, folder: Path) -> float:
             f"{required_db:.1f}: pass --backend onnxruntime, and report it"
         )
     return reached
+
+
+def _number_unnamed(model: Any) -> None:
+    """Number nodes without a name by their place: OpenVINO counts over the process, and the bytes would differ."""
+    for place, node in enumerate(model.get_ordered_ops()):
+        kind = node.get_type_name()
+        if re.fullmatch(rf"{kind}_[0-9]+", node.get_friendly_name()):
+            node.set_friendly_name(f"{kind}_{place}")

@@ -64,7 +64,7 @@ def write_repository(request: RepositoryRequest) -> Written:
     """
     bundle = open_bundle(request.bundle)
     check_licence(bundle)
-    place = find_place(request.repository, request.name or bundle.manifest.model.name)
+    place = find_place(request.repository, bundle.manifest.model.name if request.name is None else request.name)
     version = check_version(place, request.version, overwrite=request.overwrite)
     served = choose_backend(bundle, *_wishes(request, place))
     standing = place.standing.contract if place.standing else None
