@@ -164,6 +164,12 @@ def export(
             help="Also write a C++ project there that classifies pictures with this bundle.", show_default="none"
         ),
     ] = None,
+    triton_repo: Annotated[
+        Path | None,
+        typer.Option(
+            help="Also put the bundle into this Triton repository, as `run-ssl repo` does later.", show_default="none"
+        ),
+    ] = None,
     engine: Annotated[
         EngineOfBundle,
         typer.Option(help="`tensorrt`: build the plan for this machine's GPU too, as `run-ssl build` does later."),
@@ -199,6 +205,10 @@ def export(
         from exporter.plan import build_exported_plan, check_plan_choices
         from exporter.report import print_notices, print_result
         from exporter.request import ExportRequest, WeightsChoice
+        from runtime.serving.next_steps import as_lines
+        from runtime.serving.place import check_repository
+        from runtime.serving.repository import write_repository
+        from runtime.serving.request import RepositoryRequest
         from runtime.trt.build_cli import BuildChoices, print_plan
 
         request = ExportRequest(
@@ -245,6 +255,8 @@ def export(
         check_plan_choices(request, plan, wanted=with_plan)
         if emit_cpp is not None:
             check_cpp_target(emit_cpp)
+        if triton_repo is not None:
+            check_repository(triton_repo)
         messages = message_console()
         with step_bar(model, messages) as bar:
             listener = Listener(on_stage=bar.start, on_steps=bar.advance)
@@ -261,6 +273,9 @@ def export(
         if emit_cpp is not None:
             write_cpp_project(result.path, emit_cpp)
             messages.print(f"C++ project: {emit_cpp}; its README.md says how to build it", markup=False)
+        if triton_repo is not None:
+            written = write_repository(RepositoryRequest(bundle=result.path, repository=triton_repo))
+            messages.print("\n".join(as_lines(written)), markup=False)
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from runtime.console import message_console, one_line_errors, progress_bar, resu
 from runtime.embed.command import embed
 from runtime.options import split_list
 from runtime.report.command import report
+from runtime.serving.command import repo
 from runtime.trt.build_arguments import (
     HardwareChoice,
     HardwareCompatibleOption,
@@ -27,7 +28,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Run, check, compare, build, time and report on the bundles that export-ssl makes.",
+    help="Run, check, compare, build, time, report on and serve the bundles that export-ssl makes.",
 )
 
 BundleArgument = Annotated[Path, typer.Argument(help="A bundle's directory.")]
@@ -251,6 +252,7 @@ def doctor(
 app.command()(bench)
 app.command()(report)
 app.command()(embed)
+app.command()(repo)
 
 
 def main() -> None:

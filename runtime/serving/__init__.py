@@ -1,0 +1,1 @@
+"""Repositories that NVIDIA Triton and OpenVINO Model Server serve a bundle from."""

@@ -1,0 +1,108 @@
+"""The `run-ssl repo` command. Nothing heavy is imported until it runs."""
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runtime.console import message_console, one_line_errors
+from runtime.options import parse_counts
+
+_STANDING = "what the model there has, else"
+
+
+class BackendChoice(str, Enum):
+    """What runs the model in Triton."""
+
+    auto = "auto"
+    tensorrt = "tensorrt"
+    onnxruntime = "onnxruntime"
+    openvino = "openvino"
+
+
+class WhereChoice(str, Enum):
+    """Where the model runs."""
+
+    auto = "auto"
+    cpu = "cpu"
+    gpu = "gpu"
+
+
+class KeepChoice(str, Enum):
+    """Which versions Triton serves."""
+
+    latest = "latest"
+    all = "all"
+
+
+def repo(
+    bundle: Annotated[Path, typer.Argument(help="A bundle's directory.")],
+    repository: Annotated[Path, typer.Argument(metavar="DIR", help="The repository: new, or with models in it.")],
+    name: Annotated[str | None, typer.Option(help="The model's name there.", show_default="the bundle's")] = None,
+    version: Annotated[int | None, typer.Option(help="Version number.", show_default="highest + 1")] = None,
+    backend: Annotated[
+        BackendChoice,
+        typer.Option(
+            help="`auto`: what the model there has, else the bundle's plan if it has one, else onnxruntime, or where "
+            "that is wrong (int8-fp16 on CPUs) openvino."
+        ),
+    ] = BackendChoice.auto,
+    device: Annotated[
+        WhereChoice, typer.Option(help="`auto`: a GPU where Triton finds one; openvino: CPUs.")
+    ] = WhereChoice.auto,
+    max_batch: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Largest batch that Triton makes.", show_default=f"{_STANDING} the plan's profile, or 32"
+        ),
+    ] = None,
+    instances: Annotated[
+        int | None, typer.Option(min=1, help="Instances of the model, per device.", show_default=f"{_STANDING} 1")
+    ] = None,
+    max_queue_delay_us: Annotated[
+        int | None,
+        typer.Option(
+            min=0, help="How long a request may wait for others, microseconds.", show_default=f"{_STANDING} 0"
+        ),
+    ] = None,
+    preferred_batch: Annotated[
+        str,
+        typer.Option(help="Batches that are sent without waiting, such as 8,16,32.", show_default=f"{_STANDING} none"),
+    ] = "",
+    keep: Annotated[
+        KeepChoice | None, typer.Option(help="Which versions Triton serves.", show_default=f"{_STANDING} latest")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a version that exists.")] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
+) -> None:
+    """Put a bundle into a repository that NVIDIA Triton serves, and OpenVINO Model Server too unless it is a plan.
+
+    A version stands beside those that are there and appears at once, whole. Examples:
+
+      run-ssl repo ssl_resnet50-int8 models
+
+      run-ssl repo ssl_resnet50-int8-fp16 models --name resnet50 --backend tensorrt --max-queue-delay-us 500
+    """
+    with one_line_errors():
+        from runtime.serving.next_steps import as_json, as_lines
+        from runtime.serving.repository import write_repository
+        from runtime.serving.request import RepositoryRequest
+
+        request = RepositoryRequest(
+            bundle=bundle,
+            repository=repository,
+            name=name,
+            version=version,
+            backend=backend.value,
+            device=device.value,
+            max_batch=max_batch,
+            instances=instances,
+            max_queue_delay_us=max_queue_delay_us,
+            preferred_batch=parse_counts(preferred_batch, option="--preferred-batch") if preferred_batch else None,
+            keep=keep.value if keep else None,
+            overwrite=overwrite,
+        )
+        with message_console().status(f"repo {repository}"):
+            written = write_repository(request)
+        print(as_json(written) if json_output else "\n".join(as_lines(written)))

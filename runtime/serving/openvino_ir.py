@@ -1,0 +1,69 @@
+"""A bundle's graph as OpenVINO IR, checked against the bundle's golden outputs.
+
+Both servers read `model.onnx` too: Triton's OpenVINO backend with `default_model_filename` (its README at db19304),
+OpenVINO Model Server by its extension (src/modelinstance.cpp at 7e4df0c). The IR is the form that both look for first,
+and what is served is then what was converted and checked here, by one known OpenVINO.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from runtime.bundle import Bundle
+from runtime.engine import EngineBase
+from runtime.errors import EngineError, VerificationError
+from runtime.paired_statistics import sqnr_db
+
+XML, BIN = "model.xml", "model.bin"
+
+
+def write_ir(bundle: Bundle, folder: Path) -> float:
+    """Write model.xml and model.bin, and return how near what they hold is to PyTorch.
+
+    Weights keep their precision: `compress_to_fp16` is off.
+
+    Args:
+        bundle: An opened bundle.
+        folder: Where the two files go.
+
+    Returns:
+        SQNR against the golden outputs, decibels: the lesser of logits and embedding, computed in FP32.
+
+    Raises:
+        EngineError: OpenVINO is not installed, or cannot read, write or compile the graph.
+        VerificationError: The outputs differ from the golden ones by more than the manifest allows.
+    """
+    try:
+        import openvino
+    except ImportError as error:
+        raise EngineError(
+            f"--backend openvino needs OpenVINO to convert the graph ({error}): pip install 'export-ssl[cpu]'"
+        ) from error
+    golden, required_db = bundle.golden(), bundle.manifest.precision.min_sqnr_db
+    try:
+        core = openvino.Core()
+        model = core.read_model(bundle.model_path)
+        _number_unnamed(model)
+        openvino.save_model(model, folder / XML, compress_to_fp16=False)
+        # A CPU with bf16 instructions would compute in them: the hint checks the file and not the machine.
+        compiled = core.compile_model(core.read_model(folder / XML), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+        outputs = compiled(EngineBase(bundle.manifest).network_input(golden.pixels))
+        logits, embedding = (outputs[compiled.output(spec.name)] for spec in bundle.manifest.outputs)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1]
+        raise EngineError(f"OpenVINO {openvino.__version__} cannot convert {bundle.model_path}: {reason}") from error
+    reached = min(sqnr_db(golden.logits, logits), sqnr_db(golden.embedding, embedding))
+    if not reached >= required_db:
+        raise VerificationError(
+            f"the OpenVINO IR of {bundle.path} is at {reached:.1f} dB against the original, expected "
+            f"{required_db:.1f}: pass --backend onnxruntime, and report it"
+        )
+    return reached
+
+
+def _number_unnamed(model: Any) -> None:
+    """Number nodes without a name by their place: OpenVINO counts over the process, and the bytes would differ."""
+    for place, node in enumerate(model.get_ordered_ops()):
+        kind = node.get_type_name()
+        if re.fullmatch(rf"{kind}_[0-9]+", node.get_friendly_name()):
+            node.set_friendly_name(f"{kind}_{place}")

@@ -1,0 +1,170 @@
+"""Where a version goes in a repository, and how it gets there whole.
+
+Triton takes every folder of a repository for a model, hidden ones too, and while it polls it reloads a model's
+versions when anything but a version or the configuration changes in its folder (core src/model_repository_manager/
+model_repository_manager.cc Poll and ModelTimestamp at 73aad7c). So nothing is staged inside a repository: it is made
+beside it, in the same file system, and renamed into place once.
+"""
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.errors import BundleError, UsageError
+from runtime.serving.record import Record, read_record
+
+# Both servers have the name in URLs; Triton refuses '/' and '..' in it.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+# Triton ignores versions with leading zeros; OpenVINO Model Server wants more than 0. Both read a 64-bit number.
+_VERSION = re.compile(r"[1-9][0-9]{0,17}")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A model's folder in a repository, new or existing.
+
+    Attributes:
+        repository: The repository, an absolute path.
+        name: The model's name.
+        versions: Numbers of the versions that are there, ascending.
+        standing: What the highest of them was made from; None where there is none.
+    """
+
+    repository: Path
+    name: str
+    versions: tuple[int, ...]
+    standing: Record | None
+
+    @property
+    def model(self) -> Path:
+        """The model's folder."""
+        return self.repository / self.name
+
+    def next_version(self) -> int:
+        """Return the number after the highest."""
+        return self.versions[-1] + 1 if self.versions else 1
+
+
+def find_place(repository: Path, name: str) -> Place:
+    """Return a model's place in a repository.
+
+    Raises:
+        UsageError: The name cannot be a folder and part of a URL.
+        BundleError: The repository cannot be written, or the model's folder there is not one of ours.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"--name {name!r}: expected letters, digits, '.', '_' and '-', beginning with a letter or digit, "
+            "such as resnet50"
+        )
+    check_repository(repository)
+    repository = repository.resolve()
+    model = repository / name
+    if not model.exists() and not model.is_symlink():
+        return Place(repository, name, (), None)
+    if model.is_symlink() or not model.is_dir():
+        raise BundleError(f"{model} is no plain folder of {repository}: remove it, or pass another --name")
+    found = sorted(int(path.name) for path in model.iterdir() if path.is_dir() and _VERSION.fullmatch(path.name))
+    if not found:
+        raise BundleError(f"{model} has no version made by run-ssl repo: remove it, or pass another --name")
+    return Place(repository, name, tuple(found), read_record(model / str(found[-1])))
+
+
+def check_repository(repository: Path) -> None:
+    """Refuse a repository that cannot be written, before any long work is done for it.
+
+    Raises:
+        BundleError: It is a file, it or the folder that it stands in cannot be written, or it is a file system of its
+            own.
+    """
+    if (repository.exists() or repository.is_symlink()) and not repository.is_dir():
+        raise BundleError(f"{repository} is not a directory: pass a folder, new or with models in it")
+    repository = repository.resolve()
+    parent = repository.parent
+    if not parent.is_dir():
+        raise BundleError(f"{parent} is not a directory: make it first, or pass another repository")
+    for folder in (repository, parent):
+        if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
+            raise BundleError(
+                f"cannot write into {folder}, and a version is made beside {repository} and renamed into it: "
+                "change its rights, or pass another repository"
+            )
+    if repository.exists() and repository.stat().st_dev != parent.stat().st_dev:
+        raise BundleError(
+            f"{repository} is a file system of its own, and a version is made beside the repository and renamed into "
+            f"it: pass a folder inside, such as {repository / 'models'}"
+        )
+
+
+def check_version(place: Place, version: int | None, *, overwrite: bool) -> int:
+    """Return the version to write.
+
+    Raises:
+        UsageError: It is no version number.
+        BundleError: It exists and may not be replaced.
+    """
+    if version is None:
+        return place.next_version()
+    if not _VERSION.fullmatch(str(version)):
+        raise UsageError(f"--version {version}: expected a whole number from 1 on, of at most 18 digits")
+    folder = place.model / str(version)
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise BundleError(f"{folder} is no plain folder: remove it, or pass another --version")
+    if folder.exists() and not overwrite:
+        raise BundleError(
+            f"{folder} exists: pass --overwrite to replace it, or leave --version out for {place.next_version()}"
+        )
+    return version
+
+
+@contextmanager
+def staged(place: Place, version: int) -> Iterator[Path]:
+    """Yield an empty version folder that is put in its place when the block succeeds.
+
+    Of a new model, the yielded folder's parent is the model's folder, which is renamed with it; of a new repository,
+    that one's parent too. So a server sees all of it at once. When the block raises, nothing has changed.
+
+    Raises:
+        BundleError: The disk cannot take it.
+    """
+    beside = place.repository.parent
+    target = place.model / str(version)
+    try:
+        staging = Path(tempfile.mkdtemp(prefix=f".{place.repository.name}.", suffix=".partial", dir=beside))
+        try:
+            folder = staging / "new" / place.name / str(version)
+            folder.mkdir(parents=True)
+            yield folder
+            _put(staging, place, version)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+    except OSError as error:
+        raise BundleError(
+            f"cannot write {target}: {error.strerror or error}; free some space or change the rights of {beside}, "
+            "or pass another repository"
+        ) from error
+
+
+def _put(staging: Path, place: Place, version: int) -> None:
+    """Rename the largest part that is new into place; an old version steps aside, and comes back on failure."""
+    repository, model = staging / "new", staging / "new" / place.name
+    if not place.repository.exists():
+        repository.rename(place.repository)
+        return
+    if not place.model.exists():
+        model.rename(place.model)
+        return
+    target, aside = place.model / str(version), staging / "old"
+    if target.exists():
+        target.rename(aside)
+    try:
+        (model / str(version)).rename(target)
+    except OSError:
+        if aside.exists():
+            aside.rename(target)
+        raise

@@ -1,0 +1,188 @@
+"""What a version in a repository was made from: the schema of `export-ssl.json`, which stands beside the model.
+
+Neither server reads it: Triton opens the backend's file by name, OpenVINO Model Server the first `.xml` and `.bin`,
+or `.onnx` (src/modelinstance.cpp fetchModelFilepaths at 7e4df0c). It is also what the next version is compared with:
+`config.pbtxt` and `labels.txt` hold for all versions of a model.
+"""
+
+import hashlib
+import json
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from runtime.bundle import LABELS_FILE, LICENCE_FILE, MANIFEST_FILE, Bundle, first_problem
+from runtime.errors import BundleError
+from runtime.files import hash_file
+from runtime.manifest import Licence, PrecisionName, Sha256, TensorSpec, Weights
+from runtime.serving.backends import Served
+from runtime.serving.request import Backend
+from runtime.serving.settings import Settings
+from runtime.trt.options import BatchProfile
+
+RECORD_FILE = "export-ssl.json"
+RECORD_VERSION: Literal[1] = 1
+
+
+class _Part(BaseModel):
+    """A frozen part; unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PlanMachine(_Part):
+    """What a plan runs on.
+
+    Attributes:
+        gpu: Name of the GPU.
+        compute_capability: Such as `8.0`.
+        tensorrt: The version that built it.
+        profile: Batch sizes.
+    """
+
+    gpu: str
+    compute_capability: str
+    tensorrt: str
+    profile: BatchProfile
+
+
+class Contract(_Part):
+    """What all versions of a model have in common, because clients and `config.pbtxt` rely on it.
+
+    Attributes:
+        backend: Triton's backend.
+        input: The input.
+        preprocessing: From a picture to the input; mean and std only where they are not in the graph.
+        classes: Number of classes.
+        outputs: The outputs.
+        labels: sha256 of labels.txt.
+        licence: sha256 of LICENSE-WEIGHTS.txt, which stands beside `config.pbtxt` too.
+        settings: How it is served.
+    """
+
+    backend: Backend
+    input: TensorSpec
+    preprocessing: dict[str, Any]
+    classes: int
+    outputs: tuple[TensorSpec, ...]
+    labels: Sha256
+    licence: Sha256
+    settings: Settings
+
+
+class Record(_Part):
+    """All of `export-ssl.json`.
+
+    Attributes:
+        schema_version: Raised when a meaning changes.
+        model: The bundle's name.
+        precision: Precision in the graph.
+        weights: Where the weights came from, with their sha256.
+        licence: Their licence, which holds for the served model too.
+        bundle_sha256: Of the bundle's manifest, which lists the sha256 of its files.
+        files: File of this version to its sha256.
+        plan: Of a TensorRT plan, what it runs on.
+        contract: What the other versions have too.
+        tool: export-ssl's version.
+    """
+
+    schema_version: Literal[1] = RECORD_VERSION
+    model: str
+    precision: PrecisionName
+    weights: Weights
+    licence: Licence
+    bundle_sha256: Sha256
+    files: dict[str, Sha256]
+    plan: PlanMachine | None
+    contract: Contract
+    tool: str
+
+
+def contract_of(bundle: Bundle, served: Served, settings: Settings) -> Contract:
+    """Return what a bundle's versions must have in common."""
+    manifest = bundle.manifest
+    inside = {"mean", "std"} if manifest.input.dtype == "uint8" else set()
+    return Contract(
+        backend=served.backend,
+        input=manifest.input,
+        preprocessing=manifest.preprocessing.model_dump(mode="json", exclude=inside),
+        classes=manifest.model.classes,
+        outputs=manifest.outputs,
+        labels=hash_file(bundle.path / LABELS_FILE),
+        licence=hash_file(bundle.path / LICENCE_FILE),
+        settings=settings,
+    )
+
+
+def record_of(bundle: Bundle, served: Served, contract: Contract, files: dict[str, str]) -> Record:
+    """Return the record of a version; `files` is name to sha256."""
+    manifest, plan = bundle.manifest, served.plan
+    machine = plan and PlanMachine(
+        gpu=plan.gpu, compute_capability=plan.compute_capability, tensorrt=plan.tensorrt, profile=plan.options.profile
+    )
+    return Record(
+        model=manifest.model.name,
+        precision=manifest.precision.name,
+        weights=manifest.weights,
+        licence=manifest.licence,
+        bundle_sha256=hash_file(bundle.path / MANIFEST_FILE),
+        files=files,
+        plan=machine,
+        contract=contract,
+        tool=f"export-ssl {metadata.version('export-ssl')}",
+    )
+
+
+def refuse_another_contract(model: Path, standing: Contract, wanted: Contract) -> None:
+    """Refuse a version that differs from the others in what they share.
+
+    Raises:
+        BundleError: It does; the first field that differs is named.
+    """
+    there, here = standing.model_dump(mode="json"), wanted.model_dump(mode="json")
+    there.update(there.pop("settings"))
+    here.update(here.pop("settings"))
+    for field, value in there.items():
+        if here[field] != value:
+            raise BundleError(
+                f"{model} has another {field}, {_brief(value)}, than this version would have, {_brief(here[field])}; "
+                "its versions share one config.pbtxt and one labels.txt: pass another --name, or remove that model"
+            )
+
+
+def _brief(value: object) -> str:
+    """Return a field's value for a message: a hash by its beginning."""
+    text = value if isinstance(value, str) else json.dumps(value)
+    is_hash = len(text) == 2 * hashlib.sha256().digest_size and set(text) <= set("0123456789abcdef")
+    return f"sha256 {text[:12]}…" if is_hash else text
+
+
+def read_record(version: Path) -> Record:
+    """Return what stands beside a version.
+
+    Raises:
+        BundleError: There is none, it is newer than this run-ssl, or broken.
+    """
+    file = version / RECORD_FILE
+    try:
+        text = file.read_bytes()
+    except OSError as error:
+        raise BundleError(
+            f"{version} has no readable {RECORD_FILE} ({error.strerror}), so it was not made by run-ssl repo: "
+            "pass another --name"
+        ) from error
+    try:
+        raw = json.loads(text)
+        found = raw.get("schema_version") if isinstance(raw, dict) else None
+        if isinstance(found, int) and found > RECORD_VERSION:
+            raise BundleError(
+                f"{file} has schema version {found}, this run-ssl reads up to {RECORD_VERSION}: "
+                "upgrade with `pip install --upgrade export-ssl`"
+            )
+        return Record.model_validate_json(text)
+    except ValidationError as error:
+        raise BundleError(f"{file} is not a record ({first_problem(error)}): pass another --name") from error
+    except (ValueError, RecursionError) as error:
+        raise BundleError(f"{file} is not JSON ({error}): pass another --name") from error

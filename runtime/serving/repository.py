@@ -1,0 +1,125 @@
+"""A repository for NVIDIA Triton and OpenVINO Model Server: `run-ssl repo`, `export-ssl --triton-repo`.
+
+    DIR/NAME/config.pbtxt            how Triton serves it; OpenVINO Model Server does not read it
+    DIR/NAME/labels.txt              one class per line
+    DIR/NAME/LICENSE-WEIGHTS.txt     the weights' licence
+    DIR/NAME/warmup/golden-0.bin     the golden inputs, one picture a file, as the network takes it
+    DIR/NAME/1/model.onnx            or model.plan, or model.xml and model.bin
+    DIR/NAME/1/LICENSE-WEIGHTS.txt   the same licence
+    DIR/NAME/1/export-ssl.json       what the version was made from (`runtime/serving/record.py`)
+
+Of the folders in DIR/NAME Triton skips `warmup` (core src/model_repository_manager/model_lifecycle.cc VersionsToLoad
+at 73aad7c) and OpenVINO Model Server warns that it is no number (src/modelmanager.cpp readAvailableVersions at
+7e4df0c). A further version is a folder beside the others and changes nothing else.
+"""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from runtime.bundle import LABELS_FILE, LICENCE_FILE, Bundle, open_bundle
+from runtime.engine import EngineBase
+from runtime.errors import BundleError
+from runtime.files import hash_file
+from runtime.serving.backends import MODEL_FILES, Served, choose_backend
+from runtime.serving.describe import describe_model, warm_up_file
+from runtime.serving.openvino_ir import write_ir
+from runtime.serving.place import Place, check_version, find_place, staged
+from runtime.serving.record import RECORD_FILE, Record, contract_of, record_of, refuse_another_contract
+from runtime.serving.request import BackendWish, DeviceWish, RepositoryRequest
+from runtime.serving.settings import settle
+from runtime.verify import check_licence
+
+CONFIG_FILE = "config.pbtxt"
+WARM_UP_FOLDER = "warmup"
+_DEVICES: dict[str, DeviceWish] = {"KIND_AUTO": "auto", "KIND_CPU": "cpu", "KIND_GPU": "gpu"}
+
+
+@dataclass(frozen=True)
+class Written:
+    """A version that is in its place.
+
+    Attributes:
+        place: Where, as it was before.
+        version: Its number.
+        record: What it was made from.
+    """
+
+    place: Place
+    version: int
+    record: Record
+
+
+def write_repository(request: RepositoryRequest) -> Written:
+    """Write a bundle into a repository as a version of a model; the whole of it, or nothing.
+
+    The same bundle may be a version twice: so an older one is made the latest again.
+
+    Raises:
+        BundleError: The bundle or its plan is damaged, the repository cannot be written, or the model there differs in
+            what its versions share.
+        UsageError: A name, number, backend or batch that cannot be.
+        EngineError: The graph cannot be converted for OpenVINO.
+        VerificationError: What was converted differs from the original.
+    """
+    bundle = open_bundle(request.bundle)
+    check_licence(bundle)
+    place = find_place(request.repository, bundle.manifest.model.name if request.name is None else request.name)
+    version = check_version(place, request.version, overwrite=request.overwrite)
+    served = choose_backend(bundle, *_wishes(request, place))
+    standing = place.standing.contract if place.standing else None
+    contract = contract_of(bundle, served, settle(request, served, standing.settings if standing else None))
+    if standing is not None:
+        refuse_another_contract(place.model, standing, contract)
+    with staged(place, version) as folder:
+        files = _write_model(bundle, served, folder)
+        record = record_of(bundle, served, contract, files)
+        _write(folder / RECORD_FILE, record.model_dump_json(indent=2) + "\n")
+        shutil.copyfile(bundle.path / LICENCE_FILE, folder / LICENCE_FILE)
+        if place.standing is None:
+            config = describe_model(place.name, bundle.manifest, served, contract.settings)
+            _write_shared(bundle, folder.parent, config.to_text())
+    return Written(place, version, record)
+
+
+def _wishes(request: RepositoryRequest, place: Place) -> tuple[BackendWish, DeviceWish]:
+    """Return the backend and device that are wanted: as asked, else what the model in the repository has."""
+    if place.standing is None:
+        return request.backend, request.device
+    standing = place.standing.contract
+    backend = standing.backend if request.backend == "auto" else request.backend
+    if backend != standing.backend:
+        raise BundleError(
+            f"{place.model} has another backend, {standing.backend}, than --backend {backend}: its versions share one "
+            "config.pbtxt; leave --backend out, or pass another --name"
+        )
+    return backend, _DEVICES[standing.settings.kind] if request.device == "auto" else request.device
+
+
+def _write_model(bundle: Bundle, served: Served, folder: Path) -> dict[str, str]:
+    """Write what the backend opens, and return the sha256 of each file.
+
+    Files are copied without their times: a server that polls sees by the time that a replaced version is another.
+    """
+    names = MODEL_FILES[served.backend]
+    if served.backend == "openvino":
+        write_ir(bundle, folder)
+    else:
+        for name in names:
+            shutil.copyfile(bundle.path / name, folder / name)
+    return {name: hash_file(folder / name) for name in names}
+
+
+def _write_shared(bundle: Bundle, model: Path, config: str) -> None:
+    """Write what all versions of a model have in common."""
+    _write(model / CONFIG_FILE, config)
+    for name in (LABELS_FILE, LICENCE_FILE):
+        shutil.copyfile(bundle.path / name, model / name)
+    (model / WARM_UP_FOLDER).mkdir()
+    pictures = EngineBase(bundle.manifest).network_input(bundle.golden().pixels)
+    for number, picture in enumerate(pictures):
+        (model / WARM_UP_FOLDER / warm_up_file(number)).write_bytes(picture.tobytes())
+
+
+def _write(file: Path, text: str) -> None:
+    file.write_text(text, encoding="utf-8", newline="\n")

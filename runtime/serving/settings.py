@@ -1,0 +1,108 @@
+"""How a model is served: what was asked for, else what the repository has, else the default."""
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from runtime.errors import UsageError
+from runtime.serving.backends import Served
+from runtime.serving.model_config import Keep, Kind
+from runtime.serving.request import DeviceWish, RepositoryRequest
+
+# Without a plan, whose profile says it: a batch at which a CPU and a small GPU are busy, and an answer is not late.
+DEFAULT_MAX_BATCH = 32
+_KINDS: dict[DeviceWish, Kind] = {"auto": "KIND_AUTO", "cpu": "KIND_CPU", "gpu": "KIND_GPU"}
+
+
+class Settings(BaseModel):
+    """How a model is served; the same for all of its versions, because `config.pbtxt` is.
+
+    Attributes:
+        kind: Where instances run.
+        max_batch_size: Largest batch that Triton makes; 0 where it makes none.
+        instances: Instances, per device.
+        max_queue_delay_us: How long a request may wait for others, microseconds.
+        preferred_batch: Batches that are sent without waiting.
+        keep: Whether the latest version is served, or all.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Kind
+    max_batch_size: int = Field(ge=0)
+    instances: int = Field(ge=1)
+    max_queue_delay_us: int = Field(ge=0)
+    preferred_batch: tuple[int, ...]
+    keep: Keep
+
+
+def settle(request: RepositoryRequest, served: Served, standing: Settings | None) -> Settings:
+    """Return how a model is to be served.
+
+    Args:
+        request: What was asked for.
+        served: The backend.
+        standing: The settings of the model that is in the repository, or None.
+
+    Raises:
+        UsageError: A batch that the backend does not make, or the plan does not take.
+    """
+    asked: dict[str, Any] = {
+        "max_batch_size": request.max_batch,
+        "instances": request.instances,
+        "max_queue_delay_us": request.max_queue_delay_us,
+        "preferred_batch": request.preferred_batch,
+        "keep": request.keep,
+        "kind": _kind(served, request.device) if request.device != "auto" else None,
+    }
+    base = standing or _defaults(served)
+    settings = base.model_copy(update={name: value for name, value in asked.items() if value is not None})
+    if served.backend == "openvino":
+        _refuse_batches(settings)
+    largest = settings.max_batch_size
+    if served.plan is not None and largest > served.plan.options.profile.max:
+        profile = served.plan.options.profile
+        raise UsageError(
+            f"max_batch_size {largest} is more than the plan takes, {profile}: pass --max-batch {profile.max}, or "
+            f"build it with `run-ssl build --profile {profile.min}:{profile.opt}:{largest}`"
+        )
+    if any(size > largest for size in settings.preferred_batch):
+        given = ",".join(map(str, settings.preferred_batch))
+        raise UsageError(
+            f"--preferred-batch {given}: the largest batch is {largest}; pass smaller ones, or --max-batch"
+        )
+    return settings
+
+
+def _defaults(served: Served) -> Settings:
+    largest = 0 if served.backend == "openvino" else DEFAULT_MAX_BATCH
+    return Settings(
+        kind=_kind(served, "auto"),
+        max_batch_size=served.plan.options.profile.max if served.plan else largest,
+        # One session uses every core or the whole GPU already.
+        instances=1,
+        # Triton batches what has come while the last batch ran; a delay makes single requests late.
+        max_queue_delay_us=0,
+        preferred_batch=(),
+        keep="latest",
+    )
+
+
+def _kind(served: Served, device: DeviceWish) -> Kind:
+    if served.backend == "tensorrt":
+        return "KIND_GPU"
+    return "KIND_CPU" if served.backend == "openvino" else _KINDS[device]
+
+
+def _refuse_batches(settings: Settings) -> None:
+    batches = {
+        "--max-batch": settings.max_batch_size,
+        "--max-queue-delay-us": settings.max_queue_delay_us,
+        "--preferred-batch": ",".join(map(str, settings.preferred_batch)),
+    }
+    for option, value in batches.items():
+        if value:
+            raise UsageError(
+                f"{option} {value}: Triton's OpenVINO backend fills every batch up to the largest, so none is made and "
+                f"a request keeps its own batch; leave {option} out, or pass --backend onnxruntime"
+            )
