@@ -21,8 +21,9 @@ Two questions, each against queries and index that are both PyTorch's:
    first's, less 1: what usually separates two neighbours here. A lost first neighbour is a near-tie if what was
    found is farther by less than that.
 6. The noise is how far the bundle moves distances between neighbours: bundle's distance over reference's, of all
-   queries and their nearest images, divided by the median (a common scale moves no neighbour), half the range of
-   the middle 68.3 %, which for a normal distribution is one standard deviation.
+   queries and their nearest images, divided by the median (a common scale moves no neighbour); of these the
+   interquartile range over 1.349, which for a normal distribution is one standard deviation. A few images that are
+   far off do not enter it.
 7. Copies, whose reference distance is within rounding of 0, have no ratio: rules 5 and 6 leave them out, and a
    copy that is lost counts as no near-tie.
 8. Chance is the recall of images drawn blindly: k / (N - 1). Unrelated embeddings reach it, or a little more in an
@@ -41,8 +42,8 @@ from runtime.paired_statistics import AnyFloats, Ints
 # Embeddings of one image differ by up to 1.5e-6 of their length between FP32 engines and by 3.4e-7 between batch
 # sizes of one engine; measured on a ResNet-18 in PyTorch 2.14, onnxruntime 1.32 and OpenVINO 2026.4.
 _TIE = 2e-6
-# Between them lies the middle 68.3 % of a distribution.
-_MIDDLE = (15.865525393145708, 84.13447460685429)
+# Of a normal distribution, in standard deviations. Source: 2 * scipy.stats.norm.ppf(0.75).
+_INTERQUARTILE_RANGE = 1.3489795003921634
 
 
 @dataclass(frozen=True)
@@ -243,8 +244,8 @@ def _noise(truth: _Truth, moved: Doubles) -> float | None:
     if not apart.any():
         return 0.0
     ratios = moved[apart] / truth.distances[apart]
-    low, middle, high = np.percentile(ratios, (_MIDDLE[0], 50.0, _MIDDLE[1]))
-    return float((high - low) / (2 * middle)) if middle > 0 else None
+    low, middle, high = np.percentile(ratios, (25, 50, 75))
+    return float((high - low) / (_INTERQUARTILE_RANGE * middle)) if middle > 0 else None
 
 
 def _cosines(one: AnyFloats, other: AnyFloats) -> Doubles:
