@@ -63,3 +63,13 @@ class CalibrationError(ExportSslError):
 
 class VerificationError(ExportSslError):
     """Outputs differ from the reference by more than the stated tolerance."""
+
+
+def named_error(kind: str, message: str) -> ExportSslError:
+    """Return the error that another process met, of its own class; an `EngineError` where that is none of these."""
+    known = {one.__name__: one for one in _all_kinds(ExportSslError)}
+    return known.get(kind, EngineError)(message)
+
+
+def _all_kinds(kind: type[ExportSslError]) -> list[type[ExportSslError]]:
+    return [kind, *(below for one in kind.__subclasses__() for below in _all_kinds(one))]

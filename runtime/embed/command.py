@@ -74,6 +74,18 @@ def embed(
             show_default="Pillow",
         ),
     ] = None,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="Run on Ray: RAY_ADDRESS's cluster where that is set, else this machine.")
+    ] = False,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(help="Run on the Ray cluster at HOST:PORT, ray://HOST:PORT or auto.", show_default="none"),
+    ] = None,
+    ray_workers: Annotated[
+        int | None, typer.Option(min=1, help="So many workers, for good.", show_default="as Ray finds room")
+    ] = None,
+    ray_cpus: Annotated[int, typer.Option(min=1, help="CPUs of each worker.")] = 2,
+    ray_gpus: Annotated[float, typer.Option(min=0, help="GPUs of each worker; with some, the engine runs there.")] = 0,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Begin an output that is there anew, where else it is gone on with.")
     ] = False,
@@ -95,6 +107,7 @@ def embed(
         from runtime.embed.job import run_embedding
         from runtime.embed.job_report import as_json, render
         from runtime.embed.open_source import InputChoice
+        from runtime.embed.ray_job import RayChoice, run_on_ray
         from runtime.embed.request import EmbedRequest, OutputChoice
 
         request = EmbedRequest(
@@ -113,8 +126,9 @@ def embed(
             native=native,
             overwrite=overwrite,
         )
+        cluster = RayChoice(ray_address, ray_workers, ray_cpus, ray_gpus) if ray or ray_address else None
         with job_bar(message_console()) as listener:
-            result = run_embedding(request, listener)
+            result = run_on_ray(request, cluster, listener) if cluster else run_embedding(request, listener)
         if json_output:
             print(as_json(result))
         else:

@@ -1,6 +1,5 @@
 """A whole job on this machine: list the images, open the engine, make the parts that are not there, end it."""
 
-import functools
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -15,12 +14,8 @@ from runtime.embed.output import add_up, check_output, opened_output, write_unre
 from runtime.embed.part_files import read_part
 from runtime.embed.request import EmbedRequest, images_per_part
 from runtime.embed.run_parts import Piece, Place, cut_pieces, embed_pieces
-from runtime.engine import Engine
+from runtime.embed.work import describe_place, open_engine
 from runtime.errors import DataError, UsageError
-from runtime.load import TENSORRT, EngineOptions, load_engine, parse_engine
-from runtime.loader import usable_cores
-from runtime.native_preprocessing import NativePreprocessor
-from runtime.preprocessing import preprocess
 
 _CHANGED = (
     "the images changed while the job ran: expected the same ones from start to end; pass --overwrite to begin anew"
@@ -84,22 +79,27 @@ def run_embedding(request: EmbedRequest, listener: JobListener | None = None) ->
         KeyboardInterrupt: The user did.
     """
     listener = listener or JobListener()
-    listener.on_stage("open the bundle")
-    bundle, source = prepare(request)
-    listener.on_stage(f"list the images of {source.what}")
-    listing = list_entries(source)
-    if not listing.images:
-        raise DataError(f"{source.what} has no image: expected at least one; check the path")
+    prepared = prepare(request, listener)
+    bundle, source = prepared.bundle, prepared.source
     listener.on_stage("open the engine")
     with open_engine(request, bundle) as engine:
-        job = describe_job(request, bundle, describe_engine(engine), listing)
+        job = describe_job(request, bundle, describe_engine(engine), prepared.listing)
         place = describe_place(request, bundle, job=job, source=source, engine=engine)
         with opened_output(request.output, job, bundle, overwrite=request.overwrite):
             return _run(place, listener)
 
 
-def prepare(request: EmbedRequest) -> tuple[Bundle, Source]:
-    """Return the bundle and the images of a job, everything checked that takes no time.
+@dataclass(frozen=True)
+class Prepared:
+    """What is known of a job before its engine is open."""
+
+    bundle: Bundle
+    source: Source
+    listing: Listing
+
+
+def prepare(request: EmbedRequest, listener: JobListener) -> Prepared:
+    """Return the bundle and the images of a job, listed.
 
     Raises:
         UsageError: The request contradicts itself.
@@ -108,47 +108,17 @@ def prepare(request: EmbedRequest) -> tuple[Bundle, Source]:
     """
     images_per_part(request)
     check_output(request.output, overwrite=request.overwrite)
+    listener.on_stage("open the bundle")
     bundle = open_bundle(request.bundle)
     classes = bundle.manifest.model.classes
     if request.writing.top_k > classes:
         raise UsageError(f"--top-k {request.writing.top_k}: expected at most the network's {classes} classes")
-    return bundle, open_source(request.images, request.reading)
-
-
-def open_engine(request: EmbedRequest, bundle: Bundle) -> Engine:
-    """Return the engine that a request asks for.
-
-    Raises:
-        UsageError: There is no such engine or precision.
-        EngineError: It cannot run here.
-    """
-    choice = parse_engine(request.engine)
-    options = EngineOptions(
-        threads=request.threads,
-        precision=choice.precision,
-        provider=choice.provider,
-        device=request.device,
-        weights=request.weights,
-        share_cores=True,
-    )
-    return load_engine(bundle, choice.name, options)
-
-
-def describe_place(request: EmbedRequest, bundle: Bundle, *, job: Job, source: Source, engine: Engine) -> Place:
-    """Return where and how a request's pieces are worked on."""
-    contract = bundle.manifest.preprocessing
-    native = NativePreprocessor(request.native, contract) if request.native else None
-    return Place(
-        output=request.output,
-        job=job,
-        labels=bundle.labels(),
-        source=source,
-        engine=engine,
-        transform=native or functools.partial(preprocess, preprocessing=contract),
-        workers=usable_cores() if request.workers is None else request.workers,
-        # On a CPU, decoding beside inference stalls it; a GPU leaves the cores to the decoders.
-        overlap=request.device == "gpu" or engine.name == TENSORRT,
-    )
+    source = open_source(request.images, request.reading)
+    listener.on_stage(f"list the images of {source.what}")
+    listing = list_entries(source)
+    if not listing.images:
+        raise DataError(f"{source.what} has no image: expected at least one; check the path")
+    return Prepared(bundle, source, listing)
 
 
 def _run(place: Place, listener: JobListener) -> JobResult:
@@ -167,17 +137,15 @@ def _run(place: Place, listener: JobListener) -> JobResult:
         listener.on_images(done)
 
     try:
-        with closing(embed_pieces(_missing(pieces, output, job.parts), place, on_images=count)) as records:
+        with closing(embed_pieces(missing_pieces(pieces, output, job.parts), place, on_images=count)) as records:
             for _ in records:
                 pass
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            f"{add_up(output, job).images} of {job.images.count} images are in {output}; the same command goes on"
-        ) from None
+        raise KeyboardInterrupt(how_far(output, job)) from None
     return end_job(place.output, job, seen=digest.listing(), before=before.images, seconds=time.perf_counter() - began)
 
 
-def _missing(pieces: Iterable[Piece], output: Path, parts: int) -> Iterator[Piece]:
+def missing_pieces(pieces: Iterable[Piece], output: Path, parts: int) -> Iterator[Piece]:
     """Yield the pieces whose parts are not there.
 
     Raises:
@@ -189,6 +157,11 @@ def _missing(pieces: Iterable[Piece], output: Path, parts: int) -> Iterator[Piec
             raise DataError(_CHANGED)
         if read_part(output, piece.number) is None:
             yield piece
+
+
+def how_far(output: Path, job: Job) -> str:
+    """Return in words what an interrupted job leaves."""
+    return f"{add_up(output, job).images} of {job.images.count} images are in {output}; the same command goes on"
 
 
 def end_job(output: Path, job: Job, *, seen: Listing, before: int, seconds: float) -> JobResult:

@@ -13,6 +13,7 @@
 """
 
 import os
+import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,8 @@ from runtime.errors import BundleError
 from runtime.files import atomic_file, cannot_write
 
 RECORDS = "_parts"
+# While a job runs on Ray: what is still to do (`runtime/embed/pieces_on_disk.py`).
+PIECES = "_pieces"
 UNREADABLE_FILE = "_unreadable.csv"
 LICENCE_COPY = "_LICENSE-WEIGHTS.txt"
 _PARTIAL = ".partial"
@@ -88,8 +91,9 @@ def part_name(number: int) -> str:
 
 
 def partial_names(output: Path, number: int, suffixes: tuple[str, ...]) -> dict[str, Path]:
-    """Return for each suffix the file that a part's writer writes until the part is whole."""
-    return {suffix: output / f".{part_name(number)}{suffix}{_PARTIAL}" for suffix in suffixes}
+    """Return for each suffix the file that a part's writer writes until the part is whole; no two writers share one."""
+    writer = secrets.token_hex(4)
+    return {suffix: output / f".{part_name(number)}{suffix}.{writer}{_PARTIAL}" for suffix in suffixes}
 
 
 def finish_part(output: Path, record: PartRecord, written: dict[str, Path]) -> PartRecord:
@@ -166,11 +170,12 @@ def remove_partial(output: Path) -> None:
     for folder in (output, output / RECORDS):
         for file in folder.glob(f".*{_PARTIAL}"):
             file.unlink(missing_ok=True)
+    shutil.rmtree(output / PIECES, ignore_errors=True)
 
 
 def remove_output(output: Path) -> None:
     """Remove what jobs write from an output's directory, and nothing else."""
-    for pattern in ("part-*.parquet", "part-*.npy", "part-*.jsonl", "_unreadable.csv", LICENCE_COPY, ".*.partial"):
+    for pattern in ("part-*.parquet", "part-*.npy", "part-*.jsonl", UNREADABLE_FILE, LICENCE_COPY, ".*.partial"):
         for file in output.glob(pattern):
             file.unlink()
     shutil.rmtree(output / RECORDS, ignore_errors=True)

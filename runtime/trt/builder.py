@@ -17,10 +17,9 @@ from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
 
-import runtime.errors
 from runtime.bundle import Bundle, open_bundle
 from runtime.child_process import ChildProcess
-from runtime.errors import BundleError, EngineError, ExportSslError, VerificationError
+from runtime.errors import BundleError, EngineError, VerificationError, named_error
 from runtime.files import atomic_file
 from runtime.trt.certificate import explain_failure
 from runtime.trt.events import CANCEL, Cancelled, Event, Failed, Finished, Logged, StageBegan, StepDone, read_event
@@ -216,7 +215,7 @@ class _Worker:
         elif isinstance(event, StepDone):
             self._listener.on_done(event.done)
         elif isinstance(event, Failed):
-            raise _error(event)
+            raise named_error(event.kind, event.message)
         elif isinstance(event, Cancelled):
             raise KeyboardInterrupt("the build was stopped; the bundle is as it was")
 
@@ -225,10 +224,3 @@ class _Worker:
         with suppress(KeyboardInterrupt, subprocess.TimeoutExpired):
             process.send(CANCEL)
             process.wait(_PATIENCE_S)
-
-
-def _error(event: Failed) -> ExportSslError:
-    """Return the error that the process met, of its own class."""
-    kind = getattr(runtime.errors, event.kind, EngineError)
-    error: ExportSslError = kind(event.message)
-    return error

@@ -1,0 +1,156 @@
+"""A job on Ray: the same pieces and parts as on one machine, made by a pool of workers.
+
+1. The driver lists the images, writes what is to do into the output, and hands Ray Data the pieces' numbers; each
+   worker writes whole parts into the output. So images and output must be under the same paths on all nodes.
+2. How many workers there are, where, and what happens when one dies, is Ray's: it starts another and gives it the
+   piece again, without end; a piece that has killed some workers is refused by the next one, which ends the job.
+3. An output is gone on with on Ray or without, whatever it was begun with.
+"""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from runtime.embed.entries import KeyDigest
+from runtime.embed.identity import EngineFacts, Job, describe_job
+from runtime.embed.job import JobListener, JobResult, Prepared, end_job, how_far, missing_pieces, prepare
+from runtime.embed.output import add_up, opened_output
+from runtime.embed.part_files import remove_partial
+from runtime.embed.pieces_on_disk import write_pieces
+from runtime.embed.ray_worker import PartMaker, Row, Task, probe_engine
+from runtime.embed.request import EmbedRequest
+from runtime.embed.run_parts import cut_pieces
+from runtime.errors import UsageError, named_error
+from runtime.on_ray.connect import connected, is_local
+from runtime.on_ray.ship_bundle import pack_bundle
+
+
+@dataclass(frozen=True)
+class RayChoice:
+    """Where and on what a job runs.
+
+    Attributes:
+        address: Of a cluster; None for RAY_ADDRESS, or else for this machine alone.
+        workers: How many, for good; None lets Ray add and take away as the cluster allows.
+        cpus: For each worker: so many decoding threads, and threads of a CPU engine.
+        gpus: For each worker; more than 0 runs the engine on a GPU.
+    """
+
+    address: str | None = None
+    workers: int | None = None
+    cpus: int = 2
+    gpus: float = 0.0
+
+
+def run_on_ray(request: EmbedRequest, choice: RayChoice, listener: JobListener | None = None) -> JobResult:
+    """Do a job, or what is left of it, on Ray.
+
+    Raises:
+        ExportSslError: Anything that stops it, in one line. What is done stays, and the same call goes on with it.
+        KeyboardInterrupt: The user did.
+    """
+    listener = listener or JobListener()
+    request = _for_workers(request, choice)
+    prepared = prepare(request, listener)
+    listener.on_stage("connect to Ray")
+    with connected(choice.address) as ray:
+        if is_local(choice.address):
+            _check_resources(ray, choice)
+        task = Task(request, prepared.source, ray.put(pack_bundle(prepared.bundle)))
+        listener.on_stage(f"open the engine in a worker with {_amount(choice)}")
+        job = describe_job(request, prepared.bundle, _probe(ray, task, choice), prepared.listing)
+        with opened_output(request.output, job, prepared.bundle, overwrite=request.overwrite):
+            return _run(task, job, prepared=prepared, choice=choice, listener=listener)
+
+
+def _run(task: Task, job: Job, *, prepared: Prepared, choice: RayChoice, listener: JobListener) -> JobResult:
+    output = task.request.output
+    before = add_up(output, job)
+    listener.on_start(job.images.count, before.images)
+    began = time.perf_counter()
+    digest = KeyDigest()
+    pieces = cut_pieces(digest.watch(prepared.source.entries()), job.part_images)
+    numbers = list(write_pieces(output, missing_pieces(pieces, output, job.parts)))
+    done = before.images
+    try:
+        for row in _answers(task, numbers, choice):
+            if row["failure"]:
+                raise named_error(row["kind"], row["failure"])
+            done += row["images"]
+            listener.on_images(done)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(how_far(output, job)) from None
+    finally:
+        remove_partial(output)
+    return end_job(output, job, seen=digest.listing(), before=before.images, seconds=time.perf_counter() - began)
+
+
+def _answers(task: Task, numbers: list[int], choice: RayChoice) -> Iterator[Row]:
+    """Yield what the workers answer, as they do."""
+    if not numbers:
+        return
+    import ray.data
+
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    # A block for each piece, so that workers share them out one by one.
+    dataset = ray.data.from_items([{"number": number} for number in numbers], override_num_blocks=len(numbers))
+    pool = ray.data.ActorPoolStrategy(size=choice.workers) if choice.workers else ray.data.ActorPoolStrategy(min_size=1)
+    made = dataset.map(
+        PartMaker,
+        fn_constructor_args=(task,),
+        compute=pool,
+        num_cpus=choice.cpus,
+        num_gpus=choice.gpus or None,
+    )
+    yield from made.iter_rows()
+
+
+def _probe(ray: Any, task: Task, choice: RayChoice) -> EngineFacts:
+    """Return what engine the workers will open.
+
+    Raises:
+        ExportSslError: A worker cannot open it.
+    """
+    remote = ray.remote(probe_engine).options(num_cpus=choice.cpus, num_gpus=choice.gpus or None)
+    found = ray.get(remote.remote(task))
+    if isinstance(found, EngineFacts):
+        return found
+    raise named_error(found["kind"], found["failure"])
+
+
+def _for_workers(request: EmbedRequest, choice: RayChoice) -> EmbedRequest:
+    """Return a request as another process, in another folder, reads it."""
+    return replace(
+        request,
+        output=request.output.absolute(),
+        weights=_absolute(request.weights),
+        native=_absolute(request.native),
+        workers=request.workers or choice.cpus,
+        threads=request.threads or choice.cpus,
+        device="gpu" if choice.gpus else request.device,
+    )
+
+
+def _absolute(path: Path | None) -> Path | None:
+    return None if path is None else path.absolute()
+
+
+def _check_resources(ray: Any, choice: RayChoice) -> None:
+    """Refuse a worker that this machine cannot hold; a cluster may grow.
+
+    Raises:
+        UsageError: It is too large.
+    """
+    here = ray.cluster_resources()
+    if here.get("CPU", 0) < choice.cpus or here.get("GPU", 0) < choice.gpus:
+        raise UsageError(
+            f"a worker wants {_amount(choice)}, this machine has {here.get('CPU', 0):g} CPUs and "
+            f"{here.get('GPU', 0):g} GPUs: pass fewer as --ray-cpus or --ray-gpus, or a cluster as --ray-address"
+        )
+
+
+def _amount(choice: RayChoice) -> str:
+    cpus = "1 CPU" if choice.cpus == 1 else f"{choice.cpus} CPUs"
+    return f"{cpus} and {choice.gpus:g} GPUs" if choice.gpus else cpus

@@ -1,0 +1,140 @@
+"""What one worker of Ray does: it opens the bundle's engine once, and makes part after part.
+
+What goes wrong is an answer and not an exception: Ray would wrap it, repeat it, and print it in pages.
+"""
+
+import socket
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from runtime.bundle import Bundle
+from runtime.embed.entries import Source
+from runtime.embed.identity import EngineFacts, Job, describe_engine, read_job
+from runtime.embed.part_files import read_part
+from runtime.embed.pieces_on_disk import note_attempt, read_piece
+from runtime.embed.request import EmbedRequest
+from runtime.embed.run_parts import Place, embed_pieces
+from runtime.embed.work import describe_place, open_engine
+from runtime.errors import BundleError, DataError, EngineError, ExportSslError
+from runtime.on_ray.ship_bundle import PackedBundle, unpack_bundle
+
+# A row of Ray Data: plain values by column.
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every worker is given.
+
+    Attributes:
+        request: The job, its paths absolute.
+        source: The images.
+        bundle: A reference to the packed bundle in Ray's memory.
+    """
+
+    request: EmbedRequest
+    source: Source
+    bundle: Any
+
+
+@dataclass(frozen=True)
+class _Opened:
+    bundle: Bundle
+    job: Job
+    place: Place
+
+
+class PartMaker:
+    """Makes parts; Ray Data keeps some of these, each in a process of its own."""
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+
+    def __call__(self, row: Row) -> Row:
+        """Make the part of one piece.
+
+        Args:
+            row: `number`, the piece's.
+
+        Returns:
+            `number`, `images`, and `kind` and `failure`, empty where the part is made.
+        """
+        number = int(row["number"])
+        try:
+            output = self._task.request.output
+            # A worker that died after its last act is asked again.
+            record = read_part(output, number)
+            if record is None:
+                note_attempt(output, number)
+                (record,) = embed_pieces([read_piece(output, number)], self._opened.place)
+        except ExportSslError as error:
+            return _answer(number, failure=error)
+        return _answer(number, images=record.images)
+
+    @cached_property
+    def _opened(self) -> _Opened:
+        """The engine, opened with the first piece, and the job that the output is of."""
+        request = self._task.request
+        _check_images(self._task)
+        job = read_job(request.output)
+        if job is None:
+            raise BundleError(f"{_here()} finds no job in {request.output}: expected a directory that all nodes share")
+        bundle = _unpack(self._task.bundle)
+        engine = open_engine(request, bundle)
+        _check_engine(job.engine, describe_engine(engine))
+        return _Opened(bundle, job, describe_place(request, bundle, job=job, source=self._task.source, engine=engine))
+
+
+def probe_engine(task: Task) -> EngineFacts | Row:
+    """Return what engine a worker opens, or its failure as `PartMaker` answers it."""
+    try:
+        _check_images(task)
+        with open_engine(task.request, _unpack(task.bundle)) as engine:
+            return describe_engine(engine)
+    except ExportSslError as error:
+        return _answer(-1, failure=error)
+
+
+def _unpack(reference: Any) -> Bundle:
+    import ray
+
+    packed: PackedBundle = ray.get(reference)
+    return unpack_bundle(packed)
+
+
+def _check_images(task: Task) -> None:
+    """Refuse a node that does not see the images: it would call every one unreadable.
+
+    Raises:
+        DataError: They are not there.
+    """
+    if not Path(task.source.root).exists():
+        raise DataError(
+            f"{_here()} does not see {task.source.root}: expected images under the same path on all nodes; mount them "
+            "there"
+        )
+
+
+def _check_engine(wanted: EngineFacts, found: EngineFacts) -> None:
+    """Refuse a node whose engine is another.
+
+    Raises:
+        EngineError: It is.
+    """
+    for field in ("name", "version", "executes"):
+        there, here = getattr(wanted, field), getattr(found, field)
+        if there != here:
+            raise EngineError(
+                f"{_here()} has an engine whose {field} is {here}, the job's is {there}: install the same on all nodes"
+            )
+
+
+def _answer(number: int, *, images: int = 0, failure: ExportSslError | None = None) -> Row:
+    kind = type(failure).__name__ if failure is not None else ""
+    return {"number": number, "images": images, "kind": kind, "failure": str(failure or "")}
+
+
+def _here() -> str:
+    return f"node {socket.gethostname()}"

@@ -1,0 +1,141 @@
+"""A connection to Ray: a cluster of this machine alone, or one that runs.
+
+1. Without an address, and without one in the environment variable RAY_ADDRESS, Ray is started here, for one
+   command, and ends with it; it sends no usage statistics then.
+2. An address is tried before Ray is asked to connect: `ray.init` waits minutes for one that does not answer, and
+   then ends the process. First by TCP, then, since something else may listen there, by a process of its own.
+"""
+
+import logging
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from runtime.errors import EngineError, UsageError
+from runtime.loader import usable_cores
+
+# An address that does not answer is told of within this time, seconds.
+PATIENCE_S = 12.0
+_TCP_PATIENCE_S = 5.0
+_LOCAL = "local"
+# Found by Ray itself, on a machine that is a node.
+_AUTO = "auto"
+_CLIENT = "ray://"
+# Exits with 0 where Ray can be reached under the address given.
+_TRY = "import ray, sys; ray.init(sys.argv[1], logging_level='ERROR', log_to_driver=False)"
+
+
+@contextmanager
+def connected(address: str | None) -> Iterator[Any]:
+    """Yield the `ray` package, connected; the connection ends with the block.
+
+    Args:
+        address: `HOST:PORT`, `ray://HOST:PORT` or `auto`; None for RAY_ADDRESS, or else for this machine alone.
+
+    Raises:
+        UsageError: It is no address.
+        EngineError: Nothing answers there, or Ray cannot be started.
+    """
+    import ray
+    import ray.data  # which sets up its logging as it is imported
+
+    chosen = _chosen(address)
+    if chosen != _LOCAL:
+        check_address(chosen)
+    else:
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Ray writes of its actors' arguments as of an error, with a line in its C++ log, on stderr.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    local = {"num_cpus": usable_cores(), "include_dashboard": False} if chosen == _LOCAL else {}
+    try:
+        with _cpp_log_silenced():
+            ray.init(address=chosen, logging_level="ERROR", log_to_driver=False, **local)
+    except (RuntimeError, ConnectionError, ValueError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise EngineError(f"Ray cannot be used at {chosen} ({reason}): check `ray status` there") from error
+    try:
+        # Else it says on stderr what it plans, and that its own progress bar is off.
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+@contextmanager
+def _cpp_log_silenced() -> Iterator[None]:
+    """Keep away from stderr that Ray's C++ read RAY_BACKEND_LOG_LEVEL; what goes wrong is an exception."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def is_local(address: str | None) -> bool:
+    """Return whether an address, or none, means a cluster of this machine alone; rule 1."""
+    return _chosen(address) == _LOCAL
+
+
+def _chosen(address: str | None) -> str:
+    return address or os.environ.get("RAY_ADDRESS") or _LOCAL
+
+
+def check_address(address: str) -> None:
+    """Refuse an address where no Ray answers.
+
+    Raises:
+        UsageError: It is no address.
+        EngineError: Nothing answers within `PATIENCE_S`, or something else than Ray.
+    """
+    began = time.monotonic()
+    if address != _AUTO:
+        _try_tcp(address)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", _TRY, address],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_S - (time.monotonic() - began),
+            # Else a folder `ray` of the user's would be imported.
+            cwd=os.sep,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise EngineError(
+            f"Ray at {address} did not answer within {PATIENCE_S:.0f} s: expected a running cluster of Ray; start one "
+            "with `ray start --head`, or leave the address out to use this machine alone"
+        ) from error
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+        raise EngineError(f"Ray cannot be used at {address} ({reason}): check `ray status` there")
+
+
+def _try_tcp(address: str) -> None:
+    """Open and close a connection.
+
+    Raises:
+        UsageError: It is no address.
+        EngineError: Nothing listens there.
+    """
+    host, colon, port = address.removeprefix(_CLIENT).rpartition(":")
+    if not (host and colon and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise UsageError(
+            f"--ray-address {address}: expected HOST:PORT, such as 10.0.0.1:6379, ray://HOST:PORT, or auto"
+        )
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_TCP_PATIENCE_S).close()
+    except OSError as error:
+        raise EngineError(
+            f"nothing answers at {address} ({error.strerror or error}): expected a running cluster of Ray; start one "
+            "with `ray start --head`, or leave the address out to use this machine alone"
+        ) from error

@@ -1,0 +1,148 @@
+"""A bundle on its way to the nodes of a cluster: packed once, in each node's shared memory once, checked there.
+
+1. A packed bundle is a tar of the files that its manifest lists, the manifest, and its TensorRT plan where it has
+   one; the same bytes each time, so that its sha256 names it.
+2. A node unpacks it once, into a folder of the user's alone, however many processes ask: the first one does it under
+   another name and renames it, the others wait.
+3. Each process checks every file against the packed one, and the bundle's own hashes, before it is used.
+"""
+
+import fcntl
+import hashlib
+import io
+import os
+import shutil
+import tarfile
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.bundle import MANIFEST_FILE, Bundle, open_bundle
+from runtime.errors import BundleError
+from runtime.files import hash_file
+
+# In no manifest: a plan belongs to one kind of machine. Its engine checks that before it is loaded.
+_PLAN_FILES = ("model.plan", "model.plan.json", "model.plan.layers.json")
+
+
+@dataclass(frozen=True)
+class PackedBundle:
+    """A bundle in one piece.
+
+    Attributes:
+        contents: A tar, (bytes,) uint8: Ray keeps an array in shared memory, without a copy for each process.
+        sha256: Of the contents.
+    """
+
+    contents: npt.NDArray[np.uint8]
+    sha256: str
+
+
+def pack_bundle(bundle: Bundle) -> PackedBundle:
+    """Return a bundle in one piece; rule 1."""
+    plan = [name for name in _PLAN_FILES if (bundle.path / name).is_file()]
+    names = [MANIFEST_FILE, *(entry.path for entry in bundle.manifest.files), *plan]
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for name in names:
+            contents = (bundle.path / name).read_bytes()
+            member = tarfile.TarInfo(name)
+            member.size = len(contents)
+            tar.addfile(member, io.BytesIO(contents))
+    array = np.frombuffer(packed.getbuffer(), np.uint8)
+    return PackedBundle(array, hashlib.sha256(array.data).hexdigest())
+
+
+def unpack_bundle(packed: PackedBundle, *, cache: Path | None = None) -> Bundle:
+    """Return the bundle, unpacked on this machine and checked; rules 2 and 3.
+
+    Args:
+        packed: The bundle in one piece.
+        cache: Where to unpack; None for a folder of this user's among the temporary files.
+
+    Raises:
+        BundleError: What arrived, or what is unpacked, is not what was sent, or the disk cannot take it.
+    """
+    found = hashlib.sha256(packed.contents.data).hexdigest()
+    if found != packed.sha256:
+        raise BundleError(
+            f"the bundle arrived with sha256 {found[:12]}…, expected {packed.sha256[:12]}…: send it again"
+        )
+    folder = (cache or _own_folder()) / packed.sha256
+    try:
+        with _alone(folder):
+            if not folder.is_dir():
+                _unpack(packed, folder)
+    except OSError as error:
+        raise BundleError(f"cannot unpack a bundle into {folder} ({error.strerror}): make room there") from error
+    _check(packed, folder)
+    return open_bundle(folder)
+
+
+def _own_folder() -> Path:
+    """Return a folder that nobody else can write to.
+
+    Raises:
+        BundleError: One of that name is somebody else's.
+    """
+    folder = Path(tempfile.gettempdir(), f"export-ssl-{os.getuid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.lstat()
+    if status.st_uid != os.getuid() or status.st_mode & 0o077 or folder.is_symlink():
+        raise BundleError(f"{folder} is not this user's alone: remove it")
+    return folder
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep other processes of this machine out of a folder of that name."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _unpack(packed: PackedBundle, folder: Path) -> None:
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    for name, contents in _members(packed):
+        file = partial / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(contents)
+    partial.rename(folder)
+
+
+def _check(packed: PackedBundle, folder: Path) -> None:
+    """Compare what is unpacked with what was sent.
+
+    Raises:
+        BundleError: A file differs.
+    """
+    for name, contents in _members(packed):
+        file = folder / name
+        if not file.is_file() or hash_file(file) != hashlib.sha256(contents).hexdigest():
+            raise BundleError(f"{file} is not what was unpacked there: remove {folder}, and it is unpacked anew")
+
+
+def _members(packed: PackedBundle) -> Iterator[tuple[str, bytes]]:
+    """Yield the names and contents of a packed bundle, none of which leads out of it.
+
+    Raises:
+        BundleError: One does.
+    """
+    with tarfile.open(fileobj=io.BytesIO(packed.contents.tobytes())) as tar:
+        for member in tar:
+            opened = tar.extractfile(member)
+            if (
+                not member.isreg()
+                or opened is None
+                or Path(member.name).is_absolute()
+                or ".." in Path(member.name).parts
+            ):
+                raise BundleError(f"a packed bundle holds {member.name}: expected plain files inside it")
+            yield member.name, opened.read()
