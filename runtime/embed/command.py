@@ -2,11 +2,23 @@
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from runtime.console import message_console, one_line_errors, result_console
+from runtime.errors import UsageError
+
+if TYPE_CHECKING:
+    from runtime.embed.check_job import CheckChoice
+    from runtime.embed.ray_job import RayChoice
+    from runtime.embed.request import EmbedRequest
+
+# Headings of the help.
+_IMAGES = "Images"
+_ENGINE = "Engine"
+_ON_RAY = "On Ray"
+_INSTEAD_OF_WRITING = "Instead of writing"
 
 
 class FormatChoice(str, Enum):
@@ -23,6 +35,13 @@ class DtypeChoice(str, Enum):
     float16 = "float16"
 
 
+class MetricChoice(str, Enum):
+    """The distance between embeddings."""
+
+    cosine = "cosine"
+    euclidean = "euclidean"
+
+
 class DeviceChoice(str, Enum):
     """Where the engine runs."""
 
@@ -36,7 +55,10 @@ def embed(
         list[Path],
         typer.Argument(help="A folder of images at any depth, a list of paths, .tar shards, or .parquet files."),
     ],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The directory to make, or to go on with.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The directory to make, or to go on with.", show_default="required"),
+    ] = None,
     output_format: Annotated[FormatChoice, typer.Option("--format", help="What the parts are.")] = FormatChoice.parquet,
     dtype: Annotated[DtypeChoice, typer.Option(help="Of the embeddings.")] = DtypeChoice.float32,
     normalise: Annotated[
@@ -44,48 +66,110 @@ def embed(
     ] = False,
     top_k: Annotated[int, typer.Option(min=0, help="Write so many best classes with their probabilities too.")] = 0,
     engine: Annotated[
-        str, typer.Option(help="tensorrt, openvino, onnxruntime or pytorch, with `:bf16` and the like as in compare.")
+        str,
+        typer.Option(
+            help="tensorrt, openvino, onnxruntime or pytorch, with `:bf16` and the like as in compare.",
+            rich_help_panel=_ENGINE,
+        ),
     ] = "auto",
-    device: Annotated[DeviceChoice, typer.Option(help="Where the engine runs.")] = DeviceChoice.cpu,
-    batch_size: Annotated[int, typer.Option(min=1, help="Images per inference.")] = 32,
+    device: Annotated[
+        DeviceChoice, typer.Option(help="Where the engine runs.", rich_help_panel=_ENGINE)
+    ] = DeviceChoice.cpu,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per inference.", rich_help_panel=_ENGINE)] = 32,
     part_images: Annotated[
         int | None, typer.Option(min=1, help="Images per part, a multiple of --batch-size.", show_default="8192")
     ] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Decoding threads.", show_default="one per core")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Decoding threads.", show_default="one per core", rich_help_panel=_IMAGES)
+    ] = None,
     threads: Annotated[
-        int | None, typer.Option(min=1, help="Threads for one inference.", show_default="the engine's")
+        int | None,
+        typer.Option(min=1, help="Threads for one inference.", show_default="the engine's", rich_help_panel=_ENGINE),
     ] = None,
     root: Annotated[
-        Path | None, typer.Option(help="Where a list's relative paths start.", show_default="the list's folder")
+        Path | None,
+        typer.Option(
+            help="Where a list's relative paths start.", show_default="the list's folder", rich_help_panel=_IMAGES
+        ),
     ] = None,
     image_column: Annotated[
-        str | None, typer.Option(help="Of Parquet files: the column of encoded images.", show_default="found")
+        str | None,
+        typer.Option(
+            help="Of Parquet files: the column of encoded images.", show_default="found", rich_help_panel=_IMAGES
+        ),
     ] = None,
     key_column: Annotated[
-        str | None, typer.Option(help="Of Parquet files: the column of keys.", show_default="found, or row numbers")
+        str | None,
+        typer.Option(
+            help="Of Parquet files: the column of keys.", show_default="found, or row numbers", rich_help_panel=_IMAGES
+        ),
     ] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="Checkpoint, for `--engine pytorch`.", show_default="the manifest's")
+        Path | None,
+        typer.Option(
+            help="Checkpoint, for `--engine pytorch`.", show_default="the manifest's", rich_help_panel=_ENGINE
+        ),
     ] = None,
     native: Annotated[
         Path | None,
         typer.Option(
             help="The C library, libresnet_engine.so of `make cpp`: preprocesses faster, to the same bytes.",
             show_default="Pillow",
+            rich_help_panel=_IMAGES,
         ),
     ] = None,
     ray: Annotated[
-        bool, typer.Option("--ray", help="Run on Ray: RAY_ADDRESS's cluster where that is set, else this machine.")
+        bool,
+        typer.Option(
+            "--ray",
+            help="Run on Ray: RAY_ADDRESS's cluster where that is set, else this machine.",
+            rich_help_panel=_ON_RAY,
+        ),
     ] = False,
     ray_address: Annotated[
         str | None,
-        typer.Option(help="Run on the Ray cluster at HOST:PORT, ray://HOST:PORT or auto.", show_default="none"),
+        typer.Option(
+            help="Run on the Ray cluster at HOST:PORT, or `auto` on one of its nodes.",
+            show_default="none",
+            rich_help_panel=_ON_RAY,
+        ),
     ] = None,
     ray_workers: Annotated[
-        int | None, typer.Option(min=1, help="So many workers, for good.", show_default="as Ray finds room")
+        int | None,
+        typer.Option(
+            min=1, help="So many workers, for good.", show_default="as Ray finds room", rich_help_panel=_ON_RAY
+        ),
     ] = None,
-    ray_cpus: Annotated[int, typer.Option(min=1, help="CPUs of each worker.")] = 2,
-    ray_gpus: Annotated[float, typer.Option(min=0, help="GPUs of each worker; with some, the engine runs there.")] = 0,
+    ray_cpus: Annotated[int, typer.Option(min=1, help="CPUs of each worker.", rich_help_panel=_ON_RAY)] = 2,
+    ray_gpus: Annotated[
+        float,
+        typer.Option(min=0, help="GPUs of each worker; with some, the engine runs there.", rich_help_panel=_ON_RAY),
+    ] = 0,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Write nothing: compare nearest neighbours with PyTorch's, on a sample.",
+            rich_help_panel=_INSTEAD_OF_WRITING,
+        ),
+    ] = False,
+    sample: Annotated[
+        int, typer.Option(min=1, help="Of --check: so many images.", rich_help_panel=_INSTEAD_OF_WRITING)
+    ] = 2000,
+    seed: Annotated[int, typer.Option(help="Of --check: of the sample.", rich_help_panel=_INSTEAD_OF_WRITING)] = 0,
+    metric: Annotated[
+        MetricChoice, typer.Option(help="Of --check: the index's distance.", rich_help_panel=_INSTEAD_OF_WRITING)
+    ] = MetricChoice.cosine,
+    min_recall: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Of --check: exit with 1 where recall at 10 is less.",
+            show_default="none",
+            rich_help_panel=_INSTEAD_OF_WRITING,
+        ),
+    ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Begin an output that is there anew, where else it is gone on with.")
     ] = False,
@@ -101,19 +185,23 @@ def embed(
       run-ssl embed ssl_resnet50-int8 shards/*.tar -o embeddings --normalise --dtype float16 --top-k 5
 
       python -c "import pandas; print(pandas.read_parquet('embeddings'))"
+
+      run-ssl embed ssl_resnet50-int8 photos/ --check
     """
     with one_line_errors():
-        from runtime.embed.embed_bar import job_bar
-        from runtime.embed.job import run_embedding
-        from runtime.embed.job_report import as_json, render
+        from runtime.embed.check_job import CheckChoice
         from runtime.embed.open_source import InputChoice
-        from runtime.embed.ray_job import RayChoice, run_on_ray
+        from runtime.embed.ray_job import RayChoice
         from runtime.embed.request import EmbedRequest, OutputChoice
 
+        if check == (output is not None):
+            raise UsageError(
+                f"--check writes nothing: leave --output {output} out" if check else "where to: pass --output DIRECTORY"
+            )
         request = EmbedRequest(
             bundle=bundle,
             images=tuple(images),
-            output=output,
+            output=output or Path(),
             reading=InputChoice(root=root, image_column=image_column, key_column=key_column),
             writing=OutputChoice(output_format.value, dtype.value, normalise, top_k),
             engine=engine,
@@ -126,12 +214,43 @@ def embed(
             native=native,
             overwrite=overwrite,
         )
-        cluster = RayChoice(ray_address, ray_workers, ray_cpus, ray_gpus) if ray or ray_address else None
-        with job_bar(message_console()) as listener:
-            result = run_on_ray(request, cluster, listener) if cluster else run_embedding(request, listener)
-        if json_output:
-            print(as_json(result))
+        if check:
+            passed = _check(request, CheckChoice(sample, seed, metric.value), min_recall, json_output=json_output)
         else:
-            render(result, result_console())
-    if result.unreadable:
+            cluster = RayChoice(ray_address, ray_workers, ray_cpus, ray_gpus) if ray or ray_address else None
+            passed = _embed(request, cluster, json_output=json_output)
+    if not passed:
         raise typer.Exit(1)
+
+
+def _embed(request: "EmbedRequest", cluster: "RayChoice | None", *, json_output: bool) -> bool:
+    """Do a job, print what was done, and return whether every image has a row."""
+    from runtime.embed.embed_bar import job_bar
+    from runtime.embed.job import run_embedding
+    from runtime.embed.job_report import as_json, render
+    from runtime.embed.ray_job import run_on_ray
+
+    with job_bar(message_console()) as listener:
+        result = run_on_ray(request, cluster, listener) if cluster else run_embedding(request, listener)
+    if json_output:
+        print(as_json(result))
+    else:
+        render(result, result_console())
+    return not result.unreadable
+
+
+def _check(request: "EmbedRequest", choice: "CheckChoice", least: float | None, *, json_output: bool) -> bool:
+    """Compare neighbours, print what was found, and return whether enough of them are the same."""
+    from runtime.embed.check_job import run_check
+    from runtime.embed.check_report import render_check
+    from runtime.embed.embed_bar import job_bar
+
+    with job_bar(message_console()) as listener:
+        result = run_check(request, choice, listener)
+    if json_output:
+        print(result.check.model_dump_json(indent=2))
+    else:
+        render_check(result.check, result_console())
+    if result.unreadable:
+        message_console().print(f"warning: {result.unreadable} images of the sample cannot be read, and were left out")
+    return least is None or result.check.recall(10) >= least

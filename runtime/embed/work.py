@@ -1,6 +1,10 @@
 """How a request's pieces are worked on, here or in a worker of Ray: the engine, and what is around it."""
 
 import functools
+from collections.abc import Callable
+from dataclasses import replace
+
+from PIL import Image
 
 from runtime.bundle import Bundle
 from runtime.embed.entries import Source
@@ -11,7 +15,12 @@ from runtime.engine import Engine
 from runtime.load import TENSORRT, EngineOptions, load_engine, parse_engine
 from runtime.loader import usable_cores
 from runtime.native_preprocessing import NativePreprocessor
-from runtime.preprocessing import preprocess
+from runtime.preprocessing import Pixels, preprocess
+
+
+def engine_options(request: EmbedRequest) -> EngineOptions:
+    """Return what a request's engine is told beside its name; precision and provider stand there."""
+    return EngineOptions(threads=request.threads, device=request.device, weights=request.weights, share_cores=True)
 
 
 def open_engine(request: EmbedRequest, bundle: Bundle) -> Engine:
@@ -22,29 +31,32 @@ def open_engine(request: EmbedRequest, bundle: Bundle) -> Engine:
         EngineError: It cannot run here.
     """
     choice = parse_engine(request.engine)
-    options = EngineOptions(
-        threads=request.threads,
-        precision=choice.precision,
-        provider=choice.provider,
-        device=request.device,
-        weights=request.weights,
-        share_cores=True,
-    )
+    options = replace(engine_options(request), precision=choice.precision, provider=choice.provider)
     return load_engine(bundle, choice.name, options)
+
+
+def transform_of(request: EmbedRequest, bundle: Bundle) -> Callable[[Image.Image], Pixels]:
+    """Return what makes the network's pixels from an RGB picture.
+
+    Raises:
+        UsageError: The C library cannot be loaded.
+    """
+    contract = bundle.manifest.preprocessing
+    if request.native is not None:
+        return NativePreprocessor(request.native, contract)
+    return functools.partial(preprocess, preprocessing=contract)
 
 
 def describe_place(request: EmbedRequest, bundle: Bundle, *, job: Job, source: Source, engine: Engine) -> Place:
     """Return where and how a request's pieces are worked on."""
-    contract = bundle.manifest.preprocessing
-    native = NativePreprocessor(request.native, contract) if request.native else None
     return Place(
         output=request.output,
         job=job,
         labels=bundle.labels(),
         source=source,
         engine=engine,
-        transform=native or functools.partial(preprocess, preprocessing=contract),
-        workers=usable_cores() if request.workers is None else request.workers,
+        transform=transform_of(request, bundle),
+        workers=request.workers or usable_cores(),
         # On a CPU, decoding beside inference stalls it; a GPU leaves the cores to the decoders.
         overlap=request.device == "gpu" or engine.name == TENSORRT,
     )

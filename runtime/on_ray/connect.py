@@ -25,6 +25,7 @@ _TCP_PATIENCE_S = 5.0
 _LOCAL = "local"
 # Found by Ray itself, on a machine that is a node.
 _AUTO = "auto"
+# Ray's client, from outside of a cluster. Ray Data fails in it: 'Worker' object has no attribute 'core_worker' (2.60).
 _CLIENT = "ray://"
 # Exits with 0 where Ray can be reached under the address given.
 _TRY = "import ray, sys; ray.init(sys.argv[1], logging_level='ERROR', log_to_driver=False)"
@@ -35,7 +36,7 @@ def connected(address: str | None) -> Iterator[Any]:
     """Yield the `ray` package, connected; the connection ends with the block.
 
     Args:
-        address: `HOST:PORT`, `ray://HOST:PORT` or `auto`; None for RAY_ADDRESS, or else for this machine alone.
+        address: `HOST:PORT` or `auto`; None for RAY_ADDRESS, or else for this machine alone.
 
     Raises:
         UsageError: It is no address.
@@ -62,6 +63,9 @@ def connected(address: str | None) -> Iterator[Any]:
         # Else it says on stderr what it plans, and that its own progress bar is off.
         logging.getLogger("ray.data").setLevel(logging.ERROR)
         yield ray
+    except ray.exceptions.RayError as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        raise EngineError(f"Ray gave up ({reason}): what is done stays; start the job again") from error
     finally:
         ray.shutdown()
 
@@ -112,8 +116,8 @@ def check_address(address: str) -> None:
         )
     except subprocess.TimeoutExpired as error:
         raise EngineError(
-            f"Ray at {address} did not answer within {PATIENCE_S:.0f} s: expected a running cluster of Ray; start one "
-            "with `ray start --head`, or leave the address out to use this machine alone"
+            f"Ray at {address} did not answer within {PATIENCE_S:.0f} s: expected a running cluster of Ray, with this "
+            "machine as a node; start one with `ray start --head`, or set RAY_AUTH_MODE=token where it wants a token"
         ) from error
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
@@ -127,11 +131,14 @@ def _try_tcp(address: str) -> None:
         UsageError: It is no address.
         EngineError: Nothing listens there.
     """
-    host, colon, port = address.removeprefix(_CLIENT).rpartition(":")
-    if not (host and colon and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+    if address.startswith(_CLIENT):
         raise UsageError(
-            f"--ray-address {address}: expected HOST:PORT, such as 10.0.0.1:6379, ray://HOST:PORT, or auto"
+            f"--ray-address {address}: Ray's client cannot run a job of Ray Data; run this on a node of the cluster "
+            "with `--ray-address auto`, or from outside with `ray job submit -- run-ssl embed ...`"
         )
+    host, colon, port = address.rpartition(":")
+    if not (host and colon and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
+        raise UsageError(f"--ray-address {address}: expected HOST:PORT, such as 10.0.0.1:6379, or auto")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=_TCP_PATIENCE_S).close()
     except OSError as error:
