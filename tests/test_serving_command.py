@@ -34,8 +34,7 @@ def test_the_result_names_the_version_the_licence_and_both_servers_commands(expo
     assert result.exit_code == 0, result.output
     assert "ssl_resnet18, version 1" in result.stdout
     assert "CC-BY-NC-4.0" in result.stdout
-    assert f"-v {tmp_path}/models:/models " in result.stdout
-    assert "tritonserver --model-repository=/models" in result.stdout
+    assert f"tritonserver --model-repository={tmp_path}/models\n" in result.stdout
     assert f"ovms --model_name ssl_resnet18 --model_path {tmp_path}/models/ssl_resnet18" in result.stdout
     assert '{"INFERENCE_PRECISION_HINT": "f32"}' in result.stdout
 
@@ -44,7 +43,7 @@ def test_json_has_the_same_for_a_machine(exported, tmp_path):
     found = json.loads(call(exported.fp16, tmp_path / "models", "--json", "--name", "r18", "--version", 7).stdout)
     assert (found["name"], found["version"]) == ("r18", 7)
     assert found["record"]["licence"]["spdx"] == "CC-BY-NC-4.0"
-    assert found["triton"].endswith("tritonserver --model-repository=/models")
+    assert found["triton"].endswith(f"tritonserver --model-repository={tmp_path}/models")
 
 
 def test_a_plan_is_taken_where_there_is_one_and_said_to_be_this_gpus(tmp_path):
@@ -54,7 +53,6 @@ def test_a_plan_is_taken_where_there_is_one_and_said_to_be_this_gpus(tmp_path):
     assert backend_of(result, tmp_path / "models") == "tensorrt"
     assert A100 in result.stdout
     assert "TensorRT 10.16.1.11" in result.stdout
-    assert "--gpus all" in result.stdout
     assert "ovms" not in result.stdout
     assert backend_of(call(bundle, tmp_path / "cpu", "--device", "cpu"), tmp_path / "cpu") == "onnxruntime"
 
@@ -96,6 +94,16 @@ def test_int8_fp16_is_never_given_to_onnxruntime_on_a_cpu(tmp_path):
     assert [group.kind for group in parsed(tmp_path / "models/tiny").instance_group] == [1]
     # By itself it is openvino that is chosen; what is in the hand-made bundle is no network that could be converted.
     refused(call(bundle, tmp_path / "other"), "OpenVINO", "cannot convert")
+
+
+@pytest.mark.parametrize(
+    ("target", "device", "told"), [("tensorrt", "cpu", True), ("cpu", "cpu", False), ("tensorrt", "gpu", False)]
+)
+def test_who_serves_signed_int8_by_onnxruntime_on_cpus_is_told_that_it_is_slow(target, device, told, tmp_path):
+    bundle = write_hand_made(tmp_path / "bundle", precision=int8("int8", target=target))
+    result = call(bundle, tmp_path / "models", "--device", device)
+    assert result.exit_code == 0, result.output
+    assert ("computes it in FP32" in result.stdout) == told
 
 
 def test_an_int8_graph_for_cpus_cannot_be_a_plan(tmp_path):

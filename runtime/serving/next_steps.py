@@ -9,7 +9,6 @@ from runtime.serving.repository import Written
 # Without it OpenVINO computes in bf16 on a CPU that has instructions for it: 38 dB instead of 118 on a ResNet-18.
 _FP32_HINT = '{"INFERENCE_PRECISION_HINT": "f32"}'
 _ALL_VERSIONS = '{"all": {}}'
-_TRITON_PORTS = "-p 8000:8000 -p 8001:8001 -p 8002:8002"
 
 
 @dataclass(frozen=True)
@@ -30,12 +29,7 @@ class NextSteps:
 def next_steps(written: Written) -> NextSteps:
     """Return the commands and what has to be known of a written version."""
     contract, place = written.record.contract, written.place
-    gpus = " --gpus all" if contract.settings.kind == "KIND_GPU" else ""
-    mount = shlex.quote(f"{place.repository}:/models")
-    triton = (
-        f"docker run --rm{gpus} {_TRITON_PORTS} -v {mount} nvcr.io/nvidia/tritonserver:YY.MM-py3 "
-        "tritonserver --model-repository=/models"
-    )
+    triton = f"tritonserver --model-repository={shlex.quote(str(place.repository))}"
     server = None
     if contract.backend != "tensorrt":
         path = shlex.quote(str(place.model))
@@ -60,9 +54,15 @@ def _notes(written: Written) -> tuple[str, ...]:
             "that backend cannot be told to compute in FP32: on a CPU with AMX or AVX512-BF16 it computes in bf16, "
             "where --backend onnxruntime does not",
         )
-    if contract.settings.kind == "KIND_AUTO":
-        return ("Triton takes the GPU where there is one: add --gpus all to docker run",)
-    return ()
+    kind, notes = contract.settings.kind, []
+    if kind == "KIND_AUTO":
+        notes.append("Triton takes the GPU where its container sees one")
+    if kind != "KIND_GPU" and written.record.int8_target == "tensorrt":
+        notes.append(
+            "this INT8 graph has signed activations, and onnxruntime on a CPU computes it in FP32: for CPUs, export with "
+            "--int8-target cpu"
+        )
+    return tuple(notes)
 
 
 def as_lines(written: Written) -> list[str]:

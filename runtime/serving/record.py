@@ -79,6 +79,7 @@ class Record(_Part):
         schema_version: Raised when a meaning changes.
         model: The bundle's name.
         precision: Precision in the graph.
+        int8_target: What an INT8 graph was made for; None for the others.
         weights: Where the weights came from, with their sha256.
         licence: Their licence, which holds for the served model too.
         bundle_sha256: Of the bundle's manifest, which lists the sha256 of its files.
@@ -91,6 +92,7 @@ class Record(_Part):
     schema_version: Literal[1] = RECORD_VERSION
     model: str
     precision: PrecisionName
+    int8_target: Literal["tensorrt", "cpu"] | None
     weights: Weights
     licence: Licence
     bundle_sha256: Sha256
@@ -125,6 +127,7 @@ def record_of(bundle: Bundle, served: Served, contract: Contract, files: dict[st
     return Record(
         model=manifest.model.name,
         precision=manifest.precision.name,
+        int8_target=manifest.precision.int8.target if manifest.precision.int8 else None,
         weights=manifest.weights,
         licence=manifest.licence,
         bundle_sha256=hash_file(bundle.path / MANIFEST_FILE),
