@@ -59,8 +59,8 @@ def _notes(written: Written) -> tuple[str, ...]:
         notes.append("Triton takes the GPU where its container sees one")
     if kind != "KIND_GPU" and written.record.int8_target == "tensorrt":
         notes.append(
-            "this INT8 graph has signed activations, and onnxruntime on a CPU computes it in FP32: for CPUs, export with "
-            "--int8-target cpu"
+            "this INT8 graph has signed activations, and onnxruntime on a CPU computes it in FP32: for CPUs, export "
+            "with --int8-target cpu"
         )
     return tuple(notes)
 
