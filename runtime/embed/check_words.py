@@ -21,8 +21,8 @@ _KEPT = "Index kept from PyTorch, bundle's queries"
 
 def explain_neighbours(agreement: Agreement) -> tuple[str, ...]:
     """Return the sentences, the most important first; one that starts with FAILED is a failure."""
-    questions = ((_MADE_ANEW, agreement.renewed), (_KEPT, agreement.kept))
-    sentences = [failure for name, search in questions for failure in _failures(name, search)]
+    questions = _questions(agreement)
+    sentences = _all_failures(agreement)
     failed = bool(sentences)
     sentences += [f"{name}: {_kept(search, agreement)}" for name, search in questions]
     worse = max(agreement.renewed, agreement.kept, key=lambda search: search.lost)
@@ -44,6 +44,19 @@ def explain_neighbours(agreement: Agreement) -> tuple[str, ...]:
         " and fewer are kept; the intervals cover the draw of the queries, not that."
     )
     return tuple(sentences)
+
+
+def has_failed(agreement: Agreement) -> bool:
+    """Return whether recall is no better than chance; rule 1."""
+    return bool(_all_failures(agreement))
+
+
+def _questions(agreement: Agreement) -> tuple[tuple[str, Search], ...]:
+    return ((_MADE_ANEW, agreement.renewed), (_KEPT, agreement.kept))
+
+
+def _all_failures(agreement: Agreement) -> list[str]:
+    return [failure for name, search in _questions(agreement) for failure in _failures(name, search)]
 
 
 def expected_lost(noise: float, step: float) -> float | None:

@@ -243,6 +243,7 @@ def _check(request: "EmbedRequest", choice: "CheckChoice", least: float | None, 
     """Compare neighbours, print what was found, and return whether enough of them are the same."""
     from runtime.embed.check_job import run_check
     from runtime.embed.check_report import render_check
+    from runtime.embed.check_words import has_failed
     from runtime.embed.embed_bar import job_bar
 
     with job_bar(message_console()) as listener:
@@ -253,4 +254,4 @@ def _check(request: "EmbedRequest", choice: "CheckChoice", least: float | None, 
         render_check(result.check, result_console())
     if result.unreadable:
         message_console().print(f"warning: {result.unreadable} images of the sample cannot be read, and were left out")
-    return least is None or result.check.recall(10) >= least
+    return not has_failed(result.check.agreement) and (least is None or result.check.recall(10) >= least)
