@@ -98,6 +98,7 @@ bench-int8: env
 
 readme: env
 	$(BIN)/python benchmarks/update_readme.py
+	$(BIN)/python benchmarks/scale_costs.py --write
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist
