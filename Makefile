@@ -76,6 +76,8 @@ demo: env
 	$(BIN)/run-ssl report $(DEMO)/digits-fp32 $(DEMO)/digits-fp16 $(DEMO)/digits-int8 $(DEMO)/digits-int8-cpu \
 		--output $(DEMO)/report.html
 
+# What `make cpp` builds; of the benchmarks, cpp_latency.py does too.
+NATIVE := build/cpp/release-installed/lib/libresnet_engine.so
 bench: env
 	$(BIN)/python benchmarks/export_speed.py
 	$(BIN)/python benchmarks/compare_throughput.py
@@ -86,6 +88,7 @@ bench: env
 	$(BIN)/python benchmarks/wrapper_overhead.py --output benchmarks/results/wrapper_overhead.json
 	$(BIN)/python benchmarks/bench_agreement.py --output benchmarks/results/bench_agreement.json
 	$(BIN)/python benchmarks/pipeline_throughput.py --output benchmarks/results/pipeline_throughput.json
+	$(BIN)/python benchmarks/embed_throughput.py --native $(NATIVE) --output benchmarks/results/embed_throughput.json
 
 # The networks of the accuracy figures train for 40 minutes on two cores, and the peers take as long.
 FRACTALS := fractals
@@ -95,6 +98,7 @@ bench-int8: env
 
 readme: env
 	$(BIN)/python benchmarks/update_readme.py
+	$(BIN)/python benchmarks/scale_costs.py --write
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist

@@ -7,30 +7,20 @@ I   images/s of the PyTorch original and all installed engines together, one aft
     that are decoded already
 C   images/s of `runtime.compare_job.run_comparison`, which does both: its report's `data.images_per_s`
 
-An image costs 1/D + 1/I seconds of all cores, so the most that C can be is 1 / (1/D + 1/I), and the result
-is C * (1/D + 1/I). D, I and C are measured in turn, one after the other in every round, in one process, and
-the medians are compared. D and I have had a warm-up, C has none: it is what a user gets.
-
-On a machine that does other work too the three figures are measured under different loads, and their ratio
-means nothing. What others used of the cores during a round is therefore recorded (all busy time of the
-machine less this process's own), rounds above `QUIET_CORES` are shown but not counted, and measuring goes on
-until enough rounds were quiet, or `ATTEMPTS` times as many were not. What is counted depends on the load alone,
-never on the figures.
+The result is C * (1/D + 1/I), the share of what the cores allow. D, I and C are measured in turn, one after the other
+in every round, in one process, and the medians are compared. D and I have had a warm-up, C has none: it is what a user
+gets. Which rounds count is said in `throughput_rounds.py`.
 
 The input is made here, the same for a seed: JPEGs of 500 x 375 on average, cut from the photographs in
 `exporter/photographs`, in folders named by ImageNet's ids, and an FP16 bundle with random weights.
 """
 
 import argparse
-import json
-import os
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +28,17 @@ import torch
 from environment import describe_environment
 from PIL import Image
 from rich.console import Console
-from rich.table import Table
+from throughput_rounds import (
+    DECODING,
+    INFERENCE,
+    Round,
+    measure_rounds,
+    medians,
+    print_shares,
+    quiet,
+    require_quiet,
+    write_result,
+)
 
 from exporter.golden import golden_files
 from exporter.pipeline import export_bundle
@@ -57,31 +57,8 @@ MEAN_SIZE = (500, 375)
 JPEG_QUALITY = 90
 # `run-ssl compare` should reach this share of what the cores allow.
 TARGET = 0.9
-# A round counts where others used less than this of one core, 5 % of two; the share is wanted to about 5 %.
-QUIET_CORES = 0.1
-ATTEMPTS = 3
-
-
-@dataclass(frozen=True)
-class Round:
-    """Images per second, measured one after the other: see the module.
-
-    Attributes:
-        decoding: D, images/s.
-        inference: I, images/s.
-        compare: C, images/s.
-        others: Cores that other processes used meanwhile, the most of the three measurements.
-    """
-
-    decoding: float
-    inference: float
-    compare: float
-    others: float
-
-    @property
-    def share(self) -> float:
-        """What `compare` reaches of what the cores allow."""
-        return self.compare * (1 / self.decoding + 1 / self.inference)
+# What the rate of the comparison is called in the result.
+WHOLE = "compare"
 
 
 def write_pictures(folder: Path, count: int, labels: Sequence[str]) -> None:
@@ -131,32 +108,6 @@ def compare_rate(folder: Path, bundle: Bundle) -> float:
     return run_comparison(CompareRequest(bundles=(bundle.path,), data=str(folder))).data.images_per_s
 
 
-def others_seconds() -> float:
-    """Return the core seconds that other processes have used since the machine started.
-
-    Source: proc(5), /proc/stat: user, nice, system, idle, iowait, irq, softirq, steal, in clock ticks.
-    """
-    ticks = [int(field) for field in Path("/proc/stat").read_text(encoding="utf-8").split("\n")[0].split()[1:9]]
-    busy = sum(ticks) - ticks[3] - ticks[4]
-    return busy / os.sysconf("SC_CLK_TCK") - time.process_time()
-
-
-def watch(work: Callable[[], float]) -> tuple[float, float]:
-    """Return what `work` returns, and the cores that others used meanwhile."""
-    others, began = others_seconds(), time.perf_counter()
-    rate = work()
-    return rate, (others_seconds() - others) / (time.perf_counter() - began)
-
-
-def measure_round(bundle: Bundle, folder: Path, *, engines: Sequence[Engine], batches: Sequence[Batch]) -> Round:
-    """Return D, I and C, measured in this order."""
-    dataset = open_dataset(str(folder), bundle.labels())
-    decoding, first = watch(lambda: decoding_rate(dataset, bundle))
-    inference, second = watch(lambda: inference_rate(engines, batches))
-    compare, third = watch(lambda: compare_rate(folder, bundle))
-    return Round(decoding, inference, compare, others=max(first, second, third))
-
-
 def measure(bundle: Bundle, folder: Path, rounds: int) -> tuple[list[Round], list[str]]:
     """Return the rounds, and the engines that were measured with their precisions."""
     dataset = open_dataset(str(folder), bundle.labels())
@@ -168,37 +119,13 @@ def measure(bundle: Bundle, folder: Path, rounds: int) -> tuple[list[Round], lis
         batches = list(load_batches(dataset, bundle.manifest.preprocessing, batch_size=DEFAULT_BATCH_SIZE))
         # The shapes that occur: a whole batch, and the last one.
         inference_rate(engines, [batches[0], batches[-1]])
-        found: list[Round] = []
-        while len(quiet(found)) < rounds and len(found) < ATTEMPTS * rounds:
-            found.append(measure_round(bundle, folder, engines=engines, batches=batches))
-            print(f"round {len(found)}: {found[-1]}, share {found[-1].share:.3f}", file=sys.stderr)
+        figures = {
+            DECODING: lambda: decoding_rate(dataset, bundle),
+            INFERENCE: lambda: inference_rate(engines, batches),
+            WHOLE: lambda: compare_rate(folder, bundle),
+        }
+        found = measure_rounds(figures, rounds=rounds, reverse=False)
         return found, [f"{engine.name} ({engine.precision})" for engine in engines]
-
-
-def quiet(rounds: Sequence[Round]) -> list[Round]:
-    """Return the rounds that count."""
-    return [one for one in rounds if one.others < QUIET_CORES]
-
-
-def summarise(rounds: Sequence[Round]) -> Round:
-    """Return the medians."""
-    return Round(
-        statistics.median(one.decoding for one in rounds),
-        statistics.median(one.inference for one in rounds),
-        statistics.median(one.compare for one in rounds),
-        statistics.median(one.others for one in rounds),
-    )
-
-
-def print_table(rounds: Sequence[Round], console: Console) -> None:
-    """Print every round and the medians of those that count."""
-    table = Table("round", "D images/s", "I images/s", "1 / (1/D + 1/I)", "C images/s", "C of that", "cores of others")
-    counted = quiet(rounds)
-    rows = [(str(number) if one in counted else f"({number})", one) for number, one in enumerate(rounds, 1)]
-    for name, one in [*rows, *([("median", summarise(counted))] if counted else [])]:
-        figures = (one.decoding, one.inference, one.compare / one.share, one.compare)
-        table.add_row(name, *(f"{figure:,.1f}" for figure in figures), f"{100 * one.share:.1f} %", f"{one.others:.2f}")
-    console.print(table)
 
 
 def main() -> None:
@@ -225,8 +152,8 @@ def main() -> None:
         write_pictures(folder, arguments.images, bundle.labels())
         sizes = [path.stat().st_size for path in folder.rglob("*.jpg")]
         rounds, engines = measure(bundle, folder, arguments.rounds)
-    counted = quiet(rounds)
-    middle = summarise(counted) if counted else None
+    middle = medians(rounds)
+    share = middle.share(WHOLE) if middle else None
     result = {
         **environment,
         "model": MODEL,
@@ -238,22 +165,16 @@ def main() -> None:
         "workers": usable_cores(),
         "torch_threads": torch.get_num_threads(),
         "engines": engines,
-        "rounds": [asdict(one) for one in rounds],
-        "counted_rounds": len(counted),
-        "median": asdict(middle) if middle else None,
-        "share": middle.share if middle else None,
+        "rounds": [one.as_json() for one in rounds],
+        "counted_rounds": len(quiet(rounds)),
+        "median": middle.as_json() if middle else None,
+        "share": share,
         "target": TARGET,
     }
-    print_table(rounds, Console())
-    if arguments.output:
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    if len(counted) < arguments.rounds:
-        sys.exit(
-            f"{len(counted)} of {arguments.rounds} rounds were quiet: others used {QUIET_CORES} cores or more in the "
-            "rest; measure again on a machine at rest"
-        )
-    print(f"C * (1/D + 1/I) = {summarise(counted).share:.3f}, at least {TARGET} is wanted")
+    print_shares(rounds, Console(), whole=WHOLE, letter="C", share=share)
+    write_result(result, arguments.output)
+    require_quiet(rounds, arguments.rounds)
+    print(f"C * (1/D + 1/I) = {share:.3f}, at least {TARGET} is wanted")
 
 
 if __name__ == "__main__":

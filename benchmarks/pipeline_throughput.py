@@ -7,32 +7,35 @@ I   images/s of one engine alone, on all cores, on batches that are decoded alre
 P   images/s of the whole: files to embeddings, `runtime.loader.load_batches` and `Engine.infer`, as
     `run-ssl bench --scope end-to-end` calls them
 
-An image costs 1/D + 1/I seconds of all cores, so the most that P can be is 1 / (1/D + 1/I), and the result is
-P * (1/D + 1/I), of which at least 90 % is wanted. All three are measured in turn in every round, in an order that is
-reversed every other round, in one process; the figures are medians over rounds, the share's the median of the rounds'.
-
-What others used of the cores meanwhile is recorded, as in `compare_throughput.py`: rounds above `QUIET_CORES` are
-shown in brackets and not counted, whatever their figures, and measuring goes on until enough were quiet, or `ATTEMPTS`
-times as many were not.
+The result is P * (1/D + 1/I), the share of what the cores allow, of which at least 90 % is wanted. All three are
+measured in turn in every round, in an order that is reversed every other round, in one process; the figures are
+medians over rounds, the share's the median of the rounds'. Which rounds count is said in `throughput_rounds.py`.
 
 The input is made here, the same for a seed: JPEGs of 500 x 375 on average, cut from the packaged photographs.
 """
 
 import argparse
-import json
 import statistics
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench_bundles import export_random
-from compare_throughput import ATTEMPTS, QUIET_CORES, decoding_rate, inference_rate, watch, write_pictures
+from compare_throughput import decoding_rate, inference_rate, write_pictures
 from environment import describe_environment
 from rich.console import Console
-from rich.table import Table
+from throughput_rounds import (
+    DECODING,
+    INFERENCE,
+    Round,
+    measure_rounds,
+    medians,
+    middle_share,
+    print_shares,
+    quiet,
+    require_quiet,
+    write_result,
+)
 
 from runtime.bundle import Bundle, open_bundle
 from runtime.dataset import Dataset, open_dataset
@@ -43,28 +46,8 @@ from runtime.loader import load_batches, usable_cores
 BATCH = 32
 LEAST_IMAGES = 1000
 TARGET = 0.9
-
-
-@dataclass(frozen=True)
-class Round:
-    """Images per second, measured one after the other: see the module.
-
-    Attributes:
-        decoding: D, images/s.
-        inference: I, images/s.
-        pipeline: P, images/s.
-        others: Cores that other processes used meanwhile, the most of the three measurements.
-    """
-
-    decoding: float
-    inference: float
-    pipeline: float
-    others: float
-
-    @property
-    def share(self) -> float:
-        """What the pipeline reaches of what the cores allow."""
-        return self.pipeline * (1 / self.decoding + 1 / self.inference)
+# What the rate of the pipeline is called in the result.
+WHOLE = "pipeline"
 
 
 def pipeline_rate(dataset: Dataset, bundle: Bundle, engine: Engine) -> float:
@@ -84,46 +67,12 @@ def measure(bundle: Bundle, folder: Path, *, engine_name: str, rounds: int) -> t
         batches = list(load_batches(dataset, bundle.manifest.preprocessing, batch_size=BATCH))
         # The shapes that occur: a whole batch, and the last one.
         inference_rate([engine], [batches[0], batches[-1]])
-        figures: dict[str, Callable[[], float]] = {
-            "decoding": lambda: decoding_rate(dataset, bundle),
-            "inference": lambda: inference_rate([engine], batches),
-            "pipeline": lambda: pipeline_rate(dataset, bundle, engine),
+        figures = {
+            DECODING: lambda: decoding_rate(dataset, bundle),
+            INFERENCE: lambda: inference_rate([engine], batches),
+            WHOLE: lambda: pipeline_rate(dataset, bundle, engine),
         }
-        found: list[Round] = []
-        while len(quiet(found)) < rounds and len(found) < ATTEMPTS * rounds:
-            names = list(figures) if len(found) % 2 == 0 else list(reversed(figures))
-            watched = {name: watch(figures[name]) for name in names}
-            others = max(busy for _, busy in watched.values())
-            found.append(Round(**{name: rate for name, (rate, _) in watched.items()}, others=others))
-            print(f"round {len(found)}: {found[-1]}, share {found[-1].share:.3f}", file=sys.stderr)
-        return found, f"{engine.name} ({engine.precision})"
-
-
-def quiet(rounds: Sequence[Round]) -> list[Round]:
-    """Return the rounds that count."""
-    return [one for one in rounds if one.others < QUIET_CORES]
-
-
-def summarise(rounds: Sequence[Round]) -> dict[str, float]:
-    """Return the medians, of the shares too."""
-    return {
-        name: statistics.median(float(getattr(one, name)) for one in rounds)
-        for name in ("decoding", "inference", "pipeline", "others", "share")
-    }
-
-
-def print_table(rounds: Sequence[Round], console: Console) -> None:
-    """Print every round and the medians of those that count."""
-    table = Table("round", "D images/s", "I images/s", "P images/s", "P of 1 / (1/D + 1/I)", "cores of others")
-    counted = quiet(rounds)
-    rows = [
-        (str(number) if one in counted else f"({number})", {**asdict(one), "share": one.share})
-        for number, one in enumerate(rounds, 1)
-    ]
-    for name, one in [*rows, *([("median", summarise(counted))] if counted else [])]:
-        figures = (f"{one[key]:,.1f}" for key in ("decoding", "inference", "pipeline"))
-        table.add_row(name, *figures, f"{100 * one['share']:.1f} %", f"{one['others']:.2f}")
-    console.print(table)
+        return measure_rounds(figures, rounds=rounds, reverse=True), f"{engine.name} ({engine.precision})"
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -152,8 +101,7 @@ def main() -> None:
         write_pictures(folder, arguments.images, bundle.labels())
         sizes = [file.stat().st_size for file in folder.rglob("*.jpg")]
         rounds, engine = measure(bundle, folder, engine_name=arguments.engine, rounds=arguments.rounds)
-    counted = quiet(rounds)
-    middle = summarise(counted) if counted else None
+    middle, share = medians(rounds), middle_share(rounds, WHOLE)
     result = {
         **environment,
         "model": arguments.model,
@@ -164,22 +112,16 @@ def main() -> None:
         "mean_jpeg_bytes": round(statistics.mean(sizes)),
         "batch_size": BATCH,
         "workers": usable_cores(),
-        "rounds": [{**asdict(one), "share": one.share} for one in rounds],
-        "counted_rounds": len(counted),
-        "median": middle,
-        "share": middle["share"] if middle else None,
+        "rounds": [{**one.as_json(), "share": one.share(WHOLE)} for one in rounds],
+        "counted_rounds": len(quiet(rounds)),
+        "median": {**middle.as_json(), "share": share} if middle else None,
+        "share": share,
         "target": TARGET,
     }
-    print_table(rounds, Console())
-    if arguments.output:
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-        arguments.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    if middle is None or len(counted) < arguments.rounds:
-        sys.exit(
-            f"{len(counted)} of {arguments.rounds} rounds were quiet: others used {QUIET_CORES} cores or more in the "
-            "rest; measure again on a machine at rest"
-        )
-    print(f"P * (1/D + 1/I) = {middle['share']:.3f}, at least {TARGET} is wanted")
+    print_shares(rounds, Console(), whole=WHOLE, letter="P", share=share)
+    write_result(result, arguments.output)
+    require_quiet(rounds, arguments.rounds)
+    print(f"P * (1/D + 1/I) = {share:.3f}, at least {TARGET} is wanted")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shlex
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,7 @@ def figures() -> str:
         *int8_latency(),
         *cpp(),
         *benching(),
+        *embedding(),
         "",
         f"{speed['cpu']}, {speed['cores']} cores, torch {speed['versions']['torch']}, "
         f"onnxruntime {speed['versions']['onnxruntime']}.",
@@ -134,6 +136,20 @@ def benching() -> list[str]:
         "`benchmarks/bench_agreement.py` |",
         f"| JPEG folder to embeddings, of 1 / (1/D + 1/I) | {100 * pipeline['share']:.1f} % | "
         "`benchmarks/pipeline_throughput.py` |",
+    ]
+
+
+def embedding() -> list[str]:
+    """Return the row on embedding jobs."""
+    found = read("embed_throughput.json")
+    fewest, most = (pick(run["images"] for run in found["memory"]["runs"]) for pick in (min, max))
+    peak = statistics.mean(run["peak_mb"] for run in found["memory"]["runs"] if run["images"] == most)
+    middle, ratio = found["median"], found["memory"]["ratio"]["peak_mb"]
+    return [
+        f"| `run-ssl embed`, {found['images']:,} JPEGs to Parquet, ResNet-18 INT8, {found['image_size']} px, against "
+        f"1 / (1/D + 1/I) / peak memory over that at {fewest:,} | {100 * found['share']:.1f} %: "
+        f"{middle['embed']:,.0f} images/s, with decoding alone {middle['decoding']:,.0f} and inference alone "
+        f"{middle['inference']:,.0f} / {ratio:.2f} ({peak:,.0f} MB) | `benchmarks/embed_throughput.py` |",
     ]
 
 
