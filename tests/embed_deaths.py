@@ -58,7 +58,7 @@ def run_forked(request: EmbedRequest, end_at: int = 0) -> int:
 
 def main(folder: Path, case: str) -> None:
     runtime.embed.job.load_engine = lambda *_arguments: SumEngine()  # type: ignore[assignment]
-    writing = OutputChoice(format="npy" if case == "npy" else "parquet", top_k=2)
+    writing = OutputChoice(format="npy" if case == "npy" else "parquet")
     whole = EmbedRequest(
         bundle=folder / "bundle",
         images=(folder / "pictures",),
