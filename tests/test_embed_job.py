@@ -62,6 +62,14 @@ def request_(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EmbedRequest:
     )
 
 
+def decode_beside_inference(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have decoders go on while the engine works, as they do for one on a GPU."""
+    describe = runtime.embed.job.describe_place
+    monkeypatch.setattr(
+        runtime.embed.job, "describe_place", lambda *given, **named: replace(describe(*given, **named), overlap=True)
+    )
+
+
 def read_keys(output: Path) -> list[str]:
     return pq.read_table(output, columns=["key"]).column("key").to_pylist()
 
@@ -221,10 +229,8 @@ def test_a_real_engines_bytes_do_not_depend_on_threads_workers_or_overlap(
     embed(replace(job, threads=1, workers=1))
     embed(replace(job, threads=2, workers=5, output=tmp_path / "two"))
     assert_same_output(tmp_path / "two", tmp_path / "one")
-    opened = runtime.embed.job.load_engine(exported.fp32, engine)
-    use_engine(monkeypatch, opened)
-    # Only decoders beside inference are taken from `gpu` here: the engine is the one just opened.
-    embed(replace(job, device="gpu", output=tmp_path / "beside"))
+    decode_beside_inference(monkeypatch)
+    embed(replace(job, output=tmp_path / "beside"))
     assert_same_output(tmp_path / "beside", tmp_path / "one")
 
 
@@ -352,6 +358,8 @@ def test_a_second_run_on_the_same_output_is_refused_and_the_first_ends_well(
     ("change", "field"),
     [
         ({"batch_size": 2}, "batch_size is 3, this one's is 2"),
+        ({"device": "gpu"}, "device is cpu, this one's is gpu"),
+        ({"engine": "onnxruntime:cuda"}, "device is cpu, this one's is gpu"),
         ({"part_images": 3}, "part_images is 6, this one's is 3"),
         ({"writing": OutputChoice(dtype="float16")}, "rows.dtype is float32, this one's is float16"),
         ({"writing": OutputChoice(format="npy")}, "rows.format is parquet, this one's is npy"),
@@ -523,6 +531,8 @@ def test_memory_is_bounded_whatever_the_number_of_images(
         return pixels
 
     monkeypatch.setattr(runtime.embed.job, "preprocess", watched)
+    if overlap:
+        decode_beside_inference(monkeypatch)
     folder = picture_folder(request_.output.with_name("many"), [0] * 300)
     gc.collect()
     embed(
@@ -532,7 +542,6 @@ def test_memory_is_bounded_whatever_the_number_of_images(
             workers=1,
             batch_size=4,
             part_images=100,
-            device="gpu" if overlap else "cpu",
         )
     )
     assert len(counts) == 300
