@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 from rich.status import Status
+from rich.text import Text
 
 from runtime.console import ImageBar, progress_bar
 from runtime.embed.job import JobListener
@@ -27,7 +28,7 @@ def _show(status: Status, bar: ImageBar) -> JobListener:
         bar.start(range(images), done)
 
     return JobListener(
-        on_stage=lambda stage: status.update(f"embed: {stage}"), on_start=start, on_images=bar.advance_to
+        on_stage=lambda stage: status.update(Text(f"embed: {stage}")), on_start=start, on_images=bar.advance_to
     )
 
 

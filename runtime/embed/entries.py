@@ -8,8 +8,9 @@
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple, Protocol
 
 
@@ -104,6 +105,14 @@ def list_entries(source: Source) -> Listing:
     for _ in digest.watch(source.entries()):
         pass
     return digest.listing()
+
+
+def names_in_keys(files: Sequence[Path]) -> tuple[str, ...]:
+    """Return what keys call files that hold several images: their names, or where two are alike, their paths."""
+    names = [file.name for file in files]
+    if len(set(names)) < len(names):
+        names = [file.as_posix() for file in files]
+    return tuple(printable(name) for name in names)
 
 
 def printable(name: str) -> str:

@@ -1,6 +1,6 @@
 """What makes two runs the same job, kept in the output's `_job.json`; a run goes on only with its own output.
 
-Everything is in it that a row depends on: bundle, engine with its version and what it executes, the images' keys
+Everything is in it that a row depends on: bundle, engine with its version, what it executes and where, the images' keys
 in their order, batches, parts and what is written. Threads, decoders and machine are not: rows do not depend on them.
 """
 
@@ -18,6 +18,7 @@ from runtime.engine import Engine
 from runtime.errors import BundleError
 from runtime.files import atomic_file, hash_file
 from runtime.installed import installed_versions
+from runtime.load import TENSORRT, parse_engine
 from runtime.manifest import Licence
 
 JOB_FILE = "_job.json"
@@ -77,11 +78,16 @@ class RowFacts(_Part):
 
 
 class Job(_Part):
-    """All of `_job.json`."""
+    """All of `_job.json`.
+
+    Attributes:
+        device: `cpu`, `gpu`, or `tensorrt` for onnxruntime's provider of that name: the same engine's numbers differ.
+    """
 
     schema_version: Literal[1] = 1
     bundle: BundleFacts
     engine: EngineFacts
+    device: str
     images: ImageFacts
     rows: RowFacts
     batch_size: int
@@ -115,12 +121,21 @@ def describe_job(request: EmbedRequest, bundle: Bundle, engine: EngineFacts, lis
             licence=manifest.licence,
         ),
         engine=engine,
+        device=_device(request, engine),
         images=ImageFacts(count=listing.images, keys_sha256=listing.keys_sha256),
         rows=RowFacts(format=writing.format, dtype=writing.dtype, normalised=writing.normalise, top_k=writing.top_k),
         batch_size=request.batch_size,
         part_images=images_per_part(request),
         tool=f"export-ssl {metadata.version('export-ssl')}",
     )
+
+
+def _device(request: EmbedRequest, engine: EngineFacts) -> str:
+    """Return where a job's engine runs; see `Job`."""
+    if engine.name == TENSORRT:
+        return "gpu"
+    provider = parse_engine(request.engine).provider
+    return request.device if provider is None else {"cuda": "gpu"}.get(provider, provider)
 
 
 def read_job(output: Path) -> Job | None:

@@ -10,6 +10,7 @@
    nobody could say what is missing.
 """
 
+import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -98,6 +99,11 @@ class ListSource(_FilesOfTheirOwn):
             DataError: None of the first paths exists, or the list cannot be read.
         """
         first = list(islice(self.entries(), _LINES_TRIED))
+        if any("\0" in entry.file for entry in first):
+            raise DataError(
+                f"{self.file} is no text: expected images, .tar or .parquet files by their suffixes, or a list of "
+                "paths, one per line; unpack it first"
+            )
         if first and not any(Path(entry.file).exists() for entry in first):
             raise DataError(
                 f"{self.file}: none of the first {len(first)} paths exists ({first[0].file}): expected paths from "
@@ -165,7 +171,7 @@ def walk_files(
     try:
         status = folder.stat()
         with os.scandir(folder) as listed:
-            found = sorted((os.fsencode(one.name), one.name, one.is_dir()) for one in listed)
+            found = sorted((os.fsencode(one.name), one.name, _is_folder(one)) for one in listed)
     except OSError as error:
         raise DataError(f"{folder} cannot be listed ({error.strerror}): expected a folder of images") from error
     here = (status.st_dev, status.st_ino)
@@ -178,3 +184,13 @@ def walk_files(
             yield from walk_files(folder / name, suffixes, below=f"{below}{name}/", above=(*above, here))
         elif PurePath(name).suffix.lower() in suffixes:
             yield below + name
+
+
+def _is_folder(listed: "os.DirEntry[str]") -> bool:
+    try:
+        return listed.is_dir()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            # A link to itself: a file that cannot be opened, rule 4.
+            return False
+        raise

@@ -1,5 +1,6 @@
 """A whole job on this machine: list the images, open the engine, make the parts that are not there, end it."""
 
+import importlib
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -105,8 +106,12 @@ def prepare(request: EmbedRequest, listener: JobListener) -> Prepared:
         UsageError: The request contradicts itself.
         BundleError: The bundle or the output cannot be used.
         DataError: The images cannot be found.
+        ModuleNotFoundError: Parquet is wanted, and pyarrow is not installed.
     """
     images_per_part(request)
+    if request.writing.format == "parquet":
+        # Else its absence would show at the first part only, after all images were listed.
+        importlib.import_module("pyarrow.parquet")
     check_output(request.output, overwrite=request.overwrite)
     listener.on_stage("open the bundle")
     bundle = open_bundle(request.bundle)

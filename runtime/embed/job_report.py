@@ -3,6 +3,7 @@
 import json
 
 from rich.console import Console
+from rich.text import Text
 
 from runtime.embed.job import JobResult
 
@@ -30,16 +31,21 @@ def as_json(result: JobResult) -> str:
 
 def render(result: JobResult, console: Console) -> None:
     """Print the result in words."""
+
+    def show(line: str) -> None:
+        # Paths may be longer than a line, and hold what would be markup.
+        console.print(Text(line), soft_wrap=True)
+
     parts = "1 part" if result.parts == 1 else f"{result.parts:,} parts"
-    console.print(f"{result.rows:,} embeddings of {result.images:,} images in {parts}: {result.output}")
+    show(f"{result.rows:,} embeddings of {result.images:,} images in {parts}: {result.output}")
     if result.images_before == result.images:
-        console.print("nothing was left to do: an earlier run had done all of it")
+        show("nothing was left to do: an earlier run had done all of it")
     else:
         before = f", {result.images_before:,} were done before" if result.images_before else ""
-        console.print(
+        show(
             f"{result.engine} ({result.executes}), {result.images_per_s:,.0f} images/s with decoding, "
             f"{result.seconds:,.1f} s{before}"
         )
     if result.unreadable_file is not None:
         are = "1 image has" if result.unreadable == 1 else f"{result.unreadable:,} images have"
-        console.print(f"{are} no row: {result.unreadable_file} says why")
+        show(f"{are} no row: {result.unreadable_file} says why")

@@ -9,6 +9,7 @@ part-000003.jsonl          a line per row: {"key": ..., "sha256": ...}
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -53,7 +54,8 @@ class NpyPart:
                     if suffix == KEYS:
                         output.writelines(_lines(self._rows))
                     else:
-                        np.save(output, arrays[suffix], allow_pickle=False)
+                        # To a file NumPy would write by itself, and hide why the disk took no more.
+                        np.save(SimpleNamespace(write=output.write), arrays[suffix], allow_pickle=False)
             except OSError as error:
                 raise cannot_write(file, error) from error
 

@@ -14,6 +14,7 @@ from runtime.bundle import LICENCE_FILE, Bundle
 from runtime.embed.identity import JOB_FILE, Job, read_job, require_same_job, write_job
 from runtime.embed.part_files import (
     LICENCE_COPY,
+    PARTIAL,
     RECORDS,
     UNREADABLE_FILE,
     list_done,
@@ -47,21 +48,24 @@ def check_output(output: Path, *, overwrite: bool) -> None:
     Raises:
         BundleError: It is no directory, or not a job's, or cannot be made.
     """
-    if output.exists():
-        if not output.is_dir():
-            raise BundleError(f"{output} is not a directory: expected one that a job makes; pass another --output")
-        if any(output.iterdir()) and not (output / JOB_FILE).is_file():
-            raise BundleError(
-                f"{output} holds files and is not a job's output (it has no {JOB_FILE}): pass a new directory as "
-                "--output"
-            )
-        if not overwrite:
-            read_job(output)
-    elif not output.absolute().parent.is_dir():
-        raise BundleError(f"{output.parent} is not a directory: make it first, or pass another --output")
-    place = output if output.exists() else output.absolute().parent
-    if not os.access(place, os.W_OK):
-        raise BundleError(f"cannot write into {place}: pass another --output, or change its rights")
+    try:
+        if output.exists():
+            if not output.is_dir():
+                raise BundleError(f"{output} is not a directory: expected one that a job makes; pass another --output")
+            if not (output / JOB_FILE).is_file() and not _is_unbegun(output):
+                raise BundleError(
+                    f"{output} holds files and is not a job's output (it has no {JOB_FILE}): pass a new directory as "
+                    "--output"
+                )
+            if not overwrite:
+                read_job(output)
+        elif not output.absolute().parent.is_dir():
+            raise BundleError(f"{output.parent} is not a directory: make it first, or pass another --output")
+        place = output if output.exists() else output.absolute().parent
+        if not os.access(place, os.W_OK):
+            raise BundleError(f"cannot write into {place}: pass another --output, or change its rights")
+    except OSError as error:
+        raise cannot_write(output, error) from error
 
 
 @contextmanager
@@ -77,16 +81,17 @@ def opened_output(output: Path, job: Job, bundle: Bundle, *, overwrite: bool) ->
             require_same_job(output, found, job)
         try:
             if overwrite:
-                # The job's description goes first: what is left of a removal that was killed is no job's output.
-                (output / JOB_FILE).unlink(missing_ok=True)
+                # The old job's description stays until the new one replaces it: a removal that was killed can be gone
+                # on with, either way.
                 remove_output(output)
             remove_partial(output)
+            if found is None:
+                # Before anything else is written: a directory that holds files and no description is refused.
+                write_job(output, job)
             (output / RECORDS).mkdir(exist_ok=True)
             shutil.copyfile(bundle.path / LICENCE_FILE, output / LICENCE_COPY)
         except OSError as error:
             raise cannot_write(output, error) from error
-        if found is None:
-            write_job(output, job)
         yield
 
 
@@ -112,10 +117,15 @@ def write_unreadable(output: Path, job: Job) -> Path | None:
         BundleError: The disk cannot take it.
     """
     missing = ((one.key, one.reason) for record in list_done(output, job.parts) for one in record.unreadable)
+    target = output / UNREADABLE_FILE
     first = next(missing, None)
     if first is None:
+        try:
+            # Of an earlier run, if parts were made again since.
+            target.unlink(missing_ok=True)
+        except OSError as error:
+            raise cannot_write(target, error) from error
         return None
-    target = output / UNREADABLE_FILE
     with atomic_file(target) as file:
         # Kept open by the block above, which closes it.
         text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
@@ -125,6 +135,11 @@ def write_unreadable(output: Path, job: Job) -> Path | None:
         table.writerows(missing)
         text.detach()
     return target
+
+
+def _is_unbegun(output: Path) -> bool:
+    """Return whether a directory is empty but for what a run leaves that was killed before it began the job."""
+    return all(file.name.startswith(f".{JOB_FILE}.") and file.suffix == PARTIAL for file in output.iterdir())
 
 
 @contextmanager
@@ -144,6 +159,11 @@ def _locked(output: Path) -> Iterator[None]:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise BundleError(f"another run is writing {output}: wait for it, or pass another --output") from error
+        except OSError as error:
+            # NFS, for one, locks no directories.
+            raise BundleError(
+                f"{output} cannot be locked against a second run ({error.strerror}): pass an --output on a local disk"
+            ) from error
         yield
     finally:
         os.close(handle)

@@ -13,7 +13,7 @@ file's own metadata has the licence of the weights and what the job was.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -103,14 +103,6 @@ class ParquetPart:
         except OSError as error:
             raise cannot_write(self._file, error) from error
         self._waiting = []
-
-
-def read_metadata(file: Path) -> Mapping[str, Any]:
-    """Return what a part's metadata says of its job: the fields of `_metadata`."""
-    from pyarrow.parquet import read_schema
-
-    found: dict[bytes, bytes] = read_schema(file).metadata or {}
-    return {name.decode(): text.decode() for name, text in found.items()}
 
 
 def _schema(job: Job) -> Any:

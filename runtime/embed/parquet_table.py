@@ -4,8 +4,10 @@
    that holds bytes; else the only one that holds bytes at all. Hugging Face's image columns, structs with a field
    `bytes`, count.
 2. Keys come from the column that `--key-column` names; else from the first of a usual name (`_USUAL_KEYS`) that
-   holds text or whole numbers; else they are `file.parquet:row`, rows from 0.
-3. Columns are read a few rows at a time, whatever the size of a row group.
+   holds text or whole numbers; else they are `file.parquet:row`, rows from 0; where
+   two files have one name, with their paths as given.
+3. Columns are read a few rows at a time, whatever the size of a row group. Pages are in memory whole: pyarrow puts up
+   to 1,024 values into one, whatever their size, other writers a megabyte.
 """
 
 from bisect import bisect_right
@@ -17,7 +19,7 @@ from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any
 
-from runtime.embed.entries import Entry, printable
+from runtime.embed.entries import Entry, names_in_keys, printable
 from runtime.errors import DataError, UsageError
 
 PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
@@ -59,9 +61,9 @@ class ParquetSource:
 
     def entries(self) -> Iterator[Entry]:
         """Yield the rows; see `Source.entries`."""
-        for file in self.files:
+        for file, name in zip(self.files, names_in_keys(self.files), strict=True):
             with _opened(file) as table:
-                for row, key in enumerate(self._keys(file, table)):
+                for row, key in enumerate(self._keys(file, name, table)):
                     yield Entry(key, str(file), row)
 
     def opened(self, entries: Iterable[Entry]) -> Iterator[tuple[Entry, Callable[[], bytes]]]:
@@ -70,13 +72,13 @@ class ParquetSource:
             with _opened(Path(file)) as table:
                 yield from self._images(table, rows)
 
-    def _keys(self, file: Path, table: Any) -> Iterator[str]:
+    def _keys(self, file: Path, name: str, table: Any) -> Iterator[str]:
         if self.key is None:
-            yield from (f"{printable(file.name)}:{row}" for row in range(table.metadata.num_rows))
+            yield from (f"{name}:{row}" for row in range(table.metadata.num_rows))
             return
         row = 0
         for batch in table.iter_batches(_KEYS_AT_ONCE, columns=[self.key], use_threads=False):
-            for key in batch.column(0).to_pylist():
+            for key in batch.column(self.key).to_pylist():
                 if key is None:
                     raise DataError(f"{file}: row {row} has no key in column {self.key}: expected one in every row")
                 yield printable(str(key))
@@ -95,7 +97,7 @@ class ParquetSource:
         """Yield the images of one row group."""
         column = f"{self.image}.bytes" if self.nested else self.image
         for batch in table.iter_batches(_IMAGES_AT_ONCE, row_groups=[group], columns=[column], use_threads=False):
-            for value in batch.column(0).to_pylist():
+            for value in batch.column(self.image).to_pylist():
                 yield value["bytes"] if self.nested and value is not None else value
 
 
@@ -140,7 +142,7 @@ def _opened(file: Path) -> Iterator[Any]:
     try:
         with ParquetFile(file, buffer_size=_BUFFER_BYTES, pre_buffer=False) as table:
             yield table
-    except (OSError, pyarrow.ArrowException) as error:
+    except (OSError, pyarrow.ArrowException, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
         raise DataError(f"{file} cannot be read as Parquet ({reason}): expected a whole file; copy it again") from error
 

@@ -13,6 +13,7 @@
 """
 
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -31,7 +32,9 @@ RECORDS = "_parts"
 PIECES = "_pieces"
 UNREADABLE_FILE = "_unreadable.csv"
 LICENCE_COPY = "_LICENSE-WEIGHTS.txt"
-_PARTIAL = ".partial"
+PARTIAL = ".partial"
+# Spark's own parts, for one, are named `part-00000-` and on.
+_PART_FILE = re.compile(r"part-\d{6,}\.(parquet|npy|classes\.npy|scores\.npy|jsonl)")
 
 
 class UnreadableImage(BaseModel):
@@ -93,7 +96,7 @@ def part_name(number: int) -> str:
 def partial_names(output: Path, number: int, suffixes: tuple[str, ...]) -> dict[str, Path]:
     """Return for each suffix the file that a part's writer writes until the part is whole; no two writers share one."""
     writer = secrets.token_hex(4)
-    return {suffix: output / f".{part_name(number)}{suffix}.{writer}{_PARTIAL}" for suffix in suffixes}
+    return {suffix: output / f".{part_name(number)}{suffix}.{writer}{PARTIAL}" for suffix in suffixes}
 
 
 def finish_part(output: Path, record: PartRecord, written: dict[str, Path]) -> PartRecord:
@@ -138,6 +141,8 @@ def read_part(output: Path, number: int) -> PartRecord | None:
         record = PartRecord.model_validate_json(file.read_bytes())
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise BundleError(f"{file} cannot be read ({error.strerror}): change its rights, or remove it") from error
     except ValidationError as error:
         raise BundleError(
             f"{file} is not a part's record ({first_problem(error)}): remove it, and the part is made again"
@@ -168,17 +173,22 @@ def list_done(output: Path, parts: int) -> Iterator[PartRecord]:
 def remove_partial(output: Path) -> None:
     """Remove what a killed run left unfinished. Nobody else may be writing then."""
     for folder in (output, output / RECORDS):
-        for file in folder.glob(f".*{_PARTIAL}"):
+        for file in folder.glob(f".*{PARTIAL}"):
             file.unlink(missing_ok=True)
-    shutil.rmtree(output / PIECES, ignore_errors=True)
+    if (output / PIECES).is_dir():
+        shutil.rmtree(output / PIECES)
 
 
 def remove_output(output: Path) -> None:
-    """Remove what jobs write from an output's directory, and nothing else."""
-    for pattern in ("part-*.parquet", "part-*.npy", "part-*.jsonl", UNREADABLE_FILE, LICENCE_COPY, ".*.partial"):
-        for file in output.glob(pattern):
+    """Remove what jobs write from an output's directory but its description, and nothing else.
+
+    Records go first: at no moment does one stand for a part that is not there.
+    """
+    if (output / RECORDS).is_dir():
+        shutil.rmtree(output / RECORDS)
+    for file in output.iterdir():
+        if _PART_FILE.fullmatch(file.name) or file.name in (UNREADABLE_FILE, LICENCE_COPY):
             file.unlink()
-    shutil.rmtree(output / RECORDS, ignore_errors=True)
 
 
 def _record_file(output: Path, number: int) -> Path:

@@ -65,6 +65,8 @@ def best_classes(logits: Floats, top_k: int) -> tuple[npt.NDArray[np.int32], Flo
         logits: (N, C) float32.
         top_k: K, at most C.
     """
+    if not top_k:
+        return np.empty((len(logits), 0), np.int32), np.empty((len(logits), 0), np.float32)
     order = np.argsort(-logits, axis=1, kind="stable")[:, :top_k]
     shifted = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
     probabilities = shifted / shifted.sum(axis=1, keepdims=True)

@@ -134,8 +134,9 @@ def _embed_piece(
     """Return the record of one part, made of the batches of its piece, of which the first is here."""
     files = partial_names(place.output, number, _suffixes(place.job))
     rows, unreadable = 0, list[UnreadableImage]()
-    writer = _open_writer(files, place)
+    writer: PartWriter | None = None
     try:
+        writer = _open_writer(files, place)
         batch, done = first, 0
         while True:
             made, without = embed_batch(batch, place.engine, place.job)
@@ -152,7 +153,8 @@ def _embed_piece(
         record = PartRecord(number=number, images=images, rows=rows, unreadable=tuple(unreadable), files=())
         return finish_part(place.output, record, files)
     except BaseException:
-        writer.discard()
+        if writer is not None:
+            writer.discard()
         for file in files.values():
             file.unlink(missing_ok=True)
         raise
