@@ -243,6 +243,14 @@ def test_both_spellings_of_normalise_divide_by_the_norm(bundle: Path, pictures: 
         np.testing.assert_allclose(np.linalg.norm(found.astype(np.float64), axis=1), 1, rtol=1e-6)
 
 
+def test_an_output_among_the_parquet_files_that_are_read_is_refused(bundle: Path, tmp_path: Path) -> None:
+    (tmp_path / "tables").mkdir()
+    pq.write_table(pa.table({"image": pa.array([b"no picture"], pa.binary())}), tmp_path / "tables" / "images.parquet")
+    result = run(bundle, tmp_path / "tables", "-o", tmp_path / "tables" / "out")
+    refused(result, "inside", "Parquet files are read", code=2)
+    assert not (tmp_path / "tables" / "out").exists()
+
+
 def test_help_shows_the_defaults_that_a_library_call_has() -> None:
     request = EmbedRequest(Path(), (), Path())
     wanted = {

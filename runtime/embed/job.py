@@ -12,6 +12,7 @@ from runtime.embed.entries import KeyDigest, Listing, Source, list_entries
 from runtime.embed.identity import Job, describe_engine, describe_job
 from runtime.embed.open_source import open_source
 from runtime.embed.output import add_up, check_output, opened_output, write_unreadable
+from runtime.embed.parquet_table import ParquetSource
 from runtime.embed.part_files import read_part
 from runtime.embed.request import EmbedRequest, images_per_part
 from runtime.embed.run_parts import Piece, Place, cut_pieces, embed_pieces
@@ -119,11 +120,28 @@ def prepare(request: EmbedRequest, listener: JobListener) -> Prepared:
     if request.writing.top_k > classes:
         raise UsageError(f"--top-k {request.writing.top_k}: expected at most the network's {classes} classes")
     source = open_source(request.images, request.reading)
+    _refuse_own_output(request, source)
     listener.on_stage(f"list the images of {source.what}")
     listing = list_entries(source)
     if not listing.images:
         raise DataError(f"{source.what} has no image: expected at least one; check the path")
     return Prepared(bundle, source, listing)
+
+
+def _refuse_own_output(request: EmbedRequest, source: Source) -> None:
+    """Refuse an output among the Parquet files that are read: a job that goes on would read its own parts.
+
+    Raises:
+        UsageError: It is there.
+    """
+    if not isinstance(source, ParquetSource):
+        return
+    output = request.output.resolve()
+    for folder in request.images:
+        if folder.is_dir() and output.is_relative_to(folder.resolve()):
+            raise UsageError(
+                f"--output {request.output} is inside {folder}, whose Parquet files are read: pass another"
+            )
 
 
 def _run(place: Place, listener: JobListener) -> JobResult:
