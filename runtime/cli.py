@@ -125,7 +125,8 @@ def compare(
       run-ssl compare r18-fp32 r18-fp16 --data val --engines openvino,openvino:bf16 --limit 1000 --json
     """
     with one_line_errors():
-        from runtime.compare_job import CompareRequest, run_comparison
+        from runtime.compare_job import run_comparison
+        from runtime.compare_request import CompareRequest
         from runtime.compare_table import render
 
         request = CompareRequest(
