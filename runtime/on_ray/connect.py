@@ -32,11 +32,12 @@ _TRY = "import ray, sys; ray.init(sys.argv[1], logging_level='ERROR', log_to_dri
 
 
 @contextmanager
-def connected(address: str | None) -> Iterator[Any]:
+def connected(address: str | None, *, next_step: str = "what is done stays; start the job again") -> Iterator[Any]:
     """Yield the `ray` package, connected; the connection ends with the block.
 
     Args:
         address: `HOST:PORT` or `auto`; None for RAY_ADDRESS, or else for this machine alone.
+        next_step: What to do where Ray gives up, for the message.
 
     Raises:
         UsageError: It is no address.
@@ -65,7 +66,7 @@ def connected(address: str | None) -> Iterator[Any]:
         yield ray
     except ray.exceptions.RayError as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-        raise EngineError(f"Ray gave up ({reason}): what is done stays; start the job again") from error
+        raise EngineError(f"Ray gave up ({reason}): {next_step}") from error
     finally:
         ray.shutdown()
 
@@ -134,7 +135,7 @@ def _try_tcp(address: str) -> None:
     if address.startswith(_CLIENT):
         raise UsageError(
             f"--ray-address {address}: Ray's client cannot run a job of Ray Data; run this on a node of the cluster "
-            "with `--ray-address auto`, or from outside with `ray job submit -- run-ssl embed ...`"
+            "with `--ray-address auto`, or from outside with `ray job submit -- run-ssl ...`"
         )
     host, colon, port = address.rpartition(":")
     if not (host and colon and port.isascii() and port.isdigit() and 0 < int(port) < 65536):
