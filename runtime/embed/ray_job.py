@@ -8,6 +8,7 @@
 """
 
 import time
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -58,10 +59,11 @@ def _run(task: Task, job: Job, *, prepared: Prepared, choice: RayChoice, listene
     numbers = list(write_pieces(output, missing_pieces(pieces, output, job.parts)))
     done = before.images
     try:
-        for row in pool_answers([{"number": number} for number in numbers], PartMaker, task, choice):
-            raise_failure(row)
-            done += row["images"]
-            listener.on_images(done)
+        with closing(pool_answers([{"number": number} for number in numbers], PartMaker, task, choice)) as answers:
+            for row in answers:
+                raise_failure(row)
+                done += row["images"]
+                listener.on_images(done)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(how_far(output, job)) from None
     finally:

@@ -1,16 +1,19 @@
 """A pool of workers, each in a process of its own, that answer rows one by one."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from typing import Any
 
 from runtime.on_ray.answers import Row
 from runtime.on_ray.choice import RayChoice
 
 
-def pool_answers(rows: list[Row], worker: Callable[..., Any], task: object, choice: RayChoice) -> Iterator[Row]:
+def pool_answers(
+    rows: list[Row], worker: Callable[..., Any], task: object, choice: RayChoice
+) -> Generator[Row, None, None]:
     """Yield the workers' answers as they come, one for each row, in any order.
 
-    A worker that dies is replaced, and its row given to another, without end.
+    A worker that dies is replaced, and its row given to another, without end. Close it before the connection: what is
+    left of Ray Data's threads would open one of their own, to whichever Ray of this machine they find.
 
     Args:
         rows: What to do, plain values by column.
