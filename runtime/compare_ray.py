@@ -11,6 +11,7 @@
 import pickle
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from runtime.on_ray.connect import connected
 from runtime.on_ray.pool import pool_answers
 from runtime.on_ray.ship_bundle import pack_bundle
 from runtime.on_ray.ship_file import pack_file
+from runtime.original.checkpoint import check_file
 from runtime.original.load import find_checkpoint
 
 # About so many images a piece. Fewer, and a worker waits between pieces, each of which begins with nothing decoded;
@@ -63,6 +65,8 @@ def run_comparison_on_ray(
     manifest = opened.bundles[0].manifest
     near = opened.bundles[0].path.resolve().parent
     checkpoint = find_checkpoint(manifest, weights=request.weights, near=near)
+    if checkpoint is not None:
+        check_file(checkpoint)
     with connected(choice.address, next_step="start the comparison again") as ray:
         check_resources(ray, choice)
         task = CompareTask(
@@ -74,7 +78,8 @@ def run_comparison_on_ray(
         on_start(opened.dataset)
         began = time.perf_counter()
         rows = list(_rows(opened, piece_images, request.batch_size))
-        total = _add_up(pool_answers(rows, PieceScorer, task, choice), len(rows), on_images)
+        with closing(pool_answers(rows, PieceScorer, task, choice)) as answers:
+            total = _add_up(answers, len(rows), on_images)
         seconds = time.perf_counter() - began
     return end_comparison(request, opened, _measured(total, seconds))
 
