@@ -37,6 +37,7 @@ from runtime.tally import Tallies, tally_batches
 from tests.command_lines import refused
 from tests.conftest import PICTURES
 from tests.exported import change_weights, copy_bundle
+from tests.standin_commands import wait_until
 
 # Sums of a few hundred float64, added in another order.
 SUM_ORDER = 1e-9
@@ -241,17 +242,17 @@ def test_pieces_make_the_report_of_one_machine_and_keep_its_changed_images(
     assert read_changes(bundles[1] / "results/changed.json") == kept
 
 
-def workers_of_this_process() -> Iterator[int]:
-    """Yield the processes of Ray's, below this one, that score pieces."""
+def workers_below(process: int) -> Iterator[int]:
+    """Yield the processes of Ray's, below another one, that score a piece now."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             title = (folder / "cmdline").read_bytes()
             above = int(folder.name)
-            while above not in (0, os.getpid()):
+            while above not in (0, process):
                 above = int(Path(f"/proc/{above}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[1])
         except OSError:
             continue
-        if above == os.getpid() and title.startswith(b"ray::") and b"PieceScorer" in title:
+        if above == process and title.startswith(b"ray::") and b"PieceScorer" in title:
             yield int(folder.name)
 
 
@@ -269,7 +270,7 @@ def test_a_killed_worker_loses_nothing_and_nothing_counts_twice(
 
     def kill(_images: int) -> None:
         if not killed:
-            killed.extend(workers_of_this_process())
+            killed.extend(workers_below(os.getpid()))
             for worker in killed:
                 os.kill(worker, signal.SIGKILL)
 
@@ -307,32 +308,27 @@ def test_an_unreadable_image_is_the_same_error_as_without_ray(
     assert "(6 of 24 images were read)" in str(shared.value)
 
 
-def test_the_command_prints_json_alone_and_names_what_it_left_out(
+@pytest.mark.skipif(sys.platform != "linux", reason="finds the worker in /proc")
+def test_the_command_prints_json_alone_though_a_worker_is_killed(
     bundles: tuple[Path, Path], exported: Any, damaged: tuple[Path, list[Path]], tmp_path: Path
 ) -> None:
     folder, broken = damaged
-    options = [
-        "--ray",
-        "--ray-cpus",
-        "1",
-        "--engines",
-        "onnxruntime",
-        "--skip-unreadable",
-        "--batch-size",
-        "4",
-        "--json",
-    ]
+    options = ["--ray", "--ray-cpus", "1", "--engines", "onnxruntime", "--skip-unreadable", "--json"]
     command = [sys.executable, "-c", "from runtime.cli import main; main()", "compare", str(bundles[0])]
-    done = subprocess.run(
+    with subprocess.Popen(
         [*command, "--data", folder.name, "--weights", os.path.relpath(exported.checkpoint, tmp_path), *options],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
-        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1]), "RAY_ADDRESS": ""},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    found = json.loads(done.stdout)
+    ) as process:
+        killed: list[int] = []
+        wait_until(lambda: killed.extend(workers_below(process.pid)) or killed or process.poll() is not None)
+        os.kill(killed[0], signal.SIGKILL)
+        stdout, stderr = process.communicate()
+    assert process.returncode == 0, stderr
+    found = json.loads(stdout)
     assert found["data"]["source"] == "damaged"
     assert found["data"]["images"] == PICTURES - 2
     assert found["data"]["unreadable"] == [file.relative_to(folder).as_posix() for file in broken]

@@ -4,6 +4,7 @@
    command, and ends with it; it sends no usage statistics then.
 2. An address is tried before Ray is asked to connect: `ray.init` waits minutes for one that does not answer, and
    then ends the process. First by TCP, then, since something else may listen there, by a process of its own.
+3. While it lasts, stdout is stderr: Ray tells of dead workers on stdout, which is for results alone.
 """
 
 import logging
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from runtime.errors import EngineError, UsageError
@@ -63,7 +64,8 @@ def connected(address: str | None, *, next_step: str = "what is done stays; star
     try:
         # Else it says on stderr what it plans, and that its own progress bar is off.
         logging.getLogger("ray.data").setLevel(logging.ERROR)
-        yield ray
+        with redirect_stdout(sys.stderr):
+            yield ray
     except ray.exceptions.RayError as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise EngineError(f"Ray gave up ({reason}): {next_step}") from error
