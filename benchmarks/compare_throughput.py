@@ -44,7 +44,8 @@ from exporter.golden import golden_files
 from exporter.pipeline import export_bundle
 from exporter.request import ExportRequest, WeightsChoice
 from runtime.bundle import Bundle, open_bundle
-from runtime.compare_job import DEFAULT_BATCH_SIZE, CompareRequest, run_comparison
+from runtime.compare_job import run_comparison
+from runtime.compare_request import DEFAULT_BATCH_SIZE, CompareRequest
 from runtime.dataset import Dataset, open_dataset
 from runtime.engine import Engine
 from runtime.load import ORIGINAL, EngineOptions, installed_engines, load_engine

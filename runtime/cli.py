@@ -9,6 +9,7 @@ import typer
 from runtime.bench.command import bench
 from runtime.console import message_console, one_line_errors, progress_bar, result_console
 from runtime.embed.command import embed
+from runtime.on_ray.options import RayAddressOption, RayCpusOption, RayGpusOption, RayOption, RayWorkersOption
 from runtime.options import split_list
 from runtime.report.command import report
 from runtime.serving.command import repo
@@ -114,6 +115,11 @@ def compare(
     save: Annotated[
         bool, typer.Option("--save", help="Keep the result in each bundle's `results` folder, for `run-ssl report`.")
     ] = False,
+    ray: RayOption = False,
+    ray_address: RayAddressOption = None,
+    ray_workers: RayWorkersOption = None,
+    ray_cpus: RayCpusOption = 2,
+    ray_gpus: RayGpusOption = 0,
     json_output: JsonOption = False,
 ) -> None:
     """Compare accuracy, decisions, FLOPs and speed of exported networks with the PyTorch original.
@@ -123,10 +129,15 @@ def compare(
       run-ssl compare ssl_resnet18-fp16 --data imagenet/val
 
       run-ssl compare r18-fp32 r18-fp16 --data val --engines openvino,openvino:bf16 --limit 1000 --json
+
+      run-ssl compare r50-fp32 r50-int8 --data imagenet/val --ray-address auto --ray-gpus 1
     """
     with one_line_errors():
-        from runtime.compare_job import CompareRequest, run_comparison
+        from runtime.compare_job import run_comparison
+        from runtime.compare_ray import run_comparison_on_ray
+        from runtime.compare_request import CompareRequest
         from runtime.compare_table import render
+        from runtime.on_ray.choice import RayChoice
 
         request = CompareRequest(
             bundles=tuple(bundles),
@@ -148,7 +159,11 @@ def compare(
         )
         messages = message_console()
         with progress_bar("compare", messages) as bar:
-            comparison = run_comparison(request, on_start=bar.start, on_batch=bar.advance_to)
+            if ray or ray_address:
+                cluster = RayChoice(ray_address, ray_workers, ray_cpus, ray_gpus)
+                comparison = run_comparison_on_ray(request, cluster, on_start=bar.start, on_images=bar.advance_to)
+            else:
+                comparison = run_comparison(request, on_start=bar.start, on_batch=bar.advance_to)
         if json_output:
             print(comparison.model_dump_json(indent=2))
         else:

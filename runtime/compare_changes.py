@@ -1,10 +1,12 @@
 """The images whose top-1 class the engines changed, collected while a comparison runs."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.compare_report import Comparison
 from runtime.dataset import Dataset, Stream
+from runtime.dataset_piece import Piece
 from runtime.engine import Floats
 from runtime.files import atomic_file
 from runtime.loader import Batch
@@ -14,16 +16,55 @@ from runtime.report.changed import (
     Changes,
     EngineChanges,
     count_changed,
+    keep_clearest,
     record_changed,
     write_changes,
 )
 from runtime.results import COMPARE_FILE, make_results_folder
 
 
-class ChangeCollector:
-    """Is told of every pair of answers; `changes` says what they changed."""
+@dataclass(frozen=True)
+class FoundChanges:
+    """What the engines changed among some images.
 
-    def __init__(self, dataset: Dataset | Stream, classes: Sequence[str], engines: int) -> None:
+    Attributes:
+        images: Images compared.
+        changed: For each engine, how many of them have another top-1 class.
+        kept: For each engine, the clearest of those; see `EngineChanges`.
+    """
+
+    images: int
+    changed: tuple[int, ...]
+    kept: tuple[tuple[ChangedImage, ...], ...]
+
+    def merge(self, later: "FoundChanges") -> "FoundChanges":
+        """Return what they changed among these images and later ones."""
+        return FoundChanges(
+            images=self.images + later.images,
+            changed=tuple(one + another for one, another in zip(self.changed, later.changed, strict=True)),
+            kept=tuple(keep_clearest((*one, *another)) for one, another in zip(self.kept, later.kept, strict=True)),
+        )
+
+    def of_engines(self, engines: Sequence[tuple[str, str, str]]) -> Changes:
+        """Return the changes with the engines' names.
+
+        Args:
+            engines: Bundle, name and precision of each engine.
+        """
+        return Changes(
+            engines=tuple(
+                EngineChanges(
+                    bundle=bundle, engine=name, precision=precision, images=self.images, changed=changed, kept=kept
+                )
+                for (bundle, name, precision), changed, kept in zip(engines, self.changed, self.kept, strict=True)
+            )
+        )
+
+
+class ChangeCollector:
+    """Is told of every pair of answers; `found` says what they changed."""
+
+    def __init__(self, dataset: Dataset | Stream | Piece, classes: Sequence[str], engines: int) -> None:
         """Begin to collect.
 
         Args:
@@ -33,7 +74,8 @@ class ChangeCollector:
         """
         # What a person reads: without the wnid before it.
         self._classes = [line.partition("\t")[2] or line for line in classes]
-        self._names = [image.name for image in dataset.images] if isinstance(dataset, Dataset) else []
+        self._names = [] if isinstance(dataset, Stream) else [image.name for image in dataset.images]
+        self._start = dataset.start if isinstance(dataset, Piece) else 0
         self._kept: list[tuple[ChangedImage, ...]] = [()] * engines
         self._changed = [0] * engines
         self._images = 0
@@ -53,28 +95,13 @@ class ChangeCollector:
             kept=self._kept[engine],
         )
 
-    def changes(self, engines: Sequence[tuple[str, str, str]]) -> Changes:
-        """Return what was changed.
-
-        Args:
-            engines: Bundle, name and precision of each engine.
-        """
-        return Changes(
-            engines=tuple(
-                EngineChanges(
-                    bundle=bundle,
-                    engine=name,
-                    precision=precision,
-                    images=self._images,
-                    changed=self._changed[number],
-                    kept=self._kept[number],
-                )
-                for number, (bundle, name, precision) in enumerate(engines)
-            )
-        )
+    @property
+    def found(self) -> FoundChanges:
+        """What was changed so far."""
+        return FoundChanges(self._images, tuple(self._changed), tuple(self._kept))
 
     def _name(self, index: int) -> str:
-        return self._names[index] if index < len(self._names) else f"image {index}"
+        return self._names[index - self._start] if self._names else f"image {index}"
 
 
 def save_comparison(bundles: Sequence[Path], comparison: Comparison, changes: Changes) -> None:

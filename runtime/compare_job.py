@@ -1,13 +1,13 @@
 """One comparison from start to end: open the bundles, the data, the original and the engines, and run them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 from runtime.bundle import Bundle, open_bundle
 from runtime.compare import Scores, compare
-from runtime.compare_changes import ChangeCollector, save_comparison
+from runtime.compare_changes import ChangeCollector, FoundChanges, save_comparison
+from runtime.compare_engines import count_flops, make_transform, open_batches, open_engines
 from runtime.compare_report import (
     CardAccuracy,
     Comparison,
@@ -16,60 +16,13 @@ from runtime.compare_report import (
     FlopsReport,
     ParametersReport,
 )
+from runtime.compare_request import CompareRequest
 from runtime.dataset import Dataset, Stream, open_images
-from runtime.engine import Engine
-from runtime.engine_pytorch import PyTorchEngine
-from runtime.errors import EngineError, UsageError
-from runtime.layers import total_macs, total_parameters
-from runtime.load import ORIGINAL, EngineChoice, EngineOptions, load_engine, parse_engine, runnable_engines
-from runtime.loader import Unreadable, load_batches
+from runtime.errors import UsageError
+from runtime.layers import total_parameters
+from runtime.load import parse_engine
+from runtime.loader import Unreadable
 from runtime.manifest import Manifest
-from runtime.native_preprocessing import NativePreprocessor
-
-# Large enough that the call costs nothing beside the convolutions, small enough for any memory.
-DEFAULT_BATCH_SIZE = 32
-
-
-@dataclass(frozen=True)
-class CompareRequest:
-    """What to compare and how.
-
-    Attributes:
-        bundles: Bundles of one original: the same weights and preprocessing, any precision.
-        data: An image folder, or a data-set name that timm takes.
-        engines: `NAME` or `NAME:PRECISION`, run on every bundle; empty for all that are installed.
-            `pytorch:fp16` is the original in half precision, once.
-        weights: The original's checkpoint; None looks for the one named in the manifest.
-        labels: Labels file of a flat folder.
-        split: Split of a data-set name.
-        root: Folder of the downloaded data of a data-set name.
-        limit: At most this many images, class-balanced, or the first of a stream; None for all.
-        seed: Of that sample.
-        batch_size: Images per inference.
-        workers: Decoding threads; None for one per core.
-        threads: Threads for one inference; None leaves the engines' choice.
-        device: `cpu` or `gpu`, for all engines.
-        skip_unreadable: Whether unreadable images are left out and listed, where else they are an error.
-        save: Whether comparison and changed images are kept for `run-ssl report`, in each bundle's `results` folder.
-        native: The C library, which preprocesses instead of Pillow, to the same bytes; None for Pillow.
-    """
-
-    bundles: tuple[Path, ...]
-    data: str
-    engines: tuple[str, ...] = ()
-    weights: Path | None = None
-    labels: Path | None = None
-    split: str = "validation"
-    root: Path | None = None
-    limit: int | None = None
-    seed: int = 0
-    batch_size: int = DEFAULT_BATCH_SIZE
-    workers: int | None = None
-    threads: int | None = None
-    device: str = "cpu"
-    skip_unreadable: bool = False
-    native: Path | None = None
-    save: bool = False
 
 
 def run_comparison(
@@ -88,57 +41,105 @@ def run_comparison(
     Raises:
         ExportSslError: Anything that stops it, in one line.
     """
-    choices = tuple(parse_engine(name) for name in request.engines)
+    opened = open_request(request)
+    first = opened.bundles[0]
+    with ExitStack() as stack:
+        engines = open_engines(stack, opened.bundles, request)
+        loader = stack.enter_context(open_batches(opened.dataset, first, request, make_transform(first, request)))
+        on_start(opened.dataset)
+        changes = ChangeCollector(opened.dataset, first.labels(), len(engines.engines)) if request.save else None
+        scores = compare(
+            loader,
+            original=engines.original,
+            engines=engines.engines,
+            on_batch=on_batch,
+            on_pair=changes.add if changes is not None else None,
+        )
+        flops = count_flops(engines.original.network.cpu(), first)
+    measured = Measured(
+        scores=scores,
+        bundles=engines.bundles,
+        flops=flops,
+        unreadable=tuple(loader.unreadable),
+        changes=changes.found if changes is not None else None,
+    )
+    return end_comparison(request, opened, measured)
+
+
+@dataclass(frozen=True)
+class OpenedRequest:
+    """What a request names, checked, before any engine is opened."""
+
+    bundles: tuple[Bundle, ...]
+    dataset: Dataset | Stream
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was found out by running.
+
+    Attributes:
+        scores: Of the original and the engines.
+        bundles: For each engine the number of its bundle; None where it is the original in another precision.
+        flops: Multiply-accumulates.
+        unreadable: The images left out.
+        changes: The changed images, where they are to be kept.
+        notes: What a person should know about how it was run.
+    """
+
+    scores: Scores
+    bundles: tuple[int | None, ...]
+    flops: FlopsReport
+    unreadable: tuple[Unreadable, ...]
+    changes: FoundChanges | None
+    notes: tuple[str, ...] = ()
+
+
+def open_request(request: CompareRequest) -> OpenedRequest:
+    """Return the bundles and the data set that a request names.
+
+    Raises:
+        ExportSslError: One cannot be used, or the bundles are not of one original.
+    """
+    for name in request.engines:
+        parse_engine(name)
     bundles = tuple(open_bundle(path) for path in request.bundles)
     _require_one_original(bundles)
-    first = bundles[0]
     dataset = open_images(
         request.data,
-        first.labels(),
+        bundles[0].labels(),
         labels_file=request.labels,
         limit=request.limit,
         seed=request.seed,
         split=request.split,
         root=request.root,
     )
-    with ExitStack() as stack:
-        original = stack.enter_context(
-            PyTorchEngine(first, weights=request.weights, threads=request.threads, device=_torch_device(request.device))
-        )
-        opened = _open_engines(stack, bundles, choices, request)
-        loader = stack.enter_context(
-            load_batches(
-                dataset,
-                first.manifest.preprocessing,
-                batch_size=request.batch_size,
-                workers=request.workers,
-                skip_unreadable=request.skip_unreadable,
-                transform=NativePreprocessor(request.native, first.manifest.preprocessing) if request.native else None,
-                # On a CPU, decoding beside inference stalls it; a GPU leaves the cores to the decoders.
-                overlap=request.device == "gpu",
-            )
-        )
-        on_start(dataset)
-        changes = ChangeCollector(dataset, first.labels(), len(opened)) if request.save else None
-        scores = compare(
-            loader,
-            original=original,
-            engines=[engine for _, engine in opened],
-            on_batch=on_batch,
-            on_pair=changes.add if changes is not None else None,
-        )
-        flops = _flops(original, first)
-    data = _data_report(request.data, dataset, scores, loader.unreadable)
-    comparison = _report(request, bundles, scores, names=[name for name, _ in opened], flops=flops, data=data)
-    if changes is not None:
+    return OpenedRequest(bundles, dataset)
+
+
+def end_comparison(request: CompareRequest, opened: OpenedRequest, measured: Measured) -> Comparison:
+    """Return the report, saved where that is asked for.
+
+    Raises:
+        BundleError: It cannot be saved.
+    """
+    data = _data_report(request.data, opened.dataset, measured.scores, measured.unreadable, measured.notes)
+    comparison = _report(request, opened.bundles, measured, data)
+    if measured.changes is not None:
         who = [(score.bundle, score.engine, score.precision) for score in comparison.engines]
-        save_comparison(request.bundles, comparison, changes.changes(who))
+        save_comparison(request.bundles, comparison, measured.changes.of_engines(who))
     return comparison
 
 
-def _data_report(source: str, dataset: Dataset | Stream, scores: Scores, skipped: list[Unreadable]) -> DataReport:
+def _data_report(
+    source: str,
+    dataset: Dataset | Stream,
+    scores: Scores,
+    skipped: Sequence[Unreadable],
+    further_notes: tuple[str, ...] = (),
+) -> DataReport:
     """Return what was compared on, with a note where a stream was shorter or longer than it said."""
-    came, notes = scores.original.images + len(skipped), dataset.notes
+    came, notes = scores.original.images + len(skipped), (*dataset.notes, *further_notes)
     if dataset.length not in (None, came):
         notes = (*notes, f"the stream ended after {came} images, expected {dataset.length}")
     return DataReport(
@@ -149,10 +150,6 @@ def _data_report(source: str, dataset: Dataset | Stream, scores: Scores, skipped
         seconds=scores.seconds,
         images_per_s=scores.images_per_s,
     )
-
-
-def _torch_device(device: str) -> str:
-    return "cuda" if device == "gpu" else device
 
 
 def _require_one_original(bundles: tuple[Bundle, ...]) -> None:
@@ -170,58 +167,11 @@ def _require_one_original(bundles: tuple[Bundle, ...]) -> None:
                 )
 
 
-def _open_engines(
-    stack: ExitStack, bundles: tuple[Bundle, ...], choices: tuple[EngineChoice, ...], request: CompareRequest
-) -> list[tuple[str, Engine]]:
-    """Return the engines with the bundles' names; the original in another precision comes once, first."""
-    opened: list[tuple[str, Engine]] = []
-    for bundle in bundles:
-        chosen = choices or tuple(EngineChoice(name) for name in runnable_engines(bundle))
-        if not chosen:
-            raise EngineError("no engine is installed beside PyTorch: pip install 'export-ssl[cpu]'")
-        for choice in chosen:
-            # The original itself is always compared with; in another precision it comes once.
-            if choice.name == ORIGINAL and (choice.precision is None or bundle is not bundles[0]):
-                continue
-            options = EngineOptions(
-                threads=request.threads,
-                precision=choice.precision,
-                provider=choice.provider,
-                device=request.device,
-                weights=request.weights,
-                share_cores=True,
-            )
-            engine = stack.enter_context(load_engine(bundle, choice.name, options))
-            opened.append(("" if choice.name == ORIGINAL else str(bundle.path), engine))
-    return opened
-
-
-def _flops(original: PyTorchEngine, bundle: Bundle) -> FlopsReport:
-    from runtime.original.flops import count_card_flops, count_pytorch_macs
-
-    manifest = bundle.manifest
-    card = manifest.card.flops if manifest.card else None
-    network = original.network.cpu()
-    return FlopsReport(
-        pytorch_macs=count_pytorch_macs(network, manifest.preprocessing.image_size),
-        onnx_macs=total_macs(bundle.layers()),
-        card=card,
-        card_recomputed=count_card_flops(network) if card is not None else None,
-    )
-
-
-def _report(
-    request: CompareRequest,
-    bundles: tuple[Bundle, ...],
-    scores: Scores,
-    *,
-    names: list[str],
-    flops: FlopsReport,
-    data: DataReport,
-) -> Comparison:
+def _report(request: CompareRequest, bundles: tuple[Bundle, ...], measured: Measured, data: DataReport) -> Comparison:
     manifest = bundles[0].manifest
+    names = ["" if number is None else str(bundles[number].path) for number in measured.bundles]
     engines: tuple[EngineScore, ...] = tuple(
-        score.model_copy(update={"bundle": name}) for score, name in zip(scores.engines, names, strict=True)
+        score.model_copy(update={"bundle": name}) for score, name in zip(measured.scores.engines, names, strict=True)
     )
     return Comparison(
         bundles=tuple(str(path) for path in request.bundles),
@@ -229,10 +179,10 @@ def _report(
         weights=manifest.weights,
         licence=manifest.licence,
         data=data,
-        original=scores.original,
+        original=measured.scores.original,
         engines=engines,
         parameters=ParametersReport(pytorch=manifest.model.parameters, onnx=total_parameters(bundles[0].layers())),
-        flops=flops,
+        flops=measured.flops,
         card=_card_accuracy(manifest),
     )
 

@@ -26,7 +26,7 @@ class OriginalScore(_Part):
         top5: Share of images whose label is among the `top5_k` highest logits.
         top5_k: 5, or the number of classes where there are fewer.
         images: Images compared.
-        images_per_s: Speed inside the engine alone; see `runtime.compare.compare`.
+        images_per_s: Speed inside the engine alone; see `runtime.compare.compare`. On Ray, one worker's.
         non_finite_logits: Logits that are NaN or infinite.
         non_finite_images: Images with such a logit.
     """
@@ -57,7 +57,7 @@ class EngineScore(_Part):
         agreement: Share of images with the same top-1 decision as the original, right or wrong.
         sqnr_db: Logits against the original's over all images and classes, decibels, or null.
         identical: Whether all logits equal the original's.
-        images_per_s: Speed inside the engine alone.
+        images_per_s: Speed inside the engine alone. On Ray, one worker's.
         only_original_right: Images that the original scores right and this engine wrong.
         only_engine_right: Images that this engine scores right and the original wrong.
         non_finite_logits: Logits that are NaN or infinite.
@@ -125,7 +125,7 @@ class DataReport(_Part):
         images: Images compared.
         unreadable: Names of images that could not be decoded and were skipped.
         notes: What a person should know about how the images were chosen and read.
-        seconds: Wall time of decoding and all engines together.
+        seconds: Wall time of decoding and all engines together; on Ray with the time in which the workers start.
         images_per_s: images / seconds.
     """
 

@@ -1,7 +1,8 @@
 """Batches of pixels, decoded ahead in threads, in turn with inference or beside it.
 
 1. Batch k holds the images at positions k * batch_size and on, in order: batches depend on the data set
-   alone, not on the number of workers. An unreadable image, where it may be skipped, leaves a gap.
+   alone, not on the number of workers. An unreadable image, where it may be skipped, leaves a gap. Those of a piece
+   are those of its data set where it begins with a batch.
 2. How far ahead, and what "in turn" means, are the rules of `runtime/read_ahead.py`. The asking thread takes
    images from the data set, workers decode and preprocess them.
 
@@ -26,7 +27,7 @@ At 224 px the engines take 95 % of the time, and the ways differ by less than th
 import functools
 import os
 import sys
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from types import TracebackType
@@ -38,6 +39,7 @@ from PIL import Image
 from typing_extensions import Self
 
 from runtime.dataset import Dataset, LabelledImage, Stream
+from runtime.dataset_piece import Piece
 from runtime.errors import DataError, UsageError
 from runtime.images import pillow_silenced
 from runtime.manifest import Preprocessing
@@ -107,7 +109,7 @@ class Loader:
 class _Plan:
     """The arguments of `load_batches`."""
 
-    dataset: Dataset | Stream
+    dataset: Dataset | Stream | Piece
     transform: Callable[[Image.Image], Pixels]
     skip_unreadable: bool
     ahead: Ahead
@@ -132,7 +134,7 @@ class _Decoded(NamedTuple):
 
 
 def load_batches(
-    dataset: Dataset | Stream,
+    dataset: Dataset | Stream | Piece,
     preprocessing: Preprocessing,
     *,
     batch_size: int,
@@ -145,7 +147,7 @@ def load_batches(
     """Return the batches of a data set, decoded ahead.
 
     Args:
-        dataset: The images.
+        dataset: The images; positions and messages of a piece are those of its data set.
         preprocessing: The bundle's contract.
         batch_size: Images per batch; the last one, and one with unreadable images, may be smaller.
         workers: Decoding threads; None for the number of usable cores.
@@ -156,7 +158,7 @@ def load_batches(
 
     Raises:
         UsageError: A number is less than 1.
-        DataError: (From the iterator.) An image cannot be read, or none can, or a stream breaks off.
+        DataError: (From the iterator.) An image cannot be read, or none can but in a piece, or a stream breaks off.
     """
     threads = usable_cores() if workers is None else workers
     for option, value in (("batch size", batch_size), ("workers", threads), ("prefetch", prefetch)):
@@ -169,15 +171,27 @@ def load_batches(
 def _run(plan: _Plan, unreadable: list[Unreadable]) -> Generator[Batch, None, None]:
     """Yield the batches; the threads live as long as the iteration."""
     taken = 0
-    decoded = read_ahead(enumerate(plan.dataset), plan.decode, plan.ahead)
+    whole = not isinstance(plan.dataset, Piece)
+    start = plan.dataset.start if isinstance(plan.dataset, Piece) else 0
+    decoded = read_ahead(enumerate(plan.dataset, start), plan.decode, plan.ahead)
     with pillow_silenced(), closing(decoded):
         for here in decoded:
             taken += len(here)
             batch = _gather(plan, here, unreadable)
             if batch is not None:
                 yield batch
-    if len(unreadable) == taken > 0:
-        raise DataError(f"none of the {taken} images can be read; the first: {unreadable[0].reason}")
+    if whole:
+        check_some_readable(taken, unreadable)
+
+
+def check_some_readable(images: int, unreadable: Sequence[Unreadable]) -> None:
+    """Refuse a data set of which every image was left out.
+
+    Raises:
+        DataError: Nothing is left.
+    """
+    if len(unreadable) == images > 0:
+        raise DataError(f"none of the {images} images can be read; the first: {unreadable[0].reason}")
 
 
 def _gather(plan: _Plan, here: list[_Decoded], unreadable: list[Unreadable]) -> Batch | None:

@@ -60,6 +60,10 @@ class SqnrSum:
         noise = float(np.square(exact - other.astype(np.float64)).sum())
         return SqnrSum(self.signal + signal, self.noise + noise)
 
+    def merge(self, other: "SqnrSum") -> "SqnrSum":
+        """Return the sums with those of other batches."""
+        return SqnrSum(self.signal + other.signal, self.noise + other.noise)
+
     @property
     def db(self) -> float:
         """SQNR in decibels: 10 log10(signal / noise).

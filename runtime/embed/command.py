@@ -8,16 +8,16 @@ import typer
 
 from runtime.console import message_console, one_line_errors, result_console
 from runtime.errors import UsageError
+from runtime.on_ray.options import RayAddressOption, RayCpusOption, RayGpusOption, RayOption, RayWorkersOption
 
 if TYPE_CHECKING:
     from runtime.embed.check_job import CheckChoice
-    from runtime.embed.ray_job import RayChoice
     from runtime.embed.request import EmbedRequest
+    from runtime.on_ray.choice import RayChoice
 
 # Headings of the help.
 _IMAGES = "Images"
 _ENGINE = "Engine"
-_ON_RAY = "On Ray"
 _INSTEAD_OF_WRITING = "Instead of writing"
 
 
@@ -118,33 +118,11 @@ def embed(
             rich_help_panel=_IMAGES,
         ),
     ] = None,
-    ray: Annotated[
-        bool,
-        typer.Option(
-            "--ray",
-            help="Run on Ray: RAY_ADDRESS's cluster where that is set, else this machine.",
-            rich_help_panel=_ON_RAY,
-        ),
-    ] = False,
-    ray_address: Annotated[
-        str | None,
-        typer.Option(
-            help="Run on the Ray cluster at HOST:PORT, or `auto` on one of its nodes.",
-            show_default="none",
-            rich_help_panel=_ON_RAY,
-        ),
-    ] = None,
-    ray_workers: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="So many workers, for good.", show_default="as Ray finds room", rich_help_panel=_ON_RAY
-        ),
-    ] = None,
-    ray_cpus: Annotated[int, typer.Option(min=1, help="CPUs of each worker.", rich_help_panel=_ON_RAY)] = 2,
-    ray_gpus: Annotated[
-        float,
-        typer.Option(min=0, help="GPUs of each worker; with some, the engine runs there.", rich_help_panel=_ON_RAY),
-    ] = 0,
+    ray: RayOption = False,
+    ray_address: RayAddressOption = None,
+    ray_workers: RayWorkersOption = None,
+    ray_cpus: RayCpusOption = 2,
+    ray_gpus: RayGpusOption = 0,
     check: Annotated[
         bool,
         typer.Option(
@@ -191,8 +169,8 @@ def embed(
     with one_line_errors():
         from runtime.embed.check_job import CheckChoice
         from runtime.embed.open_source import InputChoice
-        from runtime.embed.ray_job import RayChoice
         from runtime.embed.request import EmbedRequest, OutputChoice
+        from runtime.on_ray.choice import RayChoice
 
         if check == (output is not None):
             raise UsageError(

@@ -8,9 +8,8 @@
 """
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 from runtime.embed.entries import KeyDigest
@@ -19,29 +18,15 @@ from runtime.embed.job import JobListener, JobResult, Prepared, end_job, how_far
 from runtime.embed.output import add_up, opened_output
 from runtime.embed.part_files import remove_partial
 from runtime.embed.pieces_on_disk import write_pieces
-from runtime.embed.ray_worker import PartMaker, Row, Task, probe_engine
+from runtime.embed.ray_worker import PartMaker, Task, probe_engine
 from runtime.embed.request import EmbedRequest
 from runtime.embed.run_parts import cut_pieces
-from runtime.errors import UsageError, named_error
-from runtime.on_ray.connect import connected, is_local
+from runtime.errors import named_error
+from runtime.on_ray.answers import raise_failure
+from runtime.on_ray.choice import RayChoice, absolute, amount, check_resources
+from runtime.on_ray.connect import connected
+from runtime.on_ray.pool import pool_answers
 from runtime.on_ray.ship_bundle import pack_bundle
-
-
-@dataclass(frozen=True)
-class RayChoice:
-    """Where and on what a job runs.
-
-    Attributes:
-        address: Of a cluster; None for RAY_ADDRESS, or else for this machine alone.
-        workers: How many, for good; None lets Ray add and take away as the cluster allows.
-        cpus: For each worker: so many decoding threads, and threads of a CPU engine.
-        gpus: For each worker; more than 0 runs the engine on a GPU.
-    """
-
-    address: str | None = None
-    workers: int | None = None
-    cpus: int = 2
-    gpus: float = 0.0
 
 
 def run_on_ray(request: EmbedRequest, choice: RayChoice, listener: JobListener | None = None) -> JobResult:
@@ -56,10 +41,9 @@ def run_on_ray(request: EmbedRequest, choice: RayChoice, listener: JobListener |
     prepared = prepare(request, listener)
     listener.on_stage("connect to Ray")
     with connected(choice.address) as ray:
-        if is_local(choice.address):
-            _check_resources(ray, choice)
+        check_resources(ray, choice)
         task = Task(request, prepared.source, ray.put(pack_bundle(prepared.bundle)))
-        listener.on_stage(f"open the engine in a worker with {_amount(choice)}")
+        listener.on_stage(f"open the engine in a worker with {amount(choice)}")
         job = describe_job(request, prepared.bundle, _probe(ray, task, choice), prepared.listing)
         with opened_output(request.output, job, prepared.bundle, overwrite=request.overwrite):
             return _run(task, job, prepared=prepared, choice=choice, listener=listener)
@@ -75,36 +59,16 @@ def _run(task: Task, job: Job, *, prepared: Prepared, choice: RayChoice, listene
     numbers = list(write_pieces(output, missing_pieces(pieces, output, job.parts)))
     done = before.images
     try:
-        for row in _answers(task, numbers, choice):
-            if row["failure"]:
-                raise named_error(row["kind"], row["failure"])
-            done += row["images"]
-            listener.on_images(done)
+        with closing(pool_answers([{"number": number} for number in numbers], PartMaker, task, choice)) as answers:
+            for row in answers:
+                raise_failure(row)
+                done += row["images"]
+                listener.on_images(done)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(how_far(output, job)) from None
     finally:
         remove_partial(output)
     return end_job(output, job, seen=digest.listing(), before=before.images, seconds=time.perf_counter() - began)
-
-
-def _answers(task: Task, numbers: list[int], choice: RayChoice) -> Iterator[Row]:
-    """Yield what the workers answer, as they do."""
-    if not numbers:
-        return
-    import ray.data
-
-    ray.data.DataContext.get_current().enable_progress_bars = False
-    # A block for each piece, so that workers share them out one by one.
-    dataset = ray.data.from_items([{"number": number} for number in numbers], override_num_blocks=len(numbers))
-    pool = ray.data.ActorPoolStrategy(size=choice.workers) if choice.workers else ray.data.ActorPoolStrategy(min_size=1)
-    made = dataset.map(
-        PartMaker,
-        fn_constructor_args=(task,),
-        compute=pool,
-        num_cpus=choice.cpus,
-        num_gpus=choice.gpus or None,
-    )
-    yield from made.iter_rows()
 
 
 def _probe(ray: Any, task: Task, choice: RayChoice) -> EngineFacts:
@@ -125,32 +89,9 @@ def _for_workers(request: EmbedRequest, choice: RayChoice) -> EmbedRequest:
     return replace(
         request,
         output=request.output.absolute(),
-        weights=_absolute(request.weights),
-        native=_absolute(request.native),
+        weights=absolute(request.weights),
+        native=absolute(request.native),
         workers=request.workers or choice.cpus,
         threads=request.threads or choice.cpus,
         device="gpu" if choice.gpus else request.device,
     )
-
-
-def _absolute(path: Path | None) -> Path | None:
-    return None if path is None else path.absolute()
-
-
-def _check_resources(ray: Any, choice: RayChoice) -> None:
-    """Refuse a worker that this machine cannot hold; a cluster may grow.
-
-    Raises:
-        UsageError: It is too large.
-    """
-    here = ray.cluster_resources()
-    if here.get("CPU", 0) < choice.cpus or here.get("GPU", 0) < choice.gpus:
-        raise UsageError(
-            f"a worker wants {_amount(choice)}, this machine has {here.get('CPU', 0):g} CPUs and "
-            f"{here.get('GPU', 0):g} GPUs: pass fewer as --ray-cpus or --ray-gpus, or a cluster as --ray-address"
-        )
-
-
-def _amount(choice: RayChoice) -> str:
-    cpus = "1 CPU" if choice.cpus == 1 else f"{choice.cpus} CPUs"
-    return f"{cpus} and {choice.gpus:g} GPUs" if choice.gpus else cpus

@@ -1,9 +1,5 @@
-"""What one worker of Ray does: it opens the bundle's engine once, and makes part after part.
+"""What one worker of Ray does: it opens the bundle's engine once, and makes part after part."""
 
-What goes wrong is an answer and not an exception: Ray would wrap it, repeat it, and print it in pages.
-"""
-
-import socket
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,11 +13,9 @@ from runtime.embed.pieces_on_disk import note_attempt, read_piece
 from runtime.embed.request import EmbedRequest
 from runtime.embed.run_parts import Place, embed_pieces
 from runtime.embed.work import describe_place, open_engine
-from runtime.errors import BundleError, DataError, EngineError, ExportSslError
+from runtime.errors import BundleError, EngineError, ExportSslError
+from runtime.on_ray.answers import Row, answer, check_seen, here
 from runtime.on_ray.ship_bundle import PackedBundle, unpack_bundle
-
-# A row of Ray Data: plain values by column.
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -70,17 +64,17 @@ class PartMaker:
                 note_attempt(output, number)
                 (record,) = embed_pieces([read_piece(output, number)], self._opened.place)
         except ExportSslError as error:
-            return _answer(number, failure=error)
-        return _answer(number, images=record.images)
+            return answer(number, images=0, failure=error)
+        return answer(number, images=record.images)
 
     @cached_property
     def _opened(self) -> _Opened:
         """The engine, opened with the first piece, and the job that the output is of."""
         request = self._task.request
-        _check_images(self._task)
+        check_seen(Path(self._task.source.root))
         job = read_job(request.output)
         if job is None:
-            raise BundleError(f"{_here()} finds no job in {request.output}: expected a directory that all nodes share")
+            raise BundleError(f"{here()} finds no job in {request.output}: expected a directory that all nodes share")
         bundle = _unpack(self._task.bundle)
         engine = open_engine(request, bundle)
         _check_engine(job.engine, describe_engine(engine))
@@ -90,11 +84,11 @@ class PartMaker:
 def probe_engine(task: Task) -> EngineFacts | Row:
     """Return what engine a worker opens, or its failure as `PartMaker` answers it."""
     try:
-        _check_images(task)
+        check_seen(Path(task.source.root))
         with open_engine(task.request, _unpack(task.bundle)) as engine:
             return describe_engine(engine)
     except ExportSslError as error:
-        return _answer(-1, failure=error)
+        return answer(-1, images=0, failure=error)
 
 
 def _unpack(reference: Any) -> Bundle:
@@ -102,19 +96,6 @@ def _unpack(reference: Any) -> Bundle:
 
     packed: PackedBundle = ray.get(reference)
     return unpack_bundle(packed)
-
-
-def _check_images(task: Task) -> None:
-    """Refuse a node that does not see the images: it would call every one unreadable.
-
-    Raises:
-        DataError: They are not there.
-    """
-    if not Path(task.source.root).exists():
-        raise DataError(
-            f"{_here()} does not see {task.source.root}: expected images under the same path on all nodes; mount them "
-            "there"
-        )
 
 
 def _check_engine(wanted: EngineFacts, found: EngineFacts) -> None:
@@ -127,14 +108,5 @@ def _check_engine(wanted: EngineFacts, found: EngineFacts) -> None:
         there, here = getattr(wanted, field), getattr(found, field)
         if there != here:
             raise EngineError(
-                f"{_here()} has an engine whose {field} is {here}, the job's is {there}: install the same on all nodes"
+                f"{here()} has an engine whose {field} is {here}, the job's is {there}: install the same on all nodes"
             )
-
-
-def _answer(number: int, *, images: int = 0, failure: ExportSslError | None = None) -> Row:
-    kind = type(failure).__name__ if failure is not None else ""
-    return {"number": number, "images": images, "kind": kind, "failure": str(failure or "")}
-
-
-def _here() -> str:
-    return f"node {socket.gethostname()}"

@@ -4,6 +4,7 @@
    command, and ends with it; it sends no usage statistics then.
 2. An address is tried before Ray is asked to connect: `ray.init` waits minutes for one that does not answer, and
    then ends the process. First by TCP, then, since something else may listen there, by a process of its own.
+3. While it lasts, stdout is stderr: Ray tells of dead workers on stdout, which is for results alone.
 """
 
 import logging
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from runtime.errors import EngineError, UsageError
@@ -32,11 +33,12 @@ _TRY = "import ray, sys; ray.init(sys.argv[1], logging_level='ERROR', log_to_dri
 
 
 @contextmanager
-def connected(address: str | None) -> Iterator[Any]:
+def connected(address: str | None, *, next_step: str = "what is done stays; start the job again") -> Iterator[Any]:
     """Yield the `ray` package, connected; the connection ends with the block.
 
     Args:
         address: `HOST:PORT` or `auto`; None for RAY_ADDRESS, or else for this machine alone.
+        next_step: What to do where Ray gives up, for the message.
 
     Raises:
         UsageError: It is no address.
@@ -62,10 +64,11 @@ def connected(address: str | None) -> Iterator[Any]:
     try:
         # Else it says on stderr what it plans, and that its own progress bar is off.
         logging.getLogger("ray.data").setLevel(logging.ERROR)
-        yield ray
+        with redirect_stdout(sys.stderr):
+            yield ray
     except ray.exceptions.RayError as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
-        raise EngineError(f"Ray gave up ({reason}): what is done stays; start the job again") from error
+        raise EngineError(f"Ray gave up ({reason}): {next_step}") from error
     finally:
         ray.shutdown()
 
@@ -134,7 +137,7 @@ def _try_tcp(address: str) -> None:
     if address.startswith(_CLIENT):
         raise UsageError(
             f"--ray-address {address}: Ray's client cannot run a job of Ray Data; run this on a node of the cluster "
-            "with `--ray-address auto`, or from outside with `ray job submit -- run-ssl embed ...`"
+            "with `--ray-address auto`, or from outside with `ray job submit -- run-ssl ...`"
         )
     host, colon, port = address.rpartition(":")
     if not (host and colon and port.isascii() and port.isdigit() and 0 < int(port) < 65536):

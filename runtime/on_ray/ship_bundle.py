@@ -7,15 +7,11 @@
 3. Each process checks every file against the packed one, and the bundle's own hashes, before it is used.
 """
 
-import fcntl
 import hashlib
 import io
-import os
 import shutil
 import tarfile
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +21,7 @@ import numpy.typing as npt
 from runtime.bundle import MANIFEST_FILE, Bundle, open_bundle
 from runtime.errors import BundleError
 from runtime.files import hash_file
+from runtime.on_ray.node_folder import alone, own_folder
 
 # In no manifest: a plan belongs to one kind of machine. Its engine checks that before it is loaded.
 _PLAN_FILES = ("model.plan", "model.plan.json", "model.plan.layers.json")
@@ -73,38 +70,15 @@ def unpack_bundle(packed: PackedBundle, *, cache: Path | None = None) -> Bundle:
         raise BundleError(
             f"the bundle arrived with sha256 {found[:12]}…, expected {packed.sha256[:12]}…: send it again"
         )
-    folder = (cache or _own_folder()) / packed.sha256
+    folder = (cache or own_folder()) / packed.sha256
     try:
-        with _alone(folder):
+        with alone(folder):
             if not folder.is_dir():
                 _unpack(packed, folder)
     except OSError as error:
         raise BundleError(f"cannot unpack a bundle into {folder} ({error.strerror}): make room there") from error
     _check(packed, folder)
     return open_bundle(folder)
-
-
-def _own_folder() -> Path:
-    """Return a folder that nobody else can write to.
-
-    Raises:
-        BundleError: One of that name is somebody else's.
-    """
-    folder = Path(tempfile.gettempdir(), f"export-ssl-{os.getuid()}")
-    folder.mkdir(mode=0o700, exist_ok=True)
-    status = folder.lstat()
-    if status.st_uid != os.getuid() or status.st_mode & 0o077 or folder.is_symlink():
-        raise BundleError(f"{folder} is not this user's alone: remove it")
-    return folder
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Keep other processes of this machine out of a folder of that name."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _unpack(packed: PackedBundle, folder: Path) -> None:

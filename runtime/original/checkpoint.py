@@ -57,7 +57,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         CheckpointError: The file is missing, empty, damaged, of another kind, holds code or no
             weights, or is not the one whose hash is in its name.
     """
-    _check_file(path)
+    check_file(path)
     try:
         file_sha256 = hash_file(path)
     except OSError as error:
@@ -171,7 +171,12 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:_NAMES_SHOWN]) + (", …" if len(names) > _NAMES_SHOWN else "")
 
 
-def _check_file(path: Path) -> None:
+def check_file(path: Path) -> None:
+    """Refuse what is no checkpoint file by its name and size.
+
+    Raises:
+        CheckpointError: It is missing, empty, a directory, or of another kind.
+    """
     expected = f"expected a file that ends in .safetensors, {', '.join(PICKLE_SUFFIXES)}"
     if path.is_dir():
         raise CheckpointError(f"{path} is a directory: {expected}")

@@ -28,13 +28,13 @@ def load_original(manifest: Manifest, *, weights: Path | None, near: Path) -> "t
         HubError: The hub is not reachable.
     """
     model = build_network(manifest.model.architecture, manifest.model.classes)
-    if weights is None and manifest.weights.source == "random":
+    path = find_checkpoint(manifest, weights=weights, near=near)
+    if path is None:
         assert manifest.weights.seed is not None
         randomise(model, manifest.weights.seed)
         where = f"random weights with seed {manifest.weights.seed}"
         advice = "another PyTorch version draws other numbers; export again on this machine"
     else:
-        path = weights or _find(manifest, near)
         load_into(model, read_checkpoint(path))
         where = str(path)
         advice = "pass the checkpoint that was exported with --weights FILE"
@@ -47,8 +47,15 @@ def load_original(manifest: Manifest, *, weights: Path | None, near: Path) -> "t
     return model
 
 
-def _find(manifest: Manifest, near: Path) -> Path:
-    """Return where the checkpoint of a `hub` or `file` bundle is."""
+def find_checkpoint(manifest: Manifest, *, weights: Path | None, near: Path) -> Path | None:
+    """Return where the original's checkpoint is, or None where its weights are drawn from a seed.
+
+    The arguments and errors are those of `load_original`.
+    """
+    if weights is not None:
+        return weights
+    if manifest.weights.source == "random":
+        return None
     if manifest.weights.source == "hub":
         return fetch_hub_weights(manifest.weights.name)
     candidates = [folder / manifest.weights.name for folder in (near, Path.cwd())]

@@ -122,7 +122,12 @@ def record_changed(
                 thumbnail_jpeg_base64=_thumbnail(pixels[index]),
             )
         )
-    return tuple(sorted((*kept, *new), key=_rank, reverse=True)[:limit])
+    return keep_clearest((*kept, *new), limit=limit)
+
+
+def keep_clearest(images: Sequence[ChangedImage], *, limit: int = MAX_KEPT) -> tuple[ChangedImage, ...]:
+    """Return the images with the largest margin of the original, the largest first; equal ones in their order."""
+    return tuple(sorted(images, key=_rank, reverse=True)[:limit])
 
 
 def count_changed(original: Floats, found: Floats) -> int:

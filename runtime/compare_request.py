@@ -1,0 +1,49 @@
+"""What `run-ssl compare` is asked."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+# Large enough that the call costs nothing beside the convolutions, small enough for any memory.
+DEFAULT_BATCH_SIZE = 32
+
+
+@dataclass(frozen=True)
+class CompareRequest:
+    """What to compare and how.
+
+    Attributes:
+        bundles: Bundles of one original: the same weights and preprocessing, any precision.
+        data: An image folder, or a data-set name that timm takes.
+        engines: `NAME` or `NAME:PRECISION`, run on every bundle; empty for all that are installed.
+            `pytorch:fp16` is the original in half precision, once.
+        weights: The original's checkpoint; None looks for the one named in the manifest.
+        labels: Labels file of a flat folder.
+        split: Split of a data-set name.
+        root: Folder of the downloaded data of a data-set name.
+        limit: At most this many images, class-balanced, or the first of a stream; None for all.
+        seed: Of that sample.
+        batch_size: Images per inference.
+        workers: Decoding threads; None for one per core.
+        threads: Threads for one inference; None leaves the engines' choice.
+        device: `cpu` or `gpu`, for all engines.
+        skip_unreadable: Whether unreadable images are left out and listed, where else they are an error.
+        save: Whether comparison and changed images are kept for `run-ssl report`, in each bundle's `results` folder.
+        native: The C library, which preprocesses instead of Pillow, to the same bytes; None for Pillow.
+    """
+
+    bundles: tuple[Path, ...]
+    data: str
+    engines: tuple[str, ...] = ()
+    weights: Path | None = None
+    labels: Path | None = None
+    split: str = "validation"
+    root: Path | None = None
+    limit: int | None = None
+    seed: int = 0
+    batch_size: int = DEFAULT_BATCH_SIZE
+    workers: int | None = None
+    threads: int | None = None
+    device: str = "cpu"
+    skip_unreadable: bool = False
+    native: Path | None = None
+    save: bool = False

@@ -1,0 +1,46 @@
+"""What workers answer. What goes wrong is an answer too: Ray would wrap an exception, repeat it, and print it in pages.
+
+An answer is a row of Ray Data: plain values by column. `number` is its piece's; `kind` and `failure` are the class and
+the message of the error that the piece met, both empty where it is done.
+"""
+
+import socket
+from pathlib import Path
+from typing import Any
+
+from runtime.errors import DataError, ExportSslError, named_error
+
+Row = dict[str, Any]
+
+
+def answer(number: int, *, failure: ExportSslError | None = None, **values: Any) -> Row:
+    """Return the answer to a piece; `values` are its further columns, the same ones in every answer of a job."""
+    kind = type(failure).__name__ if failure is not None else ""
+    return {"number": number, **values, "kind": kind, "failure": str(failure or "")}
+
+
+def raise_failure(row: Row) -> None:
+    """Raise the error that an answer tells of, if it does.
+
+    Raises:
+        ExportSslError: Of the class that the worker met.
+    """
+    if row["failure"]:
+        raise named_error(row["kind"], row["failure"])
+
+
+def here() -> str:
+    """Return what messages call the machine that this process runs on."""
+    return f"node {socket.gethostname()}"
+
+
+def check_seen(images: Path) -> None:
+    """Refuse a node that does not see the images: it would call every one unreadable.
+
+    Raises:
+        DataError: They are not there.
+    """
+    if not images.exists():
+        raise DataError(
+            f"{here()} does not see {images}: expected images under the same path on all nodes; mount them there"
+        )

@@ -1,0 +1,47 @@
+"""How often each piece of a job was begun: a piece that kills each worker would else be given out for ever."""
+
+from collections import Counter
+from typing import Any
+
+from runtime.errors import EngineError
+
+# A worker may die of its machine, a few times over.
+ATTEMPTS = 5
+
+
+class _Attempts:
+    """Counts in a process of its own, since the workers do not outlive what is counted."""
+
+    def __init__(self) -> None:
+        self._begun: Counter[int] = Counter()
+
+    def begin(self, number: int) -> int:
+        """Return how often a piece was begun, this time too."""
+        self._begun[number] += 1
+        return self._begun[number]
+
+
+def count_attempts(ray: Any) -> Any:
+    """Return a reference to a count for one job, which lives as long as the reference."""
+    # It takes no CPU from the workers. Where its node is lost, it begins anew on another one.
+    return ray.remote(_Attempts).options(num_cpus=0, max_restarts=-1, max_task_retries=-1).remote()
+
+
+def note_attempt(attempts: Any, number: int, images: str) -> None:
+    """Note that a worker begins a piece.
+
+    Args:
+        attempts: `count_attempts`'s.
+        number: The piece's.
+        images: Which images it has, in words.
+
+    Raises:
+        EngineError: It has been begun so often, by workers that died of it, that another one would too.
+    """
+    import ray
+
+    if ray.get(attempts.begin.remote(number)) > ATTEMPTS:
+        raise EngineError(
+            f"{ATTEMPTS} workers died at the images {images}: expected images that no decoder crashes at, and memory "
+            "enough for a worker; run these without --ray to see why"
+        )

@@ -1,0 +1,52 @@
+"""What a job asks of Ray, and requests as another process, in another folder, reads them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runtime.errors import UsageError
+from runtime.on_ray.connect import is_local
+
+
+@dataclass(frozen=True)
+class RayChoice:
+    """Where and on what a job runs.
+
+    Attributes:
+        address: Of a cluster; None for RAY_ADDRESS, or else for this machine alone.
+        workers: How many, for good; None lets Ray add and take away as the cluster allows.
+        cpus: For each worker: so many decoding threads, and threads of a CPU engine.
+        gpus: For each worker; more than 0 runs the engine on a GPU.
+    """
+
+    address: str | None = None
+    workers: int | None = None
+    cpus: int = 2
+    gpus: float = 0.0
+
+
+def check_resources(ray: Any, choice: RayChoice) -> None:
+    """Refuse a worker that this machine cannot hold; a cluster may grow.
+
+    Raises:
+        UsageError: It is too large.
+    """
+    if not is_local(choice.address):
+        return
+    here = ray.cluster_resources()
+    if here.get("CPU", 0) < choice.cpus or here.get("GPU", 0) < choice.gpus:
+        raise UsageError(
+            f"a worker wants {amount(choice)}, this machine has {here.get('CPU', 0):g} CPUs and "
+            f"{here.get('GPU', 0):g} GPUs: pass fewer as --ray-cpus or --ray-gpus, or a cluster as --ray-address"
+        )
+
+
+def amount(choice: RayChoice) -> str:
+    """Return what a worker takes, in words."""
+    cpus = "1 CPU" if choice.cpus == 1 else f"{choice.cpus} CPUs"
+    return f"{cpus} and {choice.gpus:g} GPUs" if choice.gpus else cpus
+
+
+def absolute(path: Path | None) -> Path | None:
+    """Return a path as a process in another folder reads it."""
+    return None if path is None else path.absolute()

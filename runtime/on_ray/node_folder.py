@@ -1,0 +1,33 @@
+"""The folder of a node in which what is sent to it is unpacked, by one process at a time."""
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from runtime.errors import BundleError
+
+
+def own_folder() -> Path:
+    """Return a folder that nobody else can write to.
+
+    Raises:
+        BundleError: One of that name is somebody else's.
+    """
+    folder = Path(tempfile.gettempdir(), f"export-ssl-{os.getuid()}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    status = folder.lstat()
+    if status.st_uid != os.getuid() or status.st_mode & 0o077 or folder.is_symlink():
+        raise BundleError(f"{folder} is not this user's alone: remove it")
+    return folder
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep other processes of this machine out of a folder of that name."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
