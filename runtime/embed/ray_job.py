@@ -58,7 +58,8 @@ def run_on_ray(request: EmbedRequest, choice: RayChoice, listener: JobListener |
     with connected(choice.address) as ray:
         if is_local(choice.address):
             _check_resources(ray, choice)
-        task = Task(request, prepared.source, ray.put(pack_bundle(prepared.bundle)))
+        root = Path(prepared.source.root).absolute()
+        task = Task(request, prepared.source, root, ray.put(pack_bundle(prepared.bundle)))
         listener.on_stage(f"open the engine in a worker with {_amount(choice)}")
         job = describe_job(request, prepared.bundle, _probe(ray, task, choice), prepared.listing)
         with opened_output(request.output, job, prepared.bundle, overwrite=request.overwrite):

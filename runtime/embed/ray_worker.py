@@ -31,11 +31,13 @@ class Task:
     Attributes:
         request: The job, its paths absolute.
         source: The images.
+        root: The source's `root`, absolute: a cluster's workers start in a folder of their own.
         bundle: A reference to the packed bundle in Ray's memory.
     """
 
     request: EmbedRequest
     source: Source
+    root: Path
     bundle: Any
 
 
@@ -110,9 +112,9 @@ def _check_images(task: Task) -> None:
     Raises:
         DataError: They are not there.
     """
-    if not Path(task.source.root).exists():
+    if not task.root.exists():
         raise DataError(
-            f"{_here()} does not see {task.source.root}: expected images under the same path on all nodes; mount them "
+            f"{_here()} does not see {task.root}: expected images under the same path on all nodes; mount them "
             "there"
         )
 
