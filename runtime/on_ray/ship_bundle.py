@@ -73,8 +73,10 @@ def unpack_bundle(packed: PackedBundle, *, cache: Path | None = None) -> Bundle:
         raise BundleError(
             f"the bundle arrived with sha256 {found[:12]}…, expected {packed.sha256[:12]}…: send it again"
         )
-    folder = (cache or _own_folder()) / packed.sha256
+    cache = cache or Path(tempfile.gettempdir(), f"export-ssl-{os.getuid()}")
+    folder = cache / packed.sha256
     try:
+        _make_own_folder(cache)
         with _alone(folder):
             if not folder.is_dir():
                 _unpack(packed, folder)
@@ -84,24 +86,21 @@ def unpack_bundle(packed: PackedBundle, *, cache: Path | None = None) -> Bundle:
     return open_bundle(folder)
 
 
-def _own_folder() -> Path:
-    """Return a folder that nobody else can write to.
+def _make_own_folder(folder: Path) -> None:
+    """Make a folder that nobody else can write to, where it is not there.
 
     Raises:
         BundleError: One of that name is somebody else's.
     """
-    folder = Path(tempfile.gettempdir(), f"export-ssl-{os.getuid()}")
     folder.mkdir(mode=0o700, exist_ok=True)
     status = folder.lstat()
     if status.st_uid != os.getuid() or status.st_mode & 0o077 or folder.is_symlink():
         raise BundleError(f"{folder} is not this user's alone: remove it")
-    return folder
 
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Keep other processes of this machine out of a folder of that name."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(f"{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
