@@ -1,6 +1,7 @@
 """What one worker of Ray does: it opens the bundle's engine once, and makes part after part.
 
-What goes wrong is an answer and not an exception: Ray would wrap it, repeat it, and print it in pages.
+What goes wrong is an answer and not an exception: Ray would wrap it, repeat it, and print it in pages, or lose its
+reason.
 """
 
 import socket
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.bundle import Bundle
-from runtime.embed.entries import Source
+from runtime.embed.entries import Source, printable
 from runtime.embed.identity import EngineFacts, Job, describe_engine, read_job
 from runtime.embed.part_files import read_part
 from runtime.embed.pieces_on_disk import note_attempt, read_piece
@@ -71,7 +72,7 @@ class PartMaker:
             if record is None:
                 note_attempt(output, number)
                 (record,) = embed_pieces([read_piece(output, number)], self._opened.place)
-        except ExportSslError as error:
+        except Exception as error:  # noqa: BLE001 - whatever a worker meets ends the job with its reason
             return _answer(number, failure=error)
         return _answer(number, images=record.images)
 
@@ -95,7 +96,7 @@ def probe_engine(task: Task) -> EngineFacts | Row:
         _check_images(task)
         with open_engine(task.request, _unpack(task.bundle)) as engine:
             return describe_engine(engine)
-    except ExportSslError as error:
+    except Exception as error:  # noqa: BLE001 - as above
         return _answer(-1, failure=error)
 
 
@@ -114,8 +115,7 @@ def _check_images(task: Task) -> None:
     """
     if not task.root.exists():
         raise DataError(
-            f"{_here()} does not see {task.root}: expected images under the same path on all nodes; mount them "
-            "there"
+            f"{_here()} does not see {task.root}: expected images under the same path on all nodes; mount them there"
         )
 
 
@@ -133,9 +133,18 @@ def _check_engine(wanted: EngineFacts, found: EngineFacts) -> None:
             )
 
 
-def _answer(number: int, *, images: int = 0, failure: ExportSslError | None = None) -> Row:
+def _answer(number: int, *, images: int = 0, failure: Exception | None = None) -> Row:
     kind = type(failure).__name__ if failure is not None else ""
-    return {"number": number, "images": images, "kind": kind, "failure": str(failure or "")}
+    return {"number": number, "images": images, "kind": kind, "failure": _in_words(failure)}
+
+
+def _in_words(failure: Exception | None) -> str:
+    """Return a failure's reason; of one that nothing foresaw, where it was met too."""
+    if failure is None:
+        return ""
+    if isinstance(failure, ExportSslError):
+        return printable(str(failure))
+    return printable(f"{_here()}: {type(failure).__name__}: {failure}; run the job without --ray to see where")
 
 
 def _here() -> str:
