@@ -4,6 +4,7 @@
    command, and ends with it; it sends no usage statistics then.
 2. An address is tried before Ray is asked to connect: `ray.init` waits minutes for one that does not answer, and
    then ends the process. First by TCP, then, since something else may listen there, by a process of its own.
+3. While connected, what is printed goes to stderr: Ray tells on stdout of workers that died, and that is for results.
 """
 
 import logging
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from runtime.errors import EngineError, UsageError
@@ -52,6 +53,19 @@ def connected(address: str | None) -> Iterator[Any]:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray writes of its actors' arguments as of an error, with a line in its C++ log, on stderr.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    with redirect_stdout(sys.stderr), _connection(chosen) as connection:
+        yield connection
+
+
+@contextmanager
+def _connection(chosen: str) -> Iterator[Any]:
+    """Yield the `ray` package, connected.
+
+    Raises:
+        EngineError: It cannot be, or Ray gave up.
+    """
+    import ray
+
     local = {"num_cpus": usable_cores(), "include_dashboard": False} if chosen == _LOCAL else {}
     try:
         with _cpp_log_silenced():
