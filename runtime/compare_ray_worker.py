@@ -18,7 +18,7 @@ from runtime.compare_report import FlopsReport
 from runtime.compare_request import CompareRequest
 from runtime.dataset_piece import Piece
 from runtime.embed.identity import EngineFacts, describe_engine
-from runtime.errors import EngineError, ExportSslError
+from runtime.errors import EngineError
 from runtime.loader import Unreadable
 from runtime.on_ray.answers import Row, answer, check_seen, here
 from runtime.on_ray.attempts import note_attempt
@@ -129,7 +129,7 @@ class PieceScorer:
             piece: Piece = pickle.loads(row["piece"])  # noqa: S301 - made by the process that gave the task
             note_attempt(self._task.attempts, number, f"from {piece.images[0].name} to {piece.images[-1].name}")
             scored = self._score(piece)
-        except ExportSslError as error:
+        except Exception as error:  # noqa: BLE001 - whatever a worker meets ends the job with its reason
             return answer(number, images=0, scored=b"", failure=error)
         return answer(number, images=scored.tallies.original.images, scored=pickle.dumps(scored))
 

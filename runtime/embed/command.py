@@ -176,6 +176,11 @@ def embed(
             raise UsageError(
                 f"--check writes nothing: leave --output {output} out" if check else "where to: pass --output DIRECTORY"
             )
+        on_ray = ray or ray_address is not None
+        _refuse("--min-recall", min_recall, "it is of --check", unless=check)
+        _refuse("--ray-workers", ray_workers, "it is of --ray", unless=on_ray)
+        _refuse("--ray-gpus", ray_gpus or None, "it is of --ray", unless=on_ray)
+        _refuse("--ray", on_ray or None, "--check runs on this machine", unless=not check)
         request = EmbedRequest(
             bundle=bundle,
             images=tuple(images),
@@ -195,10 +200,20 @@ def embed(
         if check:
             passed = _check(request, CheckChoice(sample, seed, metric.value), min_recall, json_output=json_output)
         else:
-            cluster = RayChoice(ray_address, ray_workers, ray_cpus, ray_gpus) if ray or ray_address else None
+            cluster = RayChoice(ray_address, ray_workers, ray_cpus, ray_gpus) if on_ray else None
             passed = _embed(request, cluster, json_output=json_output)
     if not passed:
         raise typer.Exit(1)
+
+
+def _refuse(option: str, given: object, why: str, *, unless: bool) -> None:
+    """Refuse an option that would have no effect.
+
+    Raises:
+        UsageError: It is given, and has none.
+    """
+    if given is not None and not unless:
+        raise UsageError(f"{option}: expected none here, {why}; leave it out")
 
 
 def _embed(request: "EmbedRequest", cluster: "RayChoice | None", *, json_output: bool) -> bool:

@@ -48,7 +48,7 @@ def _log(console: Console) -> JobListener:
         if now - said >= _LINE_EVERY_S:
             said = now
             speed = (done - first) / (now - began)
-            left = (total - done) / speed / 60
-            console.print(f"embed: {done:,} of {total:,} images, {speed:,.0f} images/s, {left:,.0f} min left")
+            left = f"{(total - done) / speed / 60:,.0f} min left" if speed else "none of them in this run yet"
+            console.print(f"embed: {done:,} of {total:,} images, {speed:,.0f} images/s, {left}")
 
     return JobListener(on_start=start, on_images=advance)

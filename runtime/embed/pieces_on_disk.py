@@ -46,7 +46,7 @@ def read_piece(output: Path, number: int) -> Piece:
     try:
         entries = json.loads(file.read_text(encoding="utf-8"))
         return Piece(number, tuple(Entry(*entry) for entry in entries))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise BundleError(f"{file} cannot be read ({error}): start the job again") from error
 
 

@@ -8,8 +8,9 @@
 """
 
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from runtime.embed.entries import KeyDigest
@@ -40,13 +41,16 @@ def run_on_ray(request: EmbedRequest, choice: RayChoice, listener: JobListener |
     request = _for_workers(request, choice)
     prepared = prepare(request, listener)
     listener.on_stage("connect to Ray")
-    with connected(choice.address) as ray:
+    # The output is held until the workers are gone: one could still write into it.
+    with ExitStack() as held, connected(choice.address) as ray:
         check_resources(ray, choice)
-        task = Task(request, prepared.source, ray.put(pack_bundle(prepared.bundle)))
+        root = Path(prepared.source.root).absolute()
+        task = Task(request, prepared.source, root, ray.put(pack_bundle(prepared.bundle)))
         listener.on_stage(f"open the engine in a worker with {amount(choice)}")
         job = describe_job(request, prepared.bundle, _probe(ray, task, choice), prepared.listing)
-        with opened_output(request.output, job, prepared.bundle, overwrite=request.overwrite):
-            return _run(task, job, prepared=prepared, choice=choice, listener=listener)
+        held.enter_context(opened_output(request.output, job, prepared.bundle, overwrite=request.overwrite))
+        held.callback(remove_partial, request.output)
+        return _run(task, job, prepared=prepared, choice=choice, listener=listener)
 
 
 def _run(task: Task, job: Job, *, prepared: Prepared, choice: RayChoice, listener: JobListener) -> JobResult:
@@ -66,8 +70,6 @@ def _run(task: Task, job: Job, *, prepared: Prepared, choice: RayChoice, listene
                 listener.on_images(done)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(how_far(output, job)) from None
-    finally:
-        remove_partial(output)
     return end_job(output, job, seen=digest.listing(), before=before.images, seconds=time.perf_counter() - began)
 
 

@@ -13,7 +13,7 @@ from runtime.embed.pieces_on_disk import note_attempt, read_piece
 from runtime.embed.request import EmbedRequest
 from runtime.embed.run_parts import Place, embed_pieces
 from runtime.embed.work import describe_place, open_engine
-from runtime.errors import BundleError, EngineError, ExportSslError
+from runtime.errors import BundleError, EngineError
 from runtime.on_ray.answers import Row, answer, check_seen, here
 from runtime.on_ray.ship_bundle import PackedBundle, unpack_bundle
 
@@ -25,11 +25,13 @@ class Task:
     Attributes:
         request: The job, its paths absolute.
         source: The images.
+        root: The source's `root`, absolute: a cluster's workers start in a folder of their own.
         bundle: A reference to the packed bundle in Ray's memory.
     """
 
     request: EmbedRequest
     source: Source
+    root: Path
     bundle: Any
 
 
@@ -63,7 +65,7 @@ class PartMaker:
             if record is None:
                 note_attempt(output, number)
                 (record,) = embed_pieces([read_piece(output, number)], self._opened.place)
-        except ExportSslError as error:
+        except Exception as error:  # noqa: BLE001 - whatever a worker meets ends the job with its reason
             return answer(number, images=0, failure=error)
         return answer(number, images=record.images)
 
@@ -71,7 +73,7 @@ class PartMaker:
     def _opened(self) -> _Opened:
         """The engine, opened with the first piece, and the job that the output is of."""
         request = self._task.request
-        check_seen(Path(self._task.source.root))
+        check_seen(self._task.root)
         job = read_job(request.output)
         if job is None:
             raise BundleError(f"{here()} finds no job in {request.output}: expected a directory that all nodes share")
@@ -84,10 +86,10 @@ class PartMaker:
 def probe_engine(task: Task) -> EngineFacts | Row:
     """Return what engine a worker opens, or its failure as `PartMaker` answers it."""
     try:
-        check_seen(Path(task.source.root))
+        check_seen(task.root)
         with open_engine(task.request, _unpack(task.bundle)) as engine:
             return describe_engine(engine)
-    except ExportSslError as error:
+    except Exception as error:  # noqa: BLE001 - as above
         return answer(-1, images=0, failure=error)
 
 
@@ -105,8 +107,8 @@ def _check_engine(wanted: EngineFacts, found: EngineFacts) -> None:
         EngineError: It is.
     """
     for field in ("name", "version", "executes"):
-        there, here = getattr(wanted, field), getattr(found, field)
-        if there != here:
+        asked, opened = getattr(wanted, field), getattr(found, field)
+        if asked != opened:
             raise EngineError(
-                f"{here()} has an engine whose {field} is {here}, the job's is {there}: install the same on all nodes"
+                f"{here()} has an engine whose {field} is {opened}, the job's is {asked}: install the same on all nodes"
             )

@@ -13,10 +13,20 @@ from runtime.errors import DataError, ExportSslError, named_error
 Row = dict[str, Any]
 
 
-def answer(number: int, *, failure: ExportSslError | None = None, **values: Any) -> Row:
+def answer(number: int, *, failure: Exception | None = None, **values: Any) -> Row:
     """Return the answer to a piece; `values` are its further columns, the same ones in every answer of a job."""
     kind = type(failure).__name__ if failure is not None else ""
-    return {"number": number, **values, "kind": kind, "failure": str(failure or "")}
+    return {"number": number, **values, "kind": kind, "failure": _in_words(failure)}
+
+
+def _in_words(failure: Exception | None) -> str:
+    """Return a failure's reason as UTF-8 can hold it; of one that nothing foresaw, where it was met too."""
+    if failure is None:
+        return ""
+    reason = str(failure)
+    if not isinstance(failure, ExportSslError):
+        reason = f"{here()}: {type(failure).__name__}: {reason}; run the job without --ray to see where"
+    return reason.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def raise_failure(row: Row) -> None:

@@ -44,9 +44,6 @@ def connected(address: str | None, *, next_step: str = "what is done stays; star
         UsageError: It is no address.
         EngineError: Nothing answers there, or Ray cannot be started.
     """
-    import ray
-    import ray.data  # which sets up its logging as it is imported
-
     chosen = _chosen(address)
     if chosen != _LOCAL:
         check_address(chosen)
@@ -54,6 +51,19 @@ def connected(address: str | None, *, next_step: str = "what is done stays; star
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray writes of its actors' arguments as of an error, with a line in its C++ log, on stderr.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    with redirect_stdout(sys.stderr), _connection(chosen, next_step) as connection:
+        yield connection
+
+
+@contextmanager
+def _connection(chosen: str, next_step: str) -> Iterator[Any]:
+    """Yield the `ray` package, connected.
+
+    Raises:
+        EngineError: It cannot be, or Ray gave up.
+    """
+    import ray
+
     local = {"num_cpus": usable_cores(), "include_dashboard": False} if chosen == _LOCAL else {}
     try:
         with _cpp_log_silenced():
@@ -64,8 +74,7 @@ def connected(address: str | None, *, next_step: str = "what is done stays; star
     try:
         # Else it says on stderr what it plans, and that its own progress bar is off.
         logging.getLogger("ray.data").setLevel(logging.ERROR)
-        with redirect_stdout(sys.stderr):
-            yield ray
+        yield ray
     except ray.exceptions.RayError as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise EngineError(f"Ray gave up ({reason}): {next_step}") from error

@@ -11,14 +11,17 @@ from runtime.errors import BundleError
 
 
 def own_folder() -> Path:
-    """Return a folder that nobody else can write to.
+    """Return a folder that nobody else can write to, made if it is not there.
 
     Raises:
-        BundleError: One of that name is somebody else's.
+        BundleError: It cannot be made, or is somebody else's.
     """
     folder = Path(tempfile.gettempdir(), f"export-ssl-{os.getuid()}")
-    folder.mkdir(mode=0o700, exist_ok=True)
-    status = folder.lstat()
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        status = folder.lstat()
+    except OSError as error:
+        raise BundleError(f"cannot unpack a bundle into {folder} ({error.strerror}): make room there") from error
     if status.st_uid != os.getuid() or status.st_mode & 0o077 or folder.is_symlink():
         raise BundleError(f"{folder} is not this user's alone: remove it")
     return folder

@@ -70,7 +70,7 @@ def unpack_bundle(packed: PackedBundle, *, cache: Path | None = None) -> Bundle:
         raise BundleError(
             f"the bundle arrived with sha256 {found[:12]}…, expected {packed.sha256[:12]}…: send it again"
         )
-    folder = (cache or own_folder()) / packed.sha256
+    folder = (own_folder() if cache is None else cache) / packed.sha256
     try:
         with alone(folder):
             if not folder.is_dir():
@@ -111,12 +111,9 @@ def _members(packed: PackedBundle) -> Iterator[tuple[str, bytes]]:
     """
     with tarfile.open(fileobj=io.BytesIO(packed.contents.tobytes())) as tar:
         for member in tar:
-            opened = tar.extractfile(member)
-            if (
-                not member.isreg()
-                or opened is None
-                or Path(member.name).is_absolute()
-                or ".." in Path(member.name).parts
-            ):
+            parts = Path(member.name).parts
+            # Asked before the contents: of a link they would be those of what it leads to.
+            opened = tar.extractfile(member) if member.isreg() else None
+            if opened is None or Path(member.name).is_absolute() or ".." in parts:
                 raise BundleError(f"a packed bundle holds {member.name}: expected plain files inside it")
             yield member.name, opened.read()
