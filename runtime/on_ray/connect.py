@@ -7,6 +7,7 @@
 3. While it lasts, stdout is stderr: Ray tells of dead workers on stdout, which is for results alone.
 """
 
+import importlib
 import logging
 import os
 import socket
@@ -43,7 +44,10 @@ def connected(address: str | None, *, next_step: str = "what is done stays; star
     Raises:
         UsageError: It is no address.
         EngineError: Nothing answers there, or Ray cannot be started.
+        ModuleNotFoundError: Ray is not installed.
     """
+    # Its absence shows before an address is tried, and it sets up its logging as it is imported.
+    importlib.import_module("ray.data")
     chosen = _chosen(address)
     if chosen != _LOCAL:
         check_address(chosen)
