@@ -53,19 +53,17 @@ def connected(address: str | None) -> Iterator[Any]:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray writes of its actors' arguments as of an error, with a line in its C++ log, on stderr.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    with redirect_stdout(sys.stderr), _connection(chosen) as connection:
-        yield connection
+    with redirect_stdout(sys.stderr), _connection(ray, chosen):
+        yield ray
 
 
 @contextmanager
-def _connection(chosen: str) -> Iterator[Any]:
-    """Yield the `ray` package, connected.
+def _connection(ray: Any, chosen: str) -> Iterator[None]:
+    """Connect the package `ray` for as long as the block takes.
 
     Raises:
         EngineError: It cannot be, or Ray gave up.
     """
-    import ray
-
     local = {"num_cpus": usable_cores(), "include_dashboard": False} if chosen == _LOCAL else {}
     try:
         with _cpp_log_silenced():
@@ -76,7 +74,7 @@ def _connection(chosen: str) -> Iterator[Any]:
     try:
         # Else it says on stderr what it plans, and that its own progress bar is off.
         logging.getLogger("ray.data").setLevel(logging.ERROR)
-        yield ray
+        yield
     except ray.exceptions.RayError as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
         raise EngineError(f"Ray gave up ({reason}): what is done stays; start the job again") from error
