@@ -89,6 +89,7 @@ bench: env
 	$(BIN)/python benchmarks/bench_agreement.py --output benchmarks/results/bench_agreement.json
 	$(BIN)/python benchmarks/pipeline_throughput.py --output benchmarks/results/pipeline_throughput.json
 	$(BIN)/python benchmarks/embed_throughput.py --native $(NATIVE) --output benchmarks/results/embed_throughput.json
+	$(BIN)/python benchmarks/ray_overhead.py $(DEMO) --output benchmarks/results/ray_overhead.json
 
 # The networks of the accuracy figures train for 40 minutes on two cores, and the peers take as long.
 FRACTALS := fractals
