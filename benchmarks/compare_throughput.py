@@ -46,10 +46,11 @@ from exporter.request import ExportRequest, WeightsChoice
 from runtime.bundle import Bundle, open_bundle
 from runtime.compare_job import run_comparison
 from runtime.compare_request import DEFAULT_BATCH_SIZE, CompareRequest
+from runtime.cpu_features import usable_cores
 from runtime.dataset import Dataset, open_dataset
 from runtime.engine import Engine
 from runtime.load import ORIGINAL, EngineOptions, installed_engines, load_engine
-from runtime.loader import Batch, load_batches, usable_cores
+from runtime.loader import Batch, load_batches
 
 MODEL = "ssl_resnet18"
 SEED = 0

@@ -22,6 +22,7 @@ from PIL import Image
 from throughput_rounds import INFERENCE, Round, measure_rounds
 
 from runtime.bundle import Bundle
+from runtime.cpu_features import usable_cores
 from runtime.embed.decode import decode_entry
 from runtime.embed.entries import Source, list_entries
 from runtime.embed.image_files import FolderSource
@@ -29,7 +30,6 @@ from runtime.embed.job import run_embedding
 from runtime.embed.request import DEFAULT_BATCH_SIZE, EmbedRequest, OutputChoice
 from runtime.engine import Engine
 from runtime.images import pillow_silenced
-from runtime.loader import usable_cores
 from runtime.native_preprocessing import NativePreprocessor
 from runtime.preprocessing import Pixels, preprocess
 from runtime.read_ahead import Ahead, read_ahead

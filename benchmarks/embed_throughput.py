@@ -54,12 +54,12 @@ from throughput_rounds import (
 )
 
 from runtime.bundle import Bundle, open_bundle
+from runtime.cpu_features import usable_cores
 from runtime.embed.image_files import FolderSource
 from runtime.embed.job import run_embedding
 from runtime.embed.request import DEFAULT_BATCH_SIZE, EmbedRequest
 from runtime.engine import Engine
 from runtime.load import EngineOptions, load_engine
-from runtime.loader import usable_cores
 from runtime.preprocessing import Pixels
 
 MODEL, PRECISION, ENGINE = "ssl_resnet18", "int8", "openvino"

@@ -38,10 +38,11 @@ from throughput_rounds import (
 )
 
 from runtime.bundle import Bundle, open_bundle
+from runtime.cpu_features import usable_cores
 from runtime.dataset import Dataset, open_dataset
 from runtime.engine import Engine
 from runtime.load import EngineOptions, load_engine
-from runtime.loader import load_batches, usable_cores
+from runtime.loader import load_batches
 
 BATCH = 32
 LEAST_IMAGES = 1000

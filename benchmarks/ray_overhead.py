@@ -35,7 +35,7 @@ from environment import describe_environment
 from rich.console import Console
 from rich.table import Table
 
-from runtime.loader import usable_cores
+from runtime.cpu_features import usable_cores
 
 JOB = Path(__file__).parent / "ray_overhead_job.py"
 LEAST_IMAGES = 20_000

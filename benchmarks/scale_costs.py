@@ -4,7 +4,7 @@
 
 Prints the tables, or with `--write` fills them into docs/scale.md, each between `<!-- table: NAME -->` and
 `<!-- /table -->`. They are made of benchmarks/results/embed_throughput.json, and of ray_overhead.json where there is
-one: `{"single_s": ..., "ray_s": ..., "start_s": ...}`, seconds of one job in one process, of the same job under Ray on
+one: `{"single_s": ..., "ray_s": ..., "start_s": ..., ...}`, seconds of one job in one process, of the same job under Ray on
 the same cores, and what of the latter Ray took to start.
 
 The model, for c cores on which decoding alone makes D images/s and inference alone I:
@@ -25,6 +25,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from runtime.embed.request import DEFAULT_PART_IMAGES
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -277,10 +279,13 @@ def ray_section(ray: dict[str, float]) -> str:
             f"{ray['ray_s'] - ray['start_s']:.1f} s",
             f"{(ray['ray_s'] - ray['start_s']) / ray['single_s']:.2f}",
         ),
+        ("of it, each piece more than in one process", f"{ray['per_piece_s']:.3f} s", ""),
+        ("of it, to end", f"{ray['stop_s']:.1f} s", ""),
     ]
     return (
-        "## Ray\n\nMeasured: the same job in one process, and under Ray on the same cores. What Ray takes to start is "
-        f"paid once per job.\n\n{table(('job', 'seconds', 'of one process'), rows)}"
+        "## Ray\n\nMeasured by `benchmarks/ray_overhead.py`: the same job of small images in one process, and under Ray on "
+        f"the same cores, in {ray['pieces']} pieces of {ray['part_images']}. What Ray takes to start and to end is paid once "
+        f"per job. A piece of {DEFAULT_PART_IMAGES:,} images, the default, costs Ray as much as one of these.\n\n{table(('job', 'seconds', 'of one process'), rows)}"
     )
 
 

@@ -25,8 +25,6 @@ At 224 px the engines take 95 % of the time, and the ways differ by less than th
 """
 
 import functools
-import os
-import sys
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -38,6 +36,7 @@ import numpy.typing as npt
 from PIL import Image
 from typing_extensions import Self
 
+from runtime.cpu_features import usable_cores
 from runtime.dataset import Dataset, LabelledImage, Stream
 from runtime.dataset_piece import Piece
 from runtime.errors import DataError, UsageError
@@ -68,11 +67,6 @@ class Unreadable:
 
     name: str
     reason: str
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may run on."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 class Loader:

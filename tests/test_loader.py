@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from runtime.cpu_features import usable_cores
 from runtime.dataset import Dataset, LabelledImage, open_dataset
 from runtime.errors import DataError, UsageError
-from runtime.loader import Batch, load_batches, usable_cores
+from runtime.loader import Batch, load_batches
 from tests.image_folders import picture, write_picture
 from tests.pillow_contract import Case
 from tests.resample_reference import evaluation_pixels

@@ -100,9 +100,20 @@ def test_measured_points_stand_beside_what_the_model_says_of_them() -> None:
     assert job[1:] == ["400 images/s", "380 images/s", "95.0 %"]
 
 
+RAY = {
+    "single_s": 20.0,
+    "ray_s": 30.0,
+    "start_s": 8.0,
+    "per_piece_s": 0.012,
+    "stop_s": 1.5,
+    "pieces": 40,
+    "part_images": 512,
+}
+
+
 def test_ray_has_a_section_only_where_it_was_measured() -> None:
     assert tables()["ray"] == ""
-    section = tables({"single_s": 20.0, "ray_s": 30.0, "start_s": 8.0})["ray"]
+    section = tables(RAY)["ray"]
     assert rows(section) == [
         ["one process", "20.0 s", ""],
         ["Ray, with its start", "30.0 s", "1.50"],

@@ -8,6 +8,7 @@ from functools import partial
 import numpy as np
 
 from runtime.bundle import Bundle, open_bundle
+from runtime.cpu_features import usable_cores
 from runtime.embed.check import check_neighbours
 from runtime.embed.check_report import NeighbourCheck
 from runtime.embed.decode import decode_entry
@@ -20,7 +21,6 @@ from runtime.embed.sample import sample_keys
 from runtime.embed.work import engine_options, transform_of
 from runtime.errors import DataError
 from runtime.images import pillow_silenced
-from runtime.loader import usable_cores
 from runtime.preprocessing import Pixels
 from runtime.read_ahead import Ahead, read_ahead
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 from PIL import Image
 
 from runtime.bundle import Bundle
+from runtime.cpu_features import usable_cores
 from runtime.embed.entries import Source
 from runtime.embed.identity import Job
 from runtime.embed.request import EmbedRequest
 from runtime.embed.run_parts import Place
 from runtime.engine import Engine
 from runtime.load import TENSORRT, EngineOptions, load_engine, parse_engine
-from runtime.loader import usable_cores
 from runtime.native_preprocessing import NativePreprocessor
 from runtime.preprocessing import Pixels, preprocess
 
