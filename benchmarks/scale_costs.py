@@ -4,8 +4,8 @@
 
 Prints the tables, or with `--write` fills them into docs/scale.md, each between `<!-- table: NAME -->` and
 `<!-- /table -->`. They are made of benchmarks/results/embed_throughput.json, and of ray_overhead.json where there is
-one: `{"single_s": ..., "ray_s": ..., "start_s": ..., ...}`, seconds of one job in one process, of the same job under Ray on
-the same cores, and what of the latter Ray took to start.
+one: seconds of one job in one process, of the same job under Ray on the same cores, and what of the latter Ray took to
+start, to end, and for each piece.
 
 The model, for c cores on which decoding alone makes D images/s and inference alone I:
 
@@ -282,11 +282,12 @@ def ray_section(ray: dict[str, float]) -> str:
         ("of it, each piece more than in one process", f"{ray['per_piece_s']:.3f} s", ""),
         ("of it, to end", f"{ray['stop_s']:.1f} s", ""),
     ]
-    return (
-        "## Ray\n\nMeasured by `benchmarks/ray_overhead.py`: the same job of small images in one process, and under Ray on "
-        f"the same cores, in {ray['pieces']} pieces of {ray['part_images']}. What Ray takes to start and to end is paid once "
-        f"per job. A piece of {DEFAULT_PART_IMAGES:,} images, the default, costs Ray as much as one of these.\n\n{table(('job', 'seconds', 'of one process'), rows)}"
+    text = (
+        "Measured by `benchmarks/ray_overhead.py`: the same job of small images in one process, and under Ray on the "
+        f"same cores, in {ray['pieces']:.0f} pieces of {ray['part_images']:.0f}. What Ray takes to start and to end is paid "
+        f"once per job. A piece of {DEFAULT_PART_IMAGES:,} images, the default, costs Ray as much as one of these."
     )
+    return f"## Ray\n\n{text}\n\n{table(('job', 'seconds', 'of one process'), rows)}"
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

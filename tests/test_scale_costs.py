@@ -118,6 +118,8 @@ def test_ray_has_a_section_only_where_it_was_measured() -> None:
         ["one process", "20.0 s", ""],
         ["Ray, with its start", "30.0 s", "1.50"],
         ["Ray, without", "22.0 s", "1.10"],
+        ["of it, each piece more than in one process", "0.012 s", ""],
+        ["of it, to end", "1.5 s", ""],
     ]
 
 
