@@ -284,8 +284,8 @@ def ray_section(ray: dict[str, float]) -> str:
     ]
     text = (
         "Measured by `benchmarks/ray_overhead.py`: the same job of small images in one process, and under Ray on the "
-        f"same cores, in {ray['pieces']:.0f} pieces of {ray['part_images']:.0f}. What Ray takes to start and to end is paid "
-        f"once per job. A piece of {DEFAULT_PART_IMAGES:,} images, the default, costs Ray as much as one of these."
+        f"same cores, in {ray['pieces']:.0f} pieces of {ray['part_images']:.0f}. What Ray takes to start and to end is "
+        f"paid once per job. A piece of {DEFAULT_PART_IMAGES:,} images, the default, costs Ray as much as one of these."
     )
     return f"## Ray\n\n{text}\n\n{table(('job', 'seconds', 'of one process'), rows)}"
 
