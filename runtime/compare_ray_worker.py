@@ -17,7 +17,7 @@ from runtime.compare_engines import OpenedEngines, Transform, count_flops, make_
 from runtime.compare_report import FlopsReport
 from runtime.compare_request import CompareRequest
 from runtime.dataset_piece import Piece
-from runtime.embed.identity import EngineFacts, describe_engine
+from runtime.engine_facts import EngineFacts, describe_engine
 from runtime.errors import EngineError
 from runtime.loader import Unreadable
 from runtime.on_ray.answers import Row, answer, check_seen, here

@@ -16,11 +16,12 @@ from scipy.special import softmax
 from runtime.bundle import open_bundle
 from runtime.embed.decode import Decoded, decode_entry
 from runtime.embed.entries import Entry, Listing
-from runtime.embed.identity import EngineFacts, Job, RowFacts, describe_job
+from runtime.embed.identity import Job, RowFacts, describe_job
 from runtime.embed.request import EmbedRequest, OutputChoice
 from runtime.embed.rows import best_classes, finish_embedding, why_not_finite
 from runtime.embed.run_parts import cut_pieces, embed_batch
 from runtime.engine import Outputs
+from runtime.engine_facts import EngineFacts
 from runtime.errors import DataError
 from runtime.images import pillow_silenced
 from tests.bundles import CLASSES, DIM, SIZE, write_hand_made

@@ -14,21 +14,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from runtime.bundle import MANIFEST_FILE, Bundle, first_problem
 from runtime.embed.entries import Listing
 from runtime.embed.request import Dtype, EmbedRequest, Format, images_per_part
-from runtime.engine import Engine
+from runtime.engine_facts import EngineFacts
 from runtime.errors import BundleError
 from runtime.files import atomic_file, hash_file
-from runtime.installed import installed_versions
 from runtime.load import TENSORRT, parse_engine
 from runtime.manifest import Licence
 
 JOB_FILE = "_job.json"
-# Which distribution an engine's version is that of.
-_DISTRIBUTIONS = {
-    "openvino": ("openvino",),
-    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
-    "pytorch": ("torch",),
-    "tensorrt": ("tensorrt", "tensorrt-cu12"),
-}
 
 
 class _Part(BaseModel):
@@ -45,20 +37,6 @@ class BundleFacts(_Part):
     classes: int
     embedding_dim: int
     licence: Licence
-
-
-class EngineFacts(_Part):
-    """What runs it.
-
-    Attributes:
-        name: The engine.
-        version: Of its package; empty where no package says one.
-        executes: The precision that it computes in, in words.
-    """
-
-    name: str
-    version: str
-    executes: str
 
 
 class ImageFacts(_Part):
@@ -98,12 +76,6 @@ class Job(_Part):
     def parts(self) -> int:
         """How many parts the job's images make."""
         return -(-self.images.count // self.part_images)
-
-
-def describe_engine(engine: Engine) -> EngineFacts:
-    """Return what an opened engine is."""
-    versions = installed_versions(_DISTRIBUTIONS.get(engine.name, ()))
-    return EngineFacts(name=engine.name, version=next(iter(versions.values()), ""), executes=engine.precision)
 
 
 def describe_job(request: EmbedRequest, bundle: Bundle, engine: EngineFacts, listing: Listing) -> Job:

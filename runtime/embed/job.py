@@ -9,7 +9,7 @@ from pathlib import Path
 
 from runtime.bundle import Bundle, open_bundle
 from runtime.embed.entries import KeyDigest, Listing, Source, list_entries
-from runtime.embed.identity import Job, describe_engine, describe_job
+from runtime.embed.identity import Job, describe_job
 from runtime.embed.open_source import open_source
 from runtime.embed.output import add_up, check_output, opened_output, write_unreadable
 from runtime.embed.parquet_table import ParquetSource
@@ -17,6 +17,7 @@ from runtime.embed.part_files import read_part
 from runtime.embed.request import EmbedRequest, images_per_part
 from runtime.embed.run_parts import Piece, Place, cut_pieces, embed_pieces
 from runtime.embed.work import describe_place, open_engine
+from runtime.engine_facts import describe_engine
 from runtime.errors import DataError, UsageError
 
 _CHANGED = (
@@ -81,8 +82,8 @@ def run_embedding(request: EmbedRequest, listener: JobListener | None = None) ->
         KeyboardInterrupt: The user did.
     """
     listener = listener or JobListener()
-    prepared = prepare(request, listener)
-    bundle, source = prepared.bundle, prepared.source
+    bundle, source = open_inputs(request, listener)
+    prepared = list_images(bundle, source, listener)
     listener.on_stage("open the engine")
     with open_engine(request, bundle) as engine:
         job = describe_job(request, bundle, describe_engine(engine), prepared.listing)
@@ -100,8 +101,8 @@ class Prepared:
     listing: Listing
 
 
-def prepare(request: EmbedRequest, listener: JobListener) -> Prepared:
-    """Return the bundle and the images of a job, listed.
+def open_inputs(request: EmbedRequest, listener: JobListener) -> tuple[Bundle, Source]:
+    """Return the bundle and the images of a job, all that is quick to check checked.
 
     Raises:
         UsageError: The request contradicts itself.
@@ -121,6 +122,15 @@ def prepare(request: EmbedRequest, listener: JobListener) -> Prepared:
         raise UsageError(f"--top-k {request.writing.top_k}: expected at most the network's {classes} classes")
     source = open_source(request.images, request.reading)
     _refuse_own_output(request, source)
+    return bundle, source
+
+
+def list_images(bundle: Bundle, source: Source, listener: JobListener) -> Prepared:
+    """Return what is known of a job before its engine is open.
+
+    Raises:
+        DataError: The images cannot be listed, or there is none.
+    """
     listener.on_stage(f"list the images of {source.what}")
     listing = list_entries(source)
     if not listing.images:

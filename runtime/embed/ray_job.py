@@ -14,14 +14,24 @@ from pathlib import Path
 from typing import Any
 
 from runtime.embed.entries import KeyDigest
-from runtime.embed.identity import EngineFacts, Job, describe_job
-from runtime.embed.job import JobListener, JobResult, Prepared, end_job, how_far, missing_pieces, prepare
+from runtime.embed.identity import Job, describe_job
+from runtime.embed.job import (
+    JobListener,
+    JobResult,
+    Prepared,
+    end_job,
+    how_far,
+    list_images,
+    missing_pieces,
+    open_inputs,
+)
 from runtime.embed.output import add_up, opened_output
 from runtime.embed.part_files import remove_partial
 from runtime.embed.pieces_on_disk import write_pieces
 from runtime.embed.ray_worker import PartMaker, Task, probe_engine
 from runtime.embed.request import EmbedRequest
 from runtime.embed.run_parts import cut_pieces
+from runtime.engine_facts import EngineFacts
 from runtime.errors import named_error
 from runtime.on_ray.answers import raise_failure
 from runtime.on_ray.choice import RayChoice, absolute, amount, check_resources
@@ -39,11 +49,12 @@ def run_on_ray(request: EmbedRequest, choice: RayChoice, listener: JobListener |
     """
     listener = listener or JobListener()
     request = _for_workers(request, choice)
-    prepared = prepare(request, listener)
+    bundle, source = open_inputs(request, listener)
     listener.on_stage("connect to Ray")
     # The output is held until the workers are gone: one could still write into it.
     with ExitStack() as held, connected(choice.address) as ray:
         check_resources(ray, choice)
+        prepared = list_images(bundle, source, listener)
         root = Path(prepared.source.root).absolute()
         task = Task(request, prepared.source, root, ray.put(pack_bundle(prepared.bundle)))
         listener.on_stage(f"open the engine in a worker with {amount(choice)}")
