@@ -12,7 +12,14 @@ from tests.test_architecture import HEAVY, OPTIONAL
 
 # Parts of `runtime` that only some subcommands need. What holds their options is always there.
 PARTS = ("bench", "embed", "on_ray", "original", "report", "serving", "trt")
-COMMAND_LINE = {"bench.command", "embed.command", "report.command", "serving.command", "trt.build_arguments"}
+COMMAND_LINE = {
+    "bench.command",
+    "embed.command",
+    "on_ray.options",
+    "report.command",
+    "serving.command",
+    "trt.build_arguments",
+}
 # What pyarrow brings along by itself.
 WITH_PYARROW = {"pyarrow", "pandas"}
 SCRIPT = """
