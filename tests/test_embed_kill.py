@@ -26,9 +26,18 @@ PARTS_BETWEEN, DELAY_S = 5, 0.01
 PATIENCE_S = 60.0
 
 
+# A shell's background jobs ignore SIGINT, and what they start too: then no Ctrl-C would reach the command.
+_COMMAND = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from runtime.cli import main
+main()
+"""
+
+
 def start(*arguments: object) -> subprocess.Popen[str]:
     """Start the real command, with a part for every batch."""
-    command = [sys.executable, "-c", "from runtime.cli import main; main()", "embed", *map(str, arguments)]
+    command = [sys.executable, "-c", _COMMAND, "embed", *map(str, arguments)]
     sizes = ["--batch-size", str(BATCH), "--part-images", str(BATCH)]
     return subprocess.Popen(
         [*command, *sizes], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
