@@ -313,8 +313,9 @@ def test_a_damaged_or_absent_piece_is_one_line(tmp_path):
 
 
 def test_the_sixth_attempt_at_a_piece_is_refused(tmp_path):
-    list(write_pieces(tmp_path, [Piece(0, (Entry("a", "a"), Entry("b", "b")))]))
+    piece = Piece(0, (Entry("a", "a"), Entry("b", "b")))
+    list(write_pieces(tmp_path, [piece]))
     for _ in range(5):
-        note_attempt(tmp_path, 0)
+        note_attempt(tmp_path, piece)
     with pytest.raises(EngineError, match=r"^5 workers died at the images from a to b: expected images that no"):
-        note_attempt(tmp_path, 0)
+        note_attempt(tmp_path, piece)

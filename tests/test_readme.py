@@ -28,7 +28,7 @@ from tests.test_quantize import pictures, tiny_resnet
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-DOCUMENTS = sorted([*ROOT.glob("*.md"), ROOT / "benchmarks" / "README.md"])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "benchmarks" / "README.md"])
 COMMANDS = {"export-ssl": get_command(export_app), "run-ssl": get_command(run_app)}
 # Of typer's click, which is a package of its own or part of typer, depending on typer's version.
 UsageProblem = typer.BadParameter.__bases__[0]

@@ -83,22 +83,13 @@ def run_embedding(request: EmbedRequest, listener: JobListener | None = None) ->
     """
     listener = listener or JobListener()
     bundle, source = open_inputs(request, listener)
-    prepared = list_images(bundle, source, listener)
+    listing = list_images(source, listener)
     listener.on_stage("open the engine")
     with open_engine(request, bundle) as engine:
-        job = describe_job(request, bundle, describe_engine(engine), prepared.listing)
+        job = describe_job(request, bundle, describe_engine(engine), listing)
         place = describe_place(request, bundle, job=job, source=source, engine=engine)
         with opened_output(request.output, job, bundle, overwrite=request.overwrite):
             return _run(place, listener)
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What is known of a job before its engine is open."""
-
-    bundle: Bundle
-    source: Source
-    listing: Listing
 
 
 def open_inputs(request: EmbedRequest, listener: JobListener) -> tuple[Bundle, Source]:
@@ -125,8 +116,8 @@ def open_inputs(request: EmbedRequest, listener: JobListener) -> tuple[Bundle, S
     return bundle, source
 
 
-def list_images(bundle: Bundle, source: Source, listener: JobListener) -> Prepared:
-    """Return what is known of a job before its engine is open.
+def list_images(source: Source, listener: JobListener) -> Listing:
+    """Return how many images a job has, and which.
 
     Raises:
         DataError: The images cannot be listed, or there is none.
@@ -135,7 +126,7 @@ def list_images(bundle: Bundle, source: Source, listener: JobListener) -> Prepar
     listing = list_entries(source)
     if not listing.images:
         raise DataError(f"{source.what} has no image: expected at least one; check the path")
-    return Prepared(bundle, source, listing)
+    return listing
 
 
 def _refuse_own_output(request: EmbedRequest, source: Source) -> None:

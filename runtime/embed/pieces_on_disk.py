@@ -11,11 +11,9 @@ from pathlib import Path
 from runtime.embed.entries import Entry
 from runtime.embed.part_files import PIECES, part_name
 from runtime.embed.run_parts import Piece
-from runtime.errors import BundleError, EngineError
+from runtime.errors import BundleError
 from runtime.files import cannot_write
-
-# A worker may die of its machine, a few times over. A piece that kills each one would be given out for ever.
-_ATTEMPTS = 5
+from runtime.on_ray.attempts import refuse_after_attempts
 
 
 def write_pieces(output: Path, pieces: Iterable[Piece]) -> Iterator[int]:
@@ -50,26 +48,21 @@ def read_piece(output: Path, number: int) -> Piece:
         raise BundleError(f"{file} cannot be read ({error}): start the job again") from error
 
 
-def note_attempt(output: Path, number: int) -> None:
+def note_attempt(output: Path, piece: Piece) -> None:
     """Note that a worker begins a piece.
 
     Raises:
         EngineError: It has been begun so often, by workers that died of it, that another one would too.
     """
     # A byte for each: what is counted outlives the workers.
-    file = _file(output, number).with_suffix(".attempts")
+    file = _file(output, piece.number).with_suffix(".attempts")
     try:
         with file.open("ab") as attempts:
             attempts.write(b".")
         begun = file.stat().st_size
     except OSError as error:
         raise cannot_write(file, error) from error
-    if begun > _ATTEMPTS:
-        entries = read_piece(output, number).entries
-        raise EngineError(
-            f"{_ATTEMPTS} workers died at the images from {entries[0].key} to {entries[-1].key}: expected images that "
-            "no decoder crashes at, and memory enough for a worker; run these without --ray to see why"
-        )
+    refuse_after_attempts(begun, f"from {piece.entries[0].key} to {piece.entries[-1].key}")
 
 
 def _file(output: Path, number: int) -> Path:

@@ -18,7 +18,6 @@ from runtime.embed.identity import Job, describe_job
 from runtime.embed.job import (
     JobListener,
     JobResult,
-    Prepared,
     end_job,
     how_far,
     list_images,
@@ -54,23 +53,23 @@ def run_on_ray(request: EmbedRequest, choice: RayChoice, listener: JobListener |
     # The output is held until the workers are gone: one could still write into it.
     with ExitStack() as held, connected(choice.address) as ray:
         check_resources(ray, choice)
-        prepared = list_images(bundle, source, listener)
-        root = Path(prepared.source.root).absolute()
-        task = Task(request, prepared.source, root, ray.put(pack_bundle(prepared.bundle)))
+        listing = list_images(source, listener)
+        root = Path(source.root).absolute()
+        task = Task(request, source, root, ray.put(pack_bundle(bundle)))
         listener.on_stage(f"open the engine in a worker with {amount(choice)}")
-        job = describe_job(request, prepared.bundle, _probe(ray, task, choice), prepared.listing)
-        held.enter_context(opened_output(request.output, job, prepared.bundle, overwrite=request.overwrite))
+        job = describe_job(request, bundle, _probe(ray, task, choice), listing)
+        held.enter_context(opened_output(request.output, job, bundle, overwrite=request.overwrite))
         held.callback(remove_partial, request.output)
-        return _run(task, job, prepared=prepared, choice=choice, listener=listener)
+        return _run(task, job, choice, listener)
 
 
-def _run(task: Task, job: Job, *, prepared: Prepared, choice: RayChoice, listener: JobListener) -> JobResult:
+def _run(task: Task, job: Job, choice: RayChoice, listener: JobListener) -> JobResult:
     output = task.request.output
     before = add_up(output, job)
     listener.on_start(job.images.count, before.images)
     began = time.perf_counter()
     digest = KeyDigest()
-    pieces = cut_pieces(digest.watch(prepared.source.entries()), job.part_images)
+    pieces = cut_pieces(digest.watch(task.source.entries()), job.part_images)
     numbers = list(write_pieces(output, missing_pieces(pieces, output, job.parts)))
     done = before.images
     try:

@@ -64,8 +64,9 @@ class PartMaker:
             # A worker that died after its last act is asked again.
             record = read_part(output, number)
             if record is None:
-                note_attempt(output, number)
-                (record,) = embed_pieces([read_piece(output, number)], self._opened.place)
+                piece = read_piece(output, number)
+                note_attempt(output, piece)
+                (record,) = embed_pieces([piece], self._opened.place)
         except Exception as error:  # noqa: BLE001 - whatever a worker meets ends the job with its reason
             return answer(number, images=0, failure=error)
         return answer(number, images=record.images)

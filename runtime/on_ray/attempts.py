@@ -40,7 +40,20 @@ def note_attempt(attempts: Any, number: int, images: str) -> None:
     """
     import ray
 
-    if ray.get(attempts.begin.remote(number)) > ATTEMPTS:
+    refuse_after_attempts(ray.get(attempts.begin.remote(number)), images)
+
+
+def refuse_after_attempts(begun: int, images: str) -> None:
+    """Refuse a piece that has been begun too often, wherever that is counted.
+
+    Args:
+        begun: How often, this time too.
+        images: Which images it has, in words.
+
+    Raises:
+        EngineError: More than `ATTEMPTS` times: workers died of it, and another one would too.
+    """
+    if begun > ATTEMPTS:
         raise EngineError(
             f"{ATTEMPTS} workers died at the images {images}: expected images that no decoder crashes at, and memory "
             "enough for a worker; run these without --ray to see why"
