@@ -1,8 +1,7 @@
 """The `run-ssl` command: each subcommand parses, calls one library function, prints."""
 
-from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -45,13 +44,6 @@ ThreadsOption = Annotated[
     int | None, typer.Option(min=1, help="Threads for one inference.", show_default="the engine's")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-
-
-class DeviceChoice(str, Enum):
-    """Where the engines run."""
-
-    cpu = "cpu"
-    gpu = "gpu"
 
 
 @app.callback()
@@ -101,7 +93,7 @@ def compare(
     batch_size: Annotated[int, typer.Option(min=1, help="Images per inference.")] = 32,
     workers: Annotated[int | None, typer.Option(min=1, help="Decoding threads.", show_default="one per core")] = None,
     threads: ThreadsOption = None,
-    device: Annotated[DeviceChoice, typer.Option(help="Where the engines run.")] = DeviceChoice.cpu,
+    device: Annotated[Literal["cpu", "gpu"], typer.Option(help="Where the engines run.")] = "cpu",
     skip_unreadable: Annotated[
         bool, typer.Option("--skip-unreadable", help="Leave unreadable images out, named and counted.")
     ] = False,
@@ -152,7 +144,7 @@ def compare(
             batch_size=batch_size,
             workers=workers,
             threads=threads,
-            device=device.value,
+            device=device,
             skip_unreadable=skip_unreadable,
             native=native,
             save=save,

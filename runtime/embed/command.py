@@ -1,8 +1,7 @@
 """The `run-ssl embed` command. Nothing heavy is imported until it runs."""
 
-from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -21,34 +20,6 @@ _ENGINE = "Engine"
 _INSTEAD_OF_WRITING = "Instead of writing"
 
 
-class FormatChoice(str, Enum):
-    """What the output's parts are."""
-
-    parquet = "parquet"
-    npy = "npy"
-
-
-class DtypeChoice(str, Enum):
-    """What an embedding's numbers are."""
-
-    float32 = "float32"
-    float16 = "float16"
-
-
-class MetricChoice(str, Enum):
-    """The distance between embeddings."""
-
-    cosine = "cosine"
-    euclidean = "euclidean"
-
-
-class DeviceChoice(str, Enum):
-    """Where the engine runs."""
-
-    cpu = "cpu"
-    gpu = "gpu"
-
-
 def embed(
     bundle: Annotated[Path, typer.Argument(help="A bundle's directory.")],
     images: Annotated[
@@ -59,8 +30,10 @@ def embed(
         Path | None,
         typer.Option("--output", "-o", help="The directory to make, or to go on with.", show_default="required"),
     ] = None,
-    output_format: Annotated[FormatChoice, typer.Option("--format", help="What the parts are.")] = FormatChoice.parquet,
-    dtype: Annotated[DtypeChoice, typer.Option(help="Of the embeddings.")] = DtypeChoice.float32,
+    output_format: Annotated[
+        Literal["parquet", "npy"], typer.Option("--format", help="What the parts are.")
+    ] = "parquet",
+    dtype: Annotated[Literal["float32", "float16"], typer.Option(help="Of the embeddings.")] = "float32",
     normalise: Annotated[
         bool, typer.Option("--normalise", "--normalize", help="Divide each embedding by its L2 norm.")
     ] = False,
@@ -73,8 +46,8 @@ def embed(
         ),
     ] = "auto",
     device: Annotated[
-        DeviceChoice, typer.Option(help="Where the engine runs.", rich_help_panel=_ENGINE)
-    ] = DeviceChoice.cpu,
+        Literal["cpu", "gpu"], typer.Option(help="Where the engine runs.", rich_help_panel=_ENGINE)
+    ] = "cpu",
     batch_size: Annotated[int, typer.Option(min=1, help="Images per inference.", rich_help_panel=_ENGINE)] = 32,
     part_images: Annotated[
         int | None, typer.Option(min=1, help="Images per part, a multiple of --batch-size.", show_default="8192")
@@ -136,8 +109,9 @@ def embed(
     ] = 2000,
     seed: Annotated[int, typer.Option(help="Of --check: of the sample.", rich_help_panel=_INSTEAD_OF_WRITING)] = 0,
     metric: Annotated[
-        MetricChoice, typer.Option(help="Of --check: the index's distance.", rich_help_panel=_INSTEAD_OF_WRITING)
-    ] = MetricChoice.cosine,
+        Literal["cosine", "euclidean"],
+        typer.Option(help="Of --check: the index's distance.", rich_help_panel=_INSTEAD_OF_WRITING),
+    ] = "cosine",
     min_recall: Annotated[
         float | None,
         typer.Option(
@@ -186,19 +160,19 @@ def embed(
             images=tuple(images),
             output=output or Path(),
             reading=InputChoice(root=root, image_column=image_column, key_column=key_column),
-            writing=OutputChoice(output_format.value, dtype.value, normalise, top_k),
+            writing=OutputChoice(output_format, dtype, normalise, top_k),
             engine=engine,
             batch_size=batch_size,
             part_images=part_images,
             workers=workers,
             threads=threads,
-            device=device.value,
+            device=device,
             weights=weights,
             native=native,
             overwrite=overwrite,
         )
         if check:
-            passed = _check(request, CheckChoice(sample, seed, metric.value), min_recall, json_output=json_output)
+            passed = _check(request, CheckChoice(sample, seed, metric), min_recall, json_output=json_output)
         else:
             cluster = RayChoice(ray_address, ray_workers, ray_cpus, ray_gpus) if on_ray else None
             passed = _embed(request, cluster, json_output=json_output)

@@ -1,8 +1,7 @@
 """The `run-ssl repo` command. Nothing heavy is imported until it runs."""
 
-from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,45 +11,21 @@ from runtime.options import parse_counts
 _STANDING = "what the model there has, else"
 
 
-class BackendChoice(str, Enum):
-    """What runs the model in Triton."""
-
-    auto = "auto"
-    tensorrt = "tensorrt"
-    onnxruntime = "onnxruntime"
-    openvino = "openvino"
-
-
-class WhereChoice(str, Enum):
-    """Where the model runs."""
-
-    auto = "auto"
-    cpu = "cpu"
-    gpu = "gpu"
-
-
-class KeepChoice(str, Enum):
-    """Which versions Triton serves."""
-
-    latest = "latest"
-    all = "all"
-
-
 def repo(
     bundle: Annotated[Path, typer.Argument(help="A bundle's directory.")],
     repository: Annotated[Path, typer.Argument(metavar="DIR", help="The repository: new, or with models in it.")],
     name: Annotated[str | None, typer.Option(help="The model's name there.", show_default="the bundle's")] = None,
     version: Annotated[int | None, typer.Option(help="Version number.", show_default="highest + 1")] = None,
     backend: Annotated[
-        BackendChoice,
+        Literal["auto", "tensorrt", "onnxruntime", "openvino"],
         typer.Option(
             help="`auto`: what the model there has, else the bundle's plan if it has one, else onnxruntime, or where "
             "that is wrong (int8-fp16 on CPUs) openvino."
         ),
-    ] = BackendChoice.auto,
+    ] = "auto",
     device: Annotated[
-        WhereChoice, typer.Option(help="`auto`: a GPU where Triton finds one; openvino: CPUs.")
-    ] = WhereChoice.auto,
+        Literal["auto", "cpu", "gpu"], typer.Option(help="`auto`: a GPU where Triton finds one; openvino: CPUs.")
+    ] = "auto",
     max_batch: Annotated[
         int | None,
         typer.Option(
@@ -71,7 +46,8 @@ def repo(
         typer.Option(help="Batches that are sent without waiting, such as 8,16,32.", show_default=f"{_STANDING} none"),
     ] = "",
     keep: Annotated[
-        KeepChoice | None, typer.Option(help="Which versions Triton serves.", show_default=f"{_STANDING} latest")
+        Literal["latest", "all"] | None,
+        typer.Option(help="Which versions Triton serves.", show_default=f"{_STANDING} latest"),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a version that exists.")] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
@@ -94,13 +70,13 @@ def repo(
             repository=repository,
             name=name,
             version=version,
-            backend=backend.value,
-            device=device.value,
+            backend=backend,
+            device=device,
             max_batch=max_batch,
             instances=instances,
             max_queue_delay_us=max_queue_delay_us,
             preferred_batch=parse_counts(preferred_batch, option="--preferred-batch") if preferred_batch else None,
-            keep=keep.value if keep else None,
+            keep=keep,
             overwrite=overwrite,
         )
         with message_console().status(f"repo {repository}"):
