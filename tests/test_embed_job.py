@@ -116,6 +116,19 @@ def test_the_files_of_an_output_are_these_and_its_parts_end_where_the_images_say
     assert (request_.output / "_LICENSE-WEIGHTS.txt").read_bytes() == licence
 
 
+@pytest.mark.parametrize(("dtype", "split"), [("float32", True), ("float16", False)])
+def test_half_precision_is_written_in_an_encoding_that_duckdb_reads(
+    request_: EmbedRequest, dtype: Any, split: bool
+) -> None:
+    # DuckDB 2.0.1 refuses a byte-stream split of FLOAT16.
+    embed(replace(request_, writing=OutputChoice(dtype=dtype)))
+    row_group = pq.ParquetFile(request_.output / "part-000000.parquet").metadata.row_group(0)
+    columns = {
+        row_group.column(index).path_in_schema: row_group.column(index) for index in range(row_group.num_columns)
+    }
+    assert ("BYTE_STREAM_SPLIT" in columns["embedding.list.element"].encodings) == split
+
+
 def test_the_columns_have_exactly_these_types(request_: EmbedRequest) -> None:
     embed(replace(request_, writing=OutputChoice(top_k=2)))
     embed(replace(request_, writing=OutputChoice(dtype="float16"), output=request_.output.with_name("half")))

@@ -127,7 +127,7 @@ def embed(
     ] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Write the embeddings of any number of images, as Parquet parts that pandas, DuckDB and Spark read as a table.
+    """Write the embeddings of any number of images, as Parquet parts that pandas and DuckDB read as a table.
 
     A job that was stopped, in whichever way, goes on with the same command. Exits with 1 when images could not be
     read; `_unreadable.csv` in the output names them. Examples:
