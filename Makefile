@@ -24,12 +24,12 @@ help:
 
 env: $(VENV)/.done
 
-$(VENV)/.done: pyproject.toml tests/pillow_versions.txt tests/bindings_versions.txt
+$(VENV)/.done: pyproject.toml tests/helpers/pillow/pillow_versions.txt tests/tensorrt_bindings/bindings_versions.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
-	$(BIN)/python tests/install_pillows.py
-	$(BIN)/python tests/install_bindings.py
+	$(BIN)/python tests/helpers/pillow/install_pillows.py
+	$(BIN)/python tests/tensorrt_bindings/install_bindings.py
 	touch $@
 
 test: lint types unit
@@ -46,22 +46,22 @@ unit: env
 
 # The regression gate of continuous integration: ratios of one run, never times of another machine.
 gate: env
-	$(BIN)/python benchmarks/ci_gate.py
+	$(BIN)/python -m benchmarks.bench.ci_gate
 
 # Builds and runs plans: needs an NVIDIA GPU and TensorRT, and skips with the reason where there is none.
 test-gpu: env
-	$(BIN)/pytest -m gpu tests/test_gpu.py || [ $$? -eq 5 ]  # 5: all of it skipped
+	$(BIN)/pytest -m gpu tests/gpu/test_gpu.py || [ $$? -eq 5 ]  # 5: all of it skipped
 
 # The C library and its examples, from this environment's OpenVINO and the system's cmake, compiler, libjpeg and libpng.
 cpp: env
-	$(BIN)/python -m tests.cpp_build
+	$(BIN)/python -m tests.helpers.cpp.build
 
 # Needs the network for pip, so it is not part of `test`.
 test-thin: env
-	$(BIN)/python tests/thin_install.py
+	$(BIN)/python tests/house/thin_install.py
 
 demo: env
-	$(BIN)/python benchmarks/train_digits.py $(DEMO)
+	$(BIN)/python -m benchmarks.inputs.train_digits $(DEMO)
 	$(BIN)/export-ssl $(DIGITS) --output $(DEMO)/digits-fp32
 	$(BIN)/export-ssl $(DIGITS) --output $(DEMO)/digits-fp16 --fp16
 	$(BIN)/export-ssl $(DIGITS) --output $(DEMO)/digits-int8 --int8 --calib $(DEMO)/digits/train
@@ -76,30 +76,30 @@ demo: env
 	$(BIN)/run-ssl report $(DEMO)/digits-fp32 $(DEMO)/digits-fp16 $(DEMO)/digits-int8 $(DEMO)/digits-int8-cpu \
 		--output $(DEMO)/report.html
 
-# What `make cpp` builds; of the benchmarks, cpp_latency.py does too.
+# What `make cpp` builds; of the benchmarks, benchmarks/cpp/latency.py does too.
 NATIVE := build/cpp/release-installed/lib/libresnet_engine.so
 bench: env
-	$(BIN)/python benchmarks/export_speed.py
-	$(BIN)/python benchmarks/compare_throughput.py
-	$(BIN)/python benchmarks/int8_speed.py --output benchmarks/results/int8_speed.json
-	$(BIN)/python benchmarks/int8_latency.py --output benchmarks/results/int8_latency.json
-	$(BIN)/python benchmarks/cpp_preprocess.py --output benchmarks/results/cpp_preprocess.json
-	$(BIN)/python benchmarks/cpp_latency.py --output benchmarks/results/cpp_latency.json
-	$(BIN)/python benchmarks/wrapper_overhead.py --output benchmarks/results/wrapper_overhead.json
-	$(BIN)/python benchmarks/bench_agreement.py --output benchmarks/results/bench_agreement.json
-	$(BIN)/python benchmarks/pipeline_throughput.py --output benchmarks/results/pipeline_throughput.json
-	$(BIN)/python benchmarks/embed_throughput.py --native $(NATIVE) --output benchmarks/results/embed_throughput.json
-	$(BIN)/python benchmarks/ray_overhead.py $(DEMO) --output benchmarks/results/ray_overhead.json
+	$(BIN)/python -m benchmarks.export.speed
+	$(BIN)/python -m benchmarks.compare.throughput
+	$(BIN)/python -m benchmarks.int8.speed --output benchmarks/results/int8_speed.json
+	$(BIN)/python -m benchmarks.int8.latency --output benchmarks/results/int8_latency.json
+	$(BIN)/python -m benchmarks.cpp.preprocess --output benchmarks/results/cpp_preprocess.json
+	$(BIN)/python -m benchmarks.cpp.latency --output benchmarks/results/cpp_latency.json
+	$(BIN)/python -m benchmarks.bench.wrapper_overhead --output benchmarks/results/wrapper_overhead.json
+	$(BIN)/python -m benchmarks.bench.agreement --output benchmarks/results/bench_agreement.json
+	$(BIN)/python -m benchmarks.embed.pipeline --output benchmarks/results/pipeline_throughput.json
+	$(BIN)/python -m benchmarks.embed.throughput --native $(NATIVE) --output benchmarks/results/embed_throughput.json
+	$(BIN)/python -m benchmarks.embed.ray_overhead $(DEMO) --output benchmarks/results/ray_overhead.json
 
 # The networks of the accuracy figures train for 40 minutes on two cores, and the peers take as long.
 FRACTALS := fractals
 bench-int8: env
-	$(BIN)/python benchmarks/train_fractals.py $(FRACTALS)
-	$(BIN)/python benchmarks/int8_accuracy.py $(FRACTALS) $(DEMO) --output benchmarks/results/int8_accuracy.json
+	$(BIN)/python -m benchmarks.inputs.train_fractals $(FRACTALS)
+	$(BIN)/python -m benchmarks.int8.accuracy $(FRACTALS) $(DEMO) --output benchmarks/results/int8_accuracy.json
 
 readme: env
-	$(BIN)/python benchmarks/update_readme.py
-	$(BIN)/python benchmarks/scale_costs.py --write
+	$(BIN)/python -m benchmarks.documents.update_documents
+	$(BIN)/python -m benchmarks.documents.scale_costs --write
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from calibration.placement import Target
-from calibration.scales import Method
+from calibration.activations.thresholds import Method
+from calibration.qdq.placement import Target
 
 
 @dataclass(frozen=True)

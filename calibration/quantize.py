@@ -22,28 +22,28 @@ import onnx
 import onnx_ir as ir
 from onnx import TensorProto
 
-from calibration.activation_statistics import TensorStatistics
-from calibration.calibration_file import Calibration, check_cache_target, read_cache, write_cache
-from calibration.choose import Choice, Chooser
-from calibration.collect import collect_statistics
-from calibration.describe_calibration import describe
-from calibration.fingerprint import Fingerprint, make_fingerprint
-from calibration.graph_checks import prepare
-from calibration.lint import Finding, PixelLint, hash_images, lint_sample, lint_unreadable, raise_refusals
+from calibration.activations.activation_statistics import TensorStatistics
+from calibration.activations.collect import collect_statistics
+from calibration.graph.checks import prepare
+from calibration.graph.run import run_logits
+from calibration.graph.structure import constant, layers, nonnegative_tensors
+from calibration.images.fingerprint import Fingerprint, make_fingerprint
+from calibration.images.lint import Finding, PixelLint, hash_images, lint_sample, lint_unreadable, raise_refusals
+from calibration.images.sampling import CalibrationSample, sample_images, split_held_out
 from calibration.options import QuantizeOptions
-from calibration.parts import Parts, parts_from_arrays
-from calibration.placement import Placement, place
-from calibration.progress import Listener
-from calibration.run_graph import run_logits
-from calibration.sampling import CalibrationSample, sample_images, split_held_out
-from calibration.search import Judge
-from calibration.second_moments import LayerMoments, Step, collect_moments
-from calibration.structure import constant, layers, nonnegative_tensors
-from runtime.dataset import Dataset
+from calibration.qdq.placement import Placement, place
+from calibration.search.calibration_cache import Calibration, check_cache_target, read_cache, write_cache
+from calibration.search.choose import Choice, Chooser
+from calibration.search.describe import describe
+from calibration.search.judge import Judge
+from calibration.search.parts import Parts, parts_from_arrays
+from calibration.weights.second_moments import LayerMoments, Step, collect_moments
+from runtime.bundle.manifest import Preprocessing
+from runtime.data.batches import Loader, Unreadable, load_batches
+from runtime.data.open_images import Dataset
 from runtime.errors import CalibrationError, GraphError
-from runtime.loader import Loader, Unreadable, load_batches
-from runtime.manifest import Preprocessing
-from runtime.preprocessing import Pixels, normalise
+from runtime.images.preprocessing import Pixels, normalise
+from runtime.support.progress import Listener
 
 Feed = npt.NDArray[np.generic]
 

@@ -9,9 +9,8 @@ from typing import Annotated
 
 import typer
 
-from calibration.progress import Listener
-from runtime.console import message_console, one_line_errors, result_console, step_bar
-from runtime.trt.build_arguments import (
+from runtime.commands.console import message_console, one_line_errors, result_console, step_bar
+from runtime.commands.plan_options import (
     HardwareChoice,
     HardwareCompatibleOption,
     LevelOption,
@@ -22,6 +21,7 @@ from runtime.trt.build_arguments import (
     VersionCompatibleOption,
     WorkspaceOption,
 )
+from runtime.support.progress import Listener
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
@@ -199,17 +199,17 @@ def export(
     """
     with one_line_errors():
         # Imported here: `export-ssl --help` should not wait for them.
-        from exporter.emit_cpp import check_cpp_target, write_cpp_project
-        from exporter.int8_options import Int8Options
+        from exporter.options import Int8Options
         from exporter.pipeline import export_bundle
-        from exporter.plan import build_exported_plan, check_plan_choices
-        from exporter.report import print_notices, print_result
+        from exporter.printing.export_table import print_notices, print_result
         from exporter.request import ExportRequest, WeightsChoice
+        from exporter.steps.plan import build_exported_plan, check_plan_choices
+        from exporter.writing.cpp_project import check_cpp_target, write_cpp_project
+        from runtime.commands.plan_build import BuildChoices, print_plan
         from runtime.serving.next_steps import as_lines
         from runtime.serving.place import check_repository
         from runtime.serving.repository import write_repository
         from runtime.serving.request import RepositoryRequest
-        from runtime.trt.build_cli import BuildChoices, print_plan
 
         request = ExportRequest(
             model=model,

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal, cast
 
+from runtime.bundle.manifest import Licence, Preprocessing
 from runtime.errors import UnknownModelError, UsageError
-from runtime.manifest import Licence, Preprocessing
 from runtime.original.network import FAMILY
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _UNTRAINED_TAG = "untrained"
 _SUGGESTIONS = 3
 
 _INTERPOLATIONS = ("bilinear", "bicubic")
-# The bounds of `runtime.manifest.Preprocessing`, pixels.
+# The bounds of `runtime.bundle.manifest.Preprocessing`, pixels.
 _MAX_IMAGE_SIZE = 8192
 _MAX_RESIZE_SIZE = 16384
 

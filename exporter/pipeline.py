@@ -16,20 +16,10 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from calibration.progress import Listener
-from calibration.ranges import measure_ranges
-from exporter.bundle_writer import add_metadata, write_bundle
-from exporter.count_layers import count_layers
-from exporter.describe import describe
-from exporter.fold_batchnorm import fold_batchnorm
-from exporter.fp16 import FP16_LIMIT, Fp16Report, convert_to_fp16
-from exporter.golden import run_original
-from exporter.int8 import QuantizedGraph, quantize_graph
-from exporter.models import default_labels, licence_of, resolve_model
-from exporter.request import ExportRequest
-from exporter.simplify import count_operators, infer_shapes, simplify
-from exporter.subject import Subject, load_subject, read_class_names
-from exporter.tolerance import (
+from exporter.checks.golden import run_original
+from exporter.checks.ranges import measure_ranges
+from exporter.checks.step_check import Check, as_json_db, check_graph
+from exporter.checks.tolerance import (
     INT8_FLOOR_DB,
     emulate_half,
     emulated_required_db,
@@ -38,15 +28,25 @@ from exporter.tolerance import (
     has_grouped_convolutions,
     int8_required_db,
 )
-from exporter.tracing import IR_VERSION, OPSET, trace_network
-from exporter.verification import Check, as_json_db, check_graph
-from exporter.written_roundings import write_roundings
-from runtime.engine import Floats
-from runtime.engine_ort import import_onnxruntime
-from runtime.files import check_target
-from runtime.layers import total_macs
-from runtime.manifest import Manifest, Precision, Step
+from exporter.models import default_labels, licence_of, resolve_model
+from exporter.passes.fold_batchnorm import fold_batchnorm
+from exporter.passes.fp16 import FP16_LIMIT, Fp16Report, convert_to_fp16
+from exporter.passes.simplify import count_operators, infer_shapes, simplify
+from exporter.passes.tracing import IR_VERSION, OPSET, trace_network
+from exporter.passes.written_roundings import write_roundings
+from exporter.request import ExportRequest
+from exporter.steps.int8 import QuantizedGraph, quantize_graph
+from exporter.steps.subject import Subject, load_subject, read_class_names
+from exporter.writing.bundle_writer import add_metadata, write_bundle
+from exporter.writing.count_layers import count_layers
+from exporter.writing.describe_manifest import describe
+from runtime.bundle.layers import total_macs
+from runtime.bundle.manifest import Manifest, Precision, Step
+from runtime.engines.contract import Floats
+from runtime.engines.ort_engine import import_onnxruntime
 from runtime.original.network import wrap_half
+from runtime.support.files import check_target
+from runtime.support.progress import Listener
 
 
 @dataclass(frozen=True)

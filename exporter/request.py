@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Literal
 
 from calibration.options import QuantizeOptions
-from exporter.tracing import InputKind
-from runtime.manifest import PrecisionName
+from exporter.passes.tracing import InputKind
+from runtime.bundle.manifest import PrecisionName
 
 
 @dataclass(frozen=True)

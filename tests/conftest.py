@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-PHOTOGRAPHS = Path(__file__).parents[1] / "exporter/photographs"
+from tests.helpers.paths import PHOTOGRAPHS
+
 IMAGE_SIZE = 64
 # The weights are drawn, not trained; any seed will do that is not the command's default.
 SEED = 3

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from runtime.engine_tensorrt import TensorRtEngine
-from runtime.trt.cuda_calls import DeviceBuffer, PinnedBuffer, Stream, TimingEvent, copy_to_device
+from runtime.engines.trt.cuda_calls import DeviceBuffer, PinnedBuffer, Stream, TimingEvent, copy_to_device
+from runtime.engines.trt.trt_engine import TensorRtEngine
 
 
 class DeviceCall:

@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from runtime.bench.machine import same_hardware
-from runtime.bench.percentiles import LEAST_RUNS
-from runtime.bench.ratios import median_ms, ratio_interval
-from runtime.bench.result import RESULT_VERSION, BenchResult, Interval, Machine, Measured, Scope
-from runtime.bundle import first_problem
+from runtime.bench.figures.percentiles import LEAST_RUNS
+from runtime.bench.figures.ratios import median_ms, ratio_interval
+from runtime.bench.machine.describe import same_hardware
+from runtime.bundle.bundle import first_problem
+from runtime.bundle.results.bench_json import RESULT_VERSION, BenchResult, Interval, Machine, Measured, Scope
 from runtime.errors import BundleError, UsageError
 
 

@@ -6,16 +6,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
-from runtime.bench.curve import choose_batches
-from runtime.bench.limit import find_limits
-from runtime.bench.machine import describe_machine
-from runtime.bench.measure import BenchListener, Effort, Times, measure
-from runtime.bench.noise import NoiseWatch
-from runtime.bench.peers import PROGRAMS, equivalent_commands, missing_peers, run_program
-from runtime.bench.percentiles import describe_latency
-from runtime.bench.result import BenchResult, Measured, Scope
+from runtime.bench.figures.curve import choose_batches
+from runtime.bench.figures.percentiles import describe_latency
+from runtime.bench.limits.limit import find_limits
+from runtime.bench.machine.describe import describe_machine
+from runtime.bench.machine.noise import NoiseWatch
+from runtime.bench.peers.names import PROGRAMS, equivalent_commands, missing_peers, run_program
 from runtime.bench.subjects import Subject, bundle_labels, list_subjects, subject_name
-from runtime.bundle import Bundle, open_bundle
+from runtime.bench.turns import BenchListener, Effort, Times, measure
+from runtime.bundle.bundle import Bundle, open_bundle
+from runtime.bundle.results.bench_json import BenchResult, Measured, Scope
 from runtime.errors import UsageError
 
 # Their versions decide speed.

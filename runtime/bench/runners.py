@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from runtime.bench.subjects import Subject
-from runtime.bundle import Bundle, open_bundle
-from runtime.dataset import open_images
-from runtime.engine import Engine, Pixels
+from runtime.bundle.bundle import Bundle, open_bundle
+from runtime.data.batches import load_batches
+from runtime.data.open_images import open_images
+from runtime.engines.contract import Engine, Pixels
+from runtime.engines.open_engine import TENSORRT, EngineOptions, load_engine, parse_engine
 from runtime.errors import UsageError
-from runtime.load import TENSORRT, EngineOptions, load_engine, parse_engine
-from runtime.loader import load_batches
 
 # Of the pictures that an engine is called with.
 _SEED = 0
@@ -44,7 +44,7 @@ def open_runner(subject: Subject) -> Iterator[Runner]:
     """
     bundle = open_bundle(subject.bundle)
     if subject.kind == "peer":
-        from runtime.bench.peers import open_peer
+        from runtime.bench.peers.names import open_peer
 
         with open_peer(
             subject.engine, bundle, threads=subject.threads, weights=subject.weights, device=subject.device
@@ -86,7 +86,7 @@ def _in_memory(bundle: Bundle, engine: Engine, batch: int) -> Runner:
 def _on_device(bundle: Bundle, engine: Engine, batch: int) -> Runner:
     """Return a runner that times the kernels alone, with CUDA events around them."""
     from runtime.bench.cuda_timer import DeviceCall
-    from runtime.engine_tensorrt import TensorRtEngine
+    from runtime.engines.trt.trt_engine import TensorRtEngine
 
     assert isinstance(engine, TensorRtEngine)
     timer = DeviceCall(engine, engine.network_input(noise_pixels(bundle, batch)))

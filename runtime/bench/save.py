@@ -4,10 +4,10 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from runtime.bench.result import BenchResult
+from runtime.bundle.layout import BENCH_FILE, make_results_folder
+from runtime.bundle.results.bench_json import BenchResult
 from runtime.errors import BundleError
-from runtime.files import atomic_file
-from runtime.results import BENCH_FILE, make_results_folder
+from runtime.support.files import atomic_file
 
 
 def check_places(bundles: Sequence[Path], output: Path | None) -> None:

@@ -7,11 +7,11 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from runtime.bench.result import Scope
-from runtime.bundle import Bundle
+from runtime.bundle.bundle import Bundle
+from runtime.bundle.plan_json import read_sidecar
+from runtime.bundle.results.bench_json import Scope
+from runtime.engines.open_engine import ORIGINAL, TENSORRT, parse_engine, runnable_engines
 from runtime.errors import UsageError
-from runtime.load import ORIGINAL, TENSORRT, parse_engine, runnable_engines
-from runtime.trt.sidecar import read_sidecar
 
 DEVICES = ("cpu", "gpu")
 

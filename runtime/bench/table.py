@@ -7,8 +7,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from runtime.bench.result import BenchResult, Latency, Measured
-from runtime.bench.why_slow import explain_bundles
+from runtime.bench.limits.why_slow import explain_bundles
+from runtime.bundle.results.bench_json import BenchResult, Latency, Measured
 
 _SCOPES = {
     "model": "the engine's call alone, input and output in place",

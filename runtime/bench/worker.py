@@ -1,4 +1,4 @@
-"""The measuring process of one subject: `python -m runtime.bench.worker`, started by `runtime/bench/measure.py`.
+"""The measuring process of one subject: `python -m runtime.bench.worker`, started by `runtime/bench/turns.py`.
 
 One engine per process: two in one process disturb each other by threads that spin and caches that they share. The
 process reads its `Subject`, then commands, one JSON object a line, and answers each with one line:

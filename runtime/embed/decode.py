@@ -9,10 +9,10 @@ from io import BytesIO
 
 from PIL import Image, UnidentifiedImageError
 
-from runtime.embed.entries import Entry
+from runtime.embed.sources.entries import Entry
 from runtime.errors import DataError
-from runtime.images import UNREADABLE, read_rgb
-from runtime.preprocessing import Pixels
+from runtime.images.preprocessing import Pixels
+from runtime.images.reading import UNREADABLE, read_rgb
 
 # Not the image's fault: a job that went on would call every image unreadable, and be resumed over them.
 _MACHINES_FAULTS = frozenset(

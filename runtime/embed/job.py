@@ -7,17 +7,17 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.bundle import Bundle, open_bundle
-from runtime.embed.entries import KeyDigest, Listing, Source, list_entries
-from runtime.embed.identity import Job, describe_job
-from runtime.embed.open_source import open_source
-from runtime.embed.output import add_up, check_output, opened_output, write_unreadable
-from runtime.embed.parquet_table import ParquetSource
-from runtime.embed.part_files import read_part
+from runtime.bundle.bundle import Bundle, open_bundle
+from runtime.embed.opening import describe_place, open_engine
+from runtime.embed.output.directory import add_up, check_output, opened_output, write_unreadable
+from runtime.embed.output.identity import Job, describe_job
+from runtime.embed.output.part_files import read_part
 from runtime.embed.request import EmbedRequest, images_per_part
 from runtime.embed.run_parts import Piece, Place, cut_pieces, embed_pieces
-from runtime.embed.work import describe_place, open_engine
-from runtime.engine_facts import describe_engine
+from runtime.embed.sources.entries import KeyDigest, Listing, Source, list_entries
+from runtime.embed.sources.open_source import open_source
+from runtime.embed.sources.parquet_table import ParquetSource
+from runtime.engines.facts import describe_engine
 from runtime.errors import DataError, UsageError
 
 _CHANGED = (

@@ -13,8 +13,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from runtime.embed.entries import KeyDigest
-from runtime.embed.identity import Job, describe_job
 from runtime.embed.job import (
     JobListener,
     JobResult,
@@ -24,13 +22,15 @@ from runtime.embed.job import (
     missing_pieces,
     open_inputs,
 )
-from runtime.embed.output import add_up, opened_output
-from runtime.embed.part_files import remove_partial
-from runtime.embed.pieces_on_disk import write_pieces
+from runtime.embed.output.directory import add_up, opened_output
+from runtime.embed.output.identity import Job, describe_job
+from runtime.embed.output.part_files import remove_partial
+from runtime.embed.output.pieces_on_disk import write_pieces
 from runtime.embed.ray_worker import PartMaker, Task, probe_engine
 from runtime.embed.request import EmbedRequest
 from runtime.embed.run_parts import cut_pieces
-from runtime.engine_facts import EngineFacts
+from runtime.embed.sources.entries import KeyDigest
+from runtime.engines.facts import EngineFacts
 from runtime.errors import named_error
 from runtime.on_ray.answers import raise_failure
 from runtime.on_ray.choice import RayChoice, absolute, amount, check_resources

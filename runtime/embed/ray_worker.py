@@ -5,15 +5,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from runtime.bundle import Bundle
-from runtime.embed.entries import Source
-from runtime.embed.identity import Job, read_job
-from runtime.embed.part_files import read_part
-from runtime.embed.pieces_on_disk import note_attempt, read_piece
+from runtime.bundle.bundle import Bundle
+from runtime.embed.opening import describe_place, open_engine
+from runtime.embed.output.identity import Job, read_job
+from runtime.embed.output.part_files import read_part
+from runtime.embed.output.pieces_on_disk import note_attempt, read_piece
 from runtime.embed.request import EmbedRequest
 from runtime.embed.run_parts import Place, embed_pieces
-from runtime.embed.work import describe_place, open_engine
-from runtime.engine_facts import EngineFacts, describe_engine
+from runtime.embed.sources.entries import Source
+from runtime.engines.facts import EngineFacts, describe_engine
 from runtime.errors import BundleError, EngineError
 from runtime.on_ray.answers import Row, answer, check_seen, here
 from runtime.on_ray.ship_bundle import PackedBundle, unpack_bundle

@@ -4,7 +4,8 @@
    B, so that a batch holds the same images whichever pieces run here, and in whichever order.
 2. An image that cannot be read leaves a black one in its batch, and no row: what is computed of the others does not
    depend on it.
-3. Images are decoded ahead in threads across pieces, in turn with inference or beside it (`runtime/read_ahead.py`).
+3. Images are decoded ahead in threads across pieces, in turn with inference or beside it
+   (`runtime/support/read_ahead.py`).
 """
 
 from collections import deque
@@ -19,22 +20,22 @@ import numpy as np
 from PIL import Image
 
 from runtime.embed.decode import Decoded, Opened, decode_entry
-from runtime.embed.entries import Entry, Source
-from runtime.embed.identity import Job
-from runtime.embed.npy_part import NpyPart, npy_suffixes
-from runtime.embed.parquet_part import SUFFIX, ParquetPart
-from runtime.embed.part_files import (
+from runtime.embed.output.identity import Job
+from runtime.embed.output.npy_part import NpyPart, npy_suffixes
+from runtime.embed.output.parquet_part import SUFFIX, ParquetPart
+from runtime.embed.output.part_files import (
     PartRecord,
     PartWriter,
     UnreadableImage,
     finish_part,
     partial_names,
 )
-from runtime.embed.rows import Rows, best_classes, finish_embedding, no_rows, why_not_finite
-from runtime.engine import Engine
-from runtime.images import pillow_silenced
-from runtime.preprocessing import Pixels
-from runtime.read_ahead import Ahead, read_ahead
+from runtime.embed.output.rows import Rows, best_classes, finish_embedding, no_rows, why_not_finite
+from runtime.embed.sources.entries import Entry, Source
+from runtime.engines.contract import Engine
+from runtime.images.preprocessing import Pixels
+from runtime.images.reading import pillow_silenced
+from runtime.support.read_ahead import Ahead, read_ahead
 
 
 @dataclass(frozen=True)

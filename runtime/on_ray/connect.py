@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
-from runtime.cpu_features import usable_cores
 from runtime.errors import EngineError, UsageError
+from runtime.support.cpu import usable_cores
 
 # An address that does not answer is told of within this time, seconds.
 PATIENCE_S = 12.0

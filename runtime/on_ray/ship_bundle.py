@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from runtime.bundle import MANIFEST_FILE, Bundle, open_bundle
+from runtime.bundle.bundle import MANIFEST_FILE, Bundle, open_bundle
 from runtime.errors import BundleError
-from runtime.files import hash_file
 from runtime.on_ray.node_folder import alone, own_folder
+from runtime.support.files import hash_file
 
 # In no manifest: a plan belongs to one kind of machine. Its engine checks that before it is loaded.
 _PLAN_FILES = ("model.plan", "model.plan.json", "model.plan.layers.json")

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.errors import BundleError, CheckpointError
-from runtime.files import hash_file
 from runtime.on_ray.node_folder import alone, own_folder
+from runtime.support.files import hash_file
 
 
 @dataclass(frozen=True)

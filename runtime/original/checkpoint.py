@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.errors import CheckpointError
-from runtime.files import hash_file
 from runtime.original.checkpoint_files import PICKLE_SUFFIXES, read_pickle, read_safetensors
 from runtime.original.network import fitting_architecture
+from runtime.support.files import hash_file
 
 if TYPE_CHECKING:
     import torch

@@ -15,8 +15,8 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
+from runtime.bundle.manifest import Preprocessing
 from runtime.errors import GraphError, UnknownModelError, UsageError
-from runtime.manifest import Preprocessing
 
 if TYPE_CHECKING:
     import torch

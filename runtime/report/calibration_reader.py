@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from runtime.bundle import first_problem
+from runtime.bundle.bundle import first_problem
 from runtime.errors import BundleError
 
 CALIBRATION_FILE = "calibration.json"

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from runtime.bench.result import BenchResult, Interval, Measured
-from runtime.compare_report import Comparison, EngineScore
+from runtime.bundle.results.bench_json import BenchResult, Interval, Measured
+from runtime.bundle.results.compare_json import Comparison, EngineScore
 from runtime.report.document import format_ms
 from runtime.report.inputs import Inputs, bundle_name
 

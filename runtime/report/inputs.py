@@ -6,16 +6,16 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from runtime.bench.result import RESULT_VERSION, BenchResult
-from runtime.bundle import Bundle, first_problem, open_bundle
-from runtime.compare_report import Comparison
+from runtime.bundle.bundle import Bundle, first_problem, open_bundle
+from runtime.bundle.layout import BENCH_FILE, COMPARE_FILE, RESULTS_FOLDER
+from runtime.bundle.plan_json import LAYERS_FILE, SIDECAR_FILE, Sidecar, read_sidecar
+from runtime.bundle.results.bench_json import RESULT_VERSION, BenchResult
+from runtime.bundle.results.compare_json import Comparison
+from runtime.compare.changed_images import CHANGED_FILE, Changes, read_changes
 from runtime.errors import BundleError, UsageError
-from runtime.files import hash_file
+from runtime.plans.inspector import LayerInformation, read_layer_information
 from runtime.report.calibration_reader import CalibrationFacts, SensitivityFacts, read_calibration, read_sensitivity
-from runtime.report.changed import CHANGED_FILE, Changes, read_changes
-from runtime.results import BENCH_FILE, COMPARE_FILE, RESULTS_FOLDER
-from runtime.trt.inspector import LayerInformation, read_layer_information
-from runtime.trt.sidecar import LAYERS_FILE, SIDECAR_FILE, Sidecar, read_sidecar
+from runtime.support.files import hash_file
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from runtime.bench.result import Limit, Measured
+from runtime.bundle.results.bench_json import Limit, Measured
 from runtime.report.decision import subject_label
 from runtime.report.inputs import Inputs
 

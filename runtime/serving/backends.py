@@ -4,7 +4,7 @@ Read in Triton's sources, June to August 2026:
 
 - onnxruntime (onnxruntime_backend src/onnxruntime.cc at 00fd3e8) sets one session configuration entry,
   `session.use_device_allocator_for_initializers`, and no other. An int8-fp16 graph needs
-  `session.disable_quant_qdq` on a CPU (`runtime/engine_ort.py`), so there it cannot be served.
+  `session.disable_quant_qdq` on a CPU (`runtime/engines/ort_engine.py`), so there it cannot be served.
 - openvino (openvino_backend src/openvino.cc at db19304) takes KIND_CPU only. With a `max_batch_size` it fixes the
   network's batch to that size and fills every smaller batch up with zeros, at the full batch's cost; what it
   filled up last is not reset for a batch that is full. With 0 a request keeps its own batch, so 0 is written, and
@@ -14,12 +14,12 @@ Read in Triton's sources, June to August 2026:
 
 from dataclasses import dataclass
 
-from runtime.bundle import Bundle
+from runtime.bundle.bundle import Bundle
+from runtime.bundle.manifest import Manifest
+from runtime.bundle.plan_json import PLAN_FILE, Sidecar, read_sidecar, rebuild_command
 from runtime.errors import BundleError, UsageError
-from runtime.files import hash_file
-from runtime.manifest import Manifest
 from runtime.serving.request import Backend, BackendWish, DeviceWish
-from runtime.trt.sidecar import PLAN_FILE, Sidecar, read_sidecar, rebuild_command
+from runtime.support.files import hash_file
 
 # The name that each backend looks for without `default_model_filename`. Source: core src/constants.h at 73aad7c.
 MODEL_FILES: dict[Backend, tuple[str, ...]] = {

@@ -9,10 +9,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from runtime.bundle import Bundle
-from runtime.engine import EngineBase
+from runtime.bundle.bundle import Bundle
+from runtime.engines.contract import EngineBase
 from runtime.errors import EngineError, VerificationError
-from runtime.paired_statistics import sqnr_db
+from runtime.support.paired_statistics import sqnr_db
 
 XML, BIN = "model.xml", "model.bin"
 

@@ -13,14 +13,14 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from runtime.bundle import LABELS_FILE, LICENCE_FILE, MANIFEST_FILE, Bundle, first_problem
+from runtime.bundle.bundle import LABELS_FILE, LICENCE_FILE, MANIFEST_FILE, Bundle, first_problem
+from runtime.bundle.manifest import Licence, PrecisionName, Sha256, TensorSpec, Weights
 from runtime.errors import BundleError
-from runtime.files import hash_file
-from runtime.manifest import Licence, PrecisionName, Sha256, TensorSpec, Weights
+from runtime.plans.options import BatchProfile
 from runtime.serving.backends import Served
 from runtime.serving.request import Backend
 from runtime.serving.settings import Settings
-from runtime.trt.options import BatchProfile
+from runtime.support.files import hash_file
 
 RECORD_FILE = "export-ssl.json"
 RECORD_VERSION: Literal[1] = 1

@@ -17,18 +17,18 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.bundle import LABELS_FILE, LICENCE_FILE, Bundle, open_bundle
-from runtime.engine import EngineBase
+from runtime.bundle.bundle import LABELS_FILE, LICENCE_FILE, Bundle, open_bundle
+from runtime.engines.contract import EngineBase
 from runtime.errors import BundleError
-from runtime.files import hash_file
+from runtime.health.verify import check_licence
 from runtime.serving.backends import MODEL_FILES, Served, choose_backend
-from runtime.serving.describe import describe_model, warm_up_file
 from runtime.serving.openvino_ir import write_ir
 from runtime.serving.place import Place, check_version, find_place, staged
 from runtime.serving.record import RECORD_FILE, Record, contract_of, record_of, refuse_another_contract
 from runtime.serving.request import BackendWish, DeviceWish, RepositoryRequest
 from runtime.serving.settings import settle
-from runtime.verify import check_licence
+from runtime.serving.triton_model import describe_model, warm_up_file
+from runtime.support.files import hash_file
 
 CONFIG_FILE = "config.pbtxt"
 WARM_UP_FOLDER = "warmup"

@@ -145,7 +145,7 @@ std::unique_ptr<rne_engine> make_engine(rne::Bundle bundle, const rne_params &pa
                                                       std::move(embedding)});
 }
 
-// (p / 255 - mean) / std in float32, NCHW: runtime/preprocessing.py's `normalise`, the same operations in order.
+// (p / 255 - mean) / std in float32, NCHW: runtime/images/preprocessing.py's `normalise`, the same operations in order.
 void normalise(const rne::Manifest &manifest, const std::uint8_t *pixels, std::size_t batch, float *planes) {
     const std::size_t area = manifest.resize.image_size * manifest.resize.image_size;
     for (std::size_t image = 0; image < batch; image++) {

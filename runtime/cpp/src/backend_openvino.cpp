@@ -1,4 +1,4 @@
-// The OpenVINO back end: the same settings as runtime/engine_openvino.py, and tensors over the caller's memory.
+// The OpenVINO back end: the same settings as runtime/engines/openvino_engine.py, and tensors over the caller's memory.
 #include <algorithm>
 #include <map>
 #include <openvino/openvino.hpp>

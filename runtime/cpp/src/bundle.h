@@ -1,4 +1,4 @@
-// A bundle in memory: its manifest, its model or plan, and its labels. The schema is runtime/manifest.py's.
+// A bundle in memory: its manifest, its model or plan, and its labels. The schema is runtime/bundle/manifest.py's.
 #pragma once
 
 #include <array>
@@ -35,7 +35,7 @@ struct Manifest {
     std::size_t input_bytes() const { return input_dtype == "uint8" ? pixels_bytes() : pixels_bytes() * sizeof(float); }
 };
 
-// What stands beside a plan: model.plan.json, runtime/trt/sidecar.py.
+// What stands beside a plan: model.plan.json, runtime/bundle/plan_json.py.
 struct Sidecar {
     std::string tensorrt; // version that built the plan, "10.16.1.11"
     std::string gpu;

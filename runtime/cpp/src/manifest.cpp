@@ -1,4 +1,4 @@
-// bundle.json and model.plan.json; their schemas are runtime/manifest.py's and runtime/trt/sidecar.py's.
+// bundle.json and model.plan.json; their schemas are runtime/bundle/manifest.py's and runtime/bundle/plan_json.py's.
 #include <nlohmann/json.hpp>
 
 #include "bundle.h"
@@ -28,7 +28,7 @@ constexpr double kLargestMean = 1e6;
 // A value for a message: a number itself, of anything else its kind, which may be as long as the file.
 std::string shown(const json &value) { return value.is_number() ? value.dump() : value.type_name(); }
 
-// A manifest without the key is of version 1, as runtime/manifest.py has it.
+// A manifest without the key is of version 1, as runtime/bundle/manifest.py has it.
 void check_version(const json &parsed, const char *file) {
     const auto version = parsed.find("schema_version");
     if (version == parsed.end()) {

@@ -1,6 +1,6 @@
 // Before a plan is loaded: is it whole, and was it built for this network, this TensorRT and this GPU?
 //
-// The checks and sentences of runtime/trt/preflight.py. Nothing here needs TensorRT or CUDA.
+// The checks and sentences of runtime/engines/trt/preflight.py. Nothing here needs TensorRT or CUDA.
 #pragma once
 
 #include <cstdint>

@@ -11,7 +11,7 @@
 namespace rne {
 namespace {
 
-// As in runtime/preprocessing.py: where Pillow refuses to open a picture.
+// As in runtime/images/preprocessing.py: where Pillow refuses to open a picture.
 constexpr std::size_t kMaxResizedPixels = 178956970;
 // Its square root: a larger short side would make every picture too large.
 constexpr std::size_t kMaxResizeSize = 13377;

@@ -1,4 +1,5 @@
-// From an image to the network's pixels; the bytes are those of runtime/preprocessing.py, whose docstring is the rule.
+// From an image to the network's pixels; the bytes are those of runtime/images/preprocessing.py, whose docstring is the
+// rule.
 #pragma once
 
 #include <cstddef>

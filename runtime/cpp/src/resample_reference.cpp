@@ -1,5 +1,5 @@
 // Source: Pillow, src/libImaging/Resample.c, precompute_coeffs to ImagingResampleVertical_8bpc; see
-// runtime/preprocessing.py for the rule in words.
+// runtime/images/preprocessing.py for the rule in words.
 #include "exact_doubles.h"
 
 #include "resample_reference.h"

@@ -11,7 +11,7 @@ namespace rne {
 using Infer = std::function<void(const std::uint8_t *pixels, std::size_t batch, float *logits, float *embedding)>;
 
 // 10 log10(sum(reference^2) / sum((reference - other)^2)); infinite where equal, -infinite where something is not
-// finite. The definition of the whole project, runtime/paired_statistics.py.
+// finite. The definition of the whole project, runtime/support/paired_statistics.py.
 double sqnr_db(const std::vector<float> &reference, const std::vector<float> &other);
 
 // Run the golden images in batches of at most `max_batch`.

@@ -1,4 +1,4 @@
-// Contexts, a stream, buffers and CUDA graphs that run one batch at a time: runtime/trt/lane.py in C++.
+// Contexts, a stream, buffers and CUDA graphs that run one batch at a time: runtime/engines/trt/lane.py in C++.
 //
 // All memory is allocated when the lane is opened, for its largest batch. For every batch size that comes there is one
 // execution context and one CUDA graph of copy in, kernels, copies out; the contexts share the scratch memory, as only

@@ -1,4 +1,5 @@
-// Preprocesses the images that stand on stdin, for tests/test_cpp_preprocess.py and benchmarks/cpp_preprocess.py.
+// Preprocesses the images that stand on stdin, for tests/runtime/cpp/test_preprocess.py and
+// benchmarks/cpp/preprocess.py.
 //
 //     preprocess_main best|avx2|sse41|plain|reference [--time RUNS]
 //

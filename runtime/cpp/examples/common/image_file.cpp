@@ -17,7 +17,7 @@ struct Closer {
 };
 using File = std::unique_ptr<std::FILE, Closer>;
 
-// Twice Pillow's MAX_IMAGE_PIXELS, as runtime/images.py has it: a file of some bytes may claim to be any size.
+// Twice Pillow's MAX_IMAGE_PIXELS, as runtime/images/reading.py has it: a file of some bytes may claim to be any size.
 constexpr std::size_t kMostPixels = 2 * std::size_t{178956970} - 1;
 
 bool fits(const Picture &picture, std::string &error) {

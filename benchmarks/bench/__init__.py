@@ -1,0 +1,1 @@
+"""How true `run-ssl bench` is: against other timers, against the library's own call, and the gate of CI."""

@@ -1,0 +1,1 @@
+"""How fast `run-ssl compare` reads and judges."""

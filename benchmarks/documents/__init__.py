@@ -1,0 +1,1 @@
+"""Figures and outputs in the documents, filled from real runs."""

@@ -1,0 +1,1 @@
+"""Embedding jobs: rates, memory, and what Ray costs."""

@@ -1,0 +1,1 @@
+"""Networks trained here, for the demo and for the accuracy figures."""

@@ -1,0 +1,1 @@
+"""INT8 accuracy, speed and latency beside every peer."""

@@ -1,0 +1,1 @@
+"""What several benchmarks use: the environment, processes, rounds, drawn bundles."""

@@ -1,0 +1,1 @@
+"""Reading, checking, editing and running an ONNX graph."""

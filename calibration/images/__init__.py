@@ -1,0 +1,1 @@
+"""The images of a calibration: which are drawn, what is wrong with them, what identifies them."""

@@ -1,0 +1,104 @@
+"""What a calibration was made from, so that it is never used for anything else."""
+
+import hashlib
+from collections.abc import Mapping
+
+import onnx
+from pydantic import BaseModel, ConfigDict
+
+from runtime.bundle.manifest import Preprocessing
+from runtime.support.installed import installed_versions
+
+_TOOLS = ("export-ssl", "onnx", "onnxruntime", "onnxruntime-gpu", "numpy", "pillow")
+
+
+class Fingerprint(BaseModel):
+    """Everything that decides the scales.
+
+    Attributes:
+        graph_sha256: Of the float graph's nodes, attributes and shapes, without weights.
+        weights_sha256: Of all constants.
+        images: How many images.
+        images_sha256: Of their names and the sha256 of each file, in order.
+        preprocessing: From image file to pixels.
+        options: How it was quantised, option by option.
+        versions: Of the packages that the figures depend on.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    graph_sha256: str
+    weights_sha256: str
+    images: int
+    images_sha256: str
+    preprocessing: Preprocessing
+    options: dict[str, str]
+    versions: dict[str, str]
+
+
+def make_fingerprint(
+    model: onnx.ModelProto, hashes: Mapping[str, str], *, preprocessing: Preprocessing, options: Mapping[str, str]
+) -> Fingerprint:
+    """Return the fingerprint of a calibration.
+
+    Args:
+        model: The float graph.
+        hashes: Image name to the sha256 of its file, in the order of use.
+        preprocessing: From image file to pixels.
+        options: Option to its value in words.
+    """
+    images = "".join(f"{name}\0{digest}\n" for name, digest in hashes.items())
+    return Fingerprint(
+        graph_sha256=_hash_graph(model),
+        weights_sha256=_hash_weights(model),
+        images=len(hashes),
+        images_sha256=hashlib.sha256(images.encode(errors="surrogateescape")).hexdigest(),
+        preprocessing=preprocessing,
+        options=dict(sorted(options.items())),
+        versions=installed_versions(_TOOLS),
+    )
+
+
+def first_difference(here: Fingerprint, stored: Fingerprint) -> str | None:
+    """Return what differs first, with both values; None where nothing does."""
+    ours, theirs = here.model_dump(), stored.model_dump()
+    for field, value in ours.items():
+        other = theirs[field]
+        if value == other:
+            continue
+        if isinstance(value, dict):
+            name = next(key for key in sorted({*value, *other}) if value.get(key) != other.get(key))
+            return f"{field}: {name} is {value.get(name)} here, {other.get(name)} there"
+        return f"{field} is {_short(value)} here, {_short(other)} there"
+    return None
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return f"{text[:12]}…" if len(text) == 64 else text
+
+
+def _hash_graph(model: onnx.ModelProto) -> str:
+    """Return a sha256 that documentation, the model's own name and the order of constants do not change.
+
+    Names of nodes and tensors do: weights and scales are stored by them.
+    """
+    digest = hashlib.sha256()
+    for entry in sorted(model.opset_import, key=lambda entry: entry.domain):
+        digest.update(f"{entry.domain} {entry.version}\n".encode())
+    for node in model.graph.node:
+        digest.update(f"{node.domain} {node.op_type} {node.name} {list(node.input)} {list(node.output)}\n".encode())
+        for attribute in sorted(node.attribute, key=lambda attribute: attribute.name):
+            digest.update(attribute.SerializeToString(deterministic=True))
+    for value in (*model.graph.input, *model.graph.output):
+        digest.update(value.name.encode() + value.type.SerializeToString(deterministic=True))
+    return digest.hexdigest()
+
+
+def _hash_weights(model: onnx.ModelProto) -> str:
+    digest = hashlib.sha256()
+    for tensor in sorted(model.graph.initializer, key=lambda tensor: tensor.name):
+        array = onnx.numpy_helper.to_array(tensor)
+        digest.update(f"{tensor.name} {array.dtype} {array.shape}\n".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()

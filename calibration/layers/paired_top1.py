@@ -1,0 +1,129 @@
+"""Top-1 of a graph against the original's on the same labelled images, streamed.
+
+The original runs once: of every image one flag is kept, whether it was right. Every graph that is judged
+decodes the images again, so memory does not grow with them.
+"""
+
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from pydantic import BaseModel, ConfigDict, Field
+
+from calibration.graph.run import logits_name, open_session
+from runtime.data.batches import Batch
+from runtime.errors import DataError
+from runtime.images.preprocessing import Pixels
+from runtime.support.paired_statistics import AnyFloats, Flags, Ints, label_ranks
+
+# Pixels (N, H, W, 3) uint8 to logits (N, classes).
+Infer = Callable[[Pixels], AnyFloats]
+# Opens the images anew, from the first on: `lambda: load_batches(dataset, preprocessing, batch_size=8)`.
+Load = Callable[[], AbstractContextManager[Iterable[Batch]]]
+
+
+class PairedCounts(BaseModel):
+    """How often exactly one of two networks is right.
+
+    Attributes:
+        lost: Images that only the original gets right.
+        gained: Images that only the graph gets right.
+        images: All images.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    lost: int = Field(ge=0)
+    gained: int = Field(ge=0)
+    images: int = Field(ge=1)
+
+    @property
+    def drop(self) -> float:
+        """The paired top-1 drop, a fraction; negative where the graph is right more often."""
+        return (self.lost - self.gained) / self.images
+
+
+@dataclass(frozen=True)
+class Top1Hits:
+    """Which images a network gets right.
+
+    Attributes:
+        indices: Positions in the data set, (N,) int64; images left out as unreadable are missing.
+        hits: Whether the label's logit is the highest, (N,) bool.
+    """
+
+    indices: Ints
+    hits: Flags
+
+
+def graph_infer(
+    model: onnx.ModelProto, feed: Callable[[Pixels], npt.NDArray[np.generic]], *, threads: int | None = None
+) -> Infer:
+    """Return a graph as a function from pixels to logits, Q/DQ as ONNX defines them.
+
+    Args:
+        model: The graph.
+        feed: From pixels, (N, H, W, 3) uint8, to what the graph takes.
+        threads: Threads of onnxruntime; None leaves its choice.
+    """
+    session = open_session(model, threads=threads)
+    name, source = logits_name(model), session.get_inputs()[0].name
+
+    def infer(pixels: Pixels) -> AnyFloats:
+        logits: AnyFloats = session.run([name], {source: feed(pixels)})[0]
+        return logits
+
+    return infer
+
+
+def top1_hits(infer: Infer, load: Load, *, on_images: Callable[[int], None] | None = None) -> Top1Hits:
+    """Return which images a network gets right.
+
+    Args:
+        infer: The network; of equal logits the lower class wins, and a row with NaN is wrong.
+        load: Opens the images, with labels.
+        on_images: Is told how many more images are done.
+
+    Raises:
+        DataError: There is no image, or a label is not a class of the network.
+    """
+    indices, hits = [], []
+    with load() as batches:
+        for batch in batches:
+            hits.append(label_ranks(infer(batch.pixels), batch.labels) == 0)
+            indices.append(batch.indices)
+            if on_images is not None:
+                on_images(len(batch.labels))
+    if not indices:
+        raise DataError("the data gave 0 images, expected at least 1: check the folder")
+    return Top1Hits(np.concatenate(indices), np.concatenate(hits))
+
+
+def count_paired(
+    infer: Infer, load: Load, *, original: Top1Hits, on_images: Callable[[int], None] | None = None
+) -> PairedCounts:
+    """Return how often exactly one of the original and a graph is right.
+
+    Args:
+        infer: The graph.
+        load: Opens the images that `original` was measured on.
+        original: Which of them the original gets right.
+        on_images: Is told how many more images are done.
+
+    Raises:
+        DataError: The images are not those of `original`, or a label is not a class of the network.
+    """
+    found = top1_hits(infer, load, on_images=on_images)
+    if not np.array_equal(found.indices, original.indices):
+        raise DataError(
+            f"{len(found.indices)} images were read, expected the {len(original.indices)} that the original was "
+            "measured on: leave the folder alone while it is in use, and start again"
+        )
+    return PairedCounts(
+        lost=int(np.count_nonzero(original.hits & ~found.hits)),
+        gained=int(np.count_nonzero(found.hits & ~original.hits)),
+        images=len(found.hits),
+    )

@@ -1,0 +1,118 @@
+"""Write explicit Q/DQ into a float32 graph.
+
+    tensor ─► QuantizeLinear ─► DequantizeLinear ─► every use that the placement names
+    INT8 initializer ─► DequantizeLinear (one scale per output channel) ─► Conv, Gemm
+
+The integers' meaning is in the graph: zero point 0, round half to even, clip to INT8 (ONNX QuantizeLinear).
+Biases stay float. Zero points are written out, since TensorRT reads the type from them.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from calibration.graph.checks import check_graph
+from calibration.qdq.placement import Placement, QuantizedTensor
+from calibration.weights.scales import WeightQuantization
+from runtime.errors import CalibrationError
+
+
+def write_qdq(
+    model: ir.Model,
+    placement: Placement,
+    *,
+    activation_scales: Mapping[str, float],
+    weights: Mapping[str, WeightQuantization],
+    float_weights: bool = False,
+) -> ir.Model:
+    """Return the graph with Q/DQ, checked, with inferred types and shapes.
+
+    Args:
+        model: A float32 graph that `calibration.graph.checks.prepare` has checked; not changed.
+        placement: Which tensors and layers.
+        activation_scales: Tensor name to scale, real = integer * scale.
+        weights: Layer name to its INT8 weight.
+        float_weights: Store what the INT8 weights mean as float with Q/DQ behind it, instead of INT8.
+
+    Raises:
+        CalibrationError: A tensor of the placement has no scale, or none above zero.
+    """
+    written = model.clone()
+    graph = written.graph
+    nodes = {node.name: node for node in graph}
+    values = {value.name: value for value in (*graph.inputs, *(out for node in graph for out in node.outputs))}
+    for tensor in placement.activations:
+        scale = activation_scales.get(tensor.name, 0.0)
+        if not scale > 0 or not np.isfinite(scale):
+            raise CalibrationError(f"tensor {tensor.name} has scale {scale}: expected a positive one; calibrate again")
+        _quantize_activation(graph, values[tensor.name], nodes, tensor=tensor, scale=scale)
+    for name in placement.weights:
+        _quantize_weight(graph, nodes[name], weights[name], float_weights=float_weights)
+    checked: ir.Model = ir.from_proto(check_graph(ir.to_proto(written)))
+    return checked
+
+
+def _quantize_activation(
+    graph: ir.Graph, value: ir.Value, nodes: Mapping[str | None, ir.Node], *, tensor: QuantizedTensor, scale: float
+) -> None:
+    kind = np.uint8 if tensor.unsigned else np.int8
+    parameters = [
+        _initializer(graph, f"{value.name}.scale", np.array(scale, np.float32)),
+        _zero_point(graph, kind),
+    ]
+    quantize = ir.node("QuantizeLinear", [value, *parameters], name=f"{value.name}.quantize")
+    dequantize = ir.node("DequantizeLinear", [quantize.outputs[0], *parameters], name=f"{value.name}.dequantize")
+    quantize.outputs[0].name = f"{value.name}.quantized"
+    dequantize.outputs[0].name = f"{value.name}.dequantized"
+    producer = value.producer()
+    if producer is None:
+        graph.insert_before(graph[0], [quantize, dequantize])
+    else:
+        graph.insert_after(producer, [quantize, dequantize])
+    for name, index in tensor.uses:
+        nodes[name].replace_input_with(index, dequantize.outputs[0])
+
+
+def _quantize_weight(graph: ir.Graph, node: ir.Node, weight: WeightQuantization, *, float_weights: bool) -> None:
+    old = node.inputs[1]
+    assert old is not None
+    base = f"{node.name}.weight"
+    scale = _initializer(graph, f"{base}.scale", weight.scales)
+    zero_point = _initializer(graph, f"{base}.zero_point", np.zeros(len(weight.scales), np.int8))
+    made = []
+    if float_weights:
+        source = _initializer(graph, f"{base}.rounded", weight.real)
+        made.append(
+            ir.node(
+                "QuantizeLinear", [source, scale, zero_point], attributes={"axis": weight.axis}, name=f"{base}.quantize"
+            )
+        )
+        source = made[0].outputs[0]
+        source.name = f"{base}.quantized"
+    else:
+        source = _initializer(graph, f"{base}.int8", weight.values)
+    made.append(
+        ir.node(
+            "DequantizeLinear", [source, scale, zero_point], attributes={"axis": weight.axis}, name=f"{base}.dequantize"
+        )
+    )
+    made[-1].outputs[0].name = f"{base}.dequantized"
+    graph.insert_before(node, made)
+    node.replace_input_with(1, made[-1].outputs[0])
+    if not old.uses() and old.name is not None and old.name in graph.initializers:
+        del graph.initializers[old.name]
+
+
+def _zero_point(graph: ir.Graph, kind: type[np.generic]) -> ir.Value:
+    """Return the zero point that all activations of one type share."""
+    name = f"zero_point.{np.dtype(kind).name}"
+    return graph.initializers[name] if name in graph.initializers else _initializer(graph, name, np.array(0, kind))
+
+
+def _initializer(graph: ir.Graph, name: str, array: npt.NDArray[np.generic]) -> ir.Value:
+    value = ir.Value(name=name, const_value=ir.tensor(array, name=name))
+    value.shape, value.type = ir.Shape(array.shape), ir.TensorType(ir.DataType.from_numpy(array.dtype))
+    graph.register_initializer(value)
+    return value

@@ -1,0 +1,196 @@
+"""What a calibration measured and decided: `calibration.json`, and the cache that can repeat it.
+
+`calibration.json`, in the bundle, is for people and tools: scales, ranges, methods, what each technique gave,
+and the fingerprint. A cache (`--calib-cache FILE`) is a zip archive of that file and, as plain .npy arrays,
+what else the graph is made of:
+
+    calibration.json
+    factors/<tensor>.npy        channel factors of the equalisation, (C,) float64
+    weight/<layer>.npy          INT8 weight
+    weight_scale/<layer>.npy    (K,) float32
+    bias/<layer>.npy            (K,) float32, where it was corrected
+
+The same calibration gives the same bytes: no time stamps, no paths of this machine.
+"""
+
+import io
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from calibration.activations.activation_statistics import Convergence
+from calibration.images.fingerprint import Fingerprint, first_difference
+from runtime.errors import CalibrationError
+from runtime.support.files import atomic_file
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+_JSON = "calibration.json"
+_ALWAYS = (1980, 1, 1, 0, 0, 0)
+# What damaged bytes make zipfile, NumPy and pydantic raise. RuntimeError: encryption, or an unknown compression;
+# MemoryError: a header that claims an impossible shape.
+_DAMAGED = (
+    OSError,
+    EOFError,
+    KeyError,
+    MemoryError,
+    RuntimeError,
+    ValueError,
+    ValidationError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Activation(_Part):
+    """A tensor with a Q/DQ pair.
+
+    Attributes:
+        name: The tensor, in the graph.
+        scale: real = integer * scale.
+        unsigned: Whether it is stored as unsigned INT8.
+        clip: Magnitude above which values are clipped.
+        low: Smallest value on the calibration images, after equalisation.
+        high: Largest value, likewise.
+        amax_before: Largest magnitude before equalisation.
+    """
+
+    name: str
+    scale: float = Field(gt=0)
+    unsigned: bool
+    clip: float
+    low: float
+    high: float
+    amax_before: float
+
+
+class Tried(_Part):
+    """Something that was tried, with the logits SQNR on the held-out images, decibels, and whether it was kept."""
+
+    name: str
+    sqnr_db: float
+    kept: bool
+
+
+class Calibration(_Part):
+    """All of calibration.json.
+
+    Attributes:
+        fingerprint: What it was made from.
+        target: `tensorrt` or `cpu`.
+        method: How clipping thresholds were found.
+        candidates: Every method, with float weights.
+        techniques: What came on top, in order, on the whole INT8 graph.
+        activations: Tensors with a pair, in graph order.
+        layers: Layers with INT8 weights.
+        float_layers: Convolutions and classifiers that stay float.
+        images: Images used, held-out ones included.
+        held_out: Images that only judged.
+        held_out_sqnr_db: Logits SQNR of the result on those.
+        convergence: Whether more images would still move the scales.
+        warnings: What was wrong with the images, as far as only decoding them shows it.
+    """
+
+    schema_version: Literal[1] = 1
+    fingerprint: Fingerprint
+    target: Literal["tensorrt", "cpu"]
+    method: str
+    candidates: tuple[Tried, ...]
+    techniques: tuple[Tried, ...]
+    activations: tuple[Activation, ...]
+    layers: tuple[str, ...]
+    float_layers: tuple[str, ...]
+    images: int
+    held_out: int
+    held_out_sqnr_db: float
+    convergence: Convergence
+    warnings: tuple[str, ...]
+
+    def to_bytes(self) -> bytes:
+        """Return the file's content."""
+        return (json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def write_cache(path: Path, calibration: Calibration, arrays: Arrays) -> None:
+    """Write a cache, whole or not at all.
+
+    Raises:
+        BundleError: The file cannot be written.
+    """
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
+        archive.writestr(zipfile.ZipInfo(_JSON, _ALWAYS), calibration.to_bytes())
+        for name, array in sorted(arrays.items()):
+            written = io.BytesIO()
+            np.lib.format.write_array(written, np.ascontiguousarray(array), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy", _ALWAYS), written.getvalue())
+    with atomic_file(path) as file:
+        file.write(content.getvalue())
+
+
+def read_cache(path: Path, expected: Fingerprint) -> tuple[Calibration, dict[str, npt.NDArray[Any]]]:
+    """Return what a cache holds, if it was made from the same.
+
+    Raises:
+        CalibrationError: It is damaged, or belongs to something else; the message names what differs.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            calibration = Calibration.model_validate_json(archive.read(_JSON))
+            arrays = {
+                name.removesuffix(".npy"): np.lib.format.read_array(io.BytesIO(archive.read(name)), allow_pickle=False)
+                for name in archive.namelist()
+                if name != _JSON
+            }
+        _check_complete(calibration, arrays)
+    except _DAMAGED as error:
+        # zipfile raises a bare EOFError for a member that ends too soon.
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise CalibrationError(
+            f"{path} is not a calibration cache ({reason}): delete it, and the next export writes a new one"
+        ) from error
+    difference = first_difference(expected, calibration.fingerprint)
+    if difference is not None:
+        raise CalibrationError(
+            f"{path} is the calibration of something else: {difference}; pass another --calib-cache, or delete it to "
+            "calibrate anew"
+        )
+    return calibration, arrays
+
+
+def check_cache_target(path: Path) -> None:
+    """Refuse a cache that cannot be written, before any long work is done for it.
+
+    Raises:
+        CalibrationError: Its folder is absent or cannot be written, or it is a folder itself.
+    """
+    if path.is_dir():
+        raise CalibrationError(f"{path} is a directory: expected a file; pass --calib-cache {path / 'calibration.zip'}")
+    if not path.parent.is_dir():
+        raise CalibrationError(
+            f"{path.parent} is not a directory: make it first, or pass --calib-cache for another place"
+        )
+    # A cache that exists is only read, which a read-only folder allows.
+    if not path.exists() and not os.access(path.parent, os.W_OK):
+        raise CalibrationError(
+            f"cannot write into {path.parent}: change its rights, or pass --calib-cache for another place"
+        )
+
+
+def _check_complete(calibration: Calibration, arrays: Arrays) -> None:
+    for layer in calibration.layers:
+        for kind in ("weight", "weight_scale"):
+            if f"{kind}/{layer}" not in arrays:
+                raise KeyError(f"{kind}/{layer}.npy is missing")

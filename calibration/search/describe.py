@@ -1,0 +1,83 @@
+"""Describe a calibration: what calibration.json says, from what was measured and chosen."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnx_ir as ir
+
+from calibration.activations.activation_statistics import TensorStatistics, compare_halves
+from calibration.activations.thresholds import Method, threshold
+from calibration.graph.structure import layers
+from calibration.images.fingerprint import Fingerprint
+from calibration.qdq.placement import Placement
+from calibration.search.calibration_cache import Activation, Calibration
+from calibration.search.choose import Choice
+from calibration.weights.scales import LEVELS
+
+# What the halves are compared by: the exact maximum is one image's, and would say that nothing ever converges.
+_COMPARED_BY: Method = "mse"
+
+
+def describe(
+    choice: Choice,
+    placement: Placement,
+    statistics: Mapping[str, TensorStatistics],
+    *,
+    fingerprint: Fingerprint,
+    held_out: int,
+    warnings: tuple[str, ...],
+    graph: ir.Model,
+) -> Calibration:
+    """Return the content of calibration.json.
+
+    Args:
+        choice: What was chosen.
+        placement: Where Q/DQ are.
+        statistics: Of the float graph, before equalisation.
+        fingerprint: What it was made from.
+        held_out: Images that only judged.
+        warnings: What was wrong with the decoded images.
+        graph: The float graph.
+    """
+    kept = [trial for trial in choice.techniques if trial.kept]
+    return Calibration(
+        fingerprint=fingerprint,
+        target=placement.target,
+        method=choice.method,
+        candidates=choice.candidates,
+        techniques=choice.techniques,
+        activations=tuple(
+            _activation(choice, statistics[tensor.name], unsigned=tensor.unsigned) for tensor in placement.activations
+        ),
+        layers=placement.weights,
+        float_layers=tuple(node.name or "" for node in layers(graph) if node.name not in placement.weights),
+        images=next(iter(statistics.values())).images + held_out,
+        held_out=held_out,
+        held_out_sqnr_db=round(kept[-1].sqnr_db, 3),
+        convergence=compare_halves({name: _by_half(found) for name, found in statistics.items()}),
+        warnings=warnings,
+    )
+
+
+def _by_half(statistics: TensorStatistics) -> tuple[float, float]:
+    """Return the thresholds that either half of the images leads to."""
+
+    def of(half: int) -> float:
+        return threshold(
+            statistics.halves.counts[half], statistics.width, statistics.amax, method=_COMPARED_BY, levels=LEVELS
+        )
+
+    return of(0), of(1)
+
+
+def _activation(choice: Choice, statistics: TensorStatistics, *, unsigned: bool) -> Activation:
+    factors = choice.parts.factors.get(statistics.name, np.ones(1))
+    return Activation(
+        name=statistics.name,
+        scale=choice.parts.activation_scales[statistics.name],
+        unsigned=unsigned,
+        clip=choice.amax[statistics.name],
+        low=float((statistics.low / factors).min()),
+        high=float((statistics.high / factors).max()),
+        amax_before=statistics.amax,
+    )

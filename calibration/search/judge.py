@@ -1,0 +1,44 @@
+"""Judge candidates by logits SQNR on calibration images that were held out from everything else."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+
+from calibration.graph.run import run_logits
+from runtime.support.paired_statistics import SqnrSum
+
+Feed = npt.NDArray[np.generic]
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass
+class Judge:
+    """The held-out images with what the float network gives for them.
+
+    Attributes:
+        batches: The graph's input, batch by batch.
+        reference: The float network's logits, one (N, classes) float32 per batch.
+        threads: Threads of onnxruntime; None leaves its choice.
+        on_candidate: Is called after every graph judged.
+    """
+
+    batches: Sequence[Feed]
+    reference: Sequence[Floats]
+    threads: int | None = None
+    on_candidate: Callable[[], None] = field(default=lambda: None)
+
+    @property
+    def images(self) -> int:
+        """How many images there are."""
+        return sum(len(batch) for batch in self.batches)
+
+    def sqnr_db(self, model: onnx.ModelProto) -> float:
+        """Return the logits SQNR of a graph against the float network, decibels."""
+        total = SqnrSum()
+        for reference, found in zip(self.reference, run_logits(model, self.batches, threads=self.threads), strict=True):
+            total = total.add(reference, found)
+        self.on_candidate()
+        return total.db

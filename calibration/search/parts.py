@@ -1,0 +1,101 @@
+"""Everything that a quantised graph is made of, so that it can be written again with other layers in float."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy.typing as npt
+import onnx
+import onnx_ir as ir
+
+from calibration.graph.channel_groups import channel_groups
+from calibration.graph.edit import replace_constant
+from calibration.graph.structure import constant
+from calibration.qdq.placement import Placement
+from calibration.qdq.write import write_qdq
+from calibration.search.calibration_cache import Calibration
+from calibration.weights.equalize import apply_factors
+from calibration.weights.scales import Doubles, Floats, WeightQuantization
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the calibration has decided.
+
+    Attributes:
+        model: The float32 graph, equalised if that was kept; not changed.
+        activation_scales: Tensor name to scale, for every tensor that the placement quantises.
+        weights: Layer name to its INT8 weight.
+        biases: Layer name to its bias with the mean error taken out, (K,) float32; layers left out keep theirs.
+        factors: Tensor name to the channel factors that `model` was equalised by; empty if it was not.
+    """
+
+    model: ir.Model
+    activation_scales: Mapping[str, float]
+    weights: Mapping[str, WeightQuantization] = field(default_factory=dict)
+    biases: Mapping[str, Floats] = field(default_factory=dict)
+    factors: Mapping[str, Doubles] = field(default_factory=dict)
+
+    def build(self, placement: Placement, *, float_weights: bool = False) -> onnx.ModelProto:
+        """Return the Q/DQ graph, float32, checked.
+
+        Args:
+            placement: Which tensors and weights are quantised; others stay float, with their own bias.
+            float_weights: Store weights as float with Q/DQ behind them, instead of as INT8.
+        """
+        model = self.model.clone()
+        for node in list(model.graph):
+            if node.name in placement.weights and node.name in self.biases:
+                replace_constant(model.graph, node, 2, self.biases[node.name])
+        written = write_qdq(
+            model,
+            placement,
+            activation_scales=self.activation_scales,
+            weights=self.weights,
+            float_weights=float_weights,
+        )
+        proto: onnx.ModelProto = ir.to_proto(written)
+        return proto
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """Return all but the float graph and the scales of activations, for a cache."""
+        found: dict[str, npt.NDArray[Any]] = {f"factors/{name}": array for name, array in self.factors.items()}
+        for name, weight in self.weights.items():
+            found[f"weight/{name}"], found[f"weight_scale/{name}"] = weight.values, weight.scales
+        found.update({f"bias/{name}": bias for name, bias in self.biases.items()})
+        return found
+
+
+def parts_from_arrays(graph: ir.Model, calibration: Calibration, arrays: Mapping[str, npt.NDArray[Any]]) -> Parts:
+    """Return the parts that `Parts.arrays` came from.
+
+    Args:
+        graph: The float graph.
+        calibration: Of the same cache.
+        arrays: Of the cache.
+    """
+
+    def named(kind: str) -> dict[str, npt.NDArray[Any]]:
+        return {name.partition("/")[2]: array for name, array in arrays.items() if name.startswith(f"{kind}/")}
+
+    factors, scales = named("factors"), named("weight_scale")
+    axes = {node.name: weight_rows(node)[1] for node in graph.graph if node.name in scales}
+    return Parts(
+        model=apply_factors(graph, channel_groups(graph), factors),
+        activation_scales={tensor.name: tensor.scale for tensor in calibration.activations},
+        weights={
+            name: WeightQuantization(values, scales[name], axes[name]) for name, values in named("weight").items()
+        },
+        biases=named("bias"),
+        factors=factors,
+    )
+
+
+def weight_rows(node: ir.Node) -> tuple[Doubles, int]:
+    """Return a layer's weight, one output channel per row, (K, D) float64, and the axis of those channels."""
+    weight = constant(node, 1).astype("float64")
+    if node.op_type == "Conv":
+        return weight.reshape(len(weight), -1), 0
+    if node.op_type == "Gemm" and node.attributes.get_int("transB", 0) == 1:
+        return weight, 0
+    return weight.T.copy(), 1

@@ -1,0 +1,1 @@
+"""INT8 weights: scales, layer-wise rounding, bias correction, equalisation."""

@@ -1,0 +1,1 @@
+"""Golden outputs, tolerances, and the check of each step against PyTorch."""

@@ -1,0 +1,89 @@
+"""Compare a graph with PyTorch after every step, on real images."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from runtime.bundle.bundle import Golden
+from runtime.engines.contract import Floats, Pixels
+from runtime.engines.ort_engine import import_onnxruntime
+from runtime.errors import VerificationError
+from runtime.support.paired_statistics import sqnr_db
+
+
+@dataclass(frozen=True)
+class Check:
+    """How far one graph is from PyTorch.
+
+    Attributes:
+        logits_db: Logits SQNR, decibels; infinite where equal.
+        embedding_db: Embedding SQNR, decibels.
+        required_db: The tolerance.
+    """
+
+    logits_db: float
+    embedding_db: float
+    required_db: float
+
+
+def check_graph(
+    graph: bytes, *, step: str, feed: Pixels | Floats, golden: Golden, required_db: float, as_written: bool = True
+) -> Check:
+    """Run a graph in onnxruntime and compare it with PyTorch's outputs.
+
+    Args:
+        graph: A serialised ONNX model.
+        step: Name of the export step that made it, for the message.
+        feed: The golden images as the graph's input.
+        golden: PyTorch's outputs for them.
+        required_db: Least SQNR of logits and embedding, decibels.
+        as_written: Keep onnxruntime from fusing nodes, which would check another graph; a finished
+            graph is run as a user runs it, fused.
+
+    Raises:
+        VerificationError: An output is not finite or differs by more than the tolerance.
+    """
+    logits, embedding = _run(graph, feed, as_written=as_written)
+    check = Check(
+        logits_db=_compare(step, "logits", golden.logits, logits),
+        embedding_db=_compare(step, "embedding", golden.embedding, embedding),
+        required_db=required_db,
+    )
+    worst, name = min((check.logits_db, "logits"), (check.embedding_db, "embedding"))
+    if not worst >= required_db:
+        raise VerificationError(
+            f"step {step}: output {name} has {worst:.1f} dB SQNR against PyTorch, expected at least "
+            f"{required_db:.1f} dB: no bundle is written; please report this model and the tool versions"
+        )
+    return check
+
+
+def _run(graph: bytes, feed: Pixels | Floats, *, as_written: bool) -> tuple[Floats, Floats]:
+    ort = import_onnxruntime()
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    if as_written:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    # The integer kernels of some CPUs saturate (those without VNNI): that is for `run-ssl verify` to say of an
+    # engine. Here the graph is judged, and its Q/DQ mean what ONNX says.
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    # The export goes on in the other thread meanwhile; more threads here would only take its core.
+    options.intra_op_num_threads = 1
+    session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    logits, embedding = session.run(["logits", "embedding"], {session.get_inputs()[0].name: feed})
+    return logits, embedding
+
+
+def _compare(step: str, name: str, reference: Floats, found: Floats) -> float:
+    if found.shape != reference.shape:
+        raise VerificationError(f"step {step}: output {name} has shape {found.shape}, expected {reference.shape}")
+    if not np.isfinite(found).all():
+        worst = int(np.argmax(~np.isfinite(found).all(axis=1)))
+        raise VerificationError(f"step {step}: output {name} of golden image {worst} holds NaN or infinity")
+    return sqnr_db(reference, found)
+
+
+def as_json_db(decibels: float) -> float | None:
+    """Return decibels rounded for a manifest; None for infinity, which JSON does not have."""
+    return None if math.isinf(decibels) else round(decibels, 2)

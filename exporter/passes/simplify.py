@@ -1,0 +1,81 @@
+"""Simplify a folded graph with onnxsim, then give it the one form that the later steps know.
+
+Rules:
+
+1. onnxsim folds what constants remain and removes what does nothing.
+2. ReduceMean over height and width becomes GlobalAveragePool and Flatten, named `global_pool` and
+   `embedding`: the form that INT8 placement and every engine's fused pooling kernels look for.
+3. Every node has a name, and constants that nothing uses are gone.
+"""
+
+from collections import Counter
+
+import onnx_ir as ir
+from onnx_ir.passes import common as common_passes
+
+from calibration.graph.checks import check_graph, name_nodes
+from calibration.graph.structure import is_global_pool
+from runtime.errors import GraphError
+
+
+def simplify(model: ir.Model) -> ir.Model:
+    """Return the simplified graph; `model` is not to be used afterwards.
+
+    Raises:
+        GraphError: onnxsim fails, or the result is not a valid ONNX graph.
+    """
+    import onnxsim
+
+    try:
+        proto, checked = onnxsim.simplify(ir.to_proto(model))
+    except Exception as error:
+        raise GraphError(f"onnxsim cannot simplify the graph: {str(error).strip().splitlines()[0]}") from error
+    if not checked:
+        raise GraphError("onnxsim says that its result differs from its input: export with another onnxsim version")
+    simplified: ir.Model = ir.from_proto(proto)
+    simplified.metadata_props.clear()
+    pool_globally(simplified.graph)
+    name_nodes(simplified.graph)
+    common_passes.RemoveUnusedNodesPass()(simplified)
+    return simplified
+
+
+def pool_globally(graph: ir.Graph) -> int:
+    """Turn ReduceMean over axes 2 and 3 into GlobalAveragePool and Flatten; return how many."""
+    changed = 0
+    for node in [node for node in graph if node.op_type == "ReduceMean"]:
+        if not is_global_pool(node) or node.attributes.get_int("keepdims", 1) != 0:
+            continue
+        output = node.outputs[0]
+        pool = ir.node("GlobalAveragePool", [node.inputs[0]], name="global_pool")
+        pool.outputs[0].name = "global_pool"
+        flat = ir.node("Flatten", [pool.outputs[0]], attributes={"axis": 1}, name="embedding")
+        _take_over(graph, output, flat.outputs[0])
+        graph.insert_after(node, [pool, flat])
+        graph.remove(node, safe=True)
+        changed += 1
+    return changed
+
+
+def _take_over(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:
+    """Let `new` stand where `old` stood, under its name."""
+    new.shape, new.type, name = old.shape, old.type, old.name
+    ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
+    old.name, new.name = None, name
+    assert old not in graph.outputs
+
+
+def infer_shapes(model: ir.Model) -> ir.Model:
+    """Return the graph with the type and shape of every tensor, after ONNX's full check.
+
+    Raises:
+        GraphError: The graph is not valid ONNX.
+    """
+    inferred: ir.Model = ir.from_proto(check_graph(ir.to_proto(model)))
+    return inferred
+
+
+def count_operators(model: ir.Model) -> dict[str, int]:
+    """Return the number of nodes by operator, most frequent first."""
+    counts = Counter(node.op_type for node in model.graph)
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))

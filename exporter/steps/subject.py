@@ -1,0 +1,127 @@
+"""What is exported: the original network with its weights, and what it gives on the golden images."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from exporter.checks.golden import golden_files, golden_outputs, load_golden_pixels, network_feed
+from exporter.models import ModelSpec, resolve_preprocessing
+from exporter.request import ExportRequest, WeightsChoice
+from runtime.bundle.bundle import Golden
+from runtime.bundle.manifest import Preprocessing, Weights
+from runtime.engines.contract import Floats, Pixels
+from runtime.errors import DataError, UsageError
+from runtime.original.checkpoint import checkpoint_classes, hash_tensors, load_into, read_checkpoint
+from runtime.original.hub import fetch_hub_weights
+from runtime.original.network import build_network, wrap
+from runtime.original.random_weights import randomise
+
+if TYPE_CHECKING:
+    import torch
+
+# For random weights of an architecture of which timm has no trained ones.
+_IMAGENET_CLASSES = 1000
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The original, loaded and run.
+
+    Attributes:
+        spec: Which model.
+        preprocessing: From image file to pixels.
+        network: timm's network in eval mode.
+        weights: Where its weights came from.
+        module: The network with its normalisation and both outputs, as it is traced.
+        files: The golden images.
+        feed: The golden images as the graph's input.
+        golden: Their pixels, with PyTorch's outputs.
+    """
+
+    spec: ModelSpec
+    preprocessing: Preprocessing
+    network: "torch.nn.Module"
+    weights: Weights
+    module: "torch.nn.Module"
+    files: tuple[Path, ...]
+    feed: Pixels | Floats
+    golden: Golden
+
+
+def load_subject(request: ExportRequest, spec: ModelSpec) -> Subject:
+    """Load the weights and run the original on the golden images.
+
+    Raises:
+        ExportSslError: The weights, the pictures or an option cannot be used.
+    """
+    preprocessing = resolve_preprocessing(
+        spec, img_size=request.img_size, crop_pct=request.crop_pct, interpolation=request.interpolation
+    )
+    files = golden_files(request.golden)
+    pixels = load_golden_pixels(files, preprocessing)
+    network, weights = _load_network(request.weights, spec, num_classes=request.num_classes)
+    module = wrap(network, preprocessing, input_kind=request.input_kind)
+    feed = network_feed(pixels, preprocessing, takes_floats=request.input_kind == "float32")
+    return Subject(
+        spec=spec,
+        preprocessing=preprocessing,
+        network=network,
+        weights=weights,
+        module=module,
+        files=files,
+        feed=feed,
+        golden=golden_outputs(module, pixels, feed),
+    )
+
+
+def _load_network(
+    choice: WeightsChoice, spec: ModelSpec, *, num_classes: int | None
+) -> tuple["torch.nn.Module", Weights]:
+    """Return timm's network with the chosen weights, and where they came from."""
+    if choice.source == "random":
+        network = build_network(spec.architecture, num_classes or spec.classes or _IMAGENET_CLASSES)
+        randomise(network, choice.seed)
+        return network, Weights(
+            source="random",
+            name=f"untrained, seed {choice.seed}",
+            file_sha256=None,
+            tensors_sha256=hash_tensors(network.state_dict()),
+            seed=choice.seed,
+        )
+    if choice.source == "hub" and spec.timm_tag is None:
+        raise UsageError(f"timm has no trained weights of {spec.name}: pass --weights FILE or --weights random")
+    hub_name = spec.timm_tag if choice.source == "hub" else None
+    path = fetch_hub_weights(hub_name) if hub_name is not None else choice.path
+    assert path is not None
+    checkpoint = read_checkpoint(path)
+    classes = checkpoint_classes(checkpoint.state)
+    if num_classes not in (None, classes):
+        raise UsageError(f"--num-classes {num_classes}, but {path.name} has {classes}: leave the option out")
+    network = build_network(spec.architecture, classes)
+    load_into(network, checkpoint)
+    return network, Weights(
+        source=choice.source,
+        name=hub_name or path.name,
+        file_sha256=checkpoint.file_sha256,
+        tensors_sha256=hash_tensors(network.state_dict()),
+    )
+
+
+def read_class_names(path: Path, classes: int) -> tuple[str, ...]:
+    """Return the class names of a text file, one line per class in the order of the outputs.
+
+    Raises:
+        DataError: The file is unreadable, has another number of lines, or names a class twice.
+    """
+    try:
+        names = tuple(line.rstrip() for line in path.read_text(encoding="utf-8").splitlines())
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"--labels {path} cannot be read ({error}): expected a text file, a class per line") from error
+    if len(names) != classes:
+        raise DataError(f"--labels {path} has {len(names)} lines, the network {classes} classes: expected a line each")
+    repeated = sorted({name for name in names if names.count(name) > 1 or not name})
+    if repeated:
+        raise DataError(
+            f"--labels {path} has an empty or repeated name {repeated[0]!r}: expected {classes} different ones"
+        )
+    return names

@@ -1,0 +1,1 @@
+"""Statistics of a benchmark: percentiles, intervals, ratios, the throughput curve."""

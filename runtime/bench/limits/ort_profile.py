@@ -1,0 +1,88 @@
+"""What onnxruntime's profile says of a session: each kernel that ran, and for how long."""
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from runtime.bench.limits.counted import Counted
+from runtime.bench.limits.node_names import is_product
+
+_PRECISIONS = {"float": "fp32", "float16": "fp16", "bfloat16": "bf16", "int8": "int8"}
+_BYTES = {"double": 8, "int64": 8, "uint64": 8, "float": 4, "int32": 4, "uint32": 4, "float16": 2, "bfloat16": 2}
+_KERNEL = "_kernel_time"
+_WIDENED = "InsertedPrecisionFreeCast_"
+
+
+def onnxruntime_options(ort: Any, threads: int | None) -> Any:
+    """Return session options; `threads` None leaves onnxruntime's choice."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    return options
+
+
+def count_onnxruntime(ort: Any, model: Any, options: Any, feed: Any, *, warm_up: int, runs: int) -> tuple[Counted, ...]:
+    """Return the kernels that ran on the CPU, in execution order.
+
+    Args:
+        ort: The onnxruntime module.
+        model: Path or bytes of an ONNX model.
+        options: Session options; profiling is turned on in them.
+        feed: One array per input of the model, in its order.
+        warm_up: Inferences that do not count.
+        runs: Inferences that do.
+    """
+    with tempfile.TemporaryDirectory(prefix="export-ssl-") as folder:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(folder) / "profile")
+        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        named = {spec.name: array for spec, array in zip(session.get_inputs(), feed, strict=True)}
+        for _ in range(warm_up + runs):
+            session.run(None, named)
+        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+    kernels: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for event in events:
+        if event.get("cat") == "Node" and event["name"].endswith(_KERNEL):
+            # Nodes that onnxruntime adds, as ReorderOutput, may share a name, never an index.
+            key = (event["args"].get("node_index", ""), event["name"])
+            kernels.setdefault(key, []).append(event)
+    return tuple(_counted(found, warm_up) for found in kernels.values())
+
+
+def _counted(events: list[dict[str, Any]], warm_up: int) -> Counted:
+    last = events[-1]
+    arguments = last["args"]
+    operator = arguments["op_name"]
+    inputs = [_tensor(one) for one in arguments.get("input_type_shape", [])]
+    outputs = [_tensor(one) for one in arguments.get("output_type_shape", [])]
+    # Of a product the first input depends on the image, and a residual that is added to it, which has the output's
+    # shape; the others are weights, scales and zero points, and some that were packed before are not listed.
+    varying = [one for place, one in enumerate(inputs) if place == 0 or (outputs and one[1] == outputs[0][1])]
+    read = varying if is_product(operator) else inputs
+    name = last["name"].removesuffix(_KERNEL)
+    # What ran in FP16 in the file and has no such kernel is named so; a Cast that was put in is named for its source.
+    made_of = name if operator == "Cast" else name.removeprefix(_WIDENED)
+    kind = inputs[0][0] if inputs else "unknown"
+    return Counted(
+        name=name,
+        made_of=(made_of,),
+        operator=operator,
+        # Pixels are unsigned too, and what moves them is no INT8 arithmetic.
+        precision="int8" if kind == "uint8" and is_product(operator) else _PRECISIONS.get(kind, kind),
+        times_ms=tuple(event["dur"] / 1000 for event in events[warm_up:]),
+        activation_bytes=sum(map(_size, read)) + sum(map(_size, outputs)),
+        constant_bytes=0,
+    )
+
+
+def _tensor(entry: dict[str, list[int]]) -> tuple[str, tuple[int, ...]]:
+    ((kind, shape),) = entry.items()
+    return kind, tuple(shape)
+
+
+def _size(tensor: tuple[str, tuple[int, ...]]) -> int:
+    return int(np.prod(tensor[1], dtype=np.int64)) * _BYTES.get(tensor[0], 1)

@@ -1,0 +1,1 @@
+"""The libraries called without this project, and their own benchmark programs."""

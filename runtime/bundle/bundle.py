@@ -1,0 +1,188 @@
+"""A bundle: a directory with a network, its manifest, and what is needed to check both.
+
+    model.onnx      the network; precision and normalisation are in the graph
+    bundle.json     the manifest (`runtime/bundle/manifest.py`)
+    layers.json     per node: operator, shapes, MACs, bytes, precision (`runtime/bundle/layers.py`)
+    calibration.json  of INT8 bundles: scales, how they were found, and from what
+                    (`calibration/search/calibration_cache.py`)
+    labels.txt      one class per line: `name`, or `wnid<TAB>description`
+    golden/         pixels.npy (N, H, W, 3) uint8, logits.npy (N, classes) float32 and
+                    embedding.npy (N, embedding_dim) float32, the PyTorch original's
+    LICENSE-WEIGHTS.txt
+
+Opening a bundle checks the manifest's schema and every file's size and sha256.
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import ValidationError
+
+from runtime.bundle.layers import Layer, LayerList
+from runtime.bundle.manifest import SCHEMA_VERSION, FileEntry, Manifest
+from runtime.engines.contract import Floats, Pixels
+from runtime.errors import BundleError
+from runtime.support.files import hash_file
+
+MODEL_FILE = "model.onnx"
+MANIFEST_FILE = "bundle.json"
+LAYERS_FILE = "layers.json"
+LABELS_FILE = "labels.txt"
+CALIBRATION_FILE = "calibration.json"
+LICENCE_FILE = "LICENSE-WEIGHTS.txt"
+GOLDEN_PIXELS = "golden/pixels.npy"
+GOLDEN_LOGITS = "golden/logits.npy"
+GOLDEN_EMBEDDING = "golden/embedding.npy"
+
+
+@dataclass(frozen=True)
+class Golden:
+    """Inputs with the PyTorch original's outputs.
+
+    Attributes:
+        pixels: Preprocessed images, (N, H, W, 3) uint8.
+        logits: (N, classes) float32.
+        embedding: (N, embedding_dim) float32.
+    """
+
+    pixels: Pixels
+    logits: Floats
+    embedding: Floats
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle, whose files have the hashes that its manifest states."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def model_path(self) -> Path:
+        """Where the ONNX file is."""
+        return self.path / MODEL_FILE
+
+    def labels(self) -> tuple[str, ...]:
+        """Return the lines of labels.txt; line i names class i."""
+        return tuple((self.path / LABELS_FILE).read_text(encoding="utf-8").splitlines())
+
+    def layers(self) -> tuple[Layer, ...]:
+        """Return the layers of the graph in execution order."""
+        try:
+            return LayerList.model_validate_json((self.path / LAYERS_FILE).read_bytes()).layers
+        except ValidationError as error:
+            raise BundleError(f"{self.path / LAYERS_FILE} is not a layer list: {first_problem(error)}") from error
+
+    def golden(self) -> Golden:
+        """Return the golden inputs and outputs.
+
+        Raises:
+            BundleError: An array is missing, pickled, or has another shape or dtype than stated.
+        """
+        model = self.manifest.model
+        size = self.manifest.preprocessing.image_size
+        count = len(self.manifest.golden)
+        return Golden(
+            pixels=self._array(GOLDEN_PIXELS, (count, size, size, 3), np.uint8),
+            logits=self._array(GOLDEN_LOGITS, (count, model.classes), np.float32),
+            embedding=self._array(GOLDEN_EMBEDDING, (count, model.embedding_dim), np.float32),
+        )
+
+    def _array(self, name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> npt.NDArray[Any]:
+        path = self.path / name
+        try:
+            array: npt.NDArray[Any] = np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise BundleError(f"{path} is not a plain .npy array ({error}): export the bundle again") from error
+        if array.shape != shape or array.dtype != dtype:
+            raise BundleError(
+                f"{path} is {array.shape} {array.dtype}, expected {shape} {np.dtype(dtype)}: export the bundle again"
+            )
+        return array
+
+
+def open_bundle(path: Path) -> Bundle:
+    """Return the bundle at `path` after checking its manifest and the hash of every file.
+
+    Raises:
+        BundleError: The folder is absent or no bundle, its schema is newer or broken, or a file is
+            missing, unlisted, or differs from its sha256.
+    """
+    manifest = read_manifest(path)
+    for entry in manifest.files:
+        _check_file(path, entry)
+    listed = {entry.path for entry in manifest.files}
+    for required in (MODEL_FILE, LAYERS_FILE, LABELS_FILE, LICENCE_FILE):
+        if required not in listed:
+            raise BundleError(f"{path / MANIFEST_FILE} does not list {required}: export the bundle again")
+    return Bundle(path=path, manifest=manifest)
+
+
+def read_manifest(path: Path) -> Manifest:
+    """Return the manifest of the bundle at `path`, its files unchecked.
+
+    Raises:
+        BundleError: There is no manifest, or it is newer than this version, or broken.
+    """
+    file = path / MANIFEST_FILE
+    if not path.is_dir():
+        raise BundleError(f"{path} is not a directory: expected a bundle made by export-ssl")
+    try:
+        text = file.read_bytes()
+    except OSError as error:
+        raise BundleError(f"{path} has no readable {MANIFEST_FILE} ({error.strerror}): expected a bundle") from error
+    try:
+        raw = json.loads(text)
+    except ValueError as error:
+        raise BundleError(f"{file} is not JSON ({error}): export the bundle again") from error
+    version = raw.get("schema_version") if isinstance(raw, dict) else None
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise BundleError(
+            f"{file} has schema version {version}, this run-ssl reads up to {SCHEMA_VERSION}: "
+            "upgrade with `pip install --upgrade export-ssl`"
+        )
+    try:
+        return Manifest.model_validate_json(text)
+    except ValidationError as error:
+        raise BundleError(f"{file} is not a manifest ({first_problem(error)}): export the bundle again") from error
+
+
+def first_problem(error: ValidationError) -> str:
+    """Return the first problem of a schema error as `where: what`."""
+    problem = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in problem["loc"])
+    return f"{where}: {problem['msg']}" + (f", and {error.error_count() - 1} more" if error.error_count() > 1 else "")
+
+
+def list_files(path: Path) -> tuple[FileEntry, ...]:
+    """Return an entry for every file under `path` except the manifest, sorted by name."""
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return tuple(
+        FileEntry(path=file.relative_to(path).as_posix(), sha256=hash_file(file), size_bytes=file.stat().st_size)
+        for file in files
+        if file.relative_to(path).as_posix() != MANIFEST_FILE
+    )
+
+
+def _check_file(bundle: Path, entry: FileEntry) -> None:
+    file = bundle / entry.path
+    if not file.is_file():
+        raise BundleError(f"{file} is missing, although the manifest lists it: copy the bundle again as a whole")
+    # A link could point anywhere on this machine; a bundle is plain files.
+    if not file.resolve().is_relative_to(bundle.resolve()):
+        raise BundleError(f"{file} leads out of the bundle: expected a plain file")
+    size = file.stat().st_size
+    if size != entry.size_bytes:
+        raise BundleError(
+            f"{file} has {size} bytes, the manifest says {entry.size_bytes}: copy or export the bundle again"
+        )
+    digest = hash_file(file)
+    if digest != entry.sha256:
+        raise BundleError(
+            f"{file} has sha256 {digest[:12]}…, the manifest says {entry.sha256[:12]}…: "
+            "it was changed after the export; copy or export the bundle again"
+        )

@@ -1,0 +1,1 @@
+"""Files of measurements beside a bundle: bench.json, compare.json, changed.json."""

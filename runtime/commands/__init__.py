@@ -1,0 +1,1 @@
+"""The `run-ssl` command: each subcommand parses, calls one library function, prints."""

@@ -1,0 +1,150 @@
+"""The `run-ssl bench` command. Nothing heavy is imported until it runs."""
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runtime.commands.console import message_console, one_line_errors, result_console, step_bar
+
+
+class ScopeChoice(str, Enum):
+    """What is inside the timer."""
+
+    model = "model"
+    copies = "copies"
+    end_to_end = "end-to-end"
+
+
+def bench(
+    bundles: Annotated[list[Path], typer.Argument(help="Bundles of one network, of any precision.")],
+    engines: Annotated[
+        str,
+        typer.Option(
+            help="Comma-separated, as in `compare`; `pytorch` is the original.",
+            show_default="all that can run each bundle",
+        ),
+    ] = "",
+    batch: Annotated[str, typer.Option(help="Images per call, comma-separated: 1,8,32.")] = "1",
+    threads: Annotated[
+        str, typer.Option(help="Threads for one call, comma-separated.", show_default="the engine's choice")
+    ] = "",
+    scope: Annotated[
+        ScopeChoice,
+        typer.Option(
+            help="What is timed. `model`: the engine's call; on a GPU its kernels. `copies`: with host-device "
+            "copies. `end-to-end`: files to logits, with --data."
+        ),
+    ] = ScopeChoice.model,
+    data: Annotated[Path | None, typer.Option(help="Folder of class folders, for `--scope end-to-end`.")] = None,
+    runs: Annotated[
+        int, typer.Option(min=6, help="Calls of each that count, at least. A p99 needs 200; less are not extrapolated.")
+    ] = 200,
+    seconds: Annotated[
+        float, typer.Option(min=0, help="Time for the calls of each; more calls where the runs take less.")
+    ] = 0,
+    rounds: Annotated[int, typer.Option(min=2, help="Rounds in which all take turns.")] = 10,
+    peers: Annotated[
+        str,
+        typer.Option(
+            help="Others on the same network, comma-separated, or `all`: pytorch-eager, pytorch-compile, raw-openvino, "
+            "raw-onnxruntime, benchmark_app, trtexec.",
+            show_default="none",
+        ),
+    ] = "",
+    budget_ms: Annotated[
+        float | None, typer.Option(min=0, help="Choose the batch with most images/s within this latency (p99).")
+    ] = None,
+    limit: Annotated[
+        bool, typer.Option(help="Measure layers and the machine's attainable rates: how far from the limit it is.")
+    ] = True,
+    against: Annotated[
+        Path | None, typer.Option(help="An earlier result, to compare with; it must be of the same hardware.")
+    ] = None,
+    gate: Annotated[
+        str, typer.Option(help="With --against: exit 1 if something is slower by more than this, and significantly so.")
+    ] = "5%",
+    force: Annotated[bool, typer.Option("--force", help="Compare results of different machines all the same.")] = False,
+    details: Annotated[
+        bool, typer.Option("--details", help="Say what limits each, layer by layer, and the commands that do the same.")
+    ] = False,
+    weights: Annotated[
+        Path | None, typer.Option(help="The original's checkpoint.", show_default="the one named in the manifest")
+    ] = None,
+    device: Annotated[str, typer.Option(help="`cpu` or `gpu`.")] = "cpu",
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    output: Annotated[
+        Path | None, typer.Option(help="Where the result goes.", show_default="BUNDLE/results/bench.json of each")
+    ] = None,
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Measure latency and throughput so that someone else gets the same, and how far they are from the machine's limit.
+
+    Everything takes turns, each in a process of its own. Examples:
+
+      run-ssl bench r50-fp32 r50-int8
+
+      run-ssl bench r50-int8 --batch 1,2,4,8,16,32 --budget-ms 20 --peers all
+
+      run-ssl bench r50-int8 --against last.json --gate 5%
+    """
+    with one_line_errors():
+        from runtime.bench.gate import (
+            compare_results,
+            gate_changes,
+            left_out,
+            parse_gate,
+            read_result,
+            render_changes,
+            require_comparable,
+        )
+        from runtime.bench.job import BenchRequest, run_bench
+        from runtime.bench.machine.describe import describe_machine
+        from runtime.bench.save import check_places, save_result
+        from runtime.bench.table import render
+        from runtime.bench.turns import BenchListener, Effort
+        from runtime.bundle.bundle import read_manifest
+        from runtime.commands.parsing import parse_counts, split_list
+
+        most = parse_gate(gate)
+        before = read_result(against) if against is not None else None
+        if before is not None:
+            # Refused now, not after the minutes that measuring takes.
+            model = read_manifest(bundles[0]).model.name
+            require_comparable(before, scope=scope.value, model=model, machine=describe_machine(), force=force)
+        request = BenchRequest(
+            bundles=tuple(bundles),
+            engines=split_list(engines),
+            peers=split_list(peers),
+            batches=parse_counts(batch, option="--batch"),
+            threads=parse_counts(threads, option="--threads") if threads else (None,),
+            scope=scope.value,
+            device=device,
+            weights=weights,
+            images=data,
+            effort=Effort(rounds=rounds, runs=runs, seconds=seconds),
+            budget_ms=budget_ms,
+            limits=limit,
+            seed=seed,
+        )
+        check_places(request.bundles, output)
+        messages = message_console()
+        with step_bar("bench", messages) as bar:
+            result = run_bench(request, BenchListener(on_stage=bar.start, on_step=bar.advance))
+        paths = save_result(result, request.bundles, output)
+        if json_output:
+            print(result.model_dump_json(indent=2))
+        else:
+            render(result, result_console(), details=details)
+        messages.print(f"result: {', '.join(str(path) for path in paths)}", markup=False, soft_wrap=True)
+        failed = False
+        if before is not None:
+            changes = compare_results(before, result, force=force)
+            worse = gate_changes(changes, limit=most)
+            render_changes(changes, worse, limit=most, console=messages if json_output else result_console())
+            for name in left_out(before, result):
+                messages.print(f"not compared: {name}", markup=False, soft_wrap=True)
+            failed = bool(worse)
+    if failed:
+        raise typer.Exit(1)

@@ -1,0 +1,224 @@
+"""The `run-ssl embed` command. Nothing heavy is imported until it runs."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from runtime.commands.console import message_console, one_line_errors, result_console
+from runtime.commands.ray_options import RayAddressOption, RayCpusOption, RayGpusOption, RayOption, RayWorkersOption
+from runtime.errors import UsageError
+
+if TYPE_CHECKING:
+    from runtime.embed.neighbours.check_job import CheckChoice
+    from runtime.embed.request import EmbedRequest
+    from runtime.on_ray.choice import RayChoice
+
+# Headings of the help.
+_IMAGES = "Images"
+_ENGINE = "Engine"
+_INSTEAD_OF_WRITING = "Instead of writing"
+
+
+def embed(
+    bundle: Annotated[Path, typer.Argument(help="A bundle's directory.")],
+    images: Annotated[
+        list[Path],
+        typer.Argument(help="A folder of images at any depth, a list of paths, .tar shards, or .parquet files."),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The directory to make, or to go on with.", show_default="required"),
+    ] = None,
+    output_format: Annotated[
+        Literal["parquet", "npy"], typer.Option("--format", help="What the parts are.")
+    ] = "parquet",
+    dtype: Annotated[Literal["float32", "float16"], typer.Option(help="Of the embeddings.")] = "float32",
+    normalise: Annotated[
+        bool, typer.Option("--normalise", "--normalize", help="Divide each embedding by its L2 norm.")
+    ] = False,
+    top_k: Annotated[int, typer.Option(min=0, help="Write so many best classes with their probabilities too.")] = 0,
+    engine: Annotated[
+        str,
+        typer.Option(
+            help="tensorrt, openvino, onnxruntime or pytorch, with `:bf16` and the like as in compare.",
+            rich_help_panel=_ENGINE,
+        ),
+    ] = "auto",
+    device: Annotated[
+        Literal["cpu", "gpu"], typer.Option(help="Where the engine runs.", rich_help_panel=_ENGINE)
+    ] = "cpu",
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per inference.", rich_help_panel=_ENGINE)] = 32,
+    part_images: Annotated[
+        int | None, typer.Option(min=1, help="Images per part, a multiple of --batch-size.", show_default="8192")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Decoding threads.", show_default="one per core", rich_help_panel=_IMAGES)
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, help="Threads for one inference.", show_default="the engine's", rich_help_panel=_ENGINE),
+    ] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where a list's relative paths start.", show_default="the list's folder", rich_help_panel=_IMAGES
+        ),
+    ] = None,
+    image_column: Annotated[
+        str | None,
+        typer.Option(
+            help="Of Parquet files: the column of encoded images.", show_default="found", rich_help_panel=_IMAGES
+        ),
+    ] = None,
+    key_column: Annotated[
+        str | None,
+        typer.Option(
+            help="Of Parquet files: the column of keys.", show_default="found, or row numbers", rich_help_panel=_IMAGES
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            help="Checkpoint, for `--engine pytorch`.", show_default="the manifest's", rich_help_panel=_ENGINE
+        ),
+    ] = None,
+    native: Annotated[
+        Path | None,
+        typer.Option(
+            help="The C library, libresnet_engine.so of `make cpp`: preprocesses faster, to the same bytes.",
+            show_default="Pillow",
+            rich_help_panel=_IMAGES,
+        ),
+    ] = None,
+    ray: RayOption = False,
+    ray_address: RayAddressOption = None,
+    ray_workers: RayWorkersOption = None,
+    ray_cpus: RayCpusOption = 2,
+    ray_gpus: RayGpusOption = 0,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Write nothing: compare nearest neighbours with PyTorch's, on a sample.",
+            rich_help_panel=_INSTEAD_OF_WRITING,
+        ),
+    ] = False,
+    sample: Annotated[
+        int, typer.Option(min=1, help="Of --check: so many images.", rich_help_panel=_INSTEAD_OF_WRITING)
+    ] = 2000,
+    seed: Annotated[int, typer.Option(help="Of --check: of the sample.", rich_help_panel=_INSTEAD_OF_WRITING)] = 0,
+    metric: Annotated[
+        Literal["cosine", "euclidean"],
+        typer.Option(help="Of --check: the index's distance.", rich_help_panel=_INSTEAD_OF_WRITING),
+    ] = "cosine",
+    min_recall: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Of --check: exit with 1 where recall at 10 is less.",
+            show_default="none",
+            rich_help_panel=_INSTEAD_OF_WRITING,
+        ),
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Begin an output that is there anew, where else it is gone on with.")
+    ] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Write the embeddings of any number of images, as Parquet parts that pandas and DuckDB read as a table.
+
+    A job that was stopped, in whichever way, goes on with the same command. Exits with 1 when images could not be
+    read; `_unreadable.csv` in the output names them. Examples:
+
+      run-ssl embed ssl_resnet50-int8 photos/ -o embeddings
+
+      run-ssl embed ssl_resnet50-int8 shards/*.tar -o embeddings --normalise --dtype float16 --top-k 5
+
+      python -c "import pandas; print(pandas.read_parquet('embeddings'))"
+
+      run-ssl embed ssl_resnet50-int8 photos/ --check
+    """
+    with one_line_errors():
+        from runtime.embed.neighbours.check_job import CheckChoice
+        from runtime.embed.request import EmbedRequest, OutputChoice
+        from runtime.embed.sources.open_source import InputChoice
+        from runtime.on_ray.choice import RayChoice
+
+        if check == (output is not None):
+            raise UsageError(
+                f"--check writes nothing: leave --output {output} out" if check else "where to: pass --output DIRECTORY"
+            )
+        on_ray = ray or ray_address is not None
+        _refuse("--min-recall", min_recall, "it is of --check", unless=check)
+        _refuse("--ray-workers", ray_workers, "it is of --ray", unless=on_ray)
+        _refuse("--ray-gpus", ray_gpus or None, "it is of --ray", unless=on_ray)
+        _refuse("--ray", on_ray or None, "--check runs on this machine", unless=not check)
+        request = EmbedRequest(
+            bundle=bundle,
+            images=tuple(images),
+            output=output or Path(),
+            reading=InputChoice(root=root, image_column=image_column, key_column=key_column),
+            writing=OutputChoice(output_format, dtype, normalise, top_k),
+            engine=engine,
+            batch_size=batch_size,
+            part_images=part_images,
+            workers=workers,
+            threads=threads,
+            device=device,
+            weights=weights,
+            native=native,
+            overwrite=overwrite,
+        )
+        if check:
+            passed = _check(request, CheckChoice(sample, seed, metric), min_recall, json_output=json_output)
+        else:
+            cluster = RayChoice(ray_address, ray_workers, ray_cpus, ray_gpus) if on_ray else None
+            passed = _embed(request, cluster, json_output=json_output)
+    if not passed:
+        raise typer.Exit(1)
+
+
+def _refuse(option: str, given: object, why: str, *, unless: bool) -> None:
+    """Refuse an option that would have no effect.
+
+    Raises:
+        UsageError: It is given, and has none.
+    """
+    if given is not None and not unless:
+        raise UsageError(f"{option}: expected none here, {why}; leave it out")
+
+
+def _embed(request: "EmbedRequest", cluster: "RayChoice | None", *, json_output: bool) -> bool:
+    """Do a job, print what was done, and return whether every image has a row."""
+    from runtime.commands.embed_bar import job_bar
+    from runtime.embed.job import run_embedding
+    from runtime.embed.job_table import as_json, render
+    from runtime.embed.ray_job import run_on_ray
+
+    with job_bar(message_console()) as listener:
+        result = run_on_ray(request, cluster, listener) if cluster else run_embedding(request, listener)
+    if json_output:
+        print(as_json(result))
+    else:
+        render(result, result_console())
+    return not result.unreadable
+
+
+def _check(request: "EmbedRequest", choice: "CheckChoice", least: float | None, *, json_output: bool) -> bool:
+    """Compare neighbours, print what was found, and return whether enough of them are the same."""
+    from runtime.commands.embed_bar import job_bar
+    from runtime.embed.neighbours.check_job import run_check
+    from runtime.embed.neighbours.explain import has_failed
+    from runtime.embed.neighbours.result_table import render_check
+
+    with job_bar(message_console()) as listener:
+        result = run_check(request, choice, listener)
+    if json_output:
+        print(result.check.model_dump_json(indent=2))
+    else:
+        render_check(result.check, result_console())
+    if result.unreadable:
+        message_console().print(f"warning: {result.unreadable} images of the sample cannot be read, and were left out")
+    return not has_failed(result.check.agreement) and (least is None or result.check.recall(10) >= least)

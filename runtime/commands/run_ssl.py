@@ -1,0 +1,267 @@
+"""The `run-ssl` command: each subcommand parses, calls one library function, prints."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from runtime.commands.bench import bench
+from runtime.commands.console import message_console, one_line_errors, progress_bar, result_console
+from runtime.commands.embed import embed
+from runtime.commands.parsing import split_list
+from runtime.commands.plan_options import (
+    HardwareChoice,
+    HardwareCompatibleOption,
+    LevelOption,
+    MinShareOption,
+    ProfileOption,
+    TimingCacheOption,
+    VerboseOption,
+    VersionCompatibleOption,
+    WorkspaceOption,
+)
+from runtime.commands.ray_options import RayAddressOption, RayCpusOption, RayGpusOption, RayOption, RayWorkersOption
+from runtime.commands.repo import repo
+from runtime.commands.report import report
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Run, check, compare, build, time, report on and serve the bundles that export-ssl makes.",
+)
+
+BundleArgument = Annotated[Path, typer.Argument(help="A bundle's directory.")]
+EnginesOption = Annotated[
+    str,
+    typer.Option(
+        help="Comma-separated: tensorrt, openvino, onnxruntime, pytorch; with `:bf16` or `:fp16` for an execution "
+        "precision, `onnxruntime:cuda` or `onnxruntime:tensorrt` for a provider.",
+        show_default="all that are installed",
+    ),
+]
+ThreadsOption = Annotated[
+    int | None, typer.Option(min=1, help="Threads for one inference.", show_default="the engine's")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@app.callback()
+def _commands() -> None:
+    """Keep Typer from taking a single command as the whole program."""
+
+
+@app.command()
+def verify(
+    bundle: BundleArgument, engines: EnginesOption = "", threads: ThreadsOption = None, json_output: JsonOption = False
+) -> None:
+    """Check a bundle on this machine: hashes, schema, licence, and golden outputs on every engine.
+
+    Exits with 1 when anything differs, and says what the difference means.
+    """
+    with one_line_errors():
+        from runtime.bundle.bundle import open_bundle
+        from runtime.health.verify import verify_bundle
+        from runtime.health.verify_table import as_json, render
+
+        opened = open_bundle(bundle)
+        with message_console().status(f"verify {bundle}"):
+            checks = verify_bundle(opened, split_list(engines), threads=threads)
+        if json_output:
+            print(as_json(opened, checks))
+        else:
+            render(opened, checks, result_console())
+    if not all(check.passed for check in checks):
+        raise typer.Exit(1)
+
+
+@app.command()
+def compare(
+    bundles: Annotated[list[Path], typer.Argument(help="Bundles of one original, of any precision.")],
+    data: Annotated[str, typer.Option(help="Folder of class folders, or a data-set name that timm takes.")],
+    engines: EnginesOption = "",
+    weights: Annotated[
+        Path | None, typer.Option(help="The original's checkpoint.", show_default="the one named in the manifest")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most this many images, class-balanced; the first of a stream.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the sample that --limit takes.")] = 0,
+    labels: Annotated[Path | None, typer.Option(help="For a flat folder: a file with lines `filename label`.")] = None,
+    split: Annotated[str, typer.Option(help="Split of a data-set name.")] = "validation",
+    root: Annotated[Path | None, typer.Option(help="Where a data set's files are.")] = None,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per inference.")] = 32,
+    workers: Annotated[int | None, typer.Option(min=1, help="Decoding threads.", show_default="one per core")] = None,
+    threads: ThreadsOption = None,
+    device: Annotated[Literal["cpu", "gpu"], typer.Option(help="Where the engines run.")] = "cpu",
+    skip_unreadable: Annotated[
+        bool, typer.Option("--skip-unreadable", help="Leave unreadable images out, named and counted.")
+    ] = False,
+    native: Annotated[
+        Path | None,
+        typer.Option(
+            help="The C library, libresnet_engine.so of `make cpp`: preprocesses faster, to the same bytes.",
+            show_default="Pillow",
+        ),
+    ] = None,
+    save: Annotated[
+        bool, typer.Option("--save", help="Keep the result in each bundle's `results` folder, for `run-ssl report`.")
+    ] = False,
+    ray: RayOption = False,
+    ray_address: RayAddressOption = None,
+    ray_workers: RayWorkersOption = None,
+    ray_cpus: RayCpusOption = 2,
+    ray_gpus: RayGpusOption = 0,
+    json_output: JsonOption = False,
+) -> None:
+    """Compare accuracy, decisions, FLOPs and speed of exported networks with the PyTorch original.
+
+    The original and every engine see the same images in one pass. Examples:
+
+      run-ssl compare ssl_resnet18-fp16 --data imagenet/val
+
+      run-ssl compare r18-fp32 r18-fp16 --data val --engines openvino,openvino:bf16 --limit 1000 --json
+
+      run-ssl compare r50-fp32 r50-int8 --data imagenet/val --ray-address auto --ray-gpus 1
+    """
+    with one_line_errors():
+        from runtime.compare.job import run_comparison
+        from runtime.compare.ray_job import run_comparison_on_ray
+        from runtime.compare.request import CompareRequest
+        from runtime.compare.table import render
+        from runtime.on_ray.choice import RayChoice
+
+        request = CompareRequest(
+            bundles=tuple(bundles),
+            data=data,
+            engines=split_list(engines),
+            weights=weights,
+            labels=labels,
+            split=split,
+            root=root,
+            limit=limit,
+            seed=seed,
+            batch_size=batch_size,
+            workers=workers,
+            threads=threads,
+            device=device,
+            skip_unreadable=skip_unreadable,
+            native=native,
+            save=save,
+        )
+        messages = message_console()
+        with progress_bar("compare", messages) as bar:
+            if ray or ray_address:
+                cluster = RayChoice(ray_address, ray_workers, ray_cpus, ray_gpus)
+                comparison = run_comparison_on_ray(request, cluster, on_start=bar.start, on_images=bar.advance_to)
+            else:
+                comparison = run_comparison(request, on_start=bar.start, on_batch=bar.advance_to)
+        if json_output:
+            print(comparison.model_dump_json(indent=2))
+        else:
+            render(comparison, result_console())
+    if comparison.original.non_finite_logits or any(score.non_finite_logits for score in comparison.engines):
+        raise typer.Exit(1)
+
+
+@app.command()
+def build(
+    bundle: BundleArgument,
+    profile: ProfileOption = "1:8:32",
+    workspace: WorkspaceOption = None,
+    optimization_level: LevelOption = 3,
+    timing_cache: TimingCacheOption = "",
+    version_compatible: VersionCompatibleOption = False,
+    hardware_compatible: HardwareCompatibleOption = HardwareChoice.none,
+    min_share: MinShareOption = 1.0,
+    verbose: VerboseOption = False,
+    json_output: JsonOption = False,
+) -> None:
+    """Build the bundle's TensorRT plan for this machine's GPU, and prove its precision and its outputs.
+
+    Plans are not portable: build where the plan runs. A plan that is there is replaced; one that breaks the
+    bundle's promise is not kept. Examples:
+
+      run-ssl build ssl_resnet50-int8-fp16
+
+      run-ssl build ssl_resnet50-int8-fp16 --profile 1 --optimization-level 5
+
+    CUDA_VISIBLE_DEVICES chooses the GPU.
+    """
+    with one_line_errors():
+        from runtime.commands.plan_build import BuildChoices, build_with_bar, print_plan
+
+        choices = BuildChoices(
+            profile=profile,
+            workspace=workspace,
+            optimization_level=optimization_level,
+            timing_cache=timing_cache,
+            version_compatible=version_compatible,
+            hardware_compatible=hardware_compatible.value,
+            min_share=min_share,
+            verbose=verbose,
+        )
+        built = build_with_bar(bundle, choices)
+        if json_output:
+            print(built.sidecar.model_dump_json(indent=2))
+        else:
+            print_plan(built, result_console())
+
+
+@app.command()
+def explain(
+    plans: Annotated[
+        list[str],
+        typer.Argument(
+            help="Bundles with a plan, or LAYERS.json[,PROFILE.json], as trtexec's --exportLayerInfo and "
+            "--exportProfile write them. The first is compared with each other one."
+        ),
+    ],
+) -> None:
+    """Say where a TensorRT plan's time goes, and why one plan is faster than another.
+
+    Needs neither a GPU nor TensorRT. Examples:
+
+      run-ssl explain r50-int8-fp16 r50-fp16
+
+      run-ssl explain layers.json,profile.json
+    """
+    with one_line_errors():
+        from runtime.plans.read_account import read_account
+        from runtime.plans.tables import render_accounts
+
+        render_accounts(tuple(read_account(plan) for plan in plans), result_console())
+
+
+@app.command()
+def doctor(
+    bundle: Annotated[Path | None, typer.Argument(help="A bundle to check against this machine too.")] = None,
+    json_output: JsonOption = False,
+) -> None:
+    """Say what this machine can run, what is missing for the rest, and whether a bundle and its plan fit it.
+
+    Exits with 1 when no engine can run here, or the bundle or its plan cannot.
+    """
+    with one_line_errors():
+        from runtime.health.doctor import examine
+        from runtime.health.doctor_table import as_json, render
+
+        with message_console().status("doctor"):
+            findings = examine(bundle)
+        if json_output:
+            print(as_json(findings))
+        else:
+            render(findings, result_console())
+    if any(finding.verdict == "bad" for finding in findings):
+        raise typer.Exit(1)
+
+
+app.command()(bench)
+app.command()(report)
+app.command()(embed)
+app.command()(repo)
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,1 @@
+"""The original and engines on the same labelled images, in one pass."""

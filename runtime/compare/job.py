@@ -1,0 +1,194 @@
+"""One comparison from start to end: open the bundles, the data, the original and the engines, and run them."""
+
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from runtime.bundle.bundle import Bundle, open_bundle
+from runtime.bundle.layers import total_parameters
+from runtime.bundle.manifest import Manifest
+from runtime.bundle.results.compare_json import (
+    CardAccuracy,
+    Comparison,
+    DataReport,
+    EngineScore,
+    FlopsReport,
+    ParametersReport,
+)
+from runtime.compare.changes import ChangeCollector, FoundChanges, save_comparison
+from runtime.compare.opening import count_flops, make_transform, open_batches, open_engines
+from runtime.compare.request import CompareRequest
+from runtime.compare.score import Scores, compare
+from runtime.data.batches import Unreadable
+from runtime.data.open_images import Dataset, Stream, open_images
+from runtime.engines.open_engine import parse_engine
+from runtime.errors import UsageError
+
+
+def run_comparison(
+    request: CompareRequest,
+    *,
+    on_start: Callable[[Dataset | Stream], None] = lambda _dataset: None,
+    on_batch: Callable[[int], None] = lambda _images: None,
+) -> Comparison:
+    """Compare the engines of some bundles with their PyTorch original on labelled images.
+
+    Args:
+        request: What to compare and how.
+        on_start: Called with the data set once everything is open.
+        on_batch: Called after every batch with the number of images done so far.
+
+    Raises:
+        ExportSslError: Anything that stops it, in one line.
+    """
+    opened = open_request(request)
+    first = opened.bundles[0]
+    with ExitStack() as stack:
+        engines = open_engines(stack, opened.bundles, request)
+        loader = stack.enter_context(open_batches(opened.dataset, first, request, make_transform(first, request)))
+        on_start(opened.dataset)
+        changes = ChangeCollector(opened.dataset, first.labels(), len(engines.engines)) if request.save else None
+        scores = compare(
+            loader,
+            original=engines.original,
+            engines=engines.engines,
+            on_batch=on_batch,
+            on_pair=changes.add if changes is not None else None,
+        )
+        flops = count_flops(engines.original.network.cpu(), first)
+    measured = Measured(
+        scores=scores,
+        bundles=engines.bundles,
+        flops=flops,
+        unreadable=tuple(loader.unreadable),
+        changes=changes.found if changes is not None else None,
+    )
+    return end_comparison(request, opened, measured)
+
+
+@dataclass(frozen=True)
+class OpenedRequest:
+    """What a request names, checked, before any engine is opened."""
+
+    bundles: tuple[Bundle, ...]
+    dataset: Dataset | Stream
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was found out by running.
+
+    Attributes:
+        scores: Of the original and the engines.
+        bundles: For each engine the number of its bundle; None where it is the original in another precision.
+        flops: Multiply-accumulates.
+        unreadable: The images left out.
+        changes: The changed images, where they are to be kept.
+        notes: What a person should know about how it was run.
+    """
+
+    scores: Scores
+    bundles: tuple[int | None, ...]
+    flops: FlopsReport
+    unreadable: tuple[Unreadable, ...]
+    changes: FoundChanges | None
+    notes: tuple[str, ...] = ()
+
+
+def open_request(request: CompareRequest) -> OpenedRequest:
+    """Return the bundles and the data set that a request names.
+
+    Raises:
+        ExportSslError: One cannot be used, or the bundles are not of one original.
+    """
+    for name in request.engines:
+        parse_engine(name)
+    bundles = tuple(open_bundle(path) for path in request.bundles)
+    _require_one_original(bundles)
+    dataset = open_images(
+        request.data,
+        bundles[0].labels(),
+        labels_file=request.labels,
+        limit=request.limit,
+        seed=request.seed,
+        split=request.split,
+        root=request.root,
+    )
+    return OpenedRequest(bundles, dataset)
+
+
+def end_comparison(request: CompareRequest, opened: OpenedRequest, measured: Measured) -> Comparison:
+    """Return the report, saved where that is asked for.
+
+    Raises:
+        BundleError: It cannot be saved.
+    """
+    data = _data_report(request.data, opened.dataset, measured.scores, measured.unreadable, measured.notes)
+    comparison = _report(request, opened.bundles, measured, data)
+    if measured.changes is not None:
+        who = [(score.bundle, score.engine, score.precision) for score in comparison.engines]
+        save_comparison(request.bundles, comparison, measured.changes.of_engines(who))
+    return comparison
+
+
+def _data_report(
+    source: str,
+    dataset: Dataset | Stream,
+    scores: Scores,
+    skipped: Sequence[Unreadable],
+    further_notes: tuple[str, ...] = (),
+) -> DataReport:
+    """Return what was compared on, with a note where a stream was shorter or longer than it said."""
+    came, notes = scores.original.images + len(skipped), (*dataset.notes, *further_notes)
+    if dataset.length not in (None, came):
+        notes = (*notes, f"the stream ended after {came} images, expected {dataset.length}")
+    return DataReport(
+        source=source,
+        images=scores.original.images,
+        unreadable=tuple(image.name for image in skipped),
+        notes=notes,
+        seconds=scores.seconds,
+        images_per_s=scores.images_per_s,
+    )
+
+
+def _require_one_original(bundles: tuple[Bundle, ...]) -> None:
+    first = bundles[0]
+    for bundle in bundles[1:]:
+        for field, ours, theirs in (
+            ("weights", first.manifest.weights.tensors_sha256, bundle.manifest.weights.tensors_sha256),
+            ("preprocessing", first.manifest.preprocessing, bundle.manifest.preprocessing),
+            ("labels", first.labels(), bundle.labels()),
+        ):
+            if ours != theirs:
+                raise UsageError(
+                    f"{first.path} and {bundle.path} differ in their {field}: one comparison needs bundles of one "
+                    "original; compare them one at a time"
+                )
+
+
+def _report(request: CompareRequest, bundles: tuple[Bundle, ...], measured: Measured, data: DataReport) -> Comparison:
+    manifest = bundles[0].manifest
+    names = ["" if number is None else str(bundles[number].path) for number in measured.bundles]
+    engines: tuple[EngineScore, ...] = tuple(
+        score.model_copy(update={"bundle": name}) for score, name in zip(measured.scores.engines, names, strict=True)
+    )
+    return Comparison(
+        bundles=tuple(str(path) for path in request.bundles),
+        model=manifest.model.name,
+        weights=manifest.weights,
+        licence=manifest.licence,
+        data=data,
+        original=measured.scores.original,
+        engines=engines,
+        parameters=ParametersReport(pytorch=manifest.model.parameters, onnx=total_parameters(bundles[0].layers())),
+        flops=measured.flops,
+        card=_card_accuracy(manifest),
+    )
+
+
+def _card_accuracy(manifest: Manifest) -> CardAccuracy | None:
+    card = manifest.card
+    if card is None or card.top1 is None or card.top5 is None:
+        return None
+    return CardAccuracy(top1=card.top1, top5=card.top5)

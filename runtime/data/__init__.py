@@ -1,0 +1,1 @@
+"""Labelled images: folders, labels, streams of timm and WebDataset, and batches of them."""

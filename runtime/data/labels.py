@@ -1,0 +1,127 @@
+"""From the names that data use for classes to the network's class indices.
+
+Class i is line i of the bundle's `labels.txt`: `name`, or `id<TAB>description` (for ImageNet the id is
+the wnid). One set of names, all class folders or all labels of a file, is read in one way:
+
+1. Every name is an id, a whole line, or a description. A description that two classes share (ImageNet
+   has two cranes) names neither.
+2. Or, where no name is known by rule 1 and no label's id is itself a number: every name is a class index
+   in decimal, 0 to classes - 1. Labels that are numbers settle by rule 1 what a number means.
+3. Anything else is an error, also a mixture: it means that the data are not this network's.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from runtime.errors import DataError
+from runtime.images.reading import IMAGE_SUFFIXES
+
+# How many names an error or a note spells out.
+_NAMED = 3
+# A file name ends at the first image suffix that a separator follows, so names may hold spaces.
+_SUFFIXES = "|".join(sorted(re.escape(suffix) for suffix in IMAGE_SUFFIXES))
+_ROW = re.compile(rf"""^"?(?P<filename>.+?(?:{_SUFFIXES}))"?\s*[\s,;]\s*"?(?P<label>[^"]+?)"?$""", re.IGNORECASE)
+_HEADER = re.compile(r'^"?(file|filename|file_name|image|path|name)"?[\s,;]', re.IGNORECASE)
+
+
+class LabelRow(NamedTuple):
+    """One line of a labels file: a path below the data folder, and the class as written."""
+
+    filename: str
+    label: str
+
+
+def match_classes(names: Sequence[str], labels: Sequence[str], *, what: str, hint: str = "") -> dict[str, int]:
+    """Return the class index of every name.
+
+    Args:
+        names: Distinct names.
+        labels: Lines of `labels.txt`.
+        what: What the names are, for messages.
+        hint: A further next step, for messages.
+
+    Raises:
+        DataError: A name has no class, or names two.
+    """
+    known = _known_names(labels)
+    unknown = [name for name in names if name not in known]
+    if not unknown:
+        return {name: known[name] for name in names}
+    ids_are_numbers = any(_identifier(label).isdecimal() for label in labels)
+    indices = {name: int(name) for name in names if name.isascii() and name.isdecimal()}
+    if (
+        len(unknown) == len(names) == len(indices)
+        and not ids_are_numbers
+        and all(index < len(labels) for index in indices.values())
+    ):
+        return indices
+    raise DataError(
+        f"{len(unknown)} of {len(names)} {what} are none of the network's {len(labels)} classes "
+        f"({some(unknown)}): expected names such as {some([_identifier(label) for label in labels])}; "
+        f"use data with these classes, or rename them{hint}"
+    )
+
+
+def read_labels_file(path: Path) -> tuple[LabelRow, ...]:
+    """Return the lines of a labels file: text, CSV or TSV, `filename label`, with or without a header.
+
+    Raises:
+        DataError: It cannot be read, has one column, or a line that is not `filename label`, or names a
+            file twice.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"--labels {path} cannot be read ({error}): expected UTF-8 lines 'filename label'") from error
+    rows: list[LabelRow] = []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() or (not rows and _HEADER.match(line.strip())):
+            continue
+        match = _ROW.match(line.strip())
+        if match is None:
+            raise DataError(_bad_line(path, number, line))
+        rows.append(LabelRow(match["filename"].strip(), match["label"].strip()))
+    twice = [name for name, count in Counter(row.filename for row in rows).items() if count > 1]
+    if twice or not rows:
+        given = f"names {len(twice)} files twice ({some(twice)})" if twice else "holds no line"
+        raise DataError(f"--labels {path} {given}: expected one line 'filename label' per image; correct the list")
+    return tuple(rows)
+
+
+def _known_names(labels: Sequence[str]) -> dict[str, int]:
+    """Return class indices by id, whole line and description; rule 1. What two classes share is left out."""
+    ids = [_identifier(label) for label in labels]
+    shared = [name for name, count in Counter(ids).items() if count > 1]
+    known: dict[str, int] = {}
+    further = Counter(name for label in labels for name in {label, label.partition("\t")[2]})
+    for index, label in enumerate(labels):
+        known.update({name: index for name in (label.partition("\t")[2], label) if name and further[name] == 1})
+    known.update({name: index for index, name in enumerate(ids) if name not in shared})
+    return known
+
+
+def _identifier(label: str) -> str:
+    """Return the part of a label line before the tab."""
+    return label.partition("\t")[0]
+
+
+def _bad_line(path: Path, number: int, line: str) -> str:
+    """Return the error for a line that is not `filename label`."""
+    if len(line.split()) == 1 and line.strip().isdecimal():
+        return (
+            f"--labels {path} has one column of numbers, expected lines 'filename label': the ILSVRC devkit's ground "
+            "truth counts classes in the devkit's own order, not in this network's, so it would score the wrong "
+            "classes; sort the images into folders named by wnid, or write 'filename wnid' lines"
+        )
+    return (
+        f"--labels {path}, line {number}: {line.strip()[:80]!r} is not 'filename label': expected an image's "
+        "file name with its suffix, then a class index, id or name"
+    )
+
+
+def some(names: Sequence[str]) -> str:
+    """Return the first few names, for a person."""
+    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")

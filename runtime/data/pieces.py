@@ -1,0 +1,38 @@
+"""A data set cut into stretches that other processes, in other folders, work on."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from runtime.data.open_images import Dataset, LabelledImage
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of a data set.
+
+    Attributes:
+        number: 0 for the first one.
+        start: Position of its first image in the data set.
+        images: Its images, of which files have absolute paths.
+        length: How many images the data set has, which is what messages count.
+    """
+
+    number: int
+    start: int
+    images: tuple[LabelledImage, ...]
+    length: int
+
+    def __iter__(self) -> Iterator[LabelledImage]:
+        return iter(self.images)
+
+
+def cut_dataset(dataset: Dataset, images: int) -> Iterator[Piece]:
+    """Yield a data set in pieces of so many images, the last one with what is left."""
+    for number, start in enumerate(range(0, len(dataset), images)):
+        here = tuple(_found_anywhere(image) for image in dataset.images[start : start + images])
+        yield Piece(number, start, here, len(dataset))
+
+
+def _found_anywhere(image: LabelledImage) -> LabelledImage:
+    return replace(image, source=image.source.absolute()) if isinstance(image.source, Path) else image

@@ -1,0 +1,1 @@
+"""Whether a bundle keeps the neighbours that the original has."""

@@ -1,0 +1,98 @@
+"""The result of a neighbour check: the schema of its JSON, and its table for the terminal."""
+
+import textwrap
+
+from pydantic import BaseModel, ConfigDict
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from runtime.compare.explain import percent
+from runtime.embed.neighbours.agreement import Agreement, Recall, Search
+from runtime.embed.neighbours.explain import explain_neighbours
+from runtime.errors import UsageError
+
+# A terminal may claim to be 1 column wide; a paragraph needs room for a word.
+_MIN_COLUMNS = 20
+
+
+class NeighbourCheck(BaseModel):
+    """A bundle's embeddings against PyTorch's; recalls and distances are fractions.
+
+    Attributes:
+        bundle: The bundle, as the user gave it.
+        model: Name of the model.
+        engine: What ran the bundle.
+        precision: What it really executed.
+        agreement: What was measured.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    bundle: str
+    model: str
+    engine: str
+    precision: str
+    agreement: Agreement
+
+    def recall(self, k: int) -> float:
+        """Return recall@k of the worse of the two questions, 0 to 1.
+
+        Raises:
+            UsageError: Recall was not measured at that k.
+        """
+        searches = (self.agreement.renewed, self.agreement.kept)
+        found = [recall.recall for search in searches for recall in search.recalls if recall.k == k]
+        if not found:
+            measured = ", ".join(str(recall.k) for recall in self.agreement.renewed.recalls)
+            raise UsageError(f"recall at {k} was not measured, expected one of {measured}: ask for another k")
+        return min(found)
+
+
+def render_check(check: NeighbourCheck, console: Console) -> None:
+    """Print recalls, and what they mean.
+
+    Args:
+        check: What was measured.
+        console: Where to print; 80 columns are enough.
+    """
+    agreement = check.agreement
+    console.print(Text(f"{check.model}: {check.bundle} in {check.engine}, {check.precision}, against PyTorch"))
+    console.print(
+        Text(
+            f"{agreement.images:,} images, {agreement.metric} distance; embeddings of one image: cosine"
+            f" {agreement.cosine_mean:.6f} on average, {agreement.cosine_lowest:.6f} at the lowest"
+        )
+    )
+    console.print()
+    console.print(_table(agreement))
+    console.print()
+    for sentence in explain_neighbours(agreement):
+        paragraph = textwrap.fill(
+            f"- {sentence}", max(console.width, _MIN_COLUMNS), subsequent_indent="  ", break_on_hyphens=False
+        )
+        console.print(Text(paragraph, style="bold red" if sentence.startswith("FAILED") else ""))
+
+
+def _table(agreement: Agreement) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("index")
+    recalls = agreement.renewed.recalls
+    for heading in (*(f"recall@{recall.k}\n%, 95 % CI" for recall in recalls), f"first in\n{agreement.depth}, %"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("noise\n%", justify="right", no_wrap=True)
+    table.add_row("made anew", *_cells(agreement.renewed))
+    table.add_row("kept, PyTorch's", *_cells(agreement.kept))
+    table.add_row("chance", *(percent(recall.chance) for recall in recalls), "", "")
+    return table
+
+
+def _cells(search: Search) -> tuple[str, ...]:
+    noise = "none" if search.noise is None else percent(search.noise)
+    return (*(_recall(recall) for recall in search.recalls), percent(search.first_listed), noise)
+
+
+def _recall(recall: Recall) -> str:
+    low, high = recall.ci95
+    return f"{percent(recall.recall)}\n{percent(low)} to {percent(high)}"

@@ -1,0 +1,62 @@
+"""How a request's pieces are worked on, here or in a worker of Ray: the engine, and what is around it."""
+
+import functools
+from collections.abc import Callable
+from dataclasses import replace
+
+from PIL import Image
+
+from runtime.bundle.bundle import Bundle
+from runtime.embed.output.identity import Job
+from runtime.embed.request import EmbedRequest
+from runtime.embed.run_parts import Place
+from runtime.embed.sources.entries import Source
+from runtime.engines.contract import Engine
+from runtime.engines.open_engine import TENSORRT, EngineOptions, load_engine, parse_engine
+from runtime.images.native import NativePreprocessor
+from runtime.images.preprocessing import Pixels, preprocess
+from runtime.support.cpu import usable_cores
+
+
+def engine_options(request: EmbedRequest) -> EngineOptions:
+    """Return what a request's engine is told beside its name; precision and provider stand there."""
+    return EngineOptions(threads=request.threads, device=request.device, weights=request.weights, share_cores=True)
+
+
+def open_engine(request: EmbedRequest, bundle: Bundle) -> Engine:
+    """Return the engine that a request asks for.
+
+    Raises:
+        UsageError: There is no such engine or precision.
+        EngineError: It cannot run here.
+    """
+    choice = parse_engine(request.engine)
+    options = replace(engine_options(request), precision=choice.precision, provider=choice.provider)
+    return load_engine(bundle, choice.name, options)
+
+
+def transform_of(request: EmbedRequest, bundle: Bundle) -> Callable[[Image.Image], Pixels]:
+    """Return what makes the network's pixels from an RGB picture.
+
+    Raises:
+        UsageError: The C library cannot be loaded.
+    """
+    contract = bundle.manifest.preprocessing
+    if request.native is not None:
+        return NativePreprocessor(request.native, contract)
+    return functools.partial(preprocess, preprocessing=contract)
+
+
+def describe_place(request: EmbedRequest, bundle: Bundle, *, job: Job, source: Source, engine: Engine) -> Place:
+    """Return where and how a request's pieces are worked on."""
+    return Place(
+        output=request.output,
+        job=job,
+        labels=bundle.labels(),
+        source=source,
+        engine=engine,
+        transform=transform_of(request, bundle),
+        workers=request.workers or usable_cores(),
+        # On a CPU, decoding beside inference stalls it; a GPU leaves the cores to the decoders.
+        overlap=request.device == "gpu" or engine.name == TENSORRT,
+    )

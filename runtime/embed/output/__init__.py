@@ -1,0 +1,1 @@
+"""What a job writes: its directory, its identity, its parts and their rows."""

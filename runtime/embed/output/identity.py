@@ -1,0 +1,164 @@
+"""What makes two runs the same job, kept in the output's `_job.json`; a run goes on only with its own output.
+
+Everything is in it that a row depends on: bundle, engine with its version, what it executes and where, the images' keys
+in their order, batches, parts and what is written. Threads, decoders and machine are not: rows do not depend on them.
+"""
+
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from runtime.bundle.bundle import MANIFEST_FILE, Bundle, first_problem
+from runtime.bundle.manifest import Licence
+from runtime.embed.request import Dtype, EmbedRequest, Format, images_per_part
+from runtime.embed.sources.entries import Listing
+from runtime.engines.facts import EngineFacts
+from runtime.engines.open_engine import TENSORRT, parse_engine
+from runtime.errors import BundleError
+from runtime.support.files import atomic_file, hash_file
+
+JOB_FILE = "_job.json"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class BundleFacts(_Part):
+    """The bundle that a job runs."""
+
+    model: str
+    precision: str
+    weights_sha256: str
+    manifest_sha256: str
+    classes: int
+    embedding_dim: int
+    licence: Licence
+
+
+class ImageFacts(_Part):
+    """The images, by their keys in order; see `runtime/embed/sources/entries.py`."""
+
+    count: int
+    keys_sha256: str
+
+
+class RowFacts(_Part):
+    """What is written; see `OutputChoice`."""
+
+    format: Format
+    dtype: Dtype
+    normalised: bool
+    top_k: int
+
+
+class Job(_Part):
+    """All of `_job.json`.
+
+    Attributes:
+        device: `cpu`, `gpu`, or `tensorrt` for onnxruntime's provider of that name: the same engine's numbers differ.
+    """
+
+    schema_version: Literal[1] = 1
+    bundle: BundleFacts
+    engine: EngineFacts
+    device: str
+    images: ImageFacts
+    rows: RowFacts
+    batch_size: int
+    part_images: int
+    tool: str
+
+    @property
+    def parts(self) -> int:
+        """How many parts the job's images make."""
+        return -(-self.images.count // self.part_images)
+
+
+def describe_job(request: EmbedRequest, bundle: Bundle, engine: EngineFacts, listing: Listing) -> Job:
+    """Return the identity of a job."""
+    manifest = bundle.manifest
+    writing = request.writing
+    return Job(
+        bundle=BundleFacts(
+            model=manifest.model.name,
+            precision=manifest.precision.name,
+            weights_sha256=manifest.weights.tensors_sha256,
+            manifest_sha256=hash_file(bundle.path / MANIFEST_FILE),
+            classes=manifest.model.classes,
+            embedding_dim=manifest.model.embedding_dim,
+            licence=manifest.licence,
+        ),
+        engine=engine,
+        device=_device(request, engine),
+        images=ImageFacts(count=listing.images, keys_sha256=listing.keys_sha256),
+        rows=RowFacts(format=writing.format, dtype=writing.dtype, normalised=writing.normalise, top_k=writing.top_k),
+        batch_size=request.batch_size,
+        part_images=images_per_part(request),
+        tool=f"export-ssl {metadata.version('export-ssl')}",
+    )
+
+
+def _device(request: EmbedRequest, engine: EngineFacts) -> str:
+    """Return where a job's engine runs; see `Job`."""
+    if engine.name == TENSORRT:
+        return "gpu"
+    provider = parse_engine(request.engine).provider
+    return request.device if provider is None else {"cuda": "gpu"}.get(provider, provider)
+
+
+def read_job(output: Path) -> Job | None:
+    """Return the job that an output is of, or None where there is none yet.
+
+    Raises:
+        BundleError: The file is there and is not one.
+    """
+    file = output / JOB_FILE
+    if not file.exists():
+        return None
+    try:
+        return Job.model_validate_json(file.read_bytes())
+    except ValidationError as error:
+        raise BundleError(
+            f"{file} is not the description of a job ({first_problem(error)}): pass another --output, or --overwrite"
+        ) from error
+    except OSError as error:
+        raise BundleError(f"{file} cannot be read ({error.strerror}): pass another --output") from error
+
+
+def write_job(output: Path, job: Job) -> None:
+    """Write `_job.json`.
+
+    Raises:
+        BundleError: The disk cannot take it.
+    """
+    with atomic_file(output / JOB_FILE) as file:
+        file.write((job.model_dump_json(indent=2) + "\n").encode())
+
+
+def require_same_job(output: Path, found: Job, asked: Job) -> None:
+    """Refuse to go on with the output of another job.
+
+    Raises:
+        BundleError: They differ; the message names the first field, and both values.
+    """
+    difference = next(_differences(found.model_dump(), asked.model_dump()), None)
+    if difference is not None:
+        field, there, here = difference
+        raise BundleError(
+            f"{output} is the output of another job: its {field} is {there}, this one's is {here}; pass another "
+            "--output, or --overwrite to begin it anew"
+        )
+
+
+def _differences(found: dict[str, Any], asked: dict[str, Any], above: str = "") -> Iterator[tuple[str, str, str]]:
+    """Yield the fields in which two of these differ, with both values."""
+    for name, there in found.items():
+        here = asked[name]
+        if isinstance(there, dict):
+            yield from _differences(there, here, f"{above}{name}.")
+        elif there != here:
+            yield f"{above}{name}", str(there), str(here)

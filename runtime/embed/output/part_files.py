@@ -1,0 +1,195 @@
+"""The parts of an output, each whole or absent.
+
+    OUT/part-000003.parquet       (or .npy files) rows of the images at positions 3 P and on, P images to a part
+    OUT/_parts/part-000003.json   the part is done: its rows, the images that could not be read, its files
+    OUT/_job.json                 what the job is (`runtime/embed/output/identity.py`)
+    OUT/_unreadable.csv           at the end, where an image could not be read: `key,reason`
+    OUT/_LICENSE-WEIGHTS.txt      the licence of the weights
+
+1. A part's files are written under other names, flushed to the disk, and renamed; its record comes last. A part
+   without its record is made again.
+2. What is written depends on the job alone, not on when it was stopped: no time, no machine.
+3. Names of what holds no rows begin with `_`, which readers of Parquet folders pass over.
+"""
+
+import os
+import re
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from runtime.bundle.bundle import first_problem
+from runtime.embed.output.rows import Rows
+from runtime.errors import BundleError
+from runtime.support.files import atomic_file, cannot_write
+
+RECORDS = "_parts"
+# While a job runs on Ray: what is still to do (`runtime/embed/output/pieces_on_disk.py`).
+PIECES = "_pieces"
+UNREADABLE_FILE = "_unreadable.csv"
+LICENCE_COPY = "_LICENSE-WEIGHTS.txt"
+PARTIAL = ".partial"
+# Spark's own parts, for one, are named `part-00000-` and on.
+_PART_FILE = re.compile(r"part-\d{6,}\.(parquet|npy|classes\.npy|scores\.npy|jsonl)")
+
+
+class UnreadableImage(BaseModel):
+    """An image without a row, and why."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    key: str
+    reason: str
+
+
+class PartFile(BaseModel):
+    """A file of a part, by its name in the output."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str
+    size_bytes: int
+
+
+class PartRecord(BaseModel):
+    """All of a part's record.
+
+    Attributes:
+        number: From 0.
+        images: How many the part was made from.
+        rows: How many could be read.
+        unreadable: The others, in order.
+        files: What holds the rows.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    number: int
+    images: int
+    rows: int
+    unreadable: tuple[UnreadableImage, ...]
+    files: tuple[PartFile, ...]
+
+
+class PartWriter(Protocol):
+    """What writes the rows of one part, to files of names given."""
+
+    def add(self, rows: Rows) -> None:
+        """Take some more rows."""
+        ...
+
+    def close(self) -> None:
+        """Write what is left; the files are whole then."""
+        ...
+
+    def discard(self) -> None:
+        """Let go of the files after a failure; whoever named them removes them."""
+        ...
+
+
+def part_name(number: int) -> str:
+    """Return what a part is called, such as `part-000003`."""
+    return f"part-{number:06d}"
+
+
+def partial_names(output: Path, number: int, suffixes: tuple[str, ...]) -> dict[str, Path]:
+    """Return for each suffix the file that a part's writer writes until the part is whole; no two writers share one."""
+    writer = secrets.token_hex(4)
+    return {suffix: output / f".{part_name(number)}{suffix}.{writer}{PARTIAL}" for suffix in suffixes}
+
+
+def finish_part(output: Path, record: PartRecord, written: dict[str, Path]) -> PartRecord:
+    """Put a part's files in place and write its record; rule 1.
+
+    Args:
+        output: The output's directory.
+        record: What is known of the part but its files.
+        written: Its files by suffix, under the names of `partial_names`.
+
+    Returns:
+        The record, with the files.
+
+    Raises:
+        BundleError: The disk cannot take it.
+    """
+    files: list[PartFile] = []
+    for suffix, partial in written.items():
+        target = output / f"{part_name(record.number)}{suffix}"
+        try:
+            with partial.open("rb+") as opened:
+                os.fsync(opened.fileno())
+            size = partial.stat().st_size
+            partial.replace(target)
+        except OSError as error:
+            raise cannot_write(target, error) from error
+        files.append(PartFile(name=target.name, size_bytes=size))
+    whole = record.model_copy(update={"files": tuple(files)})
+    with atomic_file(_record_file(output, record.number)) as file:
+        file.write((whole.model_dump_json(indent=1) + "\n").encode())
+    return whole
+
+
+def read_part(output: Path, number: int) -> PartRecord | None:
+    """Return the record of a part that is done, or None where it is to be made.
+
+    Raises:
+        BundleError: The record is damaged, or the part's files are not what it says.
+    """
+    file = _record_file(output, number)
+    try:
+        record = PartRecord.model_validate_json(file.read_bytes())
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise BundleError(f"{file} cannot be read ({error.strerror}): change its rights, or remove it") from error
+    except ValidationError as error:
+        raise BundleError(
+            f"{file} is not a part's record ({first_problem(error)}): remove it, and the part is made again"
+        ) from error
+    for entry in record.files:
+        made = output / entry.name
+        size = made.stat().st_size if made.is_file() else None
+        if size != entry.size_bytes:
+            given = "is missing" if size is None else f"has {size} bytes"
+            raise BundleError(
+                f"{made} {given}, its record says {entry.size_bytes}: remove {file}, and the part is made again"
+            )
+    return record
+
+
+def list_done(output: Path, parts: int) -> Iterator[PartRecord]:
+    """Yield the records of the parts that are done, in order.
+
+    Raises:
+        BundleError: See `read_part`.
+    """
+    for number in range(parts):
+        record = read_part(output, number)
+        if record is not None:
+            yield record
+
+
+def remove_partial(output: Path) -> None:
+    """Remove what a killed run left unfinished. Nobody else may be writing then."""
+    for folder in (output, output / RECORDS):
+        for file in folder.glob(f".*{PARTIAL}"):
+            file.unlink(missing_ok=True)
+    if (output / PIECES).is_dir():
+        shutil.rmtree(output / PIECES)
+
+
+def remove_output(output: Path) -> None:
+    """Remove what jobs write from an output's directory but its description, and nothing else.
+
+    Records go first: at no moment does one stand for a part that is not there.
+    """
+    if (output / RECORDS).is_dir():
+        shutil.rmtree(output / RECORDS)
+    for file in output.iterdir():
+        if _PART_FILE.fullmatch(file.name) or file.name in (UNREADABLE_FILE, LICENCE_COPY):
+            file.unlink()
+
+
+def _record_file(output: Path, number: int) -> Path:
+    return output / RECORDS / f"{part_name(number)}.json"

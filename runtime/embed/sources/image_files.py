@@ -1,0 +1,196 @@
+"""Images in files of their own: folders, lists of paths, or named one by one.
+
+1. A folder is read at any depth, names in byte order, a folder at its own name's place. Names that start with a
+   dot are not read, nor files without an image's suffix. Links are followed, but not round in a circle.
+2. The key of an image in a folder is its path below that folder; where several were given, with what was given
+   before it. The key of an image from a list is its line, of a file named on the command line its path there.
+3. A list is UTF-8, one path per line; blank lines are passed over. Relative paths start at the list's folder, or
+   at `root`.
+4. A file that vanishes or cannot be opened is one unreadable image. A folder that cannot be listed is an error:
+   nobody could say what is missing.
+"""
+
+import errno
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path, PurePath
+
+from runtime.embed.sources.entries import Entry, printable
+from runtime.errors import DataError
+from runtime.images.reading import IMAGE_SUFFIXES
+
+# A list whose first lines name no file at all is taken to be read from the wrong folder.
+_LINES_TRIED = 20
+
+
+class _FilesOfTheirOwn:
+    """How entries are read whose file holds nothing else."""
+
+    def opened(self, entries: Iterable[Entry]) -> Iterator[tuple[Entry, Callable[[], bytes]]]:
+        """Yield each entry with what reads its file; see `Source.opened`."""
+        for entry in entries:
+            yield entry, Path(entry.file).read_bytes
+
+
+@dataclass(frozen=True)
+class FolderSource(_FilesOfTheirOwn):
+    """All images below a folder.
+
+    Attributes:
+        folder: The folder.
+        prefix: What keys start with; empty for one folder alone.
+    """
+
+    folder: str
+    prefix: str = ""
+
+    @property
+    def what(self) -> str:
+        """The folder."""
+        return self.folder
+
+    @property
+    def root(self) -> str:
+        """The folder."""
+        return self.folder
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield the folder's images; see `Source.entries`."""
+        for below in walk_files(Path(self.folder), IMAGE_SUFFIXES):
+            yield Entry(printable(self.prefix + below), f"{self.folder}/{below}")
+
+
+@dataclass(frozen=True)
+class ListSource(_FilesOfTheirOwn):
+    """Images whose paths a file lists; rule 3."""
+
+    file: Path
+    start: Path
+
+    @property
+    def what(self) -> str:
+        """The list."""
+        return str(self.file)
+
+    @property
+    def root(self) -> str:
+        """The folder that relative paths start at."""
+        return str(self.start)
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield the images listed; see `Source.entries`."""
+        try:
+            with self.file.open(encoding="utf-8-sig", errors="surrogateescape") as lines:
+                for line in lines:
+                    name = line.rstrip("\r\n")
+                    if name.strip():
+                        yield Entry(printable(name), str(self.start / name))
+        except OSError as error:
+            raise DataError(
+                f"{self.file} cannot be read ({error.strerror}): expected a list, a path per line"
+            ) from error
+
+    def check_start(self) -> None:
+        """Refuse a list of which no path leads to a file, before a run in which nothing can be read.
+
+        Raises:
+            DataError: None of the first paths exists, or the list cannot be read.
+        """
+        first = list(islice(self.entries(), _LINES_TRIED))
+        if any("\0" in entry.file for entry in first):
+            raise DataError(
+                f"{self.file} is no text: expected images, .tar or .parquet files by their suffixes, or a list of "
+                "paths, one per line; unpack it first"
+            )
+        if first and not any(Path(entry.file).exists() for entry in first):
+            raise DataError(
+                f"{self.file}: none of the first {len(first)} paths exists ({first[0].file}): expected paths from "
+                f"{self.start} on; say where they start with --root"
+            )
+
+
+@dataclass(frozen=True)
+class NamedFiles(_FilesOfTheirOwn):
+    """Image files that were named one by one."""
+
+    files: tuple[str, ...]
+
+    @property
+    def what(self) -> str:
+        """How many."""
+        return f"{len(self.files)} files"
+
+    @property
+    def root(self) -> str:
+        """The first one's folder."""
+        return str(Path(self.files[0]).parent)
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield the files; see `Source.entries`."""
+        yield from (Entry(printable(file), file) for file in self.files)
+
+
+@dataclass(frozen=True)
+class JoinedFiles(_FilesOfTheirOwn):
+    """Several of these, one after the other."""
+
+    parts: tuple["FolderSource | ListSource | NamedFiles", ...]
+
+    @property
+    def what(self) -> str:
+        """All of them."""
+        return ", ".join(part.what for part in self.parts)
+
+    @property
+    def root(self) -> str:
+        """The first one's."""
+        return self.parts[0].root
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield the images of each; see `Source.entries`."""
+        for part in self.parts:
+            yield from part.entries()
+
+
+def walk_files(
+    folder: Path, suffixes: frozenset[str], *, below: str = "", above: tuple[tuple[int, int], ...] = ()
+) -> Iterator[str]:
+    """Yield all files with one of the suffixes below a folder, as paths from there; rule 1.
+
+    Args:
+        folder: Where to look.
+        suffixes: In lower case, with their dot.
+        below: What the paths start with.
+        above: Device and inode of the folders that lead here.
+
+    Raises:
+        DataError: A folder cannot be listed, or leads round in a circle.
+    """
+    try:
+        status = folder.stat()
+        with os.scandir(folder) as listed:
+            found = sorted((os.fsencode(one.name), one.name, _is_folder(one)) for one in listed)
+    except OSError as error:
+        raise DataError(f"{folder} cannot be listed ({error.strerror}): expected a folder of images") from error
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        raise DataError(f"{folder} is a link to a folder above it: expected a tree; remove the link")
+    for _, name, is_folder in found:
+        if name.startswith("."):
+            continue
+        if is_folder:
+            yield from walk_files(folder / name, suffixes, below=f"{below}{name}/", above=(*above, here))
+        elif PurePath(name).suffix.lower() in suffixes:
+            yield below + name
+
+
+def _is_folder(listed: "os.DirEntry[str]") -> bool:
+    try:
+        return listed.is_dir()
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            # A link to itself: a file that cannot be opened, rule 4.
+            return False
+        raise

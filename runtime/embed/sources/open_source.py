@@ -1,0 +1,126 @@
+"""What the IMAGES of a command line are: folders, lists, tar shards, Parquet files, or image files.
+
+1. Files go by their suffix: images, `.tar`, `.parquet` or `.pq`; any other file is taken for a list.
+2. A folder is read for images at any depth; one without any, for tar shards; one without these, for Parquet files.
+3. Several arguments are read in the order given. They must be of one kind.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain, groupby
+from pathlib import Path
+
+from runtime.embed.sources.entries import Source
+from runtime.embed.sources.image_files import FolderSource, JoinedFiles, ListSource, NamedFiles, walk_files
+from runtime.embed.sources.parquet_table import PARQUET_SUFFIXES, open_parquet
+from runtime.embed.sources.tar_shards import TAR_SUFFIXES, TarSource
+from runtime.errors import DataError, UsageError
+from runtime.images.reading import IMAGE_SUFFIXES
+
+_IMAGES, _TARS, _TABLES, _LISTS = "images", "tar shards", "Parquet files", "lists"
+_SUFFIXES = {
+    **dict.fromkeys(IMAGE_SUFFIXES, _IMAGES),
+    **dict.fromkeys(TAR_SUFFIXES, _TARS),
+    **dict.fromkeys(PARQUET_SUFFIXES, _TABLES),
+}
+
+
+@dataclass(frozen=True)
+class InputChoice:
+    """How the images are to be read.
+
+    Attributes:
+        root: Where a list's relative paths start; None for its own folder.
+        image_column: Of Parquet files; None finds it.
+        key_column: Of Parquet files; None finds it.
+    """
+
+    root: Path | None = None
+    image_column: str | None = None
+    key_column: str | None = None
+
+
+def open_source(paths: Sequence[Path], choice: InputChoice | None = None) -> Source:
+    """Return the source that some paths name.
+
+    Raises:
+        UsageError: They are of several kinds, or an option does not fit them.
+        DataError: One is absent, empty, or cannot be read.
+    """
+    choice = choice or InputChoice()
+    kinds = {path: _kind(path) for path in paths}
+    if len(set(kinds.values())) > 1:
+        first, other = next((paths[0], path) for path in paths if kinds[path] != kinds[paths[0]])
+        raise UsageError(
+            f"{first} ({kinds[first]}) and {other} ({kinds[other]}) are of two kinds, expected one: run a job for each"
+        )
+    kind = kinds[paths[0]]
+    _check_options(choice, kind)
+    if kind == _TARS:
+        return TarSource(tuple(chain.from_iterable(_files(path, TAR_SUFFIXES) for path in paths)))
+    if kind == _TABLES:
+        files = tuple(chain.from_iterable(_files(path, PARQUET_SUFFIXES) for path in paths))
+        return open_parquet(files, image=choice.image_column, key=choice.key_column)
+    if kind == _LISTS:
+        return JoinedFiles(tuple(_open_list(path, choice.root) for path in paths))
+    return _open_images(paths)
+
+
+def _kind(path: Path) -> str:
+    """Return what a path holds; rules 1 and 2.
+
+    Raises:
+        DataError: It is absent, or a folder that holds nothing of the kind.
+    """
+    if path.is_file():
+        return _SUFFIXES.get(path.suffix.lower(), _LISTS)
+    if not path.is_dir():
+        raise DataError(
+            f"{path} does not exist: expected a folder of images, a list of paths, a .tar or a .parquet file"
+        )
+    for kind, suffixes in ((_IMAGES, IMAGE_SUFFIXES), (_TARS, TAR_SUFFIXES), (_TABLES, PARQUET_SUFFIXES)):
+        if next(walk_files(path, suffixes), None) is not None:
+            return kind
+    raise DataError(
+        f"{path} holds no image, no .tar and no .parquet file: expected files such as .jpg or .png at any depth; check "
+        "the path, or that the download was unpacked"
+    )
+
+
+def _check_options(choice: InputChoice, kind: str) -> None:
+    """Refuse options that would have no effect.
+
+    Raises:
+        UsageError: There is one.
+    """
+    for option, given, wanted in (
+        ("--root", choice.root, _LISTS),
+        ("--image-column", choice.image_column, _TABLES),
+        ("--key-column", choice.key_column, _TABLES),
+    ):
+        if given is not None and kind != wanted:
+            raise UsageError(f"{option} {given}: expected none beside {kind}; it is for {wanted}")
+
+
+def _files(path: Path, suffixes: frozenset[str]) -> tuple[Path, ...]:
+    """Return the file, or those below a folder, in order."""
+    return (path,) if path.is_file() else tuple(path / below for below in walk_files(path, suffixes))
+
+
+def _open_list(path: Path, root: Path | None) -> ListSource:
+    opened = ListSource(path, path.parent if root is None else root)
+    opened.check_start()
+    return opened
+
+
+def _open_images(paths: Sequence[Path]) -> Source:
+    """Return folders and image files as one source."""
+    if len(paths) == 1 and paths[0].is_dir():
+        return FolderSource(str(paths[0]))
+    parts: list[FolderSource | NamedFiles] = []
+    for is_folder, here in groupby(paths, key=Path.is_dir):
+        if is_folder:
+            parts += [FolderSource(str(folder), prefix=f"{folder.as_posix()}/") for folder in here]
+        else:
+            parts.append(NamedFiles(tuple(str(file) for file in here)))
+    return JoinedFiles(tuple(parts))

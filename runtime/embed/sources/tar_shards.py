@@ -1,0 +1,75 @@
+"""Images in tar archives, as WebDataset's shards hold them.
+
+1. Every regular file in the archive with an image's suffix is an image; classes, captions and the rest are passed
+   over. Its key is `shard.tar/name in the archive`; where two archives have one name, with their paths as given.
+2. The archive's headers are walked, its contents are not read for that; a damaged one is an error at once, before
+   any image of it, also where tarfile would take the damage for the end.
+3. Workers read an image's bytes by their place. That needs an archive without compression.
+"""
+
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from runtime.embed.sources.entries import Entry, names_in_keys, printable
+from runtime.errors import DataError
+from runtime.images.reading import IMAGE_SUFFIXES
+from runtime.support.tar_members import walk_members
+
+TAR_SUFFIXES = frozenset({".tar"})
+
+
+@dataclass(frozen=True)
+class TarSource:
+    """Tar archives in an order."""
+
+    shards: tuple[Path, ...]
+
+    @property
+    def what(self) -> str:
+        """The archive, or how many."""
+        return str(self.shards[0]) if len(self.shards) == 1 else f"{len(self.shards)} tar shards"
+
+    @property
+    def root(self) -> str:
+        """The first archive."""
+        return str(self.shards[0])
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield the archives' images; see `Source.entries`."""
+        for shard, name in zip(self.shards, names_in_keys(self.shards), strict=True):
+            yield from _entries(shard, name)
+
+    def opened(self, entries: Iterable[Entry]) -> Iterator[tuple[Entry, Callable[[], bytes]]]:
+        """Yield each entry with what reads its bytes; see `Source.opened`."""
+        for entry in entries:
+            yield entry, partial(_read, entry)
+
+
+def _entries(shard: Path, name: str) -> Iterator[Entry]:
+    try:
+        with tarfile.open(shard, "r:") as tar:
+            for member in walk_members(tar):
+                if member.isreg() and PurePosixPath(member.name).suffix.lower() in IMAGE_SUFFIXES:
+                    if member.sparse is not None:
+                        raise DataError(f"{shard}: {member.name} is stored sparse, expected its bytes in a row")
+                    yield Entry(f"{name}/{printable(member.name)}", str(shard), member.offset_data, member.size)
+    except (OSError, tarfile.TarError, EOFError, ValueError, OverflowError) as error:
+        # The last two are tarfile's for a size beyond 64 bits.
+        reason = " ".join(str(error).split())
+        raise DataError(
+            f"{shard} cannot be read as a tar archive ({reason}): expected a whole one without compression; copy it "
+            "again, or gunzip it"
+        ) from error
+
+
+def _read(entry: Entry) -> bytes:
+    """Return the bytes of an image in an archive; EOFError where the archive is shorter than it was."""
+    with Path(entry.file).open("rb") as shard:
+        shard.seek(entry.start)
+        contents = shard.read(entry.size)
+    if len(contents) != entry.size:
+        raise EOFError("the archive ends within it: it was cut off after it was listed")
+    return contents

@@ -1,0 +1,175 @@
+"""Open an engine on a bundle by name."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple, get_args
+
+from runtime.bundle.bundle import Bundle, open_bundle
+from runtime.engines.contract import Engine, ExecutionPrecision, Provider
+from runtime.errors import BundleError, EngineError, UsageError
+
+LOGGER = logging.getLogger("export_ssl")
+
+# In the order that `auto` prefers after TensorRT: on a CPU, OpenVINO is as fast as onnxruntime or faster.
+ENGINE_PACKAGES = {"openvino": "openvino", "onnxruntime": "onnxruntime"}
+TENSORRT = "tensorrt"
+# TensorRT's plan; `runtime/bundle/plan_json.py` has its name too, and more that only a GPU machine needs.
+_PLAN_FILE = "model.plan"
+# The original is not a way to run a bundle, so `auto` never means it.
+ORIGINAL = "pytorch"
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """What an engine may be told.
+
+    Attributes:
+        threads: Threads for one inference; None leaves the engine's choice.
+        precision: Execution precision: `fp32`, or `bf16` or `fp16` in OpenVINO and PyTorch. None is
+            what the bundle says, and FP32 arithmetic wherever the engine has a choice.
+        provider: Execution provider of onnxruntime; None is `cuda` where `device` is `gpu`, else `cpu`. One that
+            falls back to the CPU is an error.
+        device: `cpu` or `gpu`; `gpu` is CUDA in PyTorch and onnxruntime, and OpenVINO's GPU.
+        weights: Checkpoint of the PyTorch original; None looks for the one named in the manifest.
+        share_cores: Whether other engines or decoders run in the same process, so that idle threads
+            should sleep instead of spinning.
+    """
+
+    threads: int | None = None
+    precision: ExecutionPrecision | None = None
+    provider: Provider | None = None
+    device: str = "cpu"
+    weights: Path | None = None
+    share_cores: bool = False
+
+
+def installed_engines() -> tuple[str, ...]:
+    """Return the engines of exported graphs whose packages are installed, in order of preference."""
+    return tuple(name for name, package in ENGINE_PACKAGES.items() if find_spec(package) is not None)
+
+
+def runnable_engines(bundle: Bundle) -> tuple[str, ...]:
+    """Return the engines that a bundle is run in where none is named: all that are installed.
+
+    TensorRT is among them where it is installed and the bundle has a plan; whether the plan is for this machine
+    shows when it is opened.
+    """
+    has_plan = (bundle.path / _PLAN_FILE).is_file() and find_spec("tensorrt") is not None
+    return ((TENSORRT,) if has_plan else ()) + installed_engines()
+
+
+def load_engine(path: str | Path | Bundle, engine: str = "auto", options: EngineOptions | None = None) -> Engine:
+    """Open a bundle in an engine.
+
+    Args:
+        path: A bundle's directory, or an opened bundle.
+        engine: `tensorrt`, `openvino`, `onnxruntime` or `pytorch`; `auto` is TensorRT where the bundle has a plan
+            for this machine, else the first of the next two that is installed.
+        options: See `EngineOptions`.
+
+    Returns:
+        The engine, a context manager: `with load_engine(path) as engine: logits, embedding =
+        engine.infer(pixels)`.
+
+    Raises:
+        UsageError: No engine has that name.
+        EngineError: The engine is not installed, or cannot run this bundle.
+        BundleError: The bundle is damaged.
+    """
+    bundle = path if isinstance(path, Bundle) else open_bundle(Path(path))
+    options = options or EngineOptions()
+    if engine == "auto":
+        return _open_best(bundle, options)
+    if engine not in _OPENERS:
+        raise UsageError(f"no engine is named {engine}: expected auto, {', '.join(_OPENERS)}")
+    return _OPENERS[engine](bundle, options)
+
+
+class EngineChoice(NamedTuple):
+    """An engine by name, in a precision or with a provider, or in its own default."""
+
+    name: str
+    precision: ExecutionPrecision | None = None
+    provider: Provider | None = None
+
+
+def parse_engine(text: str) -> EngineChoice:
+    """Return the engine that `NAME`, `NAME:PRECISION` or `onnxruntime:PROVIDER` means.
+
+    Raises:
+        UsageError: There is no such precision or provider.
+    """
+    name, _, variant = text.partition(":")
+    if not variant:
+        return EngineChoice(name)
+    for precision in get_args(ExecutionPrecision):
+        if variant == precision:
+            return EngineChoice(name, precision=precision)
+    providers = get_args(Provider) if name == "onnxruntime" else ()
+    for provider in providers:
+        if variant == provider:
+            return EngineChoice(name, provider=provider)
+    expected = ", ".join((*get_args(ExecutionPrecision), *providers))
+    raise UsageError(f"engine {text}: no precision {variant}; expected {expected}")
+
+
+def _open_best(bundle: Bundle, options: EngineOptions) -> Engine:
+    """Return the fastest engine that can run a bundle here. A plan that cannot is told of, and left alone."""
+    if (bundle.path / _PLAN_FILE).is_file():
+        try:
+            return _open_tensorrt(bundle, options)
+        except (EngineError, BundleError, UsageError) as error:
+            LOGGER.warning("the bundle's TensorRT plan is not used: %s", error)
+    installed = installed_engines()
+    if not installed:
+        raise EngineError(
+            "no engine is installed: pip install 'export-ssl[cpu]', or 'export-ssl[gpu]' with an NVIDIA GPU"
+        )
+    return _OPENERS[installed[0]](bundle, options)
+
+
+def _open_tensorrt(bundle: Bundle, options: EngineOptions) -> Engine:
+    from runtime.engines.trt.trt_engine import open_plan
+
+    stored = bundle.manifest.precision.name
+    if options.precision not in (None, stored):
+        raise UsageError(f"tensorrt runs what the graph says, {stored}, not {options.precision}: export that precision")
+    return open_plan(bundle)
+
+
+def _open_openvino(bundle: Bundle, options: EngineOptions) -> Engine:
+    from runtime.engines.openvino_engine import OpenVinoEngine
+
+    precision = options.precision or "fp32"
+    return OpenVinoEngine(bundle, threads=options.threads, device=options.device.upper(), precision=precision)
+
+
+def _open_onnxruntime(bundle: Bundle, options: EngineOptions) -> Engine:
+    from runtime.engines.ort_engine import OrtEngine
+
+    stored = bundle.manifest.precision.name
+    if options.precision not in (None, stored):
+        raise UsageError(
+            f"onnxruntime runs what the graph says, {stored}, not {options.precision}: export that precision"
+        )
+    provider = options.provider or ("cuda" if options.device == "gpu" else "cpu")
+    return OrtEngine(bundle, threads=options.threads, provider=provider, share_cores=options.share_cores)
+
+
+def _open_pytorch(bundle: Bundle, options: EngineOptions) -> Engine:
+    from runtime.engines.pytorch_engine import PyTorchEngine
+
+    precision = options.precision or "fp32"
+    device = "cuda" if options.device == "gpu" else "cpu"
+    return PyTorchEngine(bundle, weights=options.weights, threads=options.threads, device=device, precision=precision)
+
+
+_OPENERS: dict[str, Callable[[Bundle, EngineOptions], Engine]] = {
+    TENSORRT: _open_tensorrt,
+    "openvino": _open_openvino,
+    "onnxruntime": _open_onnxruntime,
+    "pytorch": _open_pytorch,
+}

@@ -1,0 +1,1 @@
+"""TensorRT at run time: plans checked before use, lanes of contexts, streams and buffers."""

@@ -1,0 +1,146 @@
+"""Before a plan is loaded: is it whole, and was it built for this network, this TensorRT and this GPU?
+
+TensorRT says most of this late, in its log, or by crashing. Here every case is one sentence that ends in
+the command that mends it.
+"""
+
+import hashlib
+from dataclasses import dataclass
+
+from runtime.bundle.bundle import MODEL_FILE, Bundle
+from runtime.bundle.manifest import FileEntry
+from runtime.bundle.plan_json import PLAN_FILE, Sidecar, read_sidecar, rebuild_command
+from runtime.engines.trt.machine import Machine
+from runtime.engines.trt.plan_header import read_plan_header
+from runtime.engines.trt.versions import Version, parse_version
+from runtime.errors import BundleError, EngineError
+
+# Lowest compute capability that `ampere+` plans run on.
+_AMPERE = (8, 0)
+
+
+@dataclass(frozen=True)
+class CheckedPlan:
+    """A plan that may be loaded here.
+
+    Attributes:
+        plan: Its bytes.
+        sidecar: What it is.
+    """
+
+    plan: bytes
+    sidecar: Sidecar
+
+
+def check_plan(bundle: Bundle, machine: Machine) -> CheckedPlan:
+    """Return a bundle's plan if it can run on this machine.
+
+    Raises:
+        EngineError: This machine has no TensorRT, no driver or no GPU, or the plan is for another one.
+        BundleError: There is no plan, or it is damaged, or of another network.
+    """
+    plan = read_plan(bundle)
+    if machine.problem:
+        raise EngineError(machine.problem)
+    sidecar = read_sidecar(bundle.path)
+    check_plan_file(bundle, plan, sidecar)
+    problem = find_mismatch(sidecar, machine)
+    if problem:
+        raise EngineError(f"{bundle.path / PLAN_FILE} {problem}: {rebuild_command(bundle.path)}")
+    return CheckedPlan(plan, sidecar)
+
+
+def read_plan(bundle: Bundle) -> bytes:
+    """Return the bytes of a bundle's plan, whatever they are.
+
+    Raises:
+        BundleError: There is no plan, or it is not a plain file.
+    """
+    file = bundle.path / PLAN_FILE
+    try:
+        inside = file.resolve().is_relative_to(bundle.path.resolve())
+    except (OSError, RuntimeError):
+        # Links in a circle; before Python 3.13 that is a RuntimeError.
+        inside = False
+    if not inside:
+        raise BundleError(f"{file} leads out of the bundle: expected a plain file")
+    try:
+        return file.read_bytes()
+    except FileNotFoundError as error:
+        raise BundleError(
+            f"{bundle.path} has no {PLAN_FILE}: build one on this machine with `run-ssl build {bundle.path}`"
+        ) from error
+    except OSError as error:
+        raise BundleError(
+            f"{file} cannot be read ({error.strerror}): expected a plain file that you may read"
+        ) from error
+
+
+def check_plan_file(bundle: Bundle, plan: bytes, sidecar: Sidecar) -> None:
+    """Refuse a plan that is damaged, changed, or of another network.
+
+    Raises:
+        BundleError: It is one of these, and which.
+    """
+    file, rebuild = bundle.path / PLAN_FILE, rebuild_command(bundle.path)
+    version = read_plan_header(plan, name=str(file))
+    if len(plan) != sidecar.plan_bytes:
+        short = "truncated" if len(plan) < sidecar.plan_bytes else "changed"
+        raise BundleError(f"{file} has {len(plan)} bytes, {sidecar.plan_bytes} were built: it is {short}; {rebuild}")
+    if hashlib.sha256(plan).hexdigest() != sidecar.plan_sha256:
+        raise BundleError(f"{file} was changed after it was built (its sha256 is another): {rebuild}")
+    onnx = _model_entry(bundle)
+    if onnx.sha256 != sidecar.onnx_sha256:
+        raise BundleError(
+            f"{file} was built from another {MODEL_FILE} (sha256 {sidecar.onnx_sha256[:12]}…, the bundle's is "
+            f"{onnx.sha256[:12]}…): {rebuild}"
+        )
+    if version[:3] != parse_version(sidecar.tensorrt)[:3]:
+        raise BundleError(f"{file} says TensorRT {version}, its description {sidecar.tensorrt}: {rebuild}")
+
+
+def find_mismatch(sidecar: Sidecar, machine: Machine) -> str:
+    """Return why a plan cannot run on a machine that has TensorRT and a GPU, as the end of a sentence, or ''."""
+    assert machine.tensorrt is not None
+    assert machine.device is not None
+    if sidecar.platform != machine.platform:
+        return f"was built on {sidecar.platform}, this is {machine.platform}"
+    version = _version_mismatch(sidecar, machine.tensorrt)
+    if version:
+        return version
+    device, level = machine.device, sidecar.options.hardware_compatibility
+    built_for = f"{sidecar.gpu} (compute capability {sidecar.compute_capability})"
+    here = f"{device.name} (compute capability {device.compute_capability})"
+    if level == "none" and (device.name, device.compute_capability) != (sidecar.gpu, sidecar.compute_capability):
+        return f"was built for {built_for}, this is {here}"
+    if level == "same-compute-capability" and device.compute_capability != sidecar.compute_capability:
+        return f"was built for compute capability {sidecar.compute_capability}, this is {here}"
+    if level == "ampere+" and _numbers(device.compute_capability) < _AMPERE:
+        return f"was built for Ampere and later GPUs, compute capability 8.0, this is {here}"
+    return ""
+
+
+def _version_mismatch(sidecar: Sidecar, installed: Version) -> str:
+    """Return why another TensorRT cannot load a plan, or ''.
+
+    Source: TensorRT's support matrix, engine portability: a version-compatible plan runs in later runtimes of its
+    major version, and one of 10 in 11; no plan runs in an earlier runtime.
+    """
+    built = parse_version(sidecar.tensorrt)
+    if built[:3] == installed[:3]:
+        return ""
+    if not sidecar.options.version_compatible:
+        return f"was built by TensorRT {built}, this is {installed}"
+    if installed < built:
+        return f"was built by TensorRT {built}, this is {installed}: version-compatible plans run in later versions"
+    if installed.major not in (built.major, built.major + 1):
+        return f"was built by TensorRT {built}, this is {installed}, too far from it even for a version-compatible plan"
+    return ""
+
+
+def _model_entry(bundle: Bundle) -> FileEntry:
+    return next(entry for entry in bundle.manifest.files if entry.path == MODEL_FILE)
+
+
+def _numbers(compute_capability: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in compute_capability.split("."))

@@ -1,0 +1,361 @@
+"""The TensorRT engine: a plan that this machine built, run with pinned buffers and CUDA graphs, without PyTorch.
+
+Any number of threads may call one engine: each call takes a lane (`runtime/engines/trt/lane.py`) of its own, and lanes
+are kept for the next call.
+"""
+
+import logging
+import sys
+import threading
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from runtime.bundle.bundle import Bundle
+from runtime.bundle.manifest import Manifest
+from runtime.bundle.plan_json import Sidecar
+from runtime.engines.contract import EngineBase, Outputs, Pixels
+from runtime.engines.trt.buffer_pool import BufferPool, Lease
+from runtime.engines.trt.cuda_calls import use_device
+from runtime.engines.trt.device_arrays import DeviceArray, read_device_array, stream_handle
+from runtime.engines.trt.lane import Lane, PlanTensors, TensorInfo
+from runtime.engines.trt.machine import find_machine, require_machine
+from runtime.engines.trt.monitor import make_logger
+from runtime.engines.trt.preflight import check_plan
+from runtime.errors import EngineError
+
+if TYPE_CHECKING:
+    import tensorrt as trt
+
+NAME = "tensorrt"
+LOGGER = logging.getLogger("export_ssl.tensorrt")
+# A call that is split keeps this many lanes busy: one computes while the next one's images are copied.
+_LANES_PER_CALL = 2
+_T = TypeVar("_T")
+
+# TensorRT's error messages that are kept for an exception's text.
+_KEPT_ERRORS = 4
+
+
+class DeviceOutputs(NamedTuple):
+    """Outputs of one batch on the GPU.
+
+    Attributes:
+        logits: (N, classes) float32.
+        embedding: (N, embedding_dim) float32.
+    """
+
+    logits: DeviceArray
+    embedding: DeviceArray
+
+
+class PendingOutputs:
+    """A batch that is being computed; `result()` waits for it."""
+
+    def __init__(self, engine: "TensorRtEngine", images: npt.NDArray[Any]) -> None:
+        self._engine, self._images = engine, images
+        self._size = engine.tensors.max_batch
+        self._next = 0
+        self._busy: deque[Lane] = deque()
+        self._found: list[tuple[npt.NDArray[Any], ...]] = []
+        self._fill()
+
+    def done(self) -> bool:
+        """Return whether `result()` would not wait."""
+        return self._next >= len(self._images) and all(lane.done() for lane in self._busy)
+
+    def result(self) -> Outputs:
+        """Return the outputs, which are the caller's own arrays.
+
+        Raises:
+            EngineError: The GPU reports an error.
+        """
+        while self._busy:
+            lane = self._busy.popleft()
+            self._found.append(self._engine.with_lane(lane, lane.finish))
+            self._fill()
+        logits, embedding = (np.concatenate(parts) for parts in zip(*self._found, strict=True))
+        return Outputs(logits, embedding)
+
+    def close(self) -> None:
+        """Wait for what is under way and give it up."""
+        while self._busy:
+            lane = self._busy.popleft()
+            self._engine.with_lane(lane, lane.finish)
+
+    def __del__(self) -> None:
+        """Give the lanes back even if nobody asked for the result."""
+        # At the end of the process the driver takes them back.
+        if getattr(self, "_busy", None) and not sys.is_finalizing():
+            self.close()
+
+    def _fill(self) -> None:
+        """Start as many parts as may be under way."""
+        while self._next < len(self._images) and len(self._busy) < _LANES_PER_CALL:
+            part = self._images[self._next : self._next + self._size]
+            lane = self._engine.take_lane()
+            try:
+                lane.begin(part)
+            except BaseException:
+                lane.close()
+                raise
+            self._busy.append(lane)
+            self._next += self._size
+
+
+class TensorRtEngine(EngineBase):
+    """A plan in TensorRT; see the module."""
+
+    name = NAME
+
+    def __init__(self, manifest: Manifest, plan: bytes, *, precision: str, host_code_allowed: bool = False) -> None:
+        """Load a plan.
+
+        Args:
+            manifest: The bundle's.
+            plan: The plan's bytes, checked by `runtime/engines/trt/preflight.py`: a plan from a stranger can do harm.
+            precision: What it executes, in words.
+            host_code_allowed: Whether the plan holds host code that may run, as version-compatible ones do.
+
+        Raises:
+            EngineError: There is no TensorRT or GPU, or the plan cannot be loaded.
+        """
+        super().__init__(manifest)
+        # Before TensorRT is touched: without a driver it gives an invalid pointer, and every use of that crashes.
+        _, device = require_machine()
+        import tensorrt as trt
+
+        self.precision = precision
+        self._device = device.index
+        self._errors: deque[str] = deque(maxlen=_KEPT_ERRORS)
+        self._lock = threading.Lock()
+        self._idle: list[Lane] = []
+        self._buffers = BufferPool(device.index)
+        self._logger = make_logger(self._log)
+        use_device(device.index)
+        self._runtime = trt.Runtime(self._logger)
+        if host_code_allowed:
+            self._runtime.engine_host_code_allowed = True
+        self._engine: trt.ICudaEngine | None = self._runtime.deserialize_cuda_engine(plan)
+        if self._engine is None:
+            reason = "; ".join(self._errors) or "it gives no reason"
+            raise EngineError(f"TensorRT {trt.__version__} cannot load the plan ({reason}): build it again")
+        self.tensors = _read_tensors(self._engine, manifest)
+
+    @property
+    def closed(self) -> bool:
+        """Whether the engine was closed."""
+        return self._engine is None
+
+    @property
+    def device_memory_bytes(self) -> int:
+        """Scratch memory of one lane."""
+        return int(self._require_open().device_memory_size_v2)
+
+    def infer(self, pixels: Pixels) -> Outputs:
+        """Run one batch of any size; see `Engine.infer`. The arrays returned are the caller's own."""
+        return self.infer_async(pixels).result()
+
+    def infer_async(self, pixels: Pixels) -> PendingOutputs:
+        """Start one batch and return at once; see `infer`.
+
+        Up to two of the plan's largest batches are under way after this; the rest of a larger one is started
+        in `result()`. The pixels are copied before this returns, but for such a rest.
+        """
+        self._require_open()
+        return PendingOutputs(self, np.ascontiguousarray(self.network_input(pixels)))
+
+    def infer_device(self, images: object, *, stream: object = None) -> DeviceOutputs:
+        """Run a batch that lies on the GPU, and leave the outputs there: nothing is copied to or from the host.
+
+        Args:
+            images: The network's input on the same GPU, C-contiguous, with `__dlpack__` or
+                `__cuda_array_interface__`: (N, H, W, 3) uint8, or for a float input (N, 3, H, W) float32
+                normalised. It is read where it lies, if its address is a multiple of 256 as allocators give it.
+            stream: A stream of the caller's, on which everything is enqueued and nothing waits; it must not end
+                before the outputs are read. None runs on a stream of the engine's and waits.
+
+        Returns:
+            The outputs, with `__dlpack__` and `__cuda_array_interface__`. Their memory is used again for a later
+            batch once they and everything made from them are gone.
+
+        Raises:
+            EngineError: The array is not the network's input, or not on the GPU.
+        """
+        lane = self.take_lane()
+        try:
+            handle = lane.stream if stream is None else stream_handle(stream)
+            array = read_device_array(images, stream=handle)
+            self._check_device_array(array)
+        except EngineError:
+            self.with_lane(lane, lambda: None)
+            raise
+        return self.with_lane(lane, lambda: self._infer_device(lane, array, handle))
+
+    def layer_information(self) -> str:
+        """Return the engine inspector's JSON, at the plan's largest batch: what each layer is and computes in."""
+        import tensorrt as trt
+
+        engine, lane = self._require_open(), self.take_lane()
+
+        def inspect() -> str:
+            inspector = engine.create_engine_inspector()
+            # Without a context, formats and types that depend on the batch are left out.
+            inspector.execution_context = lane.context(self.tensors.max_batch)
+            return str(inspector.get_engine_information(trt.LayerInformationFormat.JSON))
+
+        return self.with_lane(lane, inspect)
+
+    def layer_times_ms(self, batch: int, *, warmup: int = 5, runs: int = 20) -> dict[str, float]:
+        """Return each layer's median time in milliseconds; their sum is more than an inference takes.
+
+        Args:
+            batch: Images per inference.
+            warmup: Inferences before those that count.
+            runs: Inferences that count.
+        """
+        lane = self.take_lane()
+        times = self.with_lane(lane, lambda: lane.time_layers(batch, runs=warmup + runs))
+        return {name: float(np.median(found[warmup:])) for name, found in times.items()}
+
+    def take_lane(self) -> Lane:
+        """Return a lane that nobody uses, made now if there is none."""
+        engine = self._require_open()
+        with self._lock:
+            if self._idle:
+                return self._idle.pop()
+        return Lane(engine, self.tensors, device=self._device)
+
+    def with_lane(self, lane: Lane, work: Callable[[], _T]) -> _T:
+        """Return what `work` returns, and keep the lane for the next call, or free it if `work` fails."""
+        try:
+            result = work()
+        except BaseException:
+            lane.close()
+            raise
+        with self._lock:
+            if not self.closed:
+                self._idle.append(lane)
+                return result
+        lane.close()
+        return result
+
+    def close(self) -> None:
+        """Free the lanes, then the plan. Calling it twice is fine."""
+        with self._lock:
+            lanes, self._idle = self._idle, []
+            self._engine = None
+        for lane in lanes:
+            lane.close()
+        self._buffers.close()
+
+    def _infer_device(self, lane: Lane, array: DeviceArray, stream: int) -> DeviceOutputs:
+        batch, tensors = array.shape[0], self.tensors
+        buffers = [self._buffers.take(batch * one.image_bytes) for one in tensors.outputs]
+        lease = Lease(self._buffers, buffers, source=array)
+        for start in range(0, batch, tensors.max_batch):
+            size = min(tensors.max_batch, batch - start)
+            places = [
+                buffer.pointer + start * one.image_bytes for buffer, one in zip(buffers, tensors.outputs, strict=True)
+            ]
+            lane.run_on_device(array.pointer + start * tensors.input.image_bytes, size, places, stream=stream)
+        lease.written.record(stream)
+        own = stream == lane.stream
+        if own:
+            lease.written.synchronise()
+        made = [
+            DeviceArray(
+                buffer.pointer,
+                (batch, *one.shape),
+                one.dtype,
+                stream=None if own else stream,
+                device=self._device,
+                owner=lease,
+                written=None if own else lease.written,
+            )
+            for buffer, one in zip(buffers, tensors.outputs, strict=True)
+        ]
+        return DeviceOutputs(*made)
+
+    def _check_device_array(self, array: DeviceArray) -> None:
+        expected = self.tensors.input
+        if array.dtype != expected.dtype or array.shape[1:] != expected.shape or not array.shape[0]:
+            raise EngineError(
+                f"the array is {array.shape} {array.dtype}, expected (N, {', '.join(map(str, expected.shape))}) "
+                f"{expected.dtype} with N >= 1, C-contiguous on the GPU"
+            )
+        if array.device != self._device:
+            raise EngineError(f"the array is on GPU {array.device}, the engine on GPU {self._device}: move it there")
+
+    def _log(self, level: str, message: str) -> None:
+        if level in ("ERROR", "CRITICAL"):
+            self._errors.append(" ".join(message.split()))
+        LOGGER.log(logging.getLevelName(level), "%s", message)
+
+    def _require_open(self) -> "trt.ICudaEngine":
+        if self._engine is None:
+            raise EngineError("the tensorrt engine is closed: open it again with load_engine")
+        return self._engine
+
+
+def open_plan(bundle: Bundle) -> TensorRtEngine:
+    """Return the engine of a bundle's plan, after the checks that spare TensorRT's late and obscure ones.
+
+    Raises:
+        EngineError: The plan is not for this machine, or cannot be loaded.
+        BundleError: There is no plan, or it is damaged.
+    """
+    checked = check_plan(bundle, find_machine())
+    return TensorRtEngine(
+        bundle.manifest,
+        checked.plan,
+        precision=describe_plan(checked.sidecar),
+        host_code_allowed=checked.sidecar.options.version_compatible,
+    )
+
+
+def describe_plan(sidecar: Sidecar) -> str:
+    """Return what a plan executes, in words, by its certificate."""
+    certificate = sidecar.certificate
+    if not certificate.promised:
+        return sidecar.precision
+    return f"{sidecar.precision}, {certificate.kept} of {certificate.promised} layers"
+
+
+def _read_tensors(engine: "trt.ICudaEngine", manifest: Manifest) -> PlanTensors:
+    """Return what a plan takes and gives, after comparing it with the manifest.
+
+    Raises:
+        EngineError: They differ.
+    """
+    import tensorrt as trt
+
+    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+    inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
+    outputs = [spec.name for spec in manifest.outputs]
+    if inputs != [manifest.input.name] or {*names} != {manifest.input.name, *outputs}:
+        raise EngineError(
+            f"the plan has tensors {', '.join(names)}, the bundle {', '.join([manifest.input.name, *outputs])}: "
+            "build it again"
+        )
+    smallest, _, largest = engine.get_tensor_profile_shape(manifest.input.name, 0)
+    return PlanTensors(
+        input=_tensor(engine, manifest.input.name),
+        outputs=tuple(_tensor(engine, name) for name in outputs),
+        min_batch=int(smallest[0]),
+        max_batch=int(largest[0]),
+    )
+
+
+def _tensor(engine: "trt.ICudaEngine", name: str) -> TensorInfo:
+    import tensorrt as trt
+
+    types = {trt.DataType.UINT8: np.uint8, trt.DataType.FLOAT: np.float32}
+    kind = engine.get_tensor_dtype(name)
+    if kind not in types:
+        raise EngineError(f"the plan's {name} is {kind}, expected UINT8 or FLOAT: build it again")
+    shape = tuple(int(size) for size in tuple(engine.get_tensor_shape(name))[1:])
+    return TensorInfo(name, shape, np.dtype(types[kind]))

@@ -1,0 +1,209 @@
+"""Why a plan is fast or slow, and why another one is faster, in sentences."""
+
+from runtime.plans.plan_account import (
+    CONVOLUTION_GROUPS,
+    OTHER,
+    POOLS,
+    QUANTISATIONS,
+    REFORMATS,
+    FloatPool,
+    Group,
+    PlanAccount,
+    account,
+)
+
+__all__ = ["Group", "PlanAccount", "account", "compare", "findings"]
+
+_NAMED = 3
+# A fused layer's name joins those of all its nodes.
+_NAME_LENGTH = 60
+# Parts of a comparison below this share of the slower plan's time are not worth a sentence.
+_WORTH_SAYING = 0.01
+_ALL_CONVOLUTIONS = "convolutions"
+
+
+def findings(account: PlanAccount) -> tuple[str, ...]:
+    """Return what costs the plan time, most costly first, and what to do about it; one sentence if nothing does."""
+    found = [
+        *_reformats(account),
+        *_quantisations(account),
+        *_crossings(account),
+        *(_float_pool(pool, account) for pool in account.float_pools),
+        *_islands(account),
+    ]
+    if not found:
+        return ("nothing stands between the layers: no reformat, no stand-alone Q or DQ, no layer left in FP32",)
+    return tuple(sentence for _, sentence in sorted(found, key=lambda one: -one[0]))
+
+
+def compare(first: PlanAccount, second: PlanAccount) -> tuple[str, ...]:
+    """Return which plan is faster by what ratio, the parts that make the difference, largest first, and why.
+
+    Without both times only the counts are compared.
+    """
+    if not first.total_ms or not second.total_ms:
+        return (
+            f"{_without_time(first, second)} without times of both plans nobody can tell the faster one: profile both",
+        )
+    slow, fast = (first, second) if first.total_ms >= second.total_ms else (second, first)
+    slow_ms, fast_ms = max(first.total_ms, second.total_ms), min(first.total_ms, second.total_ms)
+    parts = sorted(_parts(slow, fast), key=lambda part: -abs(part[1]))
+    return (
+        f"{fast.label} is {slow_ms / fast_ms:.2f} times as fast as {slow.label} by layer times: {fast_ms:.2f} ms"
+        f" against {slow_ms:.2f} ms",
+        *(_part(name, gained, slow, fast) for name, gained in parts if abs(gained) >= _WORTH_SAYING * slow_ms),
+        *_eaten(slow, fast),
+    )  # fmt: skip
+
+
+def _reformats(account: PlanAccount) -> list[tuple[float, str]]:
+    group = account.group(REFORMATS)
+    if not group.count:
+        return []
+    sentence = (
+        f"{_count(group.count, 'reformat layer')} {_takes(group.count, group.ms, account)} to copy tensors"
+        f" to another layout or datatype ({join_names(account.reformats)})"
+    )
+    return [(group.ms or 0.0, sentence)]
+
+
+def _quantisations(account: PlanAccount) -> list[tuple[float, str]]:
+    group = account.group(QUANTISATIONS)
+    if not group.count:
+        return []
+    inner = group.count - len(account.entry_qdq)
+    start = (
+        f"{_count(group.count, 'stand-alone quantise or dequantise layer')} {_takes(group.count, group.ms, account)}"
+    )
+    entry = "the one of the network's input is needed" if account.entry_qdq else ""
+    if not inner:
+        return [(group.ms or 0.0, f"{start}: {entry}")]
+    cause = f"TensorRT found no convolution to fuse {'them' if inner > 1 else 'it'} into"
+    kept = f"; {entry}, {_count(inner, 'other')} {'are' if inner > 1 else 'is'} not: {cause}" if entry else f": {cause}"
+    return [(group.ms or 0.0, f"{start}{kept}")]
+
+
+def _crossings(account: PlanAccount) -> list[tuple[float, str]]:
+    found: list[tuple[float, str]] = []
+    residual = account.residual_crossings
+    others = tuple(name for name in account.crossings if name not in residual)
+    if residual:
+        beside = account.beside_crossings_ms
+        price = "" if not beside else f"; the reformats and quantise layers beside them take {beside:.2f} ms"
+        found.append(
+            (
+                beside or 0.0,
+                f"{_count(len(residual), 'INT8 convolution')} {_verb(len(residual), 'read')} or"
+                f" {_verb(len(residual), 'write')} FP16 or FP32 around a residual Add, whose skip side or sum has no"
+                f" Q/DQ{price}; put Q/DQ on both (`export-ssl --int8` does)",
+            )
+        )
+    if others:
+        found.append(
+            (
+                0.0,
+                f"{_count(len(others), 'INT8 convolution')} {_verb(len(others), 'read')} or"
+                f" {_verb(len(others), 'write')} FP16 or FP32 ({join_names(others)}): put Q/DQ on that side",
+            )
+        )
+    return found
+
+
+def _float_pool(pool: FloatPool, account: PlanAccount) -> tuple[float, str]:
+    what = "the global average pool" if pool.whole_image else "the max pool"
+    remedy = "quantise its input" if pool.whole_image else "quantise its input, then it fuses into the convolution"
+    price = _takes(1, pool.ms, account) if pool.ms else "takes part"
+    return pool.ms or 0.0, f"{what} reads {pool.reads.upper()} ({pool.name}) and {price}: {remedy}"
+
+
+def _islands(account: PlanAccount) -> list[tuple[float, str]]:
+    pools = {pool.name for pool in account.float_pools}
+    named = tuple(island for island in account.fp32_islands if island.rsplit(" (", 1)[0] not in pools)
+    if not named:
+        return []
+    return [
+        (
+            account.group(CONVOLUTION_GROUPS[2]).ms or 0.0,
+            f"{_count(len(named), 'layer')} {_verb(len(named), 'compute')} in FP32: {join_names(named)}",
+        )
+    ]
+
+
+def _parts(slow: PlanAccount, fast: PlanAccount) -> list[tuple[str, float]]:
+    """Return milliseconds gained by the faster plan per part; all convolutions are one part."""
+    names = (_ALL_CONVOLUTIONS, REFORMATS, QUANTISATIONS, POOLS, OTHER)
+    return [(name, _ms(slow, name) - _ms(fast, name)) for name in names]
+
+
+def _part(name: str, gained: float, slow: PlanAccount, fast: PlanAccount) -> str:
+    verb = "gains" if gained > 0 else "loses"
+    return (
+        f"{name}: {fast.label} {verb} {abs(gained):.2f} ms ({_ms(fast, name):.2f} against {_ms(slow, name):.2f}):"
+        f" {_cause(name, slow, fast)}"
+    )
+
+
+def _cause(name: str, slow: PlanAccount, fast: PlanAccount) -> str:
+    if name == _ALL_CONVOLUTIONS:
+        return f"{_convolutions(fast)} against {_convolutions(slow)}"
+    counts = f"{_count(fast.group(name).count, 'layer')} against {slow.group(name).count}"
+    if name == POOLS and len(fast.fused_pools) > len(slow.fused_pools):
+        return f"{counts}; the max pool runs inside a convolution ({join_names(fast.fused_pools)})"
+    if name == QUANTISATIONS and len(slow.residual_crossings) > len(fast.residual_crossings):
+        return f"{counts}; in {slow.label} residual Adds are in floats, so their sums are quantised anew"
+    return counts
+
+
+def _convolutions(account: PlanAccount) -> str:
+    filled = [group for group in account.groups if group.name in CONVOLUTION_GROUPS and group.count]
+    parts = [f"{group.count} in {group.name.split()[0]}" for group in filled]
+    text = " and ".join(parts) or "none"
+    crossing = len(account.crossings)
+    return f"{text}, {crossing} of them with floats on one side" if crossing else text
+
+
+def _eaten(slow: PlanAccount, fast: PlanAccount) -> list[str]:
+    """Return the sentence on a plan whose INT8 convolutions win less than the layers between them cost."""
+    won = _ms(fast, _ALL_CONVOLUTIONS) - _ms(slow, _ALL_CONVOLUTIONS)
+    lost = sum(_ms(slow, name) - _ms(fast, name) for name in (REFORMATS, QUANTISATIONS))
+    if won <= 0 or lost <= 0 or not slow.group(CONVOLUTION_GROUPS[0]).count:
+        return []
+    return [
+        f"so {slow.label}'s INT8 convolutions win {won:.2f} ms, and the reformat and quantise layers between them eat"
+        f" {lost:.2f} ms"
+    ]
+
+
+def _ms(account: PlanAccount, name: str) -> float:
+    names = CONVOLUTION_GROUPS if name == _ALL_CONVOLUTIONS else (name,)
+    return sum(account.group(one).ms or 0.0 for one in names)
+
+
+def _without_time(first: PlanAccount, second: PlanAccount) -> str:
+    counts = (
+        f"{one.label} has {_convolutions(one)} convolutions, {one.group(REFORMATS).count} reformats and"
+        f" {one.group(QUANTISATIONS).count} stand-alone quantise or dequantise layers"
+        for one in (first, second)
+    )
+    return "; ".join(counts) + ";"
+
+
+def _takes(count: int, ms: float | None, account: PlanAccount) -> str:
+    if ms is None or not account.total_ms:
+        return "take time (not measured)" if count > 1 else "takes time (not measured)"
+    return f"{_verb(count, 'take')} {ms:.2f} ms of {account.total_ms:.2f} ms ({ms / account.total_ms:.0%})"
+
+
+def _count(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _verb(count: int, verb: str) -> str:
+    return f"{verb}s" if count == 1 else verb
+
+
+def join_names(names: tuple[str, ...]) -> str:
+    """Return the first names, each cut to what a line can hold, and how many more there are."""
+    shown = [name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 3]}..." for name in names[:_NAMED]]
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(shown) + more

@@ -1,0 +1,45 @@
+"""What `run-ssl explain` reads: bundles with a plan, or the files that trtexec writes of any engine."""
+
+from pathlib import Path
+
+from runtime.bundle.bundle import MANIFEST_FILE
+from runtime.bundle.plan_json import LAYERS_FILE, read_sidecar
+from runtime.errors import BundleError, UsageError
+from runtime.plans.explain import PlanAccount, account
+from runtime.plans.inspector import read_layer_information, read_layer_times
+
+
+def read_account(text: str) -> PlanAccount:
+    """Return where the time of a plan goes.
+
+    Args:
+        text: A bundle's directory, or `LAYERS.json`, or `LAYERS.json,PROFILE.json`: what trtexec's --exportLayerInfo
+            and --exportProfile write.
+
+    Raises:
+        UsageError: It is none of these.
+        BundleError: A file cannot be read, or the bundle has no plan.
+        EngineError: A file is not what trtexec writes.
+    """
+    path = Path(text)
+    if (path / MANIFEST_FILE).is_file():
+        # Only names, types and times are read: the plan itself may be for another machine.
+        certificate = read_sidecar(path).certificate
+        layers = read_layer_information(_read(path / LAYERS_FILE))
+        return account(path.name, layers, certificate.layer_times_ms or None)
+    names = text.split(",")
+    if len(names) > 2 or path.is_dir():
+        raise UsageError(f"{text}: expected a bundle with a plan, or LAYERS.json, or LAYERS.json,PROFILE.json")
+    label = Path(names[0]).name.removesuffix(".json").removesuffix(".graph")
+    times = read_layer_times(_read(Path(names[1]))) if len(names) > 1 else None
+    return account(label, read_layer_information(_read(Path(names[0]))), times)
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
+        raise BundleError(
+            f"{file} cannot be read: {reason}; expected what trtexec's --exportLayerInfo writes"
+        ) from error

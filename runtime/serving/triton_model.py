@@ -1,0 +1,71 @@
+"""The model configuration of a bundle, from its manifest: nothing of it is typed by hand."""
+
+from dataclasses import replace
+
+from runtime.bundle.bundle import LABELS_FILE
+from runtime.bundle.manifest import Manifest, TensorSpec
+from runtime.serving.backends import Served
+from runtime.serving.model_config import DataType, ModelConfig, Tensor, WarmUp
+from runtime.serving.settings import Settings
+
+# The output that classes are read from.
+_LOGITS = "logits"
+_TYPES: dict[str, DataType] = {"uint8": "TYPE_UINT8", "float32": "TYPE_FP32"}
+
+
+def describe_model(name: str, manifest: Manifest, served: Served, settings: Settings) -> ModelConfig:
+    """Return the configuration of a model.
+
+    Args:
+        name: The model's name in the repository.
+        manifest: The bundle's.
+        served: The backend.
+        settings: How it is served.
+    """
+    batched = settings.max_batch_size > 0
+    pixels = _tensor(manifest.input, batched=batched)
+    outputs = tuple(_tensor(spec, batched=batched) for spec in manifest.outputs)
+    return ModelConfig(
+        name=name,
+        backend=served.backend,
+        max_batch_size=settings.max_batch_size,
+        inputs=(pixels,),
+        outputs=tuple(replace(spec, labels=LABELS_FILE) if spec.name == _LOGITS else spec for spec in outputs),
+        kind=settings.kind,
+        instances=settings.instances,
+        preferred_batch=settings.preferred_batch,
+        max_queue_delay_us=settings.max_queue_delay_us,
+        keep=settings.keep,
+        parameters=(*_parameters(served, settings), ("weights_licence", manifest.licence.spdx)),
+        warm_up=_warm_up(pixels, len(manifest.golden), settings),
+    )
+
+
+def warm_up_file(number: int) -> str:
+    """Return the name of the file with a golden input, in `warmup/`."""
+    return f"golden-{number}.bin"
+
+
+def _tensor(spec: TensorSpec, *, batched: bool) -> Tensor:
+    """Return an input or output; its batch, the first dimension, is Triton's own or any."""
+    sizes = tuple(size for size in spec.shape[1:] if isinstance(size, int))
+    return Tensor(spec.name, _TYPES[spec.dtype], sizes if batched else (-1, *sizes))
+
+
+def _parameters(served: Served, settings: Settings) -> tuple[tuple[str, str], ...]:
+    """Return what the backend reads: of OpenVINO's, one stream per instance, which is one request at a time.
+
+    Source: openvino_backend README, latency and throughput mode, at db19304.
+    """
+    if served.backend != "openvino":
+        return ()
+    hint = "LATENCY" if settings.instances == 1 else "THROUGHPUT"
+    return (("NUM_STREAMS", str(settings.instances)), ("PERFORMANCE_HINT", hint))
+
+
+def _warm_up(pixels: Tensor, golden: int, settings: Settings) -> tuple[WarmUp, ...]:
+    """Return an inference of each golden picture, and one of each batch that the first requests would wait for."""
+    one = pixels if settings.max_batch_size else replace(pixels, dims=(1, *pixels.dims[1:]))
+    singles = tuple(WarmUp(f"golden {number}", 1, one, warm_up_file(number)) for number in range(golden))
+    batches = sorted({*settings.preferred_batch, settings.max_batch_size} - {0, 1})
+    return (*singles, *(WarmUp(f"batch of {size}", size, one, warm_up_file(0)) for size in batches))

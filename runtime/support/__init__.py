@@ -1,0 +1,1 @@
+"""What knows nothing of networks: files, processes, numbers and words."""

@@ -1,0 +1,120 @@
+import numpy as np
+import onnx_ir as ir
+import pytest
+import torch
+from onnx import helper
+from safetensors.torch import load_file
+
+from exporter.checks.tolerance import emulate_half, fp16_required_db, fp32_required_db
+from runtime.bundle.bundle import open_bundle
+from runtime.bundle.manifest import Preprocessing
+from tests.conftest import timm_network
+from tests.helpers.exported import decibels
+from tests.helpers.graphs import make_model
+
+# Decibels are compared to what the hand calculation was carried to.
+HAND_WORKED_DB = 0.01
+# Two noises of the same roundings in another order differ by less than a factor of two in power.
+SAME_NOISE_DB = 3.0
+# ResNet-18: 147 in the stem; 4 x 576; 576 + 64 + 3 x 1152; 1152 + 128 + 3 x 2304; 2304 + 256 + 3 x 4608; 512.
+RESNET18_PRODUCTS = 147 + 2304 + 4096 + 8192 + 16384 + 512
+
+
+def test_float32_tolerance_of_a_tiny_graph_is_that_worked_by_hand():
+    model = make_model(
+        [
+            helper.make_node("Conv", ["x", "w"], ["c"], name="conv", group=2),
+            helper.make_node("Flatten", ["c"], ["f"], name="flat"),
+            helper.make_node("Gemm", ["f", "fc"], ["y"], name="fc", transB=1),
+        ],
+        {"w": np.zeros((8, 2, 3, 3), np.float32), "fc": np.zeros((5, 8), np.float32)},
+        input_shape=("n", 4, 3, 3),
+        outputs={"y": ("n", 5)},
+    )
+    # 18 + 8 products: 20 log10(2^24) = 144.49 dB, less 10 log10(26) = 14.15 dB.
+    assert fp32_required_db(ir.from_proto(model)) == pytest.approx(130.34, abs=HAND_WORKED_DB)
+
+
+def test_float32_tolerance_of_resnet18_is_the_manifests(exported):
+    expected = 144.494 - 10 * np.log10(RESNET18_PRODUCTS)
+    assert expected == pytest.approx(99.49, abs=HAND_WORKED_DB)
+    assert open_bundle(exported.fp32).manifest.precision.min_sqnr_db == pytest.approx(expected, abs=HAND_WORKED_DB)
+
+
+def test_half_tolerance_is_three_decibels_below_the_noise():
+    logits = np.linspace(1, 2, 12, dtype=np.float32).reshape(3, 4)
+    # A thousandth of every value is 60 dB.
+    assert fp16_required_db(logits, logits * np.float32(1.001)) == pytest.approx(57.0, abs=HAND_WORKED_DB)
+
+
+def test_manifests_half_tolerance_follows_from_pytorchs_own_half_model(exported):
+    bundle = open_bundle(exported.fp16)
+    golden, preprocessing = bundle.golden(), bundle.manifest.preprocessing
+    planes = torch.from_numpy(golden.pixels).permute(0, 3, 1, 2).float() / 255
+    feed = (planes - torch.tensor(preprocessing.mean).view(1, 3, 1, 1)) / torch.tensor(preprocessing.std).view(
+        1, 3, 1, 1
+    )
+    network = timm_network(exported.checkpoint)
+    with torch.no_grad():
+        full, half = network(feed).numpy(), network.half()(feed.half()).float().numpy()
+    # timm pools by another kernel than the graph's mean, so that the last roundings differ.
+    assert bundle.manifest.precision.min_sqnr_db == pytest.approx(decibels(full, half) - 3.0, abs=SAME_NOISE_DB / 2)
+
+
+@pytest.fixture
+def preprocessing(exported):
+    return open_bundle(exported.fp32).manifest.preprocessing
+
+
+def test_emulated_half_has_the_noise_of_pytorchs_half(exported, reference, preprocessing):
+    emulated = emulate_half(timm_network(exported.checkpoint), preprocessing, reference.pixels)
+    noise_db = decibels(reference.logits, emulated)
+    assert noise_db == pytest.approx(decibels(reference.logits, reference.half_logits), abs=SAME_NOISE_DB)
+
+
+def test_emulated_half_leaves_the_network_as_it_was(exported, reference, preprocessing):
+    network = timm_network(exported.checkpoint)
+    emulate_half(network, preprocessing, reference.pixels[:1])
+    state = network.state_dict()
+    assert all(torch.equal(state[name], tensor) for name, tensor in load_file(exported.checkpoint).items())
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+class OneWeight(torch.nn.Module):
+    """As much of timm's network as the wrapper uses: a red picture times `stem`, its mean, times `fc`."""
+
+    def __init__(self, stem, classifier):
+        super().__init__()
+        self.global_pool = torch.nn.Identity()
+        self.global_pool.pool_type = "avg"
+        self.stem, self.fc = torch.nn.Conv2d(3, 1, 1, bias=False), torch.nn.Linear(1, 1, bias=False)
+        torch.nn.init.zeros_(self.stem.weight)
+        with torch.no_grad():
+            self.stem.weight[0, 0] = stem
+        torch.nn.init.constant_(self.fc.weight, classifier)
+
+    def forward_features(self, planes):
+        return self.stem(planes)
+
+    def get_classifier(self):
+        return self.fc
+
+
+@pytest.mark.parametrize(
+    ("stem", "classifier", "logit"),
+    [
+        # 1 + 2^-12 is nearer to 1 than to 1 + 2^-10, the next half.
+        (1 + 2.0**-12, 1.0, 1.0),
+        # 2049 is halfway from 2048 to 2050 and goes to the one with the even significand.
+        (2049.0, 1.0, 2048.0),
+        # 120,000 has no half and stays; a quarter of it has one.
+        (120000.0, 0.25, 30000.0),
+    ],
+)
+def test_emulation_rounds_what_fits_and_keeps_what_does_not(stem, classifier, logit):
+    unit = Preprocessing(
+        image_size=8, resize_size=8, crop_pct=1.0, interpolation="bilinear", mean=(0.0,) * 3, std=(1.0,) * 3
+    )
+    white = np.full((1, 8, 8, 3), 255, np.uint8)
+    emulated = emulate_half(OneWeight(stem, classifier).eval(), unit, white)
+    assert (emulated.dtype, emulated.tolist()) == (np.float32, [[logit]])

@@ -1,0 +1,158 @@
+import numpy as np
+import onnx
+import onnx_ir as ir
+import onnxsim
+import pytest
+from onnx import TensorProto, helper
+
+from exporter.passes.simplify import count_operators, infer_shapes, pool_globally, simplify
+from runtime.errors import GraphError
+from tests.helpers.graphs import IR_VERSION, OPSET, evaluate, make_model, operators
+
+# A mean of 48 float32 values summed in another order: unit roundoff 2^-24 times its length, for values near one.
+MEAN_TOLERANCE = 48 * 2.0**-24
+
+
+def images():
+    return np.random.default_rng(0).normal(size=(2, 4, 6, 8)).astype(np.float32)
+
+
+def pooled(axes, *, keepdims=0, shape=("n", 4)):
+    """x -> Relu -> ReduceMean `embedding` -> Add `logits`."""
+    return make_model(
+        [
+            helper.make_node("Relu", ["x"], ["r"], name="act"),
+            helper.make_node("ReduceMean", ["r", "axes"], ["embedding"], name="mean", keepdims=keepdims),
+            helper.make_node("Add", ["embedding", "one"], ["logits"], name="add"),
+        ],
+        {"axes": np.array(axes, np.int64), "one": np.array(1.0, np.float32)},
+        input_shape=("n", 4, 6, 8),
+        outputs={"logits": shape, "embedding": shape},
+    )
+
+
+def assert_same_function(model, changed):
+    names = [output.name for output in model.graph.output]
+    assert [value.name for value in changed.graph.outputs] == names
+    for want, have in zip(evaluate(model, images()), evaluate(changed, images()), strict=True):
+        np.testing.assert_allclose(have, want, rtol=0, atol=MEAN_TOLERANCE)
+
+
+@pytest.mark.parametrize("axes", [[2, 3], [3, 2], [-1, -2], [2, -1]])
+def test_mean_over_height_and_width_becomes_a_global_pool(axes):
+    model = pooled(axes)
+    changed = ir.from_proto(model)
+    assert pool_globally(changed.graph) == 1
+    assert operators(changed) == ["Relu", "GlobalAveragePool", "Flatten", "Add"]
+    assert [node.name for node in changed.graph] == ["act", "global_pool", "embedding", "add"]
+    assert_same_function(model, infer_shapes(changed))
+
+
+@pytest.mark.parametrize(
+    ("axes", "keepdims", "shape"),
+    [([2, 3], 1, ("n", 4, 1, 1)), ([1, 2], 0, ("n", 8)), ([2], 0, ("n", 4, 8)), ([1, 2, 3], 0, ("n",))],
+)
+def test_other_means_are_left_alone(axes, keepdims, shape):
+    model = pooled(axes, keepdims=keepdims, shape=shape)
+    changed = ir.from_proto(model)
+    assert pool_globally(changed.graph) == 0
+    assert operators(changed) == ["Relu", "ReduceMean", "Add"]
+    assert_same_function(model, changed)
+
+
+def test_what_does_nothing_is_gone_and_what_is_left_has_a_name():
+    model = make_model(
+        [
+            helper.make_node("Identity", ["x"], ["same"]),
+            helper.make_node("Add", ["two", "two"], ["four"]),
+            helper.make_node("Mul", ["same", "four"], ["scaled"]),
+            helper.make_node("Mul", ["scaled", "two"], ["twice"]),
+            helper.make_node("ReduceMean", ["twice", "axes"], ["logits"], keepdims=0),
+        ],
+        {
+            "two": np.array(2.0, np.float32),
+            "axes": np.array([2, 3], np.int64),
+            "unused": np.zeros(3, np.float32),
+        },
+        input_shape=("n", 4, 6, 8),
+        outputs={"logits": ("n", 4)},
+    )
+    model.metadata_props.add(key="made by", value="someone")
+    simplified = infer_shapes(simplify(ir.from_proto(model)))
+    assert "Identity" not in operators(simplified)
+    assert operators(simplified)[-2:] == ["GlobalAveragePool", "Flatten"]
+    names = [node.name for node in simplified.graph]
+    assert all(names)
+    assert len(set(names)) == len(names)
+    assert "unused" not in simplified.graph.initializers
+    assert not simplified.metadata_props
+    for want, have in zip(evaluate(model, images()), evaluate(simplified, images()), strict=True):
+        np.testing.assert_allclose(have, want, rtol=0, atol=8 * MEAN_TOLERANCE)
+
+
+def test_shapes_of_every_tensor_are_known_afterwards():
+    inferred = infer_shapes(ir.from_proto(pooled([2, 3])))
+    shapes = {value.name: list(value.shape) for node in inferred.graph for value in node.outputs}
+    assert {name: [str(dim) for dim in shape] for name, shape in shapes.items()} == {
+        "r": ["n", "4", "6", "8"],
+        "embedding": ["n", "4"],
+        "logits": ["n", "4"],
+    }
+
+
+def unchecked(nodes, constants):
+    graph = helper.make_graph(
+        nodes,
+        "test",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ("n", 4, 6, 8))],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    return ir.from_proto(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION)
+    )
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        unchecked([helper.make_node("MatMul", ["x", "w"], ["y"])], {"w": np.zeros((7, 5), np.float32)}),
+        unchecked([helper.make_node("Add", ["x", "w"], ["y"])], {"w": np.zeros(8, np.float16)}),
+        unchecked([helper.make_node("NoSuchOperator", ["x"], ["y"])], {}),
+    ],
+    ids=["sizes", "types", "operator"],
+)
+def test_invalid_graph_is_refused_in_one_line(model):
+    with pytest.raises(GraphError, match="the graph is not valid ONNX: ") as refused:
+        infer_shapes(model)
+    assert "\n" not in str(refused.value)
+
+
+def test_failure_of_onnxsim_is_one_line(monkeypatch):
+    def fail(_model, **_options):
+        raise RuntimeError("first line\nsecond line")
+
+    monkeypatch.setattr(onnxsim, "simplify", fail)
+    with pytest.raises(GraphError, match=r"^onnxsim cannot simplify the graph: first line$"):
+        simplify(ir.from_proto(pooled([2, 3])))
+
+
+def test_graph_that_onnxsim_itself_doubts_is_refused(monkeypatch):
+    monkeypatch.setattr(onnxsim, "simplify", lambda model, **_options: (model, False))
+    with pytest.raises(GraphError, match="its result differs from its input"):
+        simplify(ir.from_proto(pooled([2, 3])))
+
+
+def test_operators_are_counted_most_frequent_first():
+    model = make_model(
+        [
+            helper.make_node("Relu", ["x"], ["a"]),
+            helper.make_node("Neg", ["a"], ["b"]),
+            helper.make_node("Abs", ["b"], ["c"]),
+            helper.make_node("Neg", ["c"], ["y"]),
+        ],
+        {},
+        input_shape=("n", 4),
+        outputs={"y": ("n", 4)},
+    )
+    assert list(count_operators(ir.from_proto(model)).items()) == [("Neg", 2), ("Abs", 1), ("Relu", 1)]

@@ -1,0 +1,46 @@
+import pytest
+import typer
+
+from runtime.commands.console import message_console, one_line_errors, progress_bar
+from runtime.errors import BundleError, UsageError
+
+
+def _exit_code(error):
+    with pytest.raises(typer.Exit) as caught, one_line_errors():
+        raise error
+    return caught.value.exit_code
+
+
+@pytest.mark.parametrize(("error", "code"), [(BundleError("a\n  b"), 1), (UsageError("a b"), 2)])
+def test_project_error_becomes_one_line_and_its_exit_code(capsys, error, code):
+    assert _exit_code(error) == code
+    assert capsys.readouterr() == ("", "error: a b\n")
+
+
+@pytest.mark.parametrize(("module", "extra"), [("torch", "export,cpu"), ("onnx_ir.passes", "export,cpu")])
+def test_missing_package_becomes_the_command_that_installs_it(capsys, module, extra):
+    assert _exit_code(ModuleNotFoundError(f"No module named {module!r}", name=module)) == 1
+    assert capsys.readouterr().err == f"error: {module} is not installed: pip install 'export-ssl[{extra}]'\n"
+
+
+def test_missing_module_of_our_own_is_not_hidden():
+    with pytest.raises(ModuleNotFoundError), one_line_errors():
+        raise ModuleNotFoundError(name="runtime.absent")
+
+
+def test_interrupt_says_that_nothing_was_written(capsys):
+    assert _exit_code(KeyboardInterrupt()) == 130
+    assert capsys.readouterr().err == "interrupted: nothing was written\n"
+
+
+def test_bar_that_never_started_prints_nothing(capsys):
+    with progress_bar("compare", message_console()):
+        pass
+    assert capsys.readouterr() == ("", "")
+
+
+def test_bar_stays_on_stderr(capsys):
+    with progress_bar("compare", message_console()) as bar:
+        bar.start(range(4))
+        bar.advance_to(4)
+    assert capsys.readouterr().out == ""

@@ -1,0 +1,269 @@
+"""The C++ preprocessing against Pillow, the Python runtime, and its own plain reference: the same bytes everywhere.
+
+Needs a C++ compiler (CXX, or c++) and nothing that CMake would find.
+"""
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from runtime.bundle.manifest import Preprocessing
+from runtime.errors import DataError
+from runtime.images.preprocessing import preprocess
+from tests.helpers.cpp.preprocess import (
+    LACKS_INSTRUCTIONS,
+    Answer,
+    Array,
+    Request,
+    answer_requests,
+    build_program,
+    encode_fields,
+    find_compiler,
+)
+from tests.helpers.pillow.pillow_contract import MEAN, STD
+
+# The four that a processor may take, and the plain code that they are judged by.
+PATHS = ("best", "avx2", "sse41", "plain", "reference")
+INVALID_ARGUMENT = 1
+SEED = 5
+RANDOM_IMAGES = 1200
+# Sanitised code is several times slower.
+SANITISED_IMAGES = 300
+LONGEST_SIDE = 900
+LARGEST_RESIZE = 320
+# Of resized images, so that a line of 1x900 is not resized to 80 million pixels.
+MOST_RESIZED_PIXELS = 300_000
+# Lines, single pixels, the known difference of Pillow 13, and photographs as they are in ImageNet.
+EDGES = [
+    (1, 1, 224, 256),
+    (1, 900, 2, 3),
+    (900, 1, 3, 3),
+    (2, 3, 224, 224),
+    (587, 263, 224, 256),
+    (500, 375, 224, 256),
+    (375, 500, 224, 256),
+    (500, 375, 256, 256),
+    (900, 700, 1, 1),
+    (899, 900, 1, 2),
+    (256, 256, 224, 256),
+    (333, 256, 224, 256),
+    (256, 333, 255, 256),
+    (17, 16, 15, 16),
+]
+
+
+def random_requests(count: int) -> list[Request]:
+    """Return requests with sides of 1 to 900 px, all formats, both filters, padded rows, all kinds of crop."""
+    rng = np.random.default_rng(SEED)
+    sizes = list(EDGES) * 2
+    while len(sizes) < count:
+        width, height = np.exp(rng.uniform(0, np.log(LONGEST_SIDE + 1), 2)).astype(int).tolist()
+        shorter, longer = min(width, height), max(width, height)
+        most = min(LARGEST_RESIZE, max(1, int((MOST_RESIZED_PIXELS * shorter / longer) ** 0.5)))
+        resize = shorter if rng.random() < 0.1 and shorter <= most else int(rng.integers(1, most + 1))
+        crop = max(1, resize - int(rng.integers(0, 4))) if rng.random() < 0.5 else int(rng.integers(1, resize + 1))
+        sizes.append((width, height, crop, resize))
+    return [
+        Request(
+            pixels=random_pixels(rng, (height, width, int(rng.choice([1, 3, 4]))), extreme=rng.random() < 0.3),
+            resize=resize,
+            crop=crop,
+            bicubic=index % 2 == 0,
+            padding=int(rng.choice([0, 0, 1, 3, 64])),
+        )
+        for index, (width, height, crop, resize) in enumerate(sizes)
+    ]
+
+
+def random_pixels(rng: np.random.Generator, shape: tuple[int, int, int], *, extreme: bool) -> Array:
+    """Return random bytes; extreme ones are 0 and 255 only, so that bicubic sums leave the range of a byte."""
+    if extreme:
+        return (rng.integers(0, 2, shape) * 255).astype(np.uint8)
+    return rng.integers(0, 256, shape).astype(np.uint8)
+
+
+def picture_of(request: Request) -> Image.Image:
+    """Return the image as Pillow has it, in the mode of its format."""
+    return Image.fromarray(request.pixels[..., 0] if request.pixels.shape[2] == 1 else request.pixels)
+
+
+def pillows_pixels(request: Request) -> bytes:
+    """Return what Pillow gives in two one-axis resizes and a crop; sizes by torchvision's rule, retyped."""
+    rgb = picture_of(request).convert("RGB")
+    width, height, short = rgb.width, rgb.height, request.resize
+    wide, high = (short, int(short * height / width)) if width <= height else (int(short * width / height), short)
+    filter_ = Image.Resampling.BICUBIC if request.bicubic else Image.Resampling.BILINEAR
+    resized = rgb.resize((wide, height), filter_).resize((wide, high), filter_)
+    left, top = round((wide - request.crop) / 2), round((high - request.crop) / 2)
+    return resized.crop((left, top, left + request.crop, top + request.crop)).tobytes()
+
+
+def pythons_pixels(request: Request) -> bytes:
+    """Return what the Python runtime gives."""
+    contract = Preprocessing(
+        image_size=request.crop,
+        resize_size=request.resize,
+        crop_pct=request.crop / request.resize,
+        interpolation="bicubic" if request.bicubic else "bilinear",
+        mean=MEAN,
+        std=STD,
+    )
+    return preprocess(picture_of(request), contract).tobytes()
+
+
+def differing(answers: Sequence[Answer], requests: Sequence[Request], expected: Sequence[bytes]) -> list[str]:
+    """Return a line for every answer that is an error or has another byte."""
+    return [
+        f"{request.pixels.shape} to {request.resize}, crop {request.crop}, bicubic {request.bicubic}, status {a.status}"
+        for a, request, pixels in zip(answers, requests, expected, strict=True)
+        if a.status != 0 or a.payload != pixels
+    ]
+
+
+def answers_or_skip(program: Path, path: str, requests: Sequence[bytes]) -> list[Answer]:
+    """Return the answers; skip where this processor lacks the instructions."""
+    try:
+        return answer_requests(program, path, requests)
+    except subprocess.CalledProcessError as error:
+        if error.returncode == LACKS_INSTRUCTIONS:
+            pytest.skip(f"this processor has no {path}")
+        raise AssertionError(f"{path}: {error.stderr}") from error
+
+
+@pytest.fixture(scope="session")
+def compiler() -> str:
+    found = find_compiler()
+    if found is None:
+        pytest.skip("no C++ compiler: neither $CXX nor c++ is a command here")
+    return found
+
+
+@pytest.fixture(scope="session")
+def program(compiler: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_program(compiler, tmp_path_factory.mktemp("cpp") / "preprocess_main", "-O2")
+
+
+@pytest.fixture(scope="session")
+def sanitised(compiler: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sanitised")
+    flags = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+    empty = folder / "empty.cpp"
+    empty.write_text("int main() {}\n")
+    trial = subprocess.run(
+        [compiler, *flags, str(empty), "-o", str(folder / "empty")], capture_output=True, check=False
+    )
+    if trial.returncode != 0:
+        pytest.skip("the C++ compiler has no address and undefined-behaviour sanitizers installed")
+    return build_program(compiler, folder / "preprocess_main", *flags)
+
+
+@pytest.fixture(scope="session")
+def requests() -> list[Request]:
+    return random_requests(RANDOM_IMAGES)
+
+
+@pytest.fixture(scope="session")
+def expected(requests: list[Request]) -> list[bytes]:
+    return [pillows_pixels(request) for request in requests]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_every_byte_is_pillows(program: Path, requests: list[Request], expected: list[bytes], path: str) -> None:
+    answers = answers_or_skip(program, path, [request.encode() for request in requests])
+    assert differing(answers, requests, expected) == []
+
+
+def test_every_byte_is_the_python_runtimes(program: Path, requests: list[Request]) -> None:
+    answers = answer_requests(program, "best", [request.encode() for request in requests])
+    assert differing(answers, requests, [pythons_pixels(request) for request in requests]) == []
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_no_byte_beyond_an_image_is_touched_and_no_behaviour_is_undefined(
+    sanitised: Path, requests: list[Request], expected: list[bytes], path: str
+) -> None:
+    some = slice(None, SANITISED_IMAGES)
+    answers = answers_or_skip(sanitised, path, [request.encode() for request in requests[some]])
+    assert differing(answers, requests[some], expected[some]) == []
+
+
+@pytest.mark.parametrize("compiler_name", ["g++", "clang++"])
+def test_fused_multiply_add_changes_no_byte(
+    compiler_name: str, tmp_path: Path, requests: list[Request], expected: list[bytes]
+) -> None:
+    if (found := shutil.which(compiler_name)) is None:
+        pytest.skip(f"no {compiler_name} here")
+    native = build_program(found, tmp_path / "native", "-O3", "-march=native")
+    answers = answer_requests(native, "plain", [request.encode() for request in requests])
+    assert differing(answers, requests, expected) == []
+
+
+def test_a_far_larger_photograph_has_pillows_bytes(program: Path) -> None:
+    rng = np.random.default_rng(SEED)
+    requests = [
+        Request(pixels=rng.integers(0, 256, (1500, 2000, 3), np.uint8), resize=256, crop=224, bicubic=bicubic)
+        for bicubic in (False, True)
+    ]
+    answers = answer_requests(program, "best", [request.encode() for request in requests])
+    assert differing(answers, requests, [pillows_pixels(request) for request in requests]) == []
+
+
+@pytest.mark.parametrize("bicubic", [False, True])
+def test_no_memory_is_taken_for_an_image_that_is_no_larger_than_the_first(program: Path, bicubic: bool) -> None:
+    rng = np.random.default_rng(SEED)
+    sizes = [(400, 300), *rng.integers(1, [401, 301], (200, 2)).tolist(), (399, 300), (400, 299), (1, 1), (199, 100)]
+    requests = [
+        Request(
+            pixels=np.zeros((height, width, int(rng.choice([1, 3, 4]))), np.uint8), resize=9, crop=7, bicubic=bicubic
+        )
+        for width, height in sizes
+    ]
+    first, *others = answer_requests(program, "best", [request.encode() for request in requests])
+    assert first.allocations > 0
+    assert [answer.allocations for answer in others] == [0] * len(others)
+
+
+RGB, BYTES = 0, bytes(12)
+REFUSED = [
+    ((2, 2, 6, RGB, 4, 4, 0), b"", "the image's data is a null pointer"),
+    ((0, 2, 6, RGB, 4, 4, 0), BYTES, "an image is 0x2 px"),
+    ((2, 0, 6, RGB, 4, 4, 0), BYTES, "an image is 2x0 px"),
+    ((2**29, 2, 6, RGB, 4, 4, 0), BYTES, "an image is 536870912x2 px"),
+    ((2, 2**32 - 1, 6, RGB, 4, 4, 0), BYTES, "an image is 2x4294967295 px"),
+    ((2, 2, 5, RGB, 4, 4, 0), BYTES, "rows are 5 bytes apart, expected at least the 6 bytes"),
+    ((2, 2, 7, 2, 4, 4, 0), BYTES, "rows are 7 bytes apart, expected at least the 8 bytes"),
+    ((2, 2, 6, 7, 4, 4, 0), BYTES, "format is 7"),
+    ((2, 2, 6, RGB, 4, 0, 0), BYTES, "image_size is 0"),
+    ((2, 2, 6, RGB, 4, 5, 0), BYTES, "image_size is 5 and resize_size 4"),
+    ((2, 2, 6, RGB, 20000, 4, 0), BYTES, "resize_size is 20000"),
+    ((1, 200_000_000, 3, RGB, 1, 1, 0), BYTES, "would become 1x200000000 px"),
+    ((2**29 - 1, 1, 2**29 - 1, 1, 13377, 4, 0), BYTES, "px, expected at most 178956970 pixels"),
+]
+
+
+@pytest.mark.parametrize(("fields", "data", "message"), REFUSED)
+def test_what_no_image_could_be_is_refused_in_one_line(
+    sanitised: Path, fields: tuple[int, ...], data: bytes, message: str
+) -> None:
+    (answer,) = answer_requests(sanitised, "best", [encode_fields(fields, data)])
+    assert answer.status == INVALID_ARGUMENT
+    text = answer.payload.decode()
+    assert message in text
+    assert "\n" not in text
+
+
+def test_the_bound_of_the_resized_image_is_pythons(program: Path) -> None:
+    # To a short side of 10,000: 17,895 rows are just within the bound, 17,896 are not.
+    within = Request(pixels=np.full((757, 423, 1), 200, np.uint8), resize=10_000, crop=2)
+    beyond = Request(pixels=np.full((417, 233, 1), 200, np.uint8), resize=10_000, crop=2)
+    answers = answer_requests(program, "best", [within.encode(), beyond.encode()])
+    assert (answers[0].status, answers[0].payload) == (0, bytes([200] * 12))
+    assert answers[1].status == INVALID_ARGUMENT
+    assert b"would become 10000x17896 px" in answers[1].payload
+    with pytest.raises(DataError, match="would become 10000x17896 px"):
+        pythons_pixels(beyond)

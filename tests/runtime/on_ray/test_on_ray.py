@@ -1,0 +1,266 @@
+"""Connections to Ray that fail do so soon and in one line; a bundle arrives on a node whole, once, or not at all."""
+
+import hashlib
+import io
+import multiprocessing
+import os
+import shutil
+import socket
+import sys
+import tarfile
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from multiprocessing.synchronize import Event
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from runtime.bundle.bundle import open_bundle
+from runtime.commands.run_ssl import app
+from runtime.errors import BundleError, EngineError
+from runtime.on_ray import connect, node_folder
+from runtime.on_ray.connect import connected, is_local
+from runtime.on_ray.ship_bundle import PackedBundle, pack_bundle, unpack_bundle
+from runtime.support.files import hash_file
+from tests.helpers.bundles import write_hand_made
+from tests.helpers.command_lines import refused
+from tests.helpers.image_folders import write_picture
+
+# The promise for an address that does not answer.
+PROMISED_S = 15.0
+# Ray's own, of its ways with asyncio and with NumPy.
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return write_hand_made(tmp_path / "bundle")
+
+
+@pytest.fixture
+def listener() -> Iterator[str]:
+    """The address of what takes connections, as the kernel does for it, and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.fixture
+def refused_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return f"127.0.0.1:{server.getsockname()[1]}"
+
+
+def embed(bundle: Path, *arguments: str):
+    write_picture(bundle.with_name("images") / "a.png")
+    paths = (bundle, bundle.with_name("images"), "-o", bundle.with_name("out"))
+    return CliRunner().invoke(app, ["embed", *map(str, paths), *arguments])
+
+
+def test_a_port_where_nobody_listens_is_one_line(bundle, refused_port):
+    refused(embed(bundle, "--ray-address", refused_port), f"nothing answers at {refused_port}", "`ray start --head`")
+    assert not bundle.with_name("out").exists()
+
+
+def test_what_listens_and_never_answers_is_one_line_within_the_time_promised(bundle, listener):
+    began = time.monotonic()
+    refused(embed(bundle, "--ray-address", listener), f"Ray at {listener} did not answer within 12 s: expected a")
+    assert time.monotonic() - began < PROMISED_S
+
+
+@pytest.mark.parametrize(
+    "address", ["nonsense", "10.0.0.1", "10.0.0.1:", ":6379", "a:0", "a:65536", "a:\u0666", "http://a"]
+)
+def test_what_is_no_address_is_a_usage_error(bundle, address):
+    refused(embed(bundle, "--ray-address", address), f"--ray-address {address}: expected HOST:PORT", code=2)
+
+
+def test_rays_client_is_refused_with_what_to_do_instead(bundle):
+    refused(embed(bundle, "--ray-address", "ray://10.0.0.1:10001"), "`--ray-address auto`", "ray job submit", code=2)
+
+
+def test_a_name_that_no_machine_has_is_one_line(bundle):
+    refused(embed(bundle, "--ray-address", "no-such-machine.invalid:6379"), "nothing answers at no-such-machine")
+
+
+def test_the_environments_address_is_taken_where_none_is_given(bundle, refused_port, monkeypatch):
+    monkeypatch.setenv("RAY_ADDRESS", refused_port)
+    refused(embed(bundle, "--ray"), f"nothing answers at {refused_port}")
+    assert not is_local(None)
+    monkeypatch.setenv("RAY_ADDRESS", "local")
+    assert is_local(None)
+    monkeypatch.delenv("RAY_ADDRESS")
+    assert is_local(None)
+    assert not is_local("auto")
+
+
+def test_without_ray_the_line_names_the_extra(bundle, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)
+    refused(embed(bundle, "--ray"), "ray is not installed: pip install 'export-ssl[scale]'")
+
+
+def test_options_of_ray_without_ray_are_usage_errors(bundle):
+    for option in (("--ray-workers", "2"), ("--ray-gpus", "0.5")):
+        refused(embed(bundle, *option), f"{option[0]}: expected none here, it is of --ray", code=2)
+
+
+def test_what_ray_prints_goes_to_stderr(monkeypatch, capsys):
+    import ray
+
+    monkeypatch.setattr(ray, "init", lambda **_options: print("(raylet) a worker died"))
+    monkeypatch.setattr(ray, "shutdown", lambda: print("(raylet) repeated"))
+    with connected("local") as found:
+        print("(raylet) another")
+    assert found is ray
+    print("a result")
+    assert capsys.readouterr().out == "a result\n"
+
+
+def test_rays_failures_keep_their_reason_in_one_line(monkeypatch):
+    import ray
+
+    def refuse(**_options: object) -> None:
+        raise ConnectionError("no\n node")
+
+    monkeypatch.setattr(ray, "init", refuse)
+    with pytest.raises(EngineError, match=r"^Ray cannot be used at local \(no node\): check"), connected("local"):
+        pass
+    monkeypatch.setattr(ray, "init", lambda **_options: None)
+    with pytest.raises(EngineError, match=r"^Ray gave up \(KeyError: 'x'\): what is done stays"), connected("local"):
+        raise ray.exceptions.RayError("Traceback\n  line\nKeyError: 'x'")
+
+
+def test_time_that_names_took_is_time_less_for_ray(monkeypatch, listener):
+    monkeypatch.setattr(connect, "PATIENCE_S", 0.0)
+    with pytest.raises(EngineError, match=r"did not answer within 0 s"):
+        connect.check_address(listener)
+
+
+def test_the_same_bundle_is_the_same_bytes_and_another_is_not(tmp_path, bundle):
+    packed, copied = pack_bundle(open_bundle(bundle)), tmp_path / "copy"
+    shutil.copytree(bundle, copied)
+    for file in copied.rglob("*"):
+        os.utime(file, (1, 1))
+    assert pack_bundle(open_bundle(copied)).contents.tobytes() == packed.contents.tobytes()
+    other = write_hand_made(tmp_path / "other", opset=19)
+    assert pack_bundle(open_bundle(other)).sha256 != packed.sha256
+
+
+def test_what_is_unpacked_is_what_the_bundle_holds_and_its_plan(tmp_path, bundle):
+    for name in ("model.plan", "model.plan.json", "model.plan.layers.json"):
+        (bundle / name).write_text(f"this is {name}")
+    (bundle / "notes.txt").write_text("in no manifest")
+    (bundle / "timing.cache").write_text("a machine's own")
+    unpacked = unpack_bundle(pack_bundle(open_bundle(bundle)), cache=private(tmp_path))
+    found = {str(file.relative_to(unpacked.path)): hash_file(file) for file in files_of(unpacked.path)}
+    theirs = {str(file.relative_to(bundle)): hash_file(file) for file in files_of(bundle)}
+    assert found == {name: one for name, one in theirs.items() if name not in ("notes.txt", "timing.cache")}
+    assert len(found) >= 7
+
+
+def private(folder: Path) -> Path:
+    """Return a folder that only this user may enter."""
+    (folder / "cache").mkdir(mode=0o700, exist_ok=True)
+    return folder / "cache"
+
+
+def files_of(folder: Path) -> list[Path]:
+    return [file for file in folder.rglob("*") if file.is_file()]
+
+
+def test_a_second_process_uses_what_the_first_unpacked(tmp_path, bundle):
+    packed = pack_bundle(open_bundle(bundle))
+    first = unpack_bundle(packed, cache=private(tmp_path)).path
+    before = {file: file.stat().st_mtime_ns for file in files_of(first)}
+    assert unpack_bundle(packed, cache=private(tmp_path)).path == first
+    assert {file: file.stat().st_mtime_ns for file in files_of(first)} == before
+
+
+def test_contents_that_changed_on_the_way_are_refused(tmp_path, bundle):
+    packed = pack_bundle(open_bundle(bundle))
+    changed = packed.contents.copy()
+    changed[len(changed) // 2] ^= 1
+    with pytest.raises(BundleError, match=r"^the bundle arrived with sha256 [0-9a-f]{12}…, expected"):
+        unpack_bundle(replace(packed, contents=changed), cache=private(tmp_path))
+    assert files_of(private(tmp_path)) == []
+
+
+@pytest.mark.parametrize("name", ["model.onnx", "bundle.json", "golden"])
+def test_an_unpacked_file_that_was_changed_or_removed_is_refused(tmp_path, bundle, name):
+    packed = pack_bundle(open_bundle(bundle))
+    folder = unpack_bundle(packed, cache=private(tmp_path)).path
+    if name == "golden":
+        shutil.rmtree(folder / name)
+    else:
+        (folder / name).write_bytes((folder / name).read_bytes()[:-1] + b"x")
+    with pytest.raises(BundleError, match=rf"{name}.* is not what was unpacked there: remove {folder}, and it is"):
+        unpack_bundle(packed, cache=private(tmp_path))
+
+
+@pytest.mark.parametrize("kind", ["../out.txt", "/root/out.txt", "a/../../out.txt", "link"])
+def test_a_member_that_leads_out_is_refused(tmp_path, kind):
+    stream = io.BytesIO()
+    with tarfile.open(fileobj=stream, mode="w") as tar:
+        member = tarfile.TarInfo(kind)
+        if kind == "link":
+            member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        tar.addfile(member)
+    contents = np.frombuffer(stream.getvalue(), np.uint8)
+    packed = PackedBundle(contents, hashlib.sha256(contents.tobytes()).hexdigest())
+    with pytest.raises(BundleError, match=rf"^a packed bundle holds {kind}: expected plain files inside it$"):
+        unpack_bundle(packed, cache=private(tmp_path))
+    assert not list(tmp_path.rglob("out.txt"))
+
+
+def unpack_when_told(packed: PackedBundle, cache: Path, go: Event) -> None:
+    go.wait()
+    unpack_bundle(packed, cache=cache)
+
+
+def test_processes_that_unpack_at_once_get_one_whole_bundle(tmp_path, bundle):
+    packed, cache = pack_bundle(open_bundle(bundle)), private(tmp_path)
+    spawned = multiprocessing.get_context("spawn")
+    go = spawned.Event()
+    processes = [spawned.Process(target=unpack_when_told, args=(packed, cache, go)) for _ in range(3)]
+    for process in processes:
+        process.start()
+    go.set()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0, 0]
+    assert sorted(file.name for file in cache.iterdir()) == [packed.sha256, f"{packed.sha256}.lock"]
+
+
+def test_what_a_killed_process_left_half_unpacked_is_done_anew(tmp_path, bundle):
+    packed = pack_bundle(open_bundle(bundle))
+    half = private(tmp_path) / f"{packed.sha256}.partial"
+    half.mkdir()
+    (half / "junk").touch()
+    unpacked = unpack_bundle(packed, cache=private(tmp_path)).path
+    assert not half.exists()
+    assert not (unpacked / "junk").exists()
+
+
+def test_a_folder_that_others_may_enter_is_not_used(tmp_path, bundle, monkeypatch):
+    monkeypatch.setattr(node_folder.tempfile, "gettempdir", lambda: str(tmp_path))
+    own = tmp_path / f"export-ssl-{os.getuid()}"
+    packed = pack_bundle(open_bundle(bundle))
+    own.mkdir()
+    own.chmod(0o750)
+    with pytest.raises(BundleError, match=rf"^{own} is not this user's alone: remove it$"):
+        unpack_bundle(packed)
+    own.rmdir()
+    own.symlink_to(private(tmp_path))
+    with pytest.raises(BundleError, match=rf"^{own} is not this user's alone: remove it$"):
+        unpack_bundle(packed)
+    own.unlink()
+    assert unpack_bundle(packed).path.parent == own
+    assert own.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_node_without_room_for_temporary_files_is_one_line(tmp_path, bundle, monkeypatch):
+    monkeypatch.setattr(node_folder.tempfile, "gettempdir", lambda: str(tmp_path / "absent"))
+    with pytest.raises(BundleError, match=r"^cannot unpack a bundle into .* \(No such file or directory\): make room"):
+        unpack_bundle(pack_bundle(open_bundle(bundle)))

@@ -1,0 +1,160 @@
+"""The report in a real browser: it opens from disk, asks no network, draws its plots, and sorts its tables."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from runtime.report.build_report import build_report
+from runtime.report.html_page import write_html
+from runtime.report.inputs import ReportRequest
+from tests.helpers.report_samples import write_everything
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
+TIMEOUT_S = 120
+# Clicks the heading of every sortable table, twice, and notes what the browser made of it.
+PROBE = """
+<script>
+addEventListener("load", () => setTimeout(() => {
+  const root = document.documentElement;
+  const seen = { errors: window.seenErrors || [], plots: 0, drawn: 0, tables: [] };
+  seen.width = root.scrollWidth;
+  seen.page = root.clientWidth;
+  seen.requests = performance.getEntriesByType("resource").map(entry => entry.name);
+  for (const place of document.querySelectorAll(".js-plotly-plot")) {
+    seen.plots += 1;
+    seen.drawn += place.querySelectorAll("svg.main-svg path").length > 3 ? 1 : 0;
+  }
+  for (const table of document.querySelectorAll("table")) {
+    const headings = [...table.tHead.rows[0].cells];
+    const column = headings.findIndex(cell => cell.classList.contains("number") && cell.querySelector("button"));
+    if (column < 0) continue;
+    const heading = headings[column];
+    const values = () => [...table.tBodies[0].rows].map(row => row.cells[column].dataset.value)
+      .filter(value => value !== undefined).map(Number);
+    heading.querySelector("button").click();
+    const first = values(), firstSort = heading.getAttribute("aria-sort");
+    heading.querySelector("button").click();
+    seen.tables.push({ first, firstSort, second: values(), secondSort: heading.getAttribute("aria-sort") });
+  }
+  const note = document.createElement("pre");
+  note.id = "seen";
+  note.textContent = JSON.stringify(seen);
+  document.body.append(note);
+}, 1500));
+</script>
+"""
+CATCH = """<script>
+window.seenErrors = [];
+addEventListener("error", event => window.seenErrors.push(String(event.message)));
+for (const name of ["error", "warn"]) {
+  const plain = console[name];
+  console[name] = (...words) => { window.seenErrors.push(words.join(" ")); plain(...words); };
+}
+</script>"""
+
+
+class Seen(HTMLParser):
+    """Finds what the probe noted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._inside = False
+        self.text = ""
+
+    def handle_starttag(self, tag, attributes):
+        self._inside = tag == "pre" and ("id", "seen") in attributes
+
+    def handle_data(self, data):
+        if self._inside:
+            self.text += data
+
+
+def open_in_browser(page: Path, folder: Path, *arguments: str) -> tuple[dict, str]:
+    """Return what the probe noted in a headless browser, and the browser's log of the network."""
+    log = folder / "net.json"
+    done = subprocess.run(
+        [
+            CHROMIUM,
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--disable-background-networking",
+            f"--user-data-dir={folder / 'profile'}",
+            f"--log-net-log={log}",
+            "--net-log-capture-mode=Everything",
+            "--virtual-time-budget=10000",
+            "--dump-dom",
+            *arguments,
+            page.as_uri(),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+        check=False,
+        env={**os.environ, "HOME": str(folder)},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    parser = Seen()
+    parser.feed(done.stdout)
+    assert parser.text, f"the probe did not run: {done.stderr[-2000:]}"
+    return json.loads(parser.text), log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    text = write_html(build_report(ReportRequest(write_everything(folder))))
+    assert text.count("<head>") == 1
+    probed = text.replace("<head>", f"<head>{CATCH}").replace("</body>", f"{PROBE}</body>")
+    path = folder / "report.html"
+    path.write_text(probed, encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def wide(page, tmp_path_factory):
+    return open_in_browser(page, tmp_path_factory.mktemp("wide"), "--window-size=1280,2000")
+
+
+def test_nothing_complains_on_the_console(wide):
+    assert wide[0]["errors"] == []
+
+
+def test_every_plot_is_drawn(wide):
+    assert wide[0]["plots"] >= 5
+    assert wide[0]["drawn"] == wide[0]["plots"]
+
+
+def test_tables_sort_by_number_in_both_directions(wide):
+    tables = [table for table in wide[0]["tables"] if len(set(table["first"])) > 1]
+    assert tables
+    for table in tables:
+        assert (table["firstSort"], table["secondSort"]) == ("descending", "ascending")
+        assert table["first"] == sorted(table["first"], reverse=True)
+        assert table["second"] == sorted(table["second"])
+
+
+def test_the_network_is_not_asked(wide):
+    seen, log = wide
+    assert [name for name in seen["requests"] if not name.startswith(("data:", "blob:"))] == []
+    # The browser's own services are off; what is left would be the page's.
+    asked = set(re.findall(r'"url":"(https?://[^"]+)"', log))
+    assert {url for url in asked if not re.search(r"google|gstatic|gvt1|chromium", url)} == set()
+
+
+@pytest.mark.parametrize("arguments", [["--window-size=520,2000"], ["--window-size=1280,2000", "--force-dark-mode"]])
+def test_it_works_on_a_narrow_page_and_in_the_dark(page, tmp_path, arguments):
+    seen, _ = open_in_browser(page, tmp_path, *arguments)
+    assert seen["errors"] == []
+    assert seen["drawn"] == seen["plots"] >= 5
+    # The page itself does not scroll sideways; wide tables do, inside their frames.
+    assert seen["width"] <= seen["page"]
