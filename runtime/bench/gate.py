@@ -1,11 +1,10 @@
 """Two results side by side, with confidence: what became slower, and whether that is more than a limit allows."""
 
-import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -14,9 +13,9 @@ from rich.text import Text
 from runtime.bench.figures.percentiles import LEAST_RUNS
 from runtime.bench.figures.ratios import median_ms, ratio_interval
 from runtime.bench.machine.describe import same_hardware
-from runtime.bundle.bundle import first_problem
-from runtime.bundle.results.bench_json import RESULT_VERSION, BenchResult, Interval, Machine, Measured, Scope
+from runtime.bundle.results.bench_json import BenchResult, Interval, Machine, Measured, Scope
 from runtime.errors import BundleError, UsageError
+from runtime.support.json_file import read_versioned
 
 
 class Change(BaseModel):
@@ -56,22 +55,9 @@ def read_result(path: Path) -> BenchResult:
     """
     again = "measure again with `run-ssl bench`"
     try:
-        text = path.read_bytes()
+        result = read_versioned(path, BenchResult, otherwise="is not a benchmark's result", next_step=again)
     except OSError as error:
         raise BundleError(f"{path} cannot be read ({error.strerror}): expected a bench.json; {again}") from error
-    try:
-        raw = json.loads(text)
-        version = raw.get("schema_version") if isinstance(raw, dict) else None
-        if isinstance(version, int) and version > RESULT_VERSION:
-            raise BundleError(
-                f"{path} has schema version {version}, this run-ssl reads up to {RESULT_VERSION}: "
-                "upgrade with `pip install --upgrade export-ssl`"
-            )
-        result = BenchResult.model_validate_json(text)
-    except ValidationError as error:
-        raise BundleError(f"{path} is not a benchmark's result ({first_problem(error)}): {again}") from error
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{path} is not JSON ({error}): {again}") from error
     problem = _contradiction(result)
     if problem:
         raise BundleError(f"{path} contradicts itself ({problem}): {again}")

@@ -13,7 +13,6 @@
 Opening a bundle checks the manifest's schema and every file's size and sha256.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,11 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from runtime.bundle.layers import Layer, LayerList
-from runtime.bundle.manifest import SCHEMA_VERSION, FileEntry, Manifest
+from runtime.bundle.manifest import FileEntry, Manifest
 from runtime.engines.contract import Floats, Pixels
 from runtime.errors import BundleError
 from runtime.support.files import hash_file
+from runtime.support.json_file import first_problem, read_versioned
 
 MODEL_FILE = "model.onnx"
 MANIFEST_FILE = "bundle.json"
@@ -132,30 +132,9 @@ def read_manifest(path: Path) -> Manifest:
     if not path.is_dir():
         raise BundleError(f"{path} is not a directory: expected a bundle made by export-ssl")
     try:
-        text = file.read_bytes()
+        return read_versioned(file, Manifest, otherwise="is not a manifest", next_step="export the bundle again")
     except OSError as error:
         raise BundleError(f"{path} has no readable {MANIFEST_FILE} ({error.strerror}): expected a bundle") from error
-    try:
-        raw = json.loads(text)
-    except ValueError as error:
-        raise BundleError(f"{file} is not JSON ({error}): export the bundle again") from error
-    version = raw.get("schema_version") if isinstance(raw, dict) else None
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise BundleError(
-            f"{file} has schema version {version}, this run-ssl reads up to {SCHEMA_VERSION}: "
-            "upgrade with `pip install --upgrade export-ssl`"
-        )
-    try:
-        return Manifest.model_validate_json(text)
-    except ValidationError as error:
-        raise BundleError(f"{file} is not a manifest ({first_problem(error)}): export the bundle again") from error
-
-
-def first_problem(error: ValidationError) -> str:
-    """Return the first problem of a schema error as `where: what`."""
-    problem = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in problem["loc"])
-    return f"{where}: {problem['msg']}" + (f", and {error.error_count() - 1} more" if error.error_count() > 1 else "")
 
 
 def list_files(path: Path) -> tuple[FileEntry, ...]:

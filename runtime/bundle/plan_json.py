@@ -4,17 +4,16 @@ TensorRT's plan states its own version and nothing else: not the GPU, the networ
 precision. All of it is here, and is compared before the plan is loaded (`runtime/engines/trt/preflight.py`).
 """
 
-import json
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from runtime.bundle.bundle import first_problem
 from runtime.bundle.manifest import Licence, PrecisionName, Sha256
 from runtime.errors import BundleError
 from runtime.plans.certify import Certificate
 from runtime.plans.options import BuildOptions
+from runtime.support.json_file import read_versioned
 
 PLAN_FILE = "model.plan"
 SIDECAR_FILE = "model.plan.json"
@@ -113,25 +112,12 @@ def read_sidecar(bundle: Path) -> Sidecar:
     """
     file, rebuild = bundle / SIDECAR_FILE, rebuild_command(bundle)
     try:
-        text = file.read_bytes()
+        return read_versioned(file, Sidecar, otherwise="does not describe a plan", next_step=rebuild)
     except OSError as error:
         raise BundleError(
             f"{bundle / PLAN_FILE} has no readable {SIDECAR_FILE} beside it ({error.strerror}), so nothing says what "
             f"it was built from and for: {rebuild}"
         ) from error
-    try:
-        raw = json.loads(text)
-        version = raw.get("schema_version") if isinstance(raw, dict) else None
-        if isinstance(version, int) and version > SIDECAR_VERSION:
-            raise BundleError(
-                f"{file} has schema version {version}, this run-ssl reads up to {SIDECAR_VERSION}: "
-                "upgrade with `pip install --upgrade export-ssl`"
-            )
-        return Sidecar.model_validate_json(text)
-    except ValidationError as error:
-        raise BundleError(f"{file} does not describe a plan ({first_problem(error)}): {rebuild}") from error
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{file} is not JSON ({error}): {rebuild}") from error
 
 
 def rebuild_command(bundle: Path) -> str:

@@ -10,10 +10,10 @@ import numpy as np
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from runtime.bundle.bundle import first_problem
 from runtime.engines.contract import Floats, Pixels
 from runtime.errors import BundleError
 from runtime.support.files import atomic_file
+from runtime.support.json_file import first_problem
 from runtime.support.paired_statistics import NO_DECISION, Ints, top1_decisions
 
 CHANGED_FILE = "changed.json"

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from runtime.bundle.bundle import first_problem
 from runtime.errors import BundleError
+from runtime.support.json_file import first_problem
 
 CALIBRATION_FILE = "calibration.json"
 SENSITIVITY_FILE = "sensitivity.json"

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from runtime.bundle.bundle import Bundle, first_problem, open_bundle
+from runtime.bundle.bundle import Bundle, open_bundle
 from runtime.bundle.layout import BENCH_FILE, COMPARE_FILE, RESULTS_FOLDER
 from runtime.bundle.plan_json import LAYERS_FILE, SIDECAR_FILE, Sidecar, read_sidecar
 from runtime.bundle.results.bench_json import RESULT_VERSION, BenchResult
@@ -16,6 +16,7 @@ from runtime.errors import BundleError, UsageError
 from runtime.plans.inspector import LayerInformation, read_layer_information
 from runtime.report.calibration_reader import CalibrationFacts, SensitivityFacts, read_calibration, read_sensitivity
 from runtime.support.files import hash_file
+from runtime.support.json_file import first_problem
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
-from runtime.bundle.bundle import LABELS_FILE, LICENCE_FILE, MANIFEST_FILE, Bundle, first_problem
+from runtime.bundle.bundle import LABELS_FILE, LICENCE_FILE, MANIFEST_FILE, Bundle
 from runtime.bundle.manifest import Licence, PrecisionName, Sha256, TensorSpec, Weights
 from runtime.errors import BundleError
 from runtime.plans.options import BatchProfile
@@ -21,6 +21,7 @@ from runtime.serving.backends import Served
 from runtime.serving.request import Backend
 from runtime.serving.settings import Settings
 from runtime.support.files import hash_file
+from runtime.support.json_file import read_versioned
 
 RECORD_FILE = "export-ssl.json"
 RECORD_VERSION: Literal[1] = 1
@@ -168,24 +169,10 @@ def read_record(version: Path) -> Record:
     Raises:
         BundleError: There is none, it is newer than this run-ssl, or broken.
     """
-    file = version / RECORD_FILE
+    file, another = version / RECORD_FILE, "pass another --name"
     try:
-        text = file.read_bytes()
+        return read_versioned(file, Record, otherwise="is not a record", next_step=another)
     except OSError as error:
         raise BundleError(
-            f"{version} has no readable {RECORD_FILE} ({error.strerror}), so it was not made by run-ssl repo: "
-            "pass another --name"
+            f"{version} has no readable {RECORD_FILE} ({error.strerror}), so it was not made by run-ssl repo: {another}"
         ) from error
-    try:
-        raw = json.loads(text)
-        found = raw.get("schema_version") if isinstance(raw, dict) else None
-        if isinstance(found, int) and found > RECORD_VERSION:
-            raise BundleError(
-                f"{file} has schema version {found}, this run-ssl reads up to {RECORD_VERSION}: "
-                "upgrade with `pip install --upgrade export-ssl`"
-            )
-        return Record.model_validate_json(text)
-    except ValidationError as error:
-        raise BundleError(f"{file} is not a record ({first_problem(error)}): pass another --name") from error
-    except (ValueError, RecursionError) as error:
-        raise BundleError(f"{file} is not JSON ({error}): pass another --name") from error

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from runtime.bundle.bundle import MANIFEST_FILE, Bundle, first_problem
+from runtime.bundle.bundle import MANIFEST_FILE, Bundle
 from runtime.bundle.manifest import Licence
 from runtime.embed.request import Dtype, EmbedRequest, Format, images_per_part
 from runtime.embed.sources.entries import Listing
@@ -19,6 +19,7 @@ from runtime.engines.facts import EngineFacts
 from runtime.engines.open_engine import TENSORRT, parse_engine
 from runtime.errors import BundleError
 from runtime.support.files import atomic_file, hash_file
+from runtime.support.json_file import first_problem
 
 JOB_FILE = "_job.json"
 

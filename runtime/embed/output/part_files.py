@@ -22,10 +22,10 @@ from typing import Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from runtime.bundle.bundle import first_problem
 from runtime.embed.output.rows import Rows
 from runtime.errors import BundleError
 from runtime.support.files import atomic_file, cannot_write
+from runtime.support.json_file import first_problem
 
 RECORDS = "_parts"
 # While a job runs on Ray: what is still to do (`runtime/embed/output/pieces_on_disk.py`).
