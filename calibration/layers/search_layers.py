@@ -23,12 +23,11 @@ from calibration.layers.sensitivity_plot import draw_sensitivity
 from calibration.qdq.placement import Placement, place
 from calibration.quantize import QuantizedModel
 from calibration.search.judge import Judge
+from runtime.bundle.layout import SENSITIVITY_FILE, SENSITIVITY_PLOT
 from runtime.data.batches import Loader, load_batches
 from runtime.data.open_images import Dataset, open_dataset
 from runtime.support.progress import Listener
 
-SENSITIVITY_FILE = "sensitivity.json"
-SENSITIVITY_PLOT = "sensitivity.svg"
 _BATCH = 16
 _LATENCY_ROUNDS = 5
 

@@ -28,12 +28,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from calibration.activations.activation_statistics import Convergence
 from calibration.images.fingerprint import Fingerprint, first_difference
+from runtime.bundle.layout import CALIBRATION_FILE
 from runtime.errors import CalibrationError
 from runtime.support.files import atomic_file
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
-_JSON = "calibration.json"
 _ALWAYS = (1980, 1, 1, 0, 0, 0)
 # What damaged bytes make zipfile, NumPy and pydantic raise. RuntimeError: encryption, or an unknown compression;
 # MemoryError: a header that claims an impossible shape.
@@ -131,7 +131,7 @@ def write_cache(path: Path, calibration: Calibration, arrays: Arrays) -> None:
     """
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_STORED) as archive:
-        archive.writestr(zipfile.ZipInfo(_JSON, _ALWAYS), calibration.to_bytes())
+        archive.writestr(zipfile.ZipInfo(CALIBRATION_FILE, _ALWAYS), calibration.to_bytes())
         for name, array in sorted(arrays.items()):
             written = io.BytesIO()
             np.lib.format.write_array(written, np.ascontiguousarray(array), allow_pickle=False)
@@ -148,11 +148,11 @@ def read_cache(path: Path, expected: Fingerprint) -> tuple[Calibration, dict[str
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            calibration = Calibration.model_validate_json(archive.read(_JSON))
+            calibration = Calibration.model_validate_json(archive.read(CALIBRATION_FILE))
             arrays = {
                 name.removesuffix(".npy"): np.lib.format.read_array(io.BytesIO(archive.read(name)), allow_pickle=False)
                 for name in archive.namelist()
-                if name != _JSON
+                if name != CALIBRATION_FILE
             }
         _check_complete(calibration, arrays)
     except _DAMAGED as error:

@@ -11,7 +11,7 @@ from calibration.quantize import QuantizedModel, quantize_model
 from calibration.search.calibration_cache import Calibration
 from exporter.request import Int8Request
 from exporter.steps.subject import Subject
-from runtime.bundle.bundle import CALIBRATION_FILE
+from runtime.bundle.layout import CALIBRATION_FILE
 from runtime.bundle.manifest import Int8
 from runtime.support.progress import Listener
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 
-from runtime.bundle.bundle import (
+from runtime.bundle.bundle import Golden, list_files
+from runtime.bundle.layers import Layer, LayerList
+from runtime.bundle.layout import (
     GOLDEN_EMBEDDING,
     GOLDEN_LOGITS,
     GOLDEN_PIXELS,
@@ -17,10 +19,7 @@ from runtime.bundle.bundle import (
     LICENCE_FILE,
     MANIFEST_FILE,
     MODEL_FILE,
-    Golden,
-    list_files,
 )
-from runtime.bundle.layers import Layer, LayerList
 from runtime.bundle.manifest import Licence, Manifest
 from runtime.support.files import atomic_directory
 from runtime.support.installed import installed_versions
@@ -99,7 +98,7 @@ def write_bundle(
         (staging / LAYERS_FILE).write_text(LayerList(layers=layers).model_dump_json(indent=1) + "\n", encoding="utf-8")
         (staging / LABELS_FILE).write_text("\n".join(labels) + "\n", encoding="utf-8")
         (staging / LICENCE_FILE).write_text(licence_text(manifest.licence, manifest), encoding="utf-8")
-        (staging / "golden").mkdir()
+        (staging / GOLDEN_PIXELS).parent.mkdir()
         np.save(staging / GOLDEN_PIXELS, golden.pixels, allow_pickle=False)
         np.save(staging / GOLDEN_LOGITS, golden.logits, allow_pickle=False)
         np.save(staging / GOLDEN_EMBEDDING, golden.embedding, allow_pickle=False)

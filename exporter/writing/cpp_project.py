@@ -12,7 +12,8 @@ import shutil
 from pathlib import Path
 
 import runtime
-from runtime.bundle.bundle import LICENCE_FILE, Bundle, open_bundle
+from runtime.bundle.bundle import Bundle, open_bundle
+from runtime.bundle.layout import LICENCE_FILE
 from runtime.errors import BundleError
 from runtime.support.files import atomic_directory
 

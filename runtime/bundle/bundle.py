@@ -1,16 +1,7 @@
 """A bundle: a directory with a network, its manifest, and what is needed to check both.
 
-    model.onnx      the network; precision and normalisation are in the graph
-    bundle.json     the manifest (`runtime/bundle/manifest.py`)
-    layers.json     per node: operator, shapes, MACs, bytes, precision (`runtime/bundle/layers.py`)
-    calibration.json  of INT8 bundles: scales, how they were found, and from what
-                    (`calibration/search/calibration_cache.py`)
-    labels.txt      one class per line: `name`, or `wnid<TAB>description`
-    golden/         pixels.npy (N, H, W, 3) uint8, logits.npy (N, classes) float32 and
-                    embedding.npy (N, embedding_dim) float32, the PyTorch original's
-    LICENSE-WEIGHTS.txt
-
-Opening a bundle checks the manifest's schema and every file's size and sha256.
+Opening a bundle checks the manifest's schema and every file's size and sha256. Its files are listed in
+`runtime/bundle/layout.py`.
 """
 
 from dataclasses import dataclass
@@ -22,21 +13,21 @@ import numpy.typing as npt
 from pydantic import ValidationError
 
 from runtime.bundle.layers import Layer, LayerList
+from runtime.bundle.layout import (
+    GOLDEN_EMBEDDING,
+    GOLDEN_LOGITS,
+    GOLDEN_PIXELS,
+    LABELS_FILE,
+    LAYERS_FILE,
+    LICENCE_FILE,
+    MANIFEST_FILE,
+    MODEL_FILE,
+)
 from runtime.bundle.manifest import FileEntry, Manifest
 from runtime.engines.contract import Floats, Pixels
 from runtime.errors import BundleError
 from runtime.support.files import hash_file
 from runtime.support.json_file import first_problem, read_versioned
-
-MODEL_FILE = "model.onnx"
-MANIFEST_FILE = "bundle.json"
-LAYERS_FILE = "layers.json"
-LABELS_FILE = "labels.txt"
-CALIBRATION_FILE = "calibration.json"
-LICENCE_FILE = "LICENSE-WEIGHTS.txt"
-GOLDEN_PIXELS = "golden/pixels.npy"
-GOLDEN_LOGITS = "golden/logits.npy"
-GOLDEN_EMBEDDING = "golden/embedding.npy"
 
 
 @dataclass(frozen=True)

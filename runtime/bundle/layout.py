@@ -1,12 +1,49 @@
-"""Where measurements of a bundle are kept: its `results` folder, which no manifest lists."""
+"""The names of all files that a bundle's directory can hold.
+
+    bundle.json     the manifest (`runtime/bundle/manifest.py`), which lists what an export writes
+    model.onnx      the network; precision and normalisation are in the graph
+    layers.json     per node: operator, shapes, MACs, bytes, precision (`runtime/bundle/layers.py`)
+    labels.txt      one class per line: `name`, or `wnid<TAB>description`
+    golden/         pixels.npy (N, H, W, 3) uint8, logits.npy (N, classes) float32 and
+                    embedding.npy (N, embedding_dim) float32, the PyTorch original's
+    LICENSE-WEIGHTS.txt
+    calibration.json    of INT8 bundles: scales, how they were found, and from what
+    sensitivity.json    of INT8 bundles, where it was asked for: what single layers cost; .svg is its plot
+
+What is made later, and no manifest lists, because it belongs to a machine or to a measurement:
+
+    model.plan      TensorRT's, with model.plan.json (`runtime/bundle/plan_json.py`) and what the engine inspector
+                    said of it; a plan that broke its promise leaves only the latter, as model.plan.rejected.json
+    results/        bench.json, compare.json and changed.json (`runtime/bundle/results/`)
+"""
 
 from pathlib import Path
 
 from runtime.errors import BundleError
 
+MANIFEST_FILE = "bundle.json"
+MODEL_FILE = "model.onnx"
+LAYERS_FILE = "layers.json"
+LABELS_FILE = "labels.txt"
+GOLDEN_PIXELS = "golden/pixels.npy"
+GOLDEN_LOGITS = "golden/logits.npy"
+GOLDEN_EMBEDDING = "golden/embedding.npy"
+LICENCE_FILE = "LICENSE-WEIGHTS.txt"
+CALIBRATION_FILE = "calibration.json"
+SENSITIVITY_FILE = "sensitivity.json"
+SENSITIVITY_PLOT = "sensitivity.svg"
+
+PLAN_FILE = "model.plan"
+SIDECAR_FILE = "model.plan.json"
+# What the engine inspector said of the plan, as trtexec's --exportLayerInfo writes it.
+PLAN_LAYERS_FILE = "model.plan.layers.json"
+# The same of a plan that broke its promise and was not kept.
+REJECTED_FILE = "model.plan.rejected.json"
+
 RESULTS_FOLDER = "results"
 BENCH_FILE = "bench.json"
 COMPARE_FILE = "compare.json"
+CHANGED_FILE = "changed.json"
 
 
 def make_results_folder(bundle: Path) -> Path:

@@ -9,18 +9,13 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from runtime.bundle.layout import PLAN_FILE, SIDECAR_FILE
 from runtime.bundle.manifest import Licence, PrecisionName, Sha256
 from runtime.errors import BundleError
 from runtime.plans.certify import Certificate
 from runtime.plans.options import BuildOptions
 from runtime.support.json_file import read_versioned
 
-PLAN_FILE = "model.plan"
-SIDECAR_FILE = "model.plan.json"
-# What the engine inspector said of the plan, as trtexec's --exportLayerInfo writes it.
-LAYERS_FILE = "model.plan.layers.json"
-# The same of a plan that broke its promise and was not kept.
-REJECTED_FILE = "model.plan.rejected.json"
 SIDECAR_VERSION: Literal[1] = 1
 
 

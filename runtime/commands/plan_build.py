@@ -7,7 +7,8 @@ from pathlib import Path
 from rich.console import Console
 
 from runtime.bundle.bundle import open_bundle
-from runtime.bundle.plan_json import PLAN_FILE, Sidecar
+from runtime.bundle.layout import PLAN_FILE
+from runtime.bundle.plan_json import Sidecar
 from runtime.commands.console import message_console, step_bar
 from runtime.engines.trt.machine import require_machine
 from runtime.errors import UsageError

@@ -16,7 +16,6 @@ from runtime.support.files import atomic_file
 from runtime.support.json_file import first_problem
 from runtime.support.paired_statistics import NO_DECISION, Ints, top1_decisions
 
-CHANGED_FILE = "changed.json"
 MAX_KEPT = 60
 # On the page a thumbnail is at most 96 CSS pixels wide; 128 is sharp enough on a phone, at about 4 kB.
 _THUMBNAIL = 128

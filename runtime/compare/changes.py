@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.bundle.layout import COMPARE_FILE, make_results_folder
+from runtime.bundle.layout import CHANGED_FILE, COMPARE_FILE, make_results_folder
 from runtime.bundle.results.compare_json import Comparison
 from runtime.compare.changed_images import (
-    CHANGED_FILE,
     ChangedImage,
     Changes,
     EngineChanges,

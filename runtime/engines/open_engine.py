@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NamedTuple, get_args
 
 from runtime.bundle.bundle import Bundle, open_bundle
+from runtime.bundle.layout import PLAN_FILE
 from runtime.engines.contract import Engine, ExecutionPrecision, Provider
 from runtime.errors import BundleError, EngineError, UsageError
 
@@ -17,7 +18,6 @@ LOGGER = logging.getLogger("export_ssl")
 ENGINE_PACKAGES = {"openvino": "openvino", "onnxruntime": "onnxruntime"}
 TENSORRT = "tensorrt"
 # TensorRT's plan; `runtime/bundle/plan_json.py` has its name too, and more that only a GPU machine needs.
-_PLAN_FILE = "model.plan"
 # The original is not a way to run a bundle, so `auto` never means it.
 ORIGINAL = "pytorch"
 
@@ -57,7 +57,7 @@ def runnable_engines(bundle: Bundle) -> tuple[str, ...]:
     TensorRT is among them where it is installed and the bundle has a plan; whether the plan is for this machine
     shows when it is opened.
     """
-    has_plan = (bundle.path / _PLAN_FILE).is_file() and find_spec("tensorrt") is not None
+    has_plan = (bundle.path / PLAN_FILE).is_file() and find_spec("tensorrt") is not None
     return ((TENSORRT,) if has_plan else ()) + installed_engines()
 
 
@@ -118,7 +118,7 @@ def parse_engine(text: str) -> EngineChoice:
 
 def _open_best(bundle: Bundle, options: EngineOptions) -> Engine:
     """Return the fastest engine that can run a bundle here. A plan that cannot is told of, and left alone."""
-    if (bundle.path / _PLAN_FILE).is_file():
+    if (bundle.path / PLAN_FILE).is_file():
         try:
             return _open_tensorrt(bundle, options)
         except (EngineError, BundleError, UsageError) as error:

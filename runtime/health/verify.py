@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runtime.bundle.bundle import LICENCE_FILE, Bundle
+from runtime.bundle.bundle import Bundle
+from runtime.bundle.layout import LICENCE_FILE
 from runtime.engines.contract import Engine, Outputs
 from runtime.engines.open_engine import EngineChoice, EngineOptions, load_engine, parse_engine, runnable_engines
 from runtime.errors import BundleError, EngineError

@@ -18,13 +18,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from runtime.bundle.bundle import MANIFEST_FILE, Bundle, open_bundle
+from runtime.bundle.bundle import Bundle, open_bundle
+from runtime.bundle.layout import MANIFEST_FILE, PLAN_FILE, PLAN_LAYERS_FILE, SIDECAR_FILE
 from runtime.errors import BundleError
 from runtime.on_ray.node_folder import alone, own_folder
 from runtime.support.files import hash_file
 
 # In no manifest: a plan belongs to one kind of machine. Its engine checks that before it is loaded.
-_PLAN_FILES = ("model.plan", "model.plan.json", "model.plan.layers.json")
+_PLAN_FILES = (PLAN_FILE, SIDECAR_FILE, PLAN_LAYERS_FILE)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from importlib import metadata
 from pathlib import Path
 
 from runtime.bundle.bundle import Bundle, open_bundle
-from runtime.bundle.plan_json import LAYERS_FILE, PLAN_FILE, REJECTED_FILE, SIDECAR_FILE, Sidecar
+from runtime.bundle.layout import PLAN_FILE, PLAN_LAYERS_FILE, REJECTED_FILE, SIDECAR_FILE
+from runtime.bundle.plan_json import Sidecar
 from runtime.engines.trt.machine import require_machine
 from runtime.errors import BundleError, EngineError, VerificationError, named_error
 from runtime.plans.build_events import (
@@ -161,7 +162,7 @@ def _describe(bundle: Bundle, finished: Finished, options: BuildOptions) -> Side
 
 def _install(path: Path, staged: Path, sidecar: Sidecar, layer_information: str) -> None:
     """Put the three files in place: what describes the plan first, so that no plan stands there undescribed."""
-    _write(path / LAYERS_FILE, layer_information)
+    _write(path / PLAN_LAYERS_FILE, layer_information)
     _write(path / SIDECAR_FILE, sidecar.model_dump_json(indent=2) + "\n")
     try:
         staged.chmod(0o644)

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from runtime.bundle.bundle import MANIFEST_FILE
-from runtime.bundle.plan_json import LAYERS_FILE, read_sidecar
+from runtime.bundle.layout import MANIFEST_FILE, PLAN_LAYERS_FILE
+from runtime.bundle.plan_json import read_sidecar
 from runtime.errors import BundleError, UsageError
 from runtime.plans.explain import PlanAccount, account
 from runtime.plans.inspector import read_layer_information, read_layer_times
@@ -25,7 +25,7 @@ def read_account(text: str) -> PlanAccount:
     if (path / MANIFEST_FILE).is_file():
         # Only names, types and times are read: the plan itself may be for another machine.
         certificate = read_sidecar(path).certificate
-        layers = read_layer_information(_read(path / LAYERS_FILE))
+        layers = read_layer_information(_read(path / PLAN_LAYERS_FILE))
         return account(path.name, layers, certificate.layer_times_ms or None)
     names = text.split(",")
     if len(names) > 2 or path.is_dir():

@@ -9,11 +9,9 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from runtime.bundle.layout import CALIBRATION_FILE, SENSITIVITY_FILE
 from runtime.errors import BundleError
 from runtime.support.json_file import first_problem
-
-CALIBRATION_FILE = "calibration.json"
-SENSITIVITY_FILE = "sensitivity.json"
 
 
 class _Part(BaseModel):

@@ -7,11 +7,11 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from runtime.bundle.bundle import Bundle, open_bundle
-from runtime.bundle.layout import BENCH_FILE, COMPARE_FILE, RESULTS_FOLDER
-from runtime.bundle.plan_json import LAYERS_FILE, SIDECAR_FILE, Sidecar, read_sidecar
+from runtime.bundle.layout import BENCH_FILE, CHANGED_FILE, COMPARE_FILE, PLAN_LAYERS_FILE, RESULTS_FOLDER, SIDECAR_FILE
+from runtime.bundle.plan_json import Sidecar, read_sidecar
 from runtime.bundle.results.bench_json import RESULT_VERSION, BenchResult
 from runtime.bundle.results.compare_json import Comparison
-from runtime.compare.changed_images import CHANGED_FILE, Changes, read_changes
+from runtime.compare.changed_images import Changes, read_changes
 from runtime.errors import BundleError, UsageError
 from runtime.plans.inspector import LayerInformation, read_layer_information
 from runtime.report.calibration_reader import CalibrationFacts, SensitivityFacts, read_calibration, read_sensitivity
@@ -137,7 +137,7 @@ def _read_bundle(path: Path) -> BundleInputs:
 
 
 def _read_plan(path: Path) -> Plan | None:
-    layers = path / LAYERS_FILE
+    layers = path / PLAN_LAYERS_FILE
     if not layers.exists() or not (path / SIDECAR_FILE).exists():
         return None
     try:

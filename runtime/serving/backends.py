@@ -15,8 +15,9 @@ Read in Triton's sources, June to August 2026:
 from dataclasses import dataclass
 
 from runtime.bundle.bundle import Bundle
+from runtime.bundle.layout import PLAN_FILE
 from runtime.bundle.manifest import Manifest
-from runtime.bundle.plan_json import PLAN_FILE, Sidecar, read_sidecar, rebuild_command
+from runtime.bundle.plan_json import Sidecar, read_sidecar, rebuild_command
 from runtime.errors import BundleError, UsageError
 from runtime.serving.request import Backend, BackendWish, DeviceWish
 from runtime.support.files import hash_file

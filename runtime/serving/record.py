@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from runtime.bundle.bundle import LABELS_FILE, LICENCE_FILE, MANIFEST_FILE, Bundle
+from runtime.bundle.bundle import Bundle
+from runtime.bundle.layout import LABELS_FILE, LICENCE_FILE, MANIFEST_FILE
 from runtime.bundle.manifest import Licence, PrecisionName, Sha256, TensorSpec, Weights
 from runtime.errors import BundleError
 from runtime.plans.options import BatchProfile

@@ -17,7 +17,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.bundle.bundle import LABELS_FILE, LICENCE_FILE, Bundle, open_bundle
+from runtime.bundle.bundle import Bundle, open_bundle
+from runtime.bundle.layout import LABELS_FILE, LICENCE_FILE
 from runtime.engines.contract import EngineBase
 from runtime.errors import BundleError
 from runtime.health.verify import check_licence

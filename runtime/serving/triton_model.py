@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from runtime.bundle.bundle import LABELS_FILE
+from runtime.bundle.layout import LABELS_FILE
 from runtime.bundle.manifest import Manifest, TensorSpec
 from runtime.serving.backends import Served
 from runtime.serving.model_config import DataType, ModelConfig, Tensor, WarmUp

@@ -18,7 +18,8 @@ import pytest
 from typer.testing import CliRunner
 
 from runtime.bundle.bundle import open_bundle
-from runtime.bundle.plan_json import LAYERS_FILE, PLAN_FILE, SIDECAR_FILE, read_sidecar
+from runtime.bundle.layout import PLAN_FILE, PLAN_LAYERS_FILE, SIDECAR_FILE
+from runtime.bundle.plan_json import read_sidecar
 from runtime.commands.run_ssl import app
 from runtime.engines.open_engine import load_engine
 from runtime.engines.trt.cuda_calls import DeviceBuffer, PinnedBuffer, Stream, copy_to_device, copy_to_host
@@ -102,7 +103,7 @@ def test_the_description_beside_the_plan_is_true(built):
     assert sidecar.licence.spdx == "CC-BY-NC-4.0"
     assert sidecar.options.profile == PROFILE
     assert sidecar.build_seconds > 0
-    assert json.loads((path / LAYERS_FILE).read_text(encoding="utf-8"))["Layers"]
+    assert json.loads((path / PLAN_LAYERS_FILE).read_text(encoding="utf-8"))["Layers"]
 
 
 def test_every_layer_runs_in_the_precision_that_was_promised(built):
@@ -118,7 +119,7 @@ def test_every_layer_runs_in_the_precision_that_was_promised(built):
 
 def test_layer_times_are_measured_for_the_layers_that_the_inspector_lists(built):
     times = built.sidecar.certificate.layer_times_ms
-    layers = json.loads((built.bundle.path / LAYERS_FILE).read_text(encoding="utf-8"))["Layers"]
+    layers = json.loads((built.bundle.path / PLAN_LAYERS_FILE).read_text(encoding="utf-8"))["Layers"]
     assert times
     assert {layer["Name"] for layer in layers} & times.keys()
     assert all(value >= 0 for value in times.values())
@@ -377,5 +378,5 @@ def test_fp16_is_not_slower_than_fp32(folder, pixels):
 
 def test_the_folder_holds_the_three_files_of_a_plan_and_no_leftovers(fp16):
     names = {file.name for file in Path(fp16.path).iterdir()}
-    assert {PLAN_FILE, SIDECAR_FILE, LAYERS_FILE} <= names
+    assert {PLAN_FILE, SIDECAR_FILE, PLAN_LAYERS_FILE} <= names
     assert not [name for name in names if name.endswith(".partial")]

@@ -6,7 +6,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from runtime.bundle.bundle import MODEL_FILE
+from runtime.bundle.layout import MODEL_FILE
 from runtime.engines.trt.cuda_calls import CudaSystem, GpuDevice
 from runtime.engines.trt.machine import Machine
 from runtime.engines.trt.versions import Version

@@ -13,7 +13,8 @@ from runtime.bench.limits.openvino_counters import count_openvino, import_openvi
 from runtime.bench.limits.ort_profile import count_onnxruntime, onnxruntime_options
 from runtime.bundle.bundle import Bundle
 from runtime.bundle.layers import Layer
-from runtime.bundle.plan_json import LAYERS_FILE, read_sidecar, rebuild_command
+from runtime.bundle.layout import PLAN_LAYERS_FILE
+from runtime.bundle.plan_json import read_sidecar, rebuild_command
 from runtime.engines.contract import ExecutionPrecision, Floats, Pixels
 from runtime.engines.open_engine import TENSORRT, parse_engine
 from runtime.engines.openvino_engine import NAME as OPENVINO
@@ -196,10 +197,10 @@ def _tensorrt(bundle: Bundle, batch: int) -> tuple[Counted, ...]:
     if not times:
         raise EngineError(f"the layers of {bundle.path}'s plan were not timed: {rebuild_command(bundle.path)}")
     try:
-        text = (bundle.path / LAYERS_FILE).read_text(encoding="utf-8")
+        text = (bundle.path / PLAN_LAYERS_FILE).read_text(encoding="utf-8")
     except OSError as error:
         raise BundleError(
-            f"{bundle.path} has no readable {LAYERS_FILE} ({error.strerror}): {rebuild_command(bundle.path)}"
+            f"{bundle.path} has no readable {PLAN_LAYERS_FILE} ({error.strerror}): {rebuild_command(bundle.path)}"
         ) from error
     layers = read_layer_information(text).layers
     listed = [_planned(layer, times[layer.name], batch) for layer in layers if layer.name in times]

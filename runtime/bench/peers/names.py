@@ -27,8 +27,9 @@ from runtime.bench.peers.programs import (
     trtexec_timing_command,
 )
 from runtime.bench.subjects import Subject
-from runtime.bundle.bundle import MODEL_FILE, Bundle, read_manifest
-from runtime.bundle.plan_json import PLAN_FILE, read_sidecar
+from runtime.bundle.bundle import Bundle, read_manifest
+from runtime.bundle.layout import MODEL_FILE, PLAN_FILE
+from runtime.bundle.plan_json import read_sidecar
 from runtime.bundle.results.bench_json import Latency, Measured
 from runtime.engines.open_engine import TENSORRT, parse_engine
 from runtime.errors import EngineError, UsageError

@@ -25,9 +25,10 @@ from runtime.bench.peers.printed import (
     parse_execution_graph,
     parse_trtexec,
 )
-from runtime.bundle.bundle import MODEL_FILE, Bundle
+from runtime.bundle.bundle import Bundle
+from runtime.bundle.layout import MODEL_FILE, PLAN_FILE
 from runtime.bundle.manifest import TensorSpec
-from runtime.bundle.plan_json import PLAN_FILE, Sidecar, read_sidecar
+from runtime.bundle.plan_json import Sidecar, read_sidecar
 from runtime.engines.contract import ExecutionPrecision, describe_precision
 from runtime.errors import EngineError, UsageError
 

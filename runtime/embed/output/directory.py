@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from runtime.bundle.bundle import LICENCE_FILE, Bundle
+from runtime.bundle.bundle import Bundle
+from runtime.bundle.layout import LICENCE_FILE
 from runtime.embed.output.identity import JOB_FILE, Job, read_job, require_same_job, write_job
 from runtime.embed.output.part_files import (
     LICENCE_COPY,

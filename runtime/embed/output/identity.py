@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from runtime.bundle.bundle import MANIFEST_FILE, Bundle
+from runtime.bundle.bundle import Bundle
+from runtime.bundle.layout import MANIFEST_FILE
 from runtime.bundle.manifest import Licence
 from runtime.embed.request import Dtype, EmbedRequest, Format, images_per_part
 from runtime.embed.sources.entries import Listing

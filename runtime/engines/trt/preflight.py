@@ -7,9 +7,10 @@ the command that mends it.
 import hashlib
 from dataclasses import dataclass
 
-from runtime.bundle.bundle import MODEL_FILE, Bundle
+from runtime.bundle.bundle import Bundle
+from runtime.bundle.layout import MODEL_FILE, PLAN_FILE
 from runtime.bundle.manifest import FileEntry
-from runtime.bundle.plan_json import PLAN_FILE, Sidecar, read_sidecar, rebuild_command
+from runtime.bundle.plan_json import Sidecar, read_sidecar, rebuild_command
 from runtime.engines.trt.machine import Machine
 from runtime.engines.trt.plan_header import read_plan_header
 from runtime.engines.trt.versions import Version, parse_version

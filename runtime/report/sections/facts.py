@@ -1,6 +1,7 @@
 """What needs no plot: bundles side by side, FLOPs, changed images, provenance, licence."""
 
 from runtime.bundle.layers import total_macs
+from runtime.bundle.layout import MODEL_FILE
 from runtime.bundle.manifest import Manifest
 from runtime.bundle.results.bench_json import BenchResult, Machine
 from runtime.report.decision import Candidate
@@ -43,7 +44,7 @@ def _bundle_facts(one: BundleInputs, candidates: list[Candidate]) -> dict[str, s
     manifest = one.bundle.manifest
     mine = [x for x in candidates if x.measured.kind == "bundle" and bundle_name(x.measured.bundle) == one.name]
     best = min((x for x in mine if x.score is not None), key=lambda x: x.latency_ms, default=None)
-    size = sum(entry.size_bytes for entry in manifest.files if entry.path == "model.onnx")
+    size = sum(entry.size_bytes for entry in manifest.files if entry.path == MODEL_FILE)
     int8 = manifest.precision.int8
 
     def cell(value: Cell, form: Form) -> str:
@@ -55,7 +56,7 @@ def _bundle_facts(one: BundleInputs, candidates: list[Candidate]) -> dict[str, s
         "image size": f"{manifest.preprocessing.image_size} px",
         "parameters": cell(manifest.model.parameters, "count"),
         "MACs per image": cell(manifest.model.macs, "count"),
-        "model.onnx": cell(size, "bytes"),
+        MODEL_FILE: cell(size, "bytes"),
         "layers left float": ", ".join(int8.float_layers) if int8 and int8.float_layers else "-",
         "fastest engine": f"{best.measured.engine} ({best.measured.precision})" if best else "-",
         "its median latency": cell(best.latency_ms if best else None, "ms"),

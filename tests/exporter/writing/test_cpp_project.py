@@ -7,7 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from exporter.cli import app
-from runtime.bundle.bundle import LICENCE_FILE, open_bundle
+from runtime.bundle.bundle import open_bundle
+from runtime.bundle.layout import LICENCE_FILE
 from runtime.engines.open_engine import load_engine
 from runtime.images.reading import load_pixels
 from tests.conftest import crops

@@ -9,7 +9,8 @@ import openvino
 import pytest
 from typer.testing import CliRunner
 
-from runtime.bundle.bundle import LICENCE_FILE, MODEL_FILE, open_bundle
+from runtime.bundle.bundle import open_bundle
+from runtime.bundle.layout import LICENCE_FILE, MODEL_FILE
 from runtime.commands.run_ssl import app
 from runtime.errors import BundleError, EngineError, UsageError
 from runtime.health.verify import explain_difference, verify_bundle
