@@ -40,12 +40,12 @@ from exporter.steps.subject import Subject, load_subject, read_class_names
 from exporter.writing.bundle_writer import add_metadata, write_bundle
 from exporter.writing.count_layers import count_layers
 from exporter.writing.describe_manifest import describe
+from runtime.bundle.directory import check_target
 from runtime.bundle.layers import total_macs
 from runtime.bundle.manifest import Manifest, Precision, Step
 from runtime.engines.contract import Floats
 from runtime.engines.ort_engine import import_onnxruntime
 from runtime.original.network import wrap_half
-from runtime.support.files import check_target
 from runtime.support.progress import Listener
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 
 from runtime.bundle.bundle import Golden, list_files
+from runtime.bundle.directory import atomic_directory
 from runtime.bundle.layers import Layer, LayerList
 from runtime.bundle.layout import (
     GOLDEN_EMBEDDING,
@@ -21,7 +22,6 @@ from runtime.bundle.layout import (
     MODEL_FILE,
 )
 from runtime.bundle.manifest import Licence, Manifest
-from runtime.support.files import atomic_directory
 from runtime.support.installed import installed_versions
 
 # What made the bundle; versions of the packages that touch its bytes.

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import runtime
 from runtime.bundle.bundle import Bundle, open_bundle
+from runtime.bundle.directory import atomic_directory
 from runtime.bundle.layout import LICENCE_FILE
 from runtime.errors import BundleError
-from runtime.support.files import atomic_directory
 
 _SOURCE = Path(runtime.__file__).parent / "cpp"
 # Of the library's folder, what a user's build needs.

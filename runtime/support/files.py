@@ -1,9 +1,8 @@
-"""Files that are whole or absent: hashing, and directories written beside and renamed."""
+"""Files that are whole or absent: hashing, and files written beside and renamed."""
 
 import errno
 import hashlib
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,37 +22,6 @@ def hash_file(path: Path) -> str:
         while block := file.read(_HASH_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()
-
-
-@contextmanager
-def atomic_directory(target: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Yield an empty directory beside `target` that becomes `target` when the block succeeds.
-
-    When the block raises (Ctrl-C included), the directory is removed and an existing `target` is
-    left as it was.
-
-    Args:
-        target: The directory to make.
-        overwrite: Whether an existing `target` may be replaced.
-
-    Raises:
-        BundleError: `target` exists and may not be replaced, or the disk cannot take it.
-    """
-    check_target(target, overwrite=overwrite)
-    try:
-        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
-    except OSError as error:
-        raise cannot_write(target, error) from error
-    try:
-        # mkdtemp makes 0700; a bundle is read by whoever may read its folder.
-        staging.chmod(0o755)
-        yield staging
-        _replace(staging, target)
-    except OSError as error:
-        raise cannot_write(target, error) from error
-    finally:
-        # After a success the staging directory has been renamed away, and this finds nothing.
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 @contextmanager
@@ -80,41 +48,6 @@ def atomic_file(target: Path) -> Iterator[BinaryIO]:
     finally:
         # After a success the file has been renamed away, and this finds nothing.
         partial.unlink(missing_ok=True)
-
-
-def check_target(target: Path, *, overwrite: bool) -> None:
-    """Refuse a target that cannot be written, before any long work is done for it.
-
-    Raises:
-        BundleError: `target` exists and may not be replaced, is not a bundle, or has no parent folder.
-    """
-    if target.exists() or target.is_symlink():
-        if not overwrite:
-            raise BundleError(f"{target} exists: pass --overwrite to replace it, or --output for another place")
-        if target.is_symlink() or not target.is_dir():
-            raise BundleError(f"{target} is not a directory: pass --output for another place")
-        if any(target.iterdir()) and not (target / "bundle.json").is_file():
-            raise BundleError(f"{target} is not a bundle (it has no bundle.json) and is not replaced: pass --output")
-    if not target.parent.is_dir():
-        raise BundleError(f"{target.parent} is not a directory: make it first, or pass --output for another place")
-    if not os.access(target.parent, os.W_OK):
-        raise BundleError(f"cannot write into {target.parent}: pass --output for another place, or change its rights")
-
-
-def _replace(staging: Path, target: Path) -> None:
-    """Rename `staging` to `target`; an old `target` steps aside first and comes back on failure."""
-    if not target.exists():
-        staging.rename(target)
-        return
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent))
-    target.rename(aside / target.name)
-    try:
-        staging.rename(target)
-    except OSError:
-        (aside / target.name).rename(target)
-        raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def cannot_write(target: Path, error: OSError) -> BundleError:

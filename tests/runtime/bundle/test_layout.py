@@ -1,0 +1,37 @@
+"""The names of a bundle's files are typed in one place."""
+
+import ast
+
+import pytest
+
+from runtime.bundle import layout
+from tests.helpers.paths import ROOT
+
+NAMES = {value for name, value in vars(layout).items() if name.isupper() and isinstance(value, str)}
+# Triton's names for the files of a backend, of which two happen to be ours.
+OTHERS_NAMES = {"runtime/serving/backends.py"}
+SOURCES = sorted(path for folder in ("runtime", "calibration", "exporter") for path in (ROOT / folder).rglob("*.py"))
+
+
+def typed_names(source):
+    """Return the string constants of a module that are a bundle's file name and nothing else."""
+    return [
+        node.value
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in NAMES
+    ]
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_of_a_bundle_is_named_by_the_layout_alone(path):
+    if path.relative_to(ROOT).as_posix() not in {"runtime/bundle/layout.py", *OTHERS_NAMES}:
+        assert typed_names(path.read_text(encoding="utf-8")) == []
+
+
+def test_a_typed_name_would_be_seen():
+    assert typed_names('plan = path / "model.plan"\n"""Of model.plan."""\n') == ["model.plan"]
+
+
+def test_no_two_names_stand_for_one_file():
+    named = [value for name, value in vars(layout).items() if name.isupper()]
+    assert len(named) == len(set(named))
