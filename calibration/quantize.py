@@ -27,17 +27,18 @@ from calibration.activations.collect import collect_statistics
 from calibration.graph.checks import prepare
 from calibration.graph.run import run_logits
 from calibration.graph.structure import constant, layers, nonnegative_tensors
-from calibration.images.fingerprint import Fingerprint, make_fingerprint
+from calibration.images.fingerprint import make_fingerprint
 from calibration.images.lint import Finding, PixelLint, hash_images, lint_sample, lint_unreadable, raise_refusals
 from calibration.images.sampling import CalibrationSample, sample_images, split_held_out
 from calibration.options import QuantizeOptions
 from calibration.qdq.placement import Placement, place
-from calibration.search.calibration_cache import Calibration, check_cache_target, read_cache, write_cache
+from calibration.search.calibration_cache import check_cache_target, read_cache, write_cache
 from calibration.search.choose import Choice, Chooser
 from calibration.search.describe import describe
 from calibration.search.judge import Judge
 from calibration.search.parts import Parts, parts_from_arrays
 from calibration.weights.second_moments import LayerMoments, Step, collect_moments
+from runtime.bundle.calibration_json import Calibration, Fingerprint
 from runtime.bundle.manifest import Preprocessing
 from runtime.data.batches import Loader, Unreadable, load_batches
 from runtime.data.open_images import Dataset

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
 
 from calibration.activations.histogram import Counts, Floats, Histograms
+from runtime.bundle.calibration_json import Convergence
 
 # The tensor's largest magnitude falls into the upper half, so 2,049 to 4,096 bins are in use: the 2,048 of
 # TensorRT's entropy rule, or more.
@@ -122,22 +122,6 @@ def channel_ranges(statistics: TensorStatistics, share: float) -> npt.NDArray[np
     found = np.minimum((at + inside) * statistics.channels.widths, exact)
     ranges: npt.NDArray[np.float64] = np.where(cumulative[:, -1] > 0, found, exact)
     return ranges
-
-
-class Convergence(BaseModel):
-    """How far the scales from one half of the images are from those of the other.
-
-    Attributes:
-        median: Median over the tensors of |a - b| / max(a, b), a fraction.
-        worst: The largest of them.
-        worst_tensor: Whose that is.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    median: float
-    worst: float
-    worst_tensor: str
 
 
 def compare_halves(thresholds: Mapping[str, tuple[float, float]]) -> Convergence:

@@ -4,36 +4,12 @@ import hashlib
 from collections.abc import Mapping
 
 import onnx
-from pydantic import BaseModel, ConfigDict
 
+from runtime.bundle.calibration_json import Fingerprint
 from runtime.bundle.manifest import Preprocessing
 from runtime.support.installed import installed_versions
 
 _TOOLS = ("export-ssl", "onnx", "onnxruntime", "onnxruntime-gpu", "numpy", "pillow")
-
-
-class Fingerprint(BaseModel):
-    """Everything that decides the scales.
-
-    Attributes:
-        graph_sha256: Of the float graph's nodes, attributes and shapes, without weights.
-        weights_sha256: Of all constants.
-        images: How many images.
-        images_sha256: Of their names and the sha256 of each file, in order.
-        preprocessing: From image file to pixels.
-        options: How it was quantised, option by option.
-        versions: Of the packages that the figures depend on.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    graph_sha256: str
-    weights_sha256: str
-    images: int
-    images_sha256: str
-    preprocessing: Preprocessing
-    options: dict[str, str]
-    versions: dict[str, str]
 
 
 def make_fingerprint(

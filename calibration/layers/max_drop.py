@@ -20,7 +20,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from calibration.layers.paired_top1 import PairedCounts
+from runtime.bundle.sensitivity_json import Evaluation, PairedCounts
 from runtime.errors import CalibrationError
 from runtime.support.files import atomic_file
 
@@ -28,16 +28,6 @@ from runtime.support.files import atomic_file
 Evaluate = Callable[[frozenset[str]], PairedCounts]
 # Counts are whole images; a millionth of one is the rounding of `budget * images`.
 _ROUNDING_IMAGES = 1e-6
-
-
-class Evaluation(PairedCounts):
-    """What was measured with some layers float.
-
-    Attributes:
-        kept_float: Names of the layers, the noisiest first.
-    """
-
-    kept_float: tuple[str, ...]
 
 
 @dataclass(frozen=True)

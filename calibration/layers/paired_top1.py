@@ -11,9 +11,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import onnx
-from pydantic import BaseModel, ConfigDict, Field
 
 from calibration.graph.run import logits_name, open_session
+from runtime.bundle.sensitivity_json import PairedCounts
 from runtime.data.batches import Batch
 from runtime.errors import DataError
 from runtime.images.preprocessing import Pixels
@@ -23,27 +23,6 @@ from runtime.support.paired_statistics import AnyFloats, Flags, Ints, label_rank
 Infer = Callable[[Pixels], AnyFloats]
 # Opens the images anew, from the first on: `lambda: load_batches(dataset, preprocessing, batch_size=8)`.
 Load = Callable[[], AbstractContextManager[Iterable[Batch]]]
-
-
-class PairedCounts(BaseModel):
-    """How often exactly one of two networks is right.
-
-    Attributes:
-        lost: Images that only the original gets right.
-        gained: Images that only the graph gets right.
-        images: All images.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    lost: int = Field(ge=0)
-    gained: int = Field(ge=0)
-    images: int = Field(ge=1)
-
-    @property
-    def drop(self) -> float:
-        """The paired top-1 drop, a fraction; negative where the graph is right more often."""
-        return (self.lost - self.gained) / self.images
 
 
 @dataclass(frozen=True)

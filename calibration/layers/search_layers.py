@@ -7,23 +7,23 @@ from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnx
-from pydantic import BaseModel, ConfigDict
 
 from calibration.images.lint import hash_images
 from calibration.layers.layer_latency import fastest_engine, measure_latency
-from calibration.layers.max_drop import Evaluation, MaxDropResult, find_fewest_layers
-from calibration.layers.paired_top1 import PairedCounts, count_paired, graph_infer, top1_hits
-from calibration.layers.sensitivity import Build, Sensitivity, measure_sensitivity
+from calibration.layers.max_drop import MaxDropResult, find_fewest_layers
+from calibration.layers.paired_top1 import count_paired, graph_infer, top1_hits
+from calibration.layers.sensitivity import Build, measure_sensitivity
 from calibration.layers.sensitivity_plot import draw_sensitivity
 from calibration.qdq.placement import Placement, place
 from calibration.quantize import QuantizedModel
 from calibration.search.judge import Judge
 from runtime.bundle.layout import SENSITIVITY_FILE, SENSITIVITY_PLOT
+from runtime.bundle.sensitivity_json import FloatLayer, LayerReport, PairedCounts
 from runtime.data.batches import Loader, load_batches
 from runtime.data.open_images import Dataset, open_dataset
 from runtime.support.progress import Listener
@@ -49,55 +49,13 @@ class LayerQuestion:
     state: Path
 
 
-class FloatLayer(BaseModel):
-    """A layer kept float.
-
-    Attributes:
-        layer: Its name.
-        cost_ms: Median latency of one image with it and those listed before it float, less that without it.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    layer: str
-    cost_ms: float
-
-
-class LayerReport(BaseModel):
-    """All of `sensitivity.json`.
-
-    Attributes:
-        sensitivity: What each layer costs in accuracy.
-        max_drop: The budget, a fraction; None where there was none.
-        evaluations: What the search for the fewest float layers measured, paired with the float network.
-        reached: The one that was chosen.
-        resumed: How many evaluations an interrupted search had left.
-        notice: Why what an earlier search left was not used; None if it was, or there was none.
-        engine: What latencies were measured with; None where nothing stays float.
-        int8_ms: Median latency of one image with every layer in INT8, milliseconds.
-        float_layers: What stays float, the noisiest first.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    schema_version: Literal[1] = 1
-    sensitivity: Sensitivity
-    max_drop: float | None = None
-    evaluations: tuple[Evaluation, ...] = ()
-    reached: Evaluation | None = None
-    resumed: int = 0
-    notice: str | None = None
-    engine: str | None = None
-    int8_ms: float | None = None
-    float_layers: tuple[FloatLayer, ...] = ()
-
-    def files(self, title: str) -> dict[str, bytes]:
-        """Return the bundle's files on this: the figures, and a plot with a title."""
-        text = json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
-        return {
-            SENSITIVITY_FILE: text.encode(),
-            SENSITIVITY_PLOT: draw_sensitivity(self.sensitivity, title=title),
-        }
+def report_files(report: LayerReport, title: str) -> dict[str, bytes]:
+    """Return the bundle's files on what single layers cost: the figures, and a plot with a title."""
+    text = json.dumps(report.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
+    return {
+        SENSITIVITY_FILE: text.encode(),
+        SENSITIVITY_PLOT: draw_sensitivity(report.sensitivity, title=title),
+    }
 
 
 def report_layers(

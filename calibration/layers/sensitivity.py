@@ -14,48 +14,13 @@ import math
 from collections.abc import Callable, Sequence
 
 import onnx
-from pydantic import BaseModel, ConfigDict, Field
 
 from calibration.search.judge import Judge
+from runtime.bundle.sensitivity_json import LayerSensitivity, Sensitivity
 from runtime.errors import CalibrationError
 
 # Names of the layers that stay float, to the Q/DQ graph in which all others are quantised.
 Build = Callable[[frozenset[str]], onnx.ModelProto]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class LayerSensitivity(_Part):
-    """What one layer's quantisation costs.
-
-    Attributes:
-        layer: Its name.
-        sqnr_only_db: Logits SQNR with this layer quantised alone, decibels; None if no logit changes.
-        noise_share: Its share of the sum of all layers' noise powers, a fraction.
-    """
-
-    layer: str
-    sqnr_only_db: float | None
-    noise_share: float = Field(ge=0, le=1)
-
-
-class Sensitivity(_Part):
-    """What every layer costs.
-
-    Attributes:
-        layers: The largest share first; of equal shares the first in the graph.
-        sqnr_all_db: Logits SQNR with all layers quantised, decibels; None if no logit changes.
-        additivity_db: `sqnr_all_db` minus the SQNR that the sum of the layers' noise powers foretells; None
-            where one of the two is infinite.
-        images: Images that were judged on.
-    """
-
-    layers: tuple[LayerSensitivity, ...]
-    sqnr_all_db: float | None
-    additivity_db: float | None
-    images: int = Field(ge=1)
 
 
 def measure_sensitivity(layers: Sequence[str], build: Build, *, judge: Judge) -> Sensitivity:

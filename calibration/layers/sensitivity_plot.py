@@ -6,7 +6,7 @@ The same figures give the same bytes with one version of matplotlib, whatever th
 import io
 from typing import TYPE_CHECKING, Literal
 
-from calibration.layers.sensitivity import LayerSensitivity, Sensitivity
+from runtime.bundle.sensitivity_json import LayerSensitivity, Sensitivity
 from runtime.errors import EngineError
 
 if TYPE_CHECKING:

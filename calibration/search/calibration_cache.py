@@ -1,8 +1,7 @@
-"""What a calibration measured and decided: `calibration.json`, and the cache that can repeat it.
+"""The cache that can repeat a calibration.
 
-`calibration.json`, in the bundle, is for people and tools: scales, ranges, methods, what each technique gave,
-and the fingerprint. A cache (`--calib-cache FILE`) is a zip archive of that file and, as plain .npy arrays,
-what else the graph is made of:
+A cache (`--calib-cache FILE`) is a zip archive of the bundle's calibration.json and, as plain .npy arrays, what else
+the graph is made of:
 
     calibration.json
     factors/<tensor>.npy        channel factors of the equalisation, (C,) float64
@@ -14,20 +13,19 @@ The same calibration gives the same bytes: no time stamps, no paths of this mach
 """
 
 import io
-import json
 import os
 import zipfile
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
-from calibration.activations.activation_statistics import Convergence
-from calibration.images.fingerprint import Fingerprint, first_difference
+from calibration.images.fingerprint import first_difference
+from runtime.bundle.calibration_json import Calibration, Fingerprint
 from runtime.bundle.layout import CALIBRATION_FILE
 from runtime.errors import CalibrationError
 from runtime.support.files import atomic_file
@@ -48,79 +46,6 @@ _DAMAGED = (
     zipfile.BadZipFile,
     zlib.error,
 )
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Activation(_Part):
-    """A tensor with a Q/DQ pair.
-
-    Attributes:
-        name: The tensor, in the graph.
-        scale: real = integer * scale.
-        unsigned: Whether it is stored as unsigned INT8.
-        clip: Magnitude above which values are clipped.
-        low: Smallest value on the calibration images, after equalisation.
-        high: Largest value, likewise.
-        amax_before: Largest magnitude before equalisation.
-    """
-
-    name: str
-    scale: float = Field(gt=0)
-    unsigned: bool
-    clip: float
-    low: float
-    high: float
-    amax_before: float
-
-
-class Tried(_Part):
-    """Something that was tried, with the logits SQNR on the held-out images, decibels, and whether it was kept."""
-
-    name: str
-    sqnr_db: float
-    kept: bool
-
-
-class Calibration(_Part):
-    """All of calibration.json.
-
-    Attributes:
-        fingerprint: What it was made from.
-        target: `tensorrt` or `cpu`.
-        method: How clipping thresholds were found.
-        candidates: Every method, with float weights.
-        techniques: What came on top, in order, on the whole INT8 graph.
-        activations: Tensors with a pair, in graph order.
-        layers: Layers with INT8 weights.
-        float_layers: Convolutions and classifiers that stay float.
-        images: Images used, held-out ones included.
-        held_out: Images that only judged.
-        held_out_sqnr_db: Logits SQNR of the result on those.
-        convergence: Whether more images would still move the scales.
-        warnings: What was wrong with the images, as far as only decoding them shows it.
-    """
-
-    schema_version: Literal[1] = 1
-    fingerprint: Fingerprint
-    target: Literal["tensorrt", "cpu"]
-    method: str
-    candidates: tuple[Tried, ...]
-    techniques: tuple[Tried, ...]
-    activations: tuple[Activation, ...]
-    layers: tuple[str, ...]
-    float_layers: tuple[str, ...]
-    images: int
-    held_out: int
-    held_out_sqnr_db: float
-    convergence: Convergence
-    warnings: tuple[str, ...]
-
-    def to_bytes(self) -> bytes:
-        """Return the file's content."""
-        return (json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def write_cache(path: Path, calibration: Calibration, arrays: Arrays) -> None:

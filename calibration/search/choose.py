@@ -25,7 +25,6 @@ from calibration.graph.channel_groups import channel_groups
 from calibration.graph.structure import constant
 from calibration.options import QuantizeOptions
 from calibration.qdq.placement import Placement
-from calibration.search.calibration_cache import Tried
 from calibration.search.judge import Judge
 from calibration.search.parts import Parts, weight_rows
 from calibration.weights.bias_correction import mean_output_error
@@ -42,6 +41,7 @@ from calibration.weights.scales import (
     round_to_nearest,
 )
 from calibration.weights.second_moments import LayerMoments, Step
+from runtime.bundle.calibration_json import Tried
 
 UNSIGNED_LEVELS = 255
 

@@ -8,11 +8,10 @@ import onnx_ir as ir
 from calibration.activations.activation_statistics import TensorStatistics, compare_halves
 from calibration.activations.thresholds import Method, threshold
 from calibration.graph.structure import layers
-from calibration.images.fingerprint import Fingerprint
 from calibration.qdq.placement import Placement
-from calibration.search.calibration_cache import Activation, Calibration
 from calibration.search.choose import Choice
 from calibration.weights.scales import LEVELS
+from runtime.bundle.calibration_json import Activation, Calibration, Fingerprint
 
 # What the halves are compared by: the exact maximum is one image's, and would say that nothing ever converges.
 _COMPARED_BY: Method = "mse"

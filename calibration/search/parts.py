@@ -13,9 +13,9 @@ from calibration.graph.edit import replace_constant
 from calibration.graph.structure import constant
 from calibration.qdq.placement import Placement
 from calibration.qdq.write import write_qdq
-from calibration.search.calibration_cache import Calibration
 from calibration.weights.equalize import apply_factors
 from calibration.weights.scales import Doubles, Floats, WeightQuantization
+from runtime.bundle.calibration_json import Calibration
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 from rich.console import Console
 from rich.table import Table
 
-from calibration.layers.search_layers import LayerReport
-from calibration.search.calibration_cache import Calibration
 from exporter.steps.int8 import QuantizedGraph
+from runtime.bundle.calibration_json import Calibration
+from runtime.bundle.sensitivity_json import LayerReport
 from runtime.support.paired_statistics import mcnemar_p, paired_drop_ci95
 
 _LAYERS_SHOWN = 10

@@ -6,13 +6,14 @@ from pathlib import Path
 import onnx_ir as ir
 
 from calibration.images.lint import Finding
-from calibration.layers.search_layers import LayerQuestion, LayerReport, report_layers
+from calibration.layers.search_layers import LayerQuestion, report_files, report_layers
 from calibration.quantize import QuantizedModel, quantize_model
-from calibration.search.calibration_cache import Calibration
 from exporter.request import Int8Request
 from exporter.steps.subject import Subject
+from runtime.bundle.calibration_json import Calibration
 from runtime.bundle.layout import CALIBRATION_FILE
 from runtime.bundle.manifest import Int8
+from runtime.bundle.sensitivity_json import LayerReport
 from runtime.support.progress import Listener
 
 
@@ -86,7 +87,7 @@ def quantize_graph(
             ),
             listener,
         )
-        files = layers.files(f"What each INT8 layer of {subject.spec.name} costs")
+        files = report_files(layers, f"What each INT8 layer of {subject.spec.name} costs")
     calibration = quantized.calibration
     files[CALIBRATION_FILE] = calibration.to_bytes()
     kept = tuple(technique.name for technique in calibration.techniques if technique.kept)

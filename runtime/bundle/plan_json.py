@@ -7,16 +7,156 @@ precision. All of it is here, and is compared before the plan is loaded (`runtim
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from typing_extensions import Self
 
 from runtime.bundle.layout import PLAN_FILE, SIDECAR_FILE
 from runtime.bundle.manifest import Licence, PrecisionName, Sha256
-from runtime.errors import BundleError
-from runtime.plans.certify import Certificate
-from runtime.plans.options import BuildOptions
+from runtime.errors import BundleError, UsageError
 from runtime.support.json_file import read_versioned
 
 SIDECAR_VERSION: Literal[1] = 1
+
+HardwareCompatibility = Literal["none", "ampere+", "same-compute-capability"]
+Promise = Literal["int8", "fp16", "fp32"]
+Datatype = Literal[
+    "fp32", "fp16", "bf16", "fp8", "fp4", "int8", "int4", "uint8", "int32", "int64", "bool", "unknown"
+]  # fmt: skip
+
+
+class BatchProfile(BaseModel):
+    """The batch sizes that a plan takes: TensorRT's optimisation profile.
+
+    Attributes:
+        min: Smallest batch of the plan; the runtime fills smaller ones up.
+        opt: The batch that kernels are chosen for.
+        max: Largest batch of the plan; the runtime splits larger ones.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    min: int = Field(default=1, ge=1)
+    opt: int = Field(default=8, ge=1)
+    max: int = Field(default=32, ge=1)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        """Refuse a profile whose sizes are not in order."""
+        if not self.min <= self.opt <= self.max:
+            raise ValueError(f"{self.min}:{self.opt}:{self.max} is not in order, expected MIN <= OPT <= MAX")
+        return self
+
+    @classmethod
+    def parse(cls, text: str) -> "BatchProfile":
+        """Return the profile that `MIN:OPT:MAX` means; one number is all three.
+
+        Raises:
+            UsageError: It is neither, or the sizes are not in order.
+        """
+        parts = text.split(":")
+        sizes = [int(part) for part in parts if part.isascii() and part.isdigit()]
+        if len(sizes) != len(parts) or len(parts) not in (1, 3):
+            raise UsageError(f"--profile {text}: expected MIN:OPT:MAX batch sizes, such as 1:8:32, or one number")
+        smallest, best, largest = sizes * 3 if len(sizes) == 1 else sizes
+        if not 1 <= smallest <= best <= largest:
+            raise UsageError(f"--profile {text}: expected 1 <= MIN <= OPT <= MAX")
+        return cls(min=smallest, opt=best, max=largest)
+
+    def __str__(self) -> str:
+        """Return `MIN:OPT:MAX`."""
+        return f"{self.min}:{self.opt}:{self.max}"
+
+
+class BuildOptions(BaseModel):
+    """How a plan is built. There is no precision here: precision is in the graph.
+
+    Attributes:
+        profile: Batch sizes.
+        workspace_mib: Scratch memory that a layer may use, MiB; None leaves TensorRT's, all of the GPU's.
+        optimization_level: 0 (fastest build) to 5 (fastest plan); TensorRT's default is 3.
+        version_compatible: Whether later TensorRT versions may load the plan. It then holds code of the host's, a
+            lean runtime, and may be slower.
+        hardware_compatibility: Which other GPUs may load the plan; it may be slower for that.
+        required_share: Share of the Conv and Gemm layers that promise INT8 or FP16 which must run in it, 0 to 1.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    profile: BatchProfile = BatchProfile()
+    workspace_mib: int | None = Field(default=None, ge=1)
+    optimization_level: int = Field(default=3, ge=0, le=5)
+    version_compatible: bool = False
+    hardware_compatibility: HardwareCompatibility = "none"
+    required_share: float = Field(default=1.0, ge=0, le=1)
+
+
+class LayerVerdict(BaseModel):
+    """One convolution or matrix product of the bundle, and what became of it.
+
+    Attributes:
+        name: ONNX node name, as in layers.json.
+        operator: ONNX operator.
+        macs: Multiply-accumulates for one image.
+        promised: Element type that the bundle promises.
+        ran: Element type that the plan computes it in; `unknown` where the plan does not tell.
+        engine_layer: The plan's layer that holds it; empty if none names it.
+        kind: The inspector's type of that layer.
+        reason: Why the promise is not kept; empty when it is.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    operator: str
+    macs: int = Field(ge=0)
+    promised: Promise
+    ran: Datatype
+    engine_layer: str
+    kind: str
+    reason: str
+
+
+class Certificate(BaseModel):
+    """What a plan made of the bundle's promises.
+
+    Attributes:
+        required_share: Share of the promised layers that must keep their promise, 0 to 1.
+        kept: Layers promised INT8 or FP16 that ran in it.
+        promised: Layers promised INT8 or FP16.
+        macs_share: Share of the multiply-accumulates of the promised layers that kept their promise, 0 to 1.
+        verdicts: One per convolution and matrix product, in the bundle's order; FP32 ones are not counted.
+        formats_known: Whether the inspector names the tensors' datatypes; it does not for every plan with a
+            dynamic batch, and then `fp32_islands` and `crossings` are empty because nobody can tell.
+        reformats: Layers that copy a tensor to another layout or datatype.
+        unfused_qdq: Layers that only quantise or dequantise.
+        fp32_islands: Layers that compute in FP32 though INT8 or FP16 is promised, as `name (kind)`.
+        crossings: INT8 convolutions that read or write floats.
+        layer_times_ms: Median time per layer of the plan, milliseconds; empty when not measured.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    required_share: float = Field(ge=0, le=1)
+    kept: int = Field(ge=0)
+    promised: int = Field(ge=0)
+    macs_share: float = Field(ge=0, le=1)
+    verdicts: tuple[LayerVerdict, ...]
+    formats_known: bool = True
+    reformats: tuple[str, ...]
+    unfused_qdq: tuple[str, ...]
+    fp32_islands: tuple[str, ...]
+    crossings: tuple[str, ...]
+    layer_times_ms: dict[str, float] = {}
+
+    @property
+    def share(self) -> float:
+        """Share of the promised layers that kept their promise; 1 where nothing is promised."""
+        return self.kept / self.promised if self.promised else 1.0
+
+    @property
+    def passed(self) -> bool:
+        """Whether as many layers kept their promise as are required."""
+        return self.share >= self.required_share
 
 
 class GoldenCheck(BaseModel):

@@ -8,12 +8,11 @@ from rich.console import Console
 
 from runtime.bundle.bundle import open_bundle
 from runtime.bundle.layout import PLAN_FILE
-from runtime.bundle.plan_json import Sidecar
+from runtime.bundle.plan_json import BatchProfile, BuildOptions, HardwareCompatibility, Sidecar
 from runtime.commands.console import message_console, step_bar
 from runtime.engines.trt.machine import require_machine
 from runtime.errors import UsageError
 from runtime.plans.build_plan import LOGGER, BuildListener, BuiltBundle, build_plan
-from runtime.plans.options import BatchProfile, BuildOptions, HardwareCompatibility
 from runtime.plans.tables import render
 from runtime.plans.timing_cache import default_path
 from runtime.plans.trtexec import trtexec_command

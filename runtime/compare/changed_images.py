@@ -1,19 +1,14 @@
-"""Images whose top-1 class an engine changed: the schema of `changed.json`, and how it is filled."""
+"""Images whose top-1 class an engine changed, and which of them are kept."""
 
 import base64
 import io
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, ValidationError
 
+from runtime.bundle.results.changed_json import ChangedImage
 from runtime.engines.contract import Floats, Pixels
-from runtime.errors import BundleError
-from runtime.support.files import atomic_file
-from runtime.support.json_file import first_problem
 from runtime.support.paired_statistics import NO_DECISION, Ints, top1_decisions
 
 MAX_KEPT = 60
@@ -21,60 +16,6 @@ MAX_KEPT = 60
 _THUMBNAIL = 128
 _JPEG_QUALITY = 80
 _NO_CLASS = "none: NaN"
-
-
-class _Part(BaseModel):
-    """A frozen part of the file; no NaN, no infinity, no unknown key."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class ChangedImage(_Part):
-    """An image that the original and an engine see as different classes.
-
-    Attributes:
-        name: File name, or its number in the data set.
-        label: Name of its true class.
-        original: Name of the class that the original gives it.
-        found: Name of the class that the engine gives it.
-        margins: Highest less second-highest logit, of the original and of the engine; None where a logit is NaN
-            or infinite.
-        thumbnail_jpeg_base64: What the network saw, at most 128 pixels wide and high.
-    """
-
-    name: str
-    label: str
-    original: str
-    found: str
-    margins: tuple[float | None, float | None]
-    thumbnail_jpeg_base64: str
-
-
-class EngineChanges(_Part):
-    """What one engine changed.
-
-    Attributes:
-        bundle: The bundle that it ran, as the user gave it.
-        engine: Name of the engine.
-        precision: What it really executed.
-        images: Images compared.
-        changed: Images whose top-1 class differs.
-        kept: The changed ones with the largest margin of the original first, at most `MAX_KEPT`.
-    """
-
-    bundle: str
-    engine: str
-    precision: str
-    images: int
-    changed: int
-    kept: tuple[ChangedImage, ...]
-
-
-class Changes(_Part):
-    """All of `changed.json`."""
-
-    schema_version: Literal[1] = 1
-    engines: tuple[EngineChanges, ...]
 
 
 def record_changed(
@@ -133,32 +74,6 @@ def count_changed(original: Floats, found: Floats) -> int:
     """Return how many rows of (N, C) logits have another top-1 class; rows with NaN in the original count not."""
     truth = top1_decisions(original)
     return int(np.count_nonzero((truth != top1_decisions(found)) & (truth != NO_DECISION)))
-
-
-def write_changes(path: Path, changes: Changes) -> None:
-    """Write `changed.json`, whole or not at all.
-
-    Raises:
-        BundleError: The file cannot be written.
-    """
-    with atomic_file(path) as file:
-        file.write((changes.model_dump_json(indent=1) + "\n").encode())
-
-
-def read_changes(path: Path) -> Changes:
-    """Return what `write_changes` wrote.
-
-    Raises:
-        BundleError: The file cannot be read or is not that.
-    """
-    try:
-        return Changes.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise BundleError(f"{path} cannot be read: {error.strerror}; run `run-ssl compare` again") from error
-    except ValidationError as error:
-        raise BundleError(
-            f"{path} is not a list of changed images ({first_problem(error)}): run `run-ssl compare` again"
-        ) from error
 
 
 def _rank(image: ChangedImage) -> float:

@@ -5,16 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.bundle.layout import CHANGED_FILE, COMPARE_FILE, make_results_folder
+from runtime.bundle.results.changed_json import ChangedImage, Changes, EngineChanges, write_changes
 from runtime.bundle.results.compare_json import Comparison
-from runtime.compare.changed_images import (
-    ChangedImage,
-    Changes,
-    EngineChanges,
-    count_changed,
-    keep_clearest,
-    record_changed,
-    write_changes,
-)
+from runtime.compare.changed_images import count_changed, keep_clearest, record_changed
 from runtime.data.batches import Batch
 from runtime.data.open_images import Dataset, Stream
 from runtime.data.pieces import Piece

@@ -1,16 +1,37 @@
-"""What the building process tells its parent: one JSON object per line.
+"""What the building process is told, and what it tells its parent: one JSON object per line.
 
 The parent sends one line, the `BuildRequest`, and later perhaps `cancel`; the end of its output means the
 same, so that a build does not outlive whoever asked for it.
 """
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
-from runtime.bundle.plan_json import PlanFacts
+from runtime.bundle.plan_json import BuildOptions, PlanFacts
 
 CANCEL = "cancel"
+
+
+class BuildRequest(BaseModel):
+    """What the building process is told.
+
+    Attributes:
+        bundle: The bundle's directory.
+        plan: Where the plan goes, a temporary name beside its final one.
+        options: How to build.
+        timing_cache: File of measured kernel times; None for none.
+        verbose: Whether everything that TensorRT logs is passed on, not only warnings and what it did.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bundle: Path
+    plan: Path
+    options: BuildOptions
+    timing_cache: Path | None = None
+    verbose: bool = False
 
 
 class _Event(BaseModel):

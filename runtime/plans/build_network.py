@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from runtime.bundle.plan_json import BuildOptions, HardwareCompatibility
 from runtime.engines.trt.monitor import ProgressSink, make_monitor
 from runtime.engines.trt.versions import Version, find_features
 from runtime.errors import EngineError
 from runtime.plans.failures import explain_refusal
-from runtime.plans.options import BuildOptions, HardwareCompatibility
 from runtime.plans.parse_onnx import parse_onnx
 from runtime.plans.timing_cache import load_timing_cache, save_timing_cache
 

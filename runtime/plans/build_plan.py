@@ -19,11 +19,12 @@ from pathlib import Path
 
 from runtime.bundle.bundle import Bundle, open_bundle
 from runtime.bundle.layout import PLAN_FILE, PLAN_LAYERS_FILE, REJECTED_FILE, SIDECAR_FILE
-from runtime.bundle.plan_json import Sidecar
+from runtime.bundle.plan_json import BuildOptions, Sidecar
 from runtime.engines.trt.machine import require_machine
 from runtime.errors import BundleError, EngineError, VerificationError, named_error
 from runtime.plans.build_events import (
     CANCEL,
+    BuildRequest,
     Cancelled,
     Event,
     Failed,
@@ -35,7 +36,6 @@ from runtime.plans.build_events import (
 )
 from runtime.plans.certify import explain_failure
 from runtime.plans.failures import explain_death
-from runtime.plans.options import BuildOptions, BuildRequest
 from runtime.support.child_process import ChildProcess
 from runtime.support.files import atomic_file
 

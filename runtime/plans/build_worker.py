@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from runtime.bundle.bundle import Bundle, open_bundle
-from runtime.bundle.plan_json import GoldenCheck, PlanFacts
+from runtime.bundle.plan_json import Certificate, GoldenCheck, PlanFacts
 from runtime.engines.trt.cuda_calls import find_cuda
 from runtime.engines.trt.machine import current_platform, require_machine
 from runtime.engines.trt.monitor import make_logger
@@ -23,6 +23,7 @@ from runtime.errors import ExportSslError, VerificationError
 from runtime.health.verify import check_golden
 from runtime.plans.build_events import (
     CANCEL,
+    BuildRequest,
     Cancelled,
     Event,
     Failed,
@@ -33,9 +34,8 @@ from runtime.plans.build_events import (
     write_event,
 )
 from runtime.plans.build_network import BuildCallbacks, BuildCancelled, BuiltPlan, build_plan_bytes
-from runtime.plans.certify import Certificate, certify
+from runtime.plans.certify import certify
 from runtime.plans.inspector import read_layer_information
-from runtime.plans.options import BuildRequest
 
 _KEPT_ERRORS = 8
 

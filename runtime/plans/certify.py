@@ -6,17 +6,14 @@ the finished plan.
 """
 
 from collections.abc import Iterable
-from typing import Literal
-
-from pydantic import BaseModel, ConfigDict, Field
 
 from runtime.bundle.layers import Layer
+from runtime.bundle.plan_json import Certificate, Datatype, LayerVerdict, Promise
 from runtime.errors import BundleError, UsageError
 from runtime.plans.crossings import convolutions, fp32_islands, int8_crossings
 from runtime.plans.inspector import (
     GENERATED,
     IDLE,
-    Datatype,
     EngineLayer,
     LayerInformation,
     compute_type,
@@ -26,79 +23,9 @@ from runtime.plans.inspector import (
     is_reformat,
 )
 
-Promise = Literal["int8", "fp16", "fp32"]
 _PROMISES: dict[str, Promise] = {"int8": "int8", "fp16": "fp16", "fp32": "fp32"}
 _PROMISING = frozenset({"Conv", "Gemm", "MatMul"})
 _SHOWN_IN_ERROR = 3
-
-
-class LayerVerdict(BaseModel):
-    """One convolution or matrix product of the bundle, and what became of it.
-
-    Attributes:
-        name: ONNX node name, as in layers.json.
-        operator: ONNX operator.
-        macs: Multiply-accumulates for one image.
-        promised: Element type that the bundle promises.
-        ran: Element type that the plan computes it in; `unknown` where the plan does not tell.
-        engine_layer: The plan's layer that holds it; empty if none names it.
-        kind: The inspector's type of that layer.
-        reason: Why the promise is not kept; empty when it is.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    name: str
-    operator: str
-    macs: int = Field(ge=0)
-    promised: Promise
-    ran: Datatype
-    engine_layer: str
-    kind: str
-    reason: str
-
-
-class Certificate(BaseModel):
-    """What a plan made of the bundle's promises.
-
-    Attributes:
-        required_share: Share of the promised layers that must keep their promise, 0 to 1.
-        kept: Layers promised INT8 or FP16 that ran in it.
-        promised: Layers promised INT8 or FP16.
-        macs_share: Share of the multiply-accumulates of the promised layers that kept their promise, 0 to 1.
-        verdicts: One per convolution and matrix product, in the bundle's order; FP32 ones are not counted.
-        formats_known: Whether the inspector names the tensors' datatypes; it does not for every plan with a
-            dynamic batch, and then `fp32_islands` and `crossings` are empty because nobody can tell.
-        reformats: Layers that copy a tensor to another layout or datatype.
-        unfused_qdq: Layers that only quantise or dequantise.
-        fp32_islands: Layers that compute in FP32 though INT8 or FP16 is promised, as `name (kind)`.
-        crossings: INT8 convolutions that read or write floats.
-        layer_times_ms: Median time per layer of the plan, milliseconds; empty when not measured.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    required_share: float = Field(ge=0, le=1)
-    kept: int = Field(ge=0)
-    promised: int = Field(ge=0)
-    macs_share: float = Field(ge=0, le=1)
-    verdicts: tuple[LayerVerdict, ...]
-    formats_known: bool = True
-    reformats: tuple[str, ...]
-    unfused_qdq: tuple[str, ...]
-    fp32_islands: tuple[str, ...]
-    crossings: tuple[str, ...]
-    layer_times_ms: dict[str, float] = {}
-
-    @property
-    def share(self) -> float:
-        """Share of the promised layers that kept their promise; 1 where nothing is promised."""
-        return self.kept / self.promised if self.promised else 1.0
-
-    @property
-    def passed(self) -> bool:
-        """Whether as many layers kept their promise as are required."""
-        return self.share >= self.required_share
 
 
 def certify(

@@ -2,9 +2,9 @@
 
 from collections import defaultdict
 
+from runtime.bundle.plan_json import Datatype
 from runtime.plans.inspector import (
     IDLE,
-    Datatype,
     EngineLayer,
     LayerInformation,
     compute_type,

@@ -8,13 +8,10 @@ inputs and outputs under `I/O Tensors` instead of `Bindings`.
 import json
 import re
 from dataclasses import dataclass
-from typing import Any, Literal, TypeGuard
+from typing import Any, TypeGuard
 
+from runtime.bundle.plan_json import Datatype
 from runtime.errors import EngineError
-
-Datatype = Literal[
-    "fp32", "fp16", "bf16", "fp8", "fp4", "int8", "int4", "uint8", "int32", "int64", "bool", "unknown"
-]  # fmt: skip
 
 # Every spelling, lower case, that stands in the inspector's texts or is a `DataType` member's name.
 # Source: NVIDIA/TensorRT v10.16, tools/experimental/trt-engine-explorer (files of versions 8 to 10).

@@ -8,12 +8,12 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from runtime.bundle.plan_json import Datatype
 from runtime.errors import EngineError
 from runtime.plans.crossings import before_first, convolutions, fp32_islands, int8_crossings, residual_crossings
 from runtime.plans.inspector import (
     IDLE,
     POOLINGS,
-    Datatype,
     EngineLayer,
     LayerInformation,
     compute_type,

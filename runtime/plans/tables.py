@@ -5,7 +5,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from runtime.plans.certify import Certificate, LayerVerdict
+from runtime.bundle.plan_json import Certificate, LayerVerdict
 from runtime.plans.explain import PlanAccount, compare, findings, join_names
 
 

@@ -10,7 +10,7 @@ import shlex
 from pathlib import Path
 
 from runtime.bundle.manifest import TensorSpec
-from runtime.plans.options import BuildOptions
+from runtime.bundle.plan_json import BuildOptions
 
 # Warm-up in milliseconds and length in seconds: trtexec's own defaults, written out.
 _RUN = ("--warmUp=200", "--duration=3")

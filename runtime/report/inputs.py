@@ -1,5 +1,6 @@
 """Everything that a report is made from, read and checked."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import TypeVar
@@ -7,16 +8,31 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 
 from runtime.bundle.bundle import Bundle, open_bundle
-from runtime.bundle.layout import BENCH_FILE, CHANGED_FILE, COMPARE_FILE, PLAN_LAYERS_FILE, RESULTS_FOLDER, SIDECAR_FILE
+from runtime.bundle.calibration_json import CalibrationFacts
+from runtime.bundle.layout import (
+    BENCH_FILE,
+    CALIBRATION_FILE,
+    CHANGED_FILE,
+    COMPARE_FILE,
+    PLAN_LAYERS_FILE,
+    RESULTS_FOLDER,
+    SENSITIVITY_FILE,
+    SIDECAR_FILE,
+)
 from runtime.bundle.plan_json import Sidecar, read_sidecar
 from runtime.bundle.results.bench_json import RESULT_VERSION, BenchResult
+from runtime.bundle.results.changed_json import Changes, read_changes
 from runtime.bundle.results.compare_json import Comparison
-from runtime.compare.changed_images import Changes, read_changes
+from runtime.bundle.sensitivity_json import LayerReport
 from runtime.errors import BundleError, UsageError
 from runtime.plans.inspector import LayerInformation, read_layer_information
-from runtime.report.calibration_reader import CalibrationFacts, SensitivityFacts, read_calibration, read_sensitivity
 from runtime.support.files import hash_file
-from runtime.support.json_file import first_problem
+from runtime.support.json_file import first_problem, read_known
+
+# Of sensitivity.json: how its search went is in no section, so it may be of another version.
+_NOT_SHOWN = ("schema_version", "evaluations", "reached", "resumed", "notice")
+
+_Schema = TypeVar("_Schema", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -59,7 +75,7 @@ class BundleInputs:
 
     bundle: Bundle
     calibration: CalibrationFacts | None
-    sensitivity: SensitivityFacts | None
+    sensitivity: LayerReport | None
     plan: Plan | None
 
     @property
@@ -130,10 +146,23 @@ def _read_bundle(path: Path) -> BundleInputs:
     bundle = open_bundle(path)
     return BundleInputs(
         bundle=bundle,
-        calibration=read_calibration(path),
-        sensitivity=read_sensitivity(path),
+        calibration=_read_of_export(path / CALIBRATION_FILE, CalibrationFacts),
+        sensitivity=_read_of_export(path / SENSITIVITY_FILE, LayerReport, leave_out=_NOT_SHOWN),
         plan=_read_plan(path),
     )
+
+
+def _read_of_export(file: Path, schema: type[_Schema], *, leave_out: Collection[str] = ()) -> _Schema | None:
+    """Return what an export of any version left in a bundle; None where it left none."""
+    if not file.exists():
+        return None
+    try:
+        return read_known(file, schema, leave_out=leave_out)
+    except OSError as error:
+        raise BundleError(f"{file} cannot be read: {error.strerror}; export the bundle again") from error
+    except (ValueError, RecursionError) as error:
+        reason = first_problem(error) if isinstance(error, ValidationError) else error
+        raise BundleError(f"{file} is not what an export writes ({reason}): export again") from error
 
 
 def _read_plan(path: Path) -> Plan | None:
@@ -155,10 +184,7 @@ def _files(request: ReportRequest, given: Path | None, default: str) -> list[Pat
     return list({hash_file(file): file for file in files}.values())
 
 
-_Result = TypeVar("_Result", bound=BaseModel)
-
-
-def _read_result(file: Path, schema: type[_Result], command: str) -> _Result:
+def _read_result(file: Path, schema: type[_Schema], command: str) -> _Schema:
     try:
         return schema.model_validate_json(file.read_bytes())
     except OSError as error:

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict
 from runtime.bundle.bundle import Bundle
 from runtime.bundle.layout import LABELS_FILE, LICENCE_FILE, MANIFEST_FILE
 from runtime.bundle.manifest import Licence, PrecisionName, Sha256, TensorSpec, Weights
+from runtime.bundle.plan_json import BatchProfile
 from runtime.errors import BundleError
-from runtime.plans.options import BatchProfile
 from runtime.serving.backends import Served
 from runtime.serving.request import Backend
 from runtime.serving.settings import Settings

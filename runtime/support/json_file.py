@@ -1,8 +1,9 @@
-"""JSON files that carry their schema's version, read in one way: what is newer is told from what is broken."""
+"""JSON files with a schema: read strictly, so that what is newer is told from what is broken, or for what is known."""
 
 import json
+from collections.abc import Collection
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -39,6 +40,36 @@ def read_versioned(file: Path, schema: type[_Schema], *, otherwise: str, next_st
         raise BundleError(f"{file} {otherwise} ({first_problem(error)}): {next_step}") from error
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{file} is not JSON ({error}): {next_step}") from error
+
+
+def read_known(file: Path, schema: type[_Schema], *, leave_out: Collection[str] = ()) -> _Schema:
+    """Return what a schema knows of a JSON file, whichever version wrote it: keys that it does not know are dropped.
+
+    Args:
+        file: The file.
+        schema: Its schema.
+        leave_out: Keys of the outermost object that are dropped too; the schema has defaults for them.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: It is not JSON, holds NaN or infinity, or what is known of it does not fit the schema.
+    """
+    raw = json.loads(file.read_bytes())
+    if isinstance(raw, dict):
+        raw = {key: value for key, value in raw.items() if key not in leave_out}
+    try:
+        return schema.model_validate_json(json.dumps(raw, allow_nan=False))
+    except ValidationError as error:
+        for problem in error.errors(include_url=False):
+            if problem["type"] == "extra_forbidden":
+                _drop(raw, problem["loc"])
+    return schema.model_validate_json(json.dumps(raw, allow_nan=False))
+
+
+def _drop(raw: Any, place: tuple[int | str, ...]) -> None:
+    for step in place[:-1]:
+        raw = raw[step]
+    del raw[place[-1]]
 
 
 def first_problem(error: ValidationError) -> str:

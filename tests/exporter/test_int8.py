@@ -20,6 +20,7 @@ from runtime.bundle.layers import total_macs, total_parameters
 from runtime.engines.open_engine import load_engine
 from runtime.health.verify import verify_bundle
 from tests.conftest import IMAGE_SIZE
+from tests.helpers.bundle_files import described_files
 from tests.helpers.command_lines import refused
 from tests.helpers.exported import decibels
 from tests.helpers.graphs import evaluate
@@ -73,6 +74,10 @@ def quick(exported, class_folders, tmp_path_factory):
         return export_bundle(request).path
 
     return {"int8-fp16": export("half", "tensorrt", half=True), "cpu": export("cpu", "cpu", half=False)}
+
+
+def test_every_file_that_an_export_writes_has_its_schema_in_the_bundle(by_command):
+    assert described_files(by_command[0]) >= {"calibration.json", "sensitivity.json", "sensitivity.svg"}
 
 
 def test_the_bundle_says_how_it_was_calibrated(by_command):

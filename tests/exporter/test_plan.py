@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from tests.helpers.bundle_files import described_files
 from tests.helpers.command_lines import refused
 from tests.helpers.paths import ROOT
 from tests.helpers.standin_commands import listing, run
@@ -39,7 +40,7 @@ def bundle(with_plan, tmp_path):
 
 def test_plan_description_and_certificate_are_there(with_plan):
     bundle, result = with_plan
-    assert set(listing(bundle)) >= PLAN_FILES
+    assert described_files(bundle) >= PLAN_FILES
     sidecar = json.loads((bundle / "model.plan.json").read_text())
     assert (sidecar["certificate"]["promised"], sidecar["certificate"]["kept"]) == (21, 21)
     assert sidecar["options"]["profile"] == {"min": 1, "opt": 4, "max": 8}

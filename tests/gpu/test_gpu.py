@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from runtime.bundle.bundle import open_bundle
 from runtime.bundle.layout import PLAN_FILE, PLAN_LAYERS_FILE, SIDECAR_FILE
-from runtime.bundle.plan_json import read_sidecar
+from runtime.bundle.plan_json import BatchProfile, BuildOptions, read_sidecar
 from runtime.commands.run_ssl import app
 from runtime.engines.open_engine import load_engine
 from runtime.engines.trt.cuda_calls import DeviceBuffer, PinnedBuffer, Stream, copy_to_device, copy_to_host
@@ -28,7 +28,6 @@ from runtime.engines.trt.machine import find_machine
 from runtime.engines.trt.trt_engine import TensorRtEngine, open_plan
 from runtime.errors import BundleError, EngineError
 from runtime.plans.build_plan import build_plan
-from runtime.plans.options import BatchProfile, BuildOptions
 from tests.helpers.exported import copy_bundle, decibels
 from tests.helpers.gpu_bundles import PRECISIONS, write_bundles
 

@@ -20,6 +20,7 @@ from runtime.bundle.results.bench_json import (
     Measured,
     Noise,
 )
+from runtime.bundle.results.changed_json import ChangedImage, Changes, EngineChanges
 from runtime.bundle.results.compare_json import (
     Comparison,
     DataReport,
@@ -28,7 +29,6 @@ from runtime.bundle.results.compare_json import (
     OriginalScore,
     ParametersReport,
 )
-from runtime.compare.changed_images import ChangedImage, Changes, EngineChanges
 from tests.helpers.bundles import write_hand_made
 
 LICENCE = Licence(spdx="MIT", notice="Do what you like.")

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from runtime.plans.build_events import Event, Failed, Logged, StageBegan, read_event
-from runtime.plans.options import BuildOptions, BuildRequest
+from runtime.bundle.plan_json import BuildOptions
+from runtime.plans.build_events import BuildRequest, Event, Failed, Logged, StageBegan, read_event
 from tests.helpers.bundles import write_hand_made
 from tests.tensorrt_bindings.real.environment import VERSIONS, Bindings, prepare
 from tests.tensorrt_bindings.standin import SITE

@@ -6,7 +6,8 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from calibration.images.fingerprint import Fingerprint, first_difference, make_fingerprint
+from calibration.images.fingerprint import first_difference, make_fingerprint
+from runtime.bundle.calibration_json import Fingerprint
 from runtime.bundle.manifest import Preprocessing
 from tests.helpers.resnet_graphs import basic_block
 

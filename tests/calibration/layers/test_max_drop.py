@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from calibration.layers.max_drop import find_fewest_layers
-from calibration.layers.paired_top1 import PairedCounts
+from runtime.bundle.sensitivity_json import PairedCounts
 from runtime.errors import CalibrationError
 
 IMAGES = 1000

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from calibration.layers.sensitivity import LayerSensitivity, Sensitivity
 from calibration.layers.sensitivity_plot import Kind, draw_sensitivity
+from runtime.bundle.sensitivity_json import LayerSensitivity, Sensitivity
 from runtime.errors import EngineError
 
 

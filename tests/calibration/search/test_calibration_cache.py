@@ -10,15 +10,8 @@ import numpy as np
 import pytest
 
 from calibration.images.fingerprint import make_fingerprint
-from calibration.search.calibration_cache import (
-    Activation,
-    Calibration,
-    Convergence,
-    Tried,
-    check_cache_target,
-    read_cache,
-    write_cache,
-)
+from calibration.search.calibration_cache import check_cache_target, read_cache, write_cache
+from runtime.bundle.calibration_json import Activation, Calibration, Convergence, Tried
 from runtime.errors import BundleError, CalibrationError
 from tests.calibration.images.test_fingerprint import HASHES, PREPROCESSING
 from tests.helpers.resnet_graphs import basic_block

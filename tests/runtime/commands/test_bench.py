@@ -8,6 +8,7 @@ from typer.testing import CliRunner
 
 from runtime.bundle.results.bench_json import BenchResult
 from runtime.commands.run_ssl import app
+from tests.helpers.bundle_files import described_files
 from tests.helpers.command_lines import refused
 from tests.helpers.exported import copy_bundle
 
@@ -107,6 +108,7 @@ def test_the_result_goes_into_the_folder_of_every_bundle(bundle, exported):
     result = succeeded(bundle, other, *ONE)
     kept = [path / "results/bench.json" for path in (bundle, other)]
     assert kept[0].read_bytes() == kept[1].read_bytes()
+    assert "results/bench.json" in described_files(bundle)
     found = BenchResult.model_validate_json(kept[0].read_bytes())
     assert [one.name for one in found.measured] == [f"net-{kind} onnxruntime batch 1" for kind in ("fp32", "fp16")]
     assert all(str(path) in result.stderr for path in kept)

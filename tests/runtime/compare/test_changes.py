@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from runtime.bundle.results.changed_json import read_changes
 from runtime.commands.run_ssl import app
-from runtime.compare.changed_images import read_changes
 from tests.conftest import PICTURES, timm_logits, timm_network
+from tests.helpers.bundle_files import described_files
 from tests.helpers.exported import change_weights, copy_bundle
 
 
@@ -54,6 +55,7 @@ def saved(exported, class_folders, tmp_path_factory):
 def test_every_bundle_keeps_the_comparison_that_was_printed(saved):
     good, bad, content = saved
     for bundle in (good, bad):
+        assert described_files(bundle) >= {"results/compare.json", "results/changed.json"}
         assert json.loads((bundle / "results/compare.json").read_text(encoding="utf-8")) == content
 
 

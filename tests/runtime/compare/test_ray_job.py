@@ -18,9 +18,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
+from runtime.bundle.results.changed_json import read_changes
 from runtime.bundle.results.compare_json import Comparison
 from runtime.commands.run_ssl import app
-from runtime.compare.changed_images import read_changes
 from runtime.compare.job import run_comparison
 from runtime.compare.ray_job import run_comparison_on_ray
 from runtime.compare.request import CompareRequest

@@ -10,8 +10,9 @@ import pytest
 from rich.console import Console
 
 from runtime.bundle.layers import Layer
+from runtime.bundle.plan_json import Certificate
 from runtime.errors import BundleError, UsageError
-from runtime.plans.certify import Certificate, certify, explain_failure
+from runtime.plans.certify import certify, explain_failure
 from runtime.plans.inspector import read_layer_information
 from runtime.plans.tables import render
 from tests.helpers.paths import ROOT

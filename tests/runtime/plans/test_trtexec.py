@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from runtime.bundle.manifest import TensorSpec
-from runtime.plans.options import BatchProfile, BuildOptions
+from runtime.bundle.plan_json import BatchProfile, BuildOptions
 from runtime.plans.trtexec import trtexec_command
 
 PIXELS = TensorSpec(name="pixels", dtype="uint8", shape=("batch", 224, 224, 3), layout="NHWC", meaning="")

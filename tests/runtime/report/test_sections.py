@@ -1,17 +1,13 @@
 """The report's parts: the decision, the front, what changed, the plots, and a plan's layers."""
 
-import base64
-import io
 import json
 import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from runtime.bundle.results.bench_json import Interval
-from runtime.compare.changed_images import MAX_KEPT, Changes, EngineChanges, read_changes, record_changed, write_changes
 from runtime.errors import BundleError, UsageError
 from runtime.report.build_report import build_report
 from runtime.report.decision import describe_decision, find_candidates, pareto_front, speed_ratio
@@ -35,7 +31,6 @@ from tests.helpers.report_samples import (
 
 # The sample's calls scatter by some per cent, so do the ratios of their medians.
 SCATTER = 0.1
-CLASSES = ("cat", "dog", "owl")
 
 
 @pytest.fixture(scope="module")
@@ -255,6 +250,18 @@ def test_a_damaged_file_of_the_export_is_named(tmp_path, name):
         read_inputs(ReportRequest((int8,)))
 
 
+def test_files_of_a_newer_export_are_shown_as_far_as_they_are_known(tmp_path):
+    bundles = write_everything(tmp_path)
+    known = read_inputs(ReportRequest(bundles)).bundles[1]
+    for name, inner in (("calibration.json", "convergence"), ("sensitivity.json", "sensitivity")):
+        raw = json.loads((bundles[1] / name).read_text())
+        newer = {**raw, "schema_version": 2, "more": [1], inner: {**raw[inner], "more": {"a": 1}}}
+        if name == "sensitivity.json":
+            newer["evaluations"] = [{"top5_lost": 3}]
+        (bundles[1] / name).write_text(json.dumps(newer))
+    assert read_inputs(ReportRequest(bundles)).bundles[1] == known
+
+
 def test_markup_of_markdown_is_text(tmp_path):
     fp32, int8 = write_everything(tmp_path)
     name = "a|b_c`d`<b>\n# x"
@@ -307,71 +314,6 @@ def test_an_axis_that_spans_a_lot_is_logarithmic_with_round_ticks():
     axis = span_axis("ms", 0.8, 19.0)
     assert axis["type"] == "log"
     assert {"0.5", "1", "2", "5", "10", "20"} <= set(axis["ticktext"])
-
-
-def pictures(count, side=8):
-    return np.random.default_rng(0).integers(0, 256, (count, side, side, 3), np.uint8)
-
-
-def test_only_images_with_another_class_are_kept_the_surest_first():
-    original = np.array([[5, 1, 0], [0, 9, 1], [3, 2, 0], [np.nan, 0, 0], [1, 0, 4]], np.float32)
-    found = np.array([[5, 1, 0], [9, 0, 1], [2, 3.5, 0], [0, 1, 0], [np.nan, 0, 4]], np.float32)
-    kept = record_changed(
-        pictures(5),
-        np.array([0, 1, 2, 0, 2]),
-        original=original,
-        found=found,
-        classes=CLASSES,
-        names=[f"{number}.jpg" for number in range(5)],
-    )
-    # By hand: image 1 by 8 logits, image 4 by 3, image 2 by 1; image 3 has NaN in the original.
-    assert [(one.name, one.label, one.original, one.found, one.margins) for one in kept] == [
-        ("1.jpg", "dog", "dog", "cat", (8.0, 8.0)),
-        ("4.jpg", "owl", "owl", "none: NaN", (3.0, None)),
-        ("2.jpg", "owl", "cat", "dog", (1.0, 1.5)),
-    ]
-
-
-def test_batches_keep_the_surest_of_all_of_them():
-    margins = np.random.default_rng(1).permutation(100).astype(np.float32) + 1
-    original = np.stack([margins, np.zeros(100), np.full(100, -1)], axis=1).astype(np.float32)
-    found = original[:, [1, 0, 2]]
-    kept = ()
-    for start in range(0, 100, 10):
-        batch = slice(start, start + 10)
-        kept = record_changed(
-            pictures(10),
-            np.zeros(10, np.int64),
-            original=original[batch],
-            found=found[batch],
-            classes=CLASSES,
-            names=[f"{number}" for number in range(start, start + 10)],
-            kept=kept,
-        )
-    assert [one.margins[0] for one in kept] == list(range(100, 100 - MAX_KEPT, -1))
-
-
-def test_a_thumbnail_is_what_the_network_saw_at_most_128_wide():
-    pixels = np.full((1, 224, 224, 3), 200, np.uint8)
-    logits = np.array([[1, 0, 0]], np.float32)
-    (kept,) = record_changed(
-        pixels, np.array([0]), original=logits, found=logits[:, ::-1], classes=CLASSES, names=["a"]
-    )
-    with Image.open(io.BytesIO(base64.b64decode(kept.thumbnail_jpeg_base64))) as image:
-        assert (image.format, image.size) == ("JPEG", (128, 128))
-        # A flat picture survives JPEG but for rounding.
-        assert abs(int(np.asarray(image)[64, 64, 0]) - 200) <= 2
-
-
-def test_changes_come_back_from_their_file(tmp_path):
-    changes = Changes(
-        engines=(EngineChanges(bundle="b", engine="openvino", precision="int8", images=3, changed=0, kept=()),)
-    )
-    write_changes(tmp_path / "changed.json", changes)
-    assert read_changes(tmp_path / "changed.json") == changes
-    (tmp_path / "changed.json").write_text("[]")
-    with pytest.raises(BundleError, match="run-ssl compare"):
-        read_changes(tmp_path / "changed.json")
 
 
 def test_the_gallery_says_who_was_right(report):

@@ -6,7 +6,7 @@ import pytest
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from runtime.errors import BundleError
-from runtime.support.json_file import first_problem, read_versioned
+from runtime.support.json_file import first_problem, read_known, read_versioned
 
 
 class Pair(BaseModel):
@@ -53,6 +53,38 @@ def test_what_cannot_be_read_is_said_with_the_next_step(read, content, said):
 def test_what_an_absent_file_means_is_left_to_the_caller(tmp_path):
     with pytest.raises(FileNotFoundError):
         read_versioned(tmp_path / "absent.json", Pair, otherwise="is not a pair", next_step="make it")
+
+
+class Pairs(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    schema_version: Literal[2] = 2
+    pairs: tuple[Pair, ...]
+
+
+def test_what_is_known_of_a_file_of_another_version_is_read(tmp_path):
+    file = tmp_path / "pairs.json"
+    file.write_text(
+        '{"schema_version": 9, "third": [], "pairs": [{"first": 1, "second": 2, "third": {"a": 3}, "fourth": 4}]}'
+    )
+    assert read_known(file, Pairs, leave_out=("schema_version",)) == Pairs(pairs=(Pair(first=1, second=2),))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("{}", "Field required"),
+        ("[]", "should be an object"),
+        ("{", "Expecting property name"),
+        ('{"pairs": [{"first": 1}]}', "pairs.0.second"),
+        ('{"pairs": [], "more": NaN}', "not JSON compliant"),
+    ],
+)
+def test_what_is_known_must_be_there_and_json(tmp_path, content, said):
+    file = tmp_path / "pairs.json"
+    file.write_text(content)
+    with pytest.raises(ValueError, match=said):
+        read_known(file, Pairs)
 
 
 def test_the_first_of_several_problems_is_named():

@@ -2,11 +2,11 @@
 
 import json
 
+from runtime.bundle.plan_json import BuildOptions
 from runtime.engines.trt.monitor import make_logger
 from runtime.engines.trt.versions import require_tensorrt
 from runtime.errors import EngineError
 from runtime.plans.build_network import BuildCallbacks, build_plan_bytes
-from runtime.plans.options import BuildOptions
 from tests.tensorrt_bindings.real.use_callbacks import Progress
 
 

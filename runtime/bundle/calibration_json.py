@@ -1,0 +1,133 @@
+"""What a calibration measured and decided: the schema of `calibration.json`.
+
+For people and tools: scales, ranges, methods, what each technique gave, and the fingerprint of what it was made from.
+"""
+
+import json
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from runtime.bundle.manifest import Preprocessing
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Fingerprint(_Part):
+    """Everything that decides the scales.
+
+    Attributes:
+        graph_sha256: Of the float graph's nodes, attributes and shapes, without weights.
+        weights_sha256: Of all constants.
+        images: How many images.
+        images_sha256: Of their names and the sha256 of each file, in order.
+        preprocessing: From image file to pixels.
+        options: How it was quantised, option by option.
+        versions: Of the packages that the figures depend on.
+    """
+
+    graph_sha256: str
+    weights_sha256: str
+    images: int
+    images_sha256: str
+    preprocessing: Preprocessing
+    options: dict[str, str]
+    versions: dict[str, str]
+
+
+class Activation(_Part):
+    """A tensor with a Q/DQ pair.
+
+    Attributes:
+        name: The tensor, in the graph.
+        scale: real = integer * scale.
+        unsigned: Whether it is stored as unsigned INT8.
+        clip: Magnitude above which values are clipped.
+        low: Smallest value on the calibration images, after equalisation.
+        high: Largest value, likewise.
+        amax_before: Largest magnitude before equalisation.
+    """
+
+    name: str
+    scale: float = Field(gt=0)
+    unsigned: bool
+    clip: float
+    low: float
+    high: float
+    amax_before: float
+
+
+class Tried(_Part):
+    """Something that was tried, with the logits SQNR on the held-out images, decibels, and whether it was kept."""
+
+    name: str
+    sqnr_db: float
+    kept: bool
+
+
+class Convergence(_Part):
+    """How far the scales from one half of the images are from those of the other.
+
+    Attributes:
+        median: Median over the tensors of |a - b| / max(a, b), a fraction.
+        worst: The largest of them.
+        worst_tensor: Whose that is.
+    """
+
+    median: float
+    worst: float
+    worst_tensor: str
+
+
+class _Origin(_Part):
+    """What the file begins with: what the calibration was made from."""
+
+    schema_version: Literal[1] = 1
+    fingerprint: Fingerprint
+
+
+class CalibrationFacts(_Part):
+    """What was measured and decided; all that a report shows, whatever the fingerprint was when it was made.
+
+    Attributes:
+        target: `tensorrt` or `cpu`.
+        method: How clipping thresholds were found.
+        candidates: Every method, with float weights.
+        techniques: What came on top, in order, on the whole INT8 graph.
+        activations: Tensors with a pair, in graph order.
+        layers: Layers with INT8 weights.
+        float_layers: Convolutions and classifiers that stay float.
+        images: Images used, held-out ones included.
+        held_out: Images that only judged.
+        held_out_sqnr_db: Logits SQNR of the result on those.
+        convergence: Whether more images would still move the scales.
+        warnings: What was wrong with the images, as far as only decoding them shows it.
+    """
+
+    target: Literal["tensorrt", "cpu"]
+    method: str
+    candidates: tuple[Tried, ...]
+    techniques: tuple[Tried, ...]
+    activations: tuple[Activation, ...]
+    layers: tuple[str, ...]
+    float_layers: tuple[str, ...]
+    images: int
+    held_out: int
+    held_out_sqnr_db: float
+    convergence: Convergence
+    warnings: tuple[str, ...]
+
+
+# Pydantic takes the fields of the last base first, and so does the file.
+class Calibration(CalibrationFacts, _Origin):
+    """All of calibration.json.
+
+    Attributes:
+        fingerprint: What it was made from.
+    """
+
+    def to_bytes(self) -> bytes:
+        """Return the file's content."""
+        return (json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n").encode()

@@ -1,0 +1,91 @@
+"""Images whose top-1 class an engine changed: the schema of `changed.json`."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from runtime.errors import BundleError
+from runtime.support.files import atomic_file
+from runtime.support.json_file import first_problem
+
+
+class _Part(BaseModel):
+    """A frozen part of the file; no NaN, no infinity, no unknown key."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class ChangedImage(_Part):
+    """An image that the original and an engine see as different classes.
+
+    Attributes:
+        name: File name, or its number in the data set.
+        label: Name of its true class.
+        original: Name of the class that the original gives it.
+        found: Name of the class that the engine gives it.
+        margins: Highest less second-highest logit, of the original and of the engine; None where a logit is NaN
+            or infinite.
+        thumbnail_jpeg_base64: What the network saw, at most 128 pixels wide and high.
+    """
+
+    name: str
+    label: str
+    original: str
+    found: str
+    margins: tuple[float | None, float | None]
+    thumbnail_jpeg_base64: str
+
+
+class EngineChanges(_Part):
+    """What one engine changed.
+
+    Attributes:
+        bundle: The bundle that it ran, as the user gave it.
+        engine: Name of the engine.
+        precision: What it really executed.
+        images: Images compared.
+        changed: Images whose top-1 class differs.
+        kept: The changed ones with the largest margin of the original first, at most
+            `runtime.compare.changed_images.MAX_KEPT`.
+    """
+
+    bundle: str
+    engine: str
+    precision: str
+    images: int
+    changed: int
+    kept: tuple[ChangedImage, ...]
+
+
+class Changes(_Part):
+    """All of `changed.json`."""
+
+    schema_version: Literal[1] = 1
+    engines: tuple[EngineChanges, ...]
+
+
+def write_changes(path: Path, changes: Changes) -> None:
+    """Write `changed.json`, whole or not at all.
+
+    Raises:
+        BundleError: The file cannot be written.
+    """
+    with atomic_file(path) as file:
+        file.write((changes.model_dump_json(indent=1) + "\n").encode())
+
+
+def read_changes(path: Path) -> Changes:
+    """Return what `write_changes` wrote.
+
+    Raises:
+        BundleError: The file cannot be read or is not that.
+    """
+    try:
+        return Changes.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read: {error.strerror}; run `run-ssl compare` again") from error
+    except ValidationError as error:
+        raise BundleError(
+            f"{path} is not a list of changed images ({first_problem(error)}): run `run-ssl compare` again"
+        ) from error

@@ -1,0 +1,67 @@
+"""How a plan is built, as it is typed: what the options become, and which are refused."""
+
+from pathlib import Path
+
+import pytest
+
+from runtime.bundle.plan_json import BuildOptions
+from runtime.commands.plan_build import BuildChoices
+from runtime.errors import UsageError
+
+
+def test_choices_at_their_defaults_have_not_changed() -> None:
+    assert BuildChoices().changed() == []
+    assert BuildChoices().read() == BuildOptions()
+
+
+@pytest.mark.parametrize(
+    ("choices", "words"),
+    [
+        (BuildChoices(profile="1"), ["--profile"]),
+        (BuildChoices(workspace=64), ["--workspace"]),
+        (BuildChoices(optimization_level=0), ["--optimization-level"]),
+        (BuildChoices(timing_cache="none"), ["--timing-cache"]),
+        (BuildChoices(version_compatible=True), ["--version-compatible"]),
+        (BuildChoices(hardware_compatible="ampere+"), ["--hardware-compatible"]),
+        (BuildChoices(min_share=0.0), ["--min-share"]),
+        (BuildChoices(verbose=True), ["--verbose"]),
+        (BuildChoices(profile="4", verbose=True), ["--profile", "--verbose"]),
+    ],
+    ids=lambda value: "+".join(value) if isinstance(value, list) else "",
+)
+def test_changed_options_are_named_as_they_are_typed(choices: BuildChoices, words: list[str]) -> None:
+    assert choices.changed() == words
+
+
+def test_choices_are_read_into_options() -> None:
+    choices = BuildChoices(
+        profile="2:4:8", workspace=64, optimization_level=1, hardware_compatible="ampere+", min_share=0.5
+    )
+    options = choices.read()
+    assert (options.profile.min, options.profile.opt, options.profile.max) == (2, 4, 8)
+    assert (options.workspace_mib, options.optimization_level, options.required_share) == (64, 1, 0.5)
+    assert options.hardware_compatibility == "ampere+"
+
+
+def test_impossible_profile_is_refused_when_choices_are_read() -> None:
+    with pytest.raises(UsageError, match="--profile 9:8:7"):
+        BuildChoices(profile="9:8:7").read()
+
+
+def test_timing_cache_none_is_no_file_even_where_one_is_named_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "none").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert BuildChoices(timing_cache="none").timing_cache_path() is None
+
+
+def test_timing_cache_is_the_file_that_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "kernels.cache"
+    assert BuildChoices(timing_cache=str(file)).timing_cache_path() == file
+    assert not file.exists()
+
+
+def test_timing_cache_that_is_a_directory_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="is a directory: expected a file"):
+        BuildChoices(timing_cache=str(tmp_path)).timing_cache_path()
