@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from runtime.bundle.bundle import Bundle
-from runtime.health.verify import EngineCheck
+from runtime.engines.golden_check import EngineCheck
 
 
 def render(bundle: Bundle, checks: tuple[EngineCheck, ...], console: Console) -> None:

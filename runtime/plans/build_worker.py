@@ -15,12 +15,12 @@ from typing import TextIO
 
 from runtime.bundle.bundle import Bundle, open_bundle
 from runtime.bundle.plan_json import Certificate, GoldenCheck, PlanFacts
+from runtime.engines.golden_check import check_golden
 from runtime.engines.trt.cuda_calls import find_cuda
 from runtime.engines.trt.machine import current_platform, require_machine
 from runtime.engines.trt.monitor import make_logger
 from runtime.engines.trt.trt_engine import TensorRtEngine
 from runtime.errors import ExportSslError, VerificationError
-from runtime.health.verify import check_golden
 from runtime.plans.build_events import (
     CANCEL,
     BuildRequest,

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from runtime.bundle.bundle import Bundle, open_bundle
 from runtime.bundle.layout import LABELS_FILE, LICENCE_FILE
+from runtime.bundle.licence import check_licence
 from runtime.engines.contract import EngineBase
 from runtime.errors import BundleError
-from runtime.health.verify import check_licence
 from runtime.serving.backends import MODEL_FILES, Served, choose_backend
 from runtime.serving.openvino_ir import write_ir
 from runtime.serving.place import Place, check_version, find_place, staged

@@ -13,7 +13,7 @@ from runtime.bundle.bundle import open_bundle
 from runtime.bundle.layout import LICENCE_FILE, MODEL_FILE
 from runtime.commands.run_ssl import app
 from runtime.errors import BundleError, EngineError, UsageError
-from runtime.health.verify import explain_difference, verify_bundle
+from runtime.health.verify import verify_bundle
 from tests.helpers.exported import change_weights, copy_bundle
 
 GRAPH_ENGINES = ["onnxruntime", "openvino"]
@@ -80,22 +80,6 @@ def test_reduced_precision_of_an_engine_fails_and_is_explained(exported):
     assert not check.passed
     assert check.precision == "fp32 weights, bf16 execution"
     assert check.meaning.startswith("more than rounding: it executes fp32 weights, bf16 execution")
-
-
-@pytest.mark.parametrize(
-    ("decibels", "words"),
-    [
-        (math.inf, "equal to the original within rounding"),
-        (99.5, "equal to the original within rounding"),
-        (99.4, "more than rounding: it executes bf16"),
-        (45.0, "more than rounding: it executes bf16"),
-        (3.0, "another function"),
-        (-20.0, "another function"),
-        (-math.inf, "NaN or infinity"),
-    ],
-)
-def test_every_size_of_difference_has_its_sentence(decibels, words):
-    assert explain_difference(decibels, 99.5, executed="bf16").startswith(words)
 
 
 def test_engine_that_cannot_be_opened_is_a_failed_row_with_its_reason(exported, monkeypatch):

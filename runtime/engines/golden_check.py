@@ -1,0 +1,89 @@
+"""How near an engine comes to the original on a bundle's golden images, and what the figure means."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from runtime.bundle.bundle import Bundle
+from runtime.engines.contract import Engine, Outputs
+from runtime.errors import EngineError
+from runtime.support.paired_statistics import sqnr_db
+
+# bfloat16 keeps 8 bits of mantissa: about 40 to 50 dB on these networks, FP16 60 to 70.
+_REDUCED_PRECISION_DB = 25.0
+
+
+@dataclass(frozen=True)
+class EngineCheck:
+    """One engine on the golden images.
+
+    Attributes:
+        engine: Engine name.
+        precision: What it executes, in words; empty where it could not be opened.
+        logits_db: Logits SQNR against PyTorch, decibels; -infinity where an output is not finite.
+        embedding_db: Embedding SQNR, likewise.
+        same_top1: Golden images with PyTorch's top-1 class.
+        images: Golden images.
+        required_db: The manifest's tolerance.
+        meaning: What the figures mean, for a person.
+    """
+
+    engine: str
+    precision: str
+    logits_db: float
+    embedding_db: float
+    same_top1: int
+    images: int
+    required_db: float
+    meaning: str
+
+    @property
+    def passed(self) -> bool:
+        """Whether both outputs are within the tolerance."""
+        return min(self.logits_db, self.embedding_db) >= self.required_db
+
+
+def check_golden(bundle: Bundle, engine: Engine) -> EngineCheck:
+    """Return how near an opened engine's outputs on the golden images are to PyTorch's.
+
+    Raises:
+        EngineError: The engine cannot run, or gives an image other outputs alone than in a batch.
+    """
+    golden, required_db = bundle.golden(), bundle.manifest.precision.min_sqnr_db
+    outputs, executed = _run(engine, bundle), engine.precision
+    logits_db = sqnr_db(golden.logits, outputs.logits)
+    embedding_db = sqnr_db(golden.embedding, outputs.embedding)
+    same = int(np.count_nonzero(outputs.logits.argmax(axis=1) == golden.logits.argmax(axis=1)))
+    meaning = explain_difference(min(logits_db, embedding_db), required_db, executed=executed)
+    return EngineCheck(engine.name, executed, logits_db, embedding_db, same, len(golden.pixels), required_db, meaning)
+
+
+def _run(engine: Engine, bundle: Bundle) -> Outputs:
+    """Run the golden images one by one and together; the two must not differ by more than rounding."""
+    pixels = bundle.golden().pixels
+    together = Outputs(*(array.copy() for array in engine.infer(pixels)))
+    alone = engine.infer(pixels[:1])
+    difference = sqnr_db(together.logits[:1], alone.logits)
+    # NaN equals nothing, itself included: it is an overflow, and no sign of a broken batch.
+    finite = np.isfinite(together.logits[:1]).all() and np.isfinite(alone.logits).all()
+    if finite and difference < bundle.manifest.precision.min_sqnr_db:
+        raise EngineError(
+            f"the same image gives other logits alone than in a batch of {len(pixels)} ({difference:.1f} dB): "
+            "this engine breaks the dynamic batch of this graph; do not use it with this bundle"
+        )
+    return together
+
+
+def explain_difference(decibels: float, required_db: float, *, executed: str) -> str:
+    """Return what an SQNR against the golden outputs means, in one sentence."""
+    if decibels >= required_db:
+        return "equal to the original within rounding"
+    if decibels == -math.inf:
+        return "NaN or infinity: arithmetic overflows in this engine; use the FP32 bundle or another engine"
+    if decibels > _REDUCED_PRECISION_DB:
+        return (
+            f"more than rounding: it executes {executed}; a reduced precision, or an optimisation of this engine's "
+            "that is not exact; compare accuracy with `run-ssl compare` before using it"
+        )
+    return "another function: this engine runs the graph wrongly; do not use it with this bundle, and report it"
