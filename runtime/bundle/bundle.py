@@ -24,7 +24,6 @@ from runtime.bundle.layout import (
     MODEL_FILE,
 )
 from runtime.bundle.manifest import FileEntry, Manifest
-from runtime.engines.contract import Floats, Pixels
 from runtime.errors import BundleError
 from runtime.support.files import hash_file
 from runtime.support.json_file import first_problem, read_versioned
@@ -40,9 +39,9 @@ class Golden:
         embedding: (N, embedding_dim) float32.
     """
 
-    pixels: Pixels
-    logits: Floats
-    embedding: Floats
+    pixels: npt.NDArray[np.uint8]
+    logits: npt.NDArray[np.float32]
+    embedding: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)

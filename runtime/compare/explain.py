@@ -4,6 +4,7 @@ import math
 import re
 
 from runtime.bundle.results.compare_json import Comparison, EngineScore, FlopsReport, OriginalScore, ParametersReport
+from runtime.support.words import p_value, percent
 
 # Where a p-value or a 95 % interval calls a drop real.
 _SIGNIFICANCE = 0.05
@@ -27,17 +28,6 @@ def explain(comparison: Comparison) -> tuple[str, ...]:
         *_card_flops(comparison.flops),
         *_parameters(comparison.parameters),
     )
-
-
-def percent(share: float) -> str:
-    """Return a fraction as a percentage with two decimals, without the sign: 0.7262 -> `72.62`."""
-    # Adding 0.0 after rounding turns -0.0 into 0.0.
-    return f"{round(100 * share, 2) + 0.0:.2f}"
-
-
-def p_value(p: float) -> str:
-    """Return a p-value in at most seven characters."""
-    return f"{p:.3f}" if p >= 0.001 else "< 0.001"
 
 
 def _name(score: OriginalScore | EngineScore) -> str:

@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from runtime.bundle.results.compare_json import Comparison, DataReport, EngineScore, OriginalScore
-from runtime.compare.explain import explain, p_value, percent
+from runtime.compare.explain import explain
+from runtime.support.words import p_value, percent
 
 # Names of skipped images that are printed; the JSON has all of them.
 _UNREADABLE_SHOWN = 3

@@ -13,10 +13,11 @@ from runtime.embed.output.directory import add_up, check_output, opened_output, 
 from runtime.embed.output.identity import Job, describe_job
 from runtime.embed.output.part_files import read_part
 from runtime.embed.request import EmbedRequest, images_per_part
-from runtime.embed.run_parts import Piece, Place, cut_pieces, embed_pieces
+from runtime.embed.run_parts import Place, embed_pieces
 from runtime.embed.sources.entries import KeyDigest, Listing, Source, list_entries
 from runtime.embed.sources.open_source import open_source
 from runtime.embed.sources.parquet_table import ParquetSource
+from runtime.embed.sources.pieces import Piece, cut_pieces
 from runtime.engines.facts import describe_engine
 from runtime.errors import DataError, UsageError
 

@@ -28,8 +28,8 @@ from runtime.embed.output.part_files import remove_partial
 from runtime.embed.output.pieces_on_disk import write_pieces
 from runtime.embed.ray_worker import PartMaker, Task, probe_engine
 from runtime.embed.request import EmbedRequest
-from runtime.embed.run_parts import cut_pieces
 from runtime.embed.sources.entries import KeyDigest
+from runtime.embed.sources.pieces import cut_pieces
 from runtime.engines.facts import EngineFacts
 from runtime.errors import named_error
 from runtime.on_ray.answers import raise_failure

@@ -13,7 +13,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -32,23 +31,11 @@ from runtime.embed.output.part_files import (
 )
 from runtime.embed.output.rows import Rows, best_classes, finish_embedding, no_rows, why_not_finite
 from runtime.embed.sources.entries import Entry, Source
+from runtime.embed.sources.pieces import Piece
 from runtime.engines.contract import Engine
 from runtime.images.preprocessing import Pixels
 from runtime.images.reading import pillow_silenced
 from runtime.support.read_ahead import Ahead, read_ahead
-
-
-@dataclass(frozen=True)
-class Piece:
-    """The images of one part.
-
-    Attributes:
-        number: From 0.
-        entries: In order.
-    """
-
-    number: int
-    entries: tuple[Entry, ...]
 
 
 @dataclass(frozen=True)
@@ -74,15 +61,6 @@ class Place:
     transform: Callable[[Image.Image], Pixels]
     workers: int
     overlap: bool
-
-
-def cut_pieces(entries: Iterable[Entry], images: int) -> Iterator[Piece]:
-    """Yield the pieces that entries make, `images` to each but the last."""
-    rest = iter(entries)
-    number = 0
-    while here := tuple(islice(rest, images)):
-        yield Piece(number, here)
-        number += 1
 
 
 def embed_pieces(

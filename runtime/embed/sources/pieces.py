@@ -1,0 +1,29 @@
+"""A job's images in pieces, each of which becomes one part of the output."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+
+from runtime.embed.sources.entries import Entry
+
+
+@dataclass(frozen=True)
+class Piece:
+    """The images of one part.
+
+    Attributes:
+        number: From 0.
+        entries: In order.
+    """
+
+    number: int
+    entries: tuple[Entry, ...]
+
+
+def cut_pieces(entries: Iterable[Entry], images: int) -> Iterator[Piece]:
+    """Yield the pieces that entries make, `images` to each but the last."""
+    rest = iter(entries)
+    number = 0
+    while here := tuple(islice(rest, images)):
+        yield Piece(number, here)
+        number += 1
