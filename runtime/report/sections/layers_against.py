@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from runtime.bench.limits.why_slow import Row, side_by_side
+from runtime.bench.limits.side_by_side import Row, side_by_side
 from runtime.errors import UsageError
 from runtime.report.document import Column, Figure, Section, Table, Text
 from runtime.report.inputs import Inputs, bundle_name

@@ -14,7 +14,7 @@ from exporter.request import ExportRequest, Int8Request, WeightsChoice
 from runtime.bench.limits.counted import Counted
 from runtime.bench.limits.layer_times import RawLayer, layer_times, raw_layers
 from runtime.bench.limits.node_names import NodeNames, is_product
-from runtime.bench.limits.why_slow import Row, side_by_side
+from runtime.bench.limits.side_by_side import Row, side_by_side
 from runtime.bundle.bundle import Bundle, open_bundle
 from runtime.bundle.layers import Layer
 from runtime.bundle.results.bench_json import LayerTime
