@@ -43,7 +43,7 @@ from exporter.writing.describe_manifest import describe
 from runtime.bundle.layers import total_macs
 from runtime.bundle.manifest import Manifest, Precision, Step
 from runtime.engines.contract import Floats
-from runtime.engines.ort_engine import import_onnxruntime
+from runtime.engines.ort_session import import_onnxruntime
 from runtime.original.network import wrap_half
 from runtime.support.files import check_target
 from runtime.support.progress import Listener

@@ -109,7 +109,7 @@ def _cuda_runtime(runtime: str, driver: str) -> Finding:
 
 
 def _onnxruntime() -> Finding:
-    from runtime.engines.ort_engine import import_onnxruntime
+    from runtime.engines.ort_session import import_onnxruntime
 
     versions = installed_versions(("onnxruntime", "onnxruntime-gpu"))
     if not versions:

@@ -10,7 +10,7 @@ import numpy as np
 from runtime.bench.limits.counted import Counted
 from runtime.bench.limits.node_names import NodeNames
 from runtime.bench.limits.openvino_counters import count_openvino, import_openvino, openvino_config
-from runtime.bench.limits.ort_profile import count_onnxruntime, onnxruntime_options
+from runtime.bench.limits.ort_profile import count_onnxruntime
 from runtime.bundle.bundle import Bundle
 from runtime.bundle.layers import Layer
 from runtime.bundle.plan_json import LAYERS_FILE, read_sidecar, rebuild_command
@@ -18,7 +18,7 @@ from runtime.engines.contract import ExecutionPrecision, Floats, Pixels
 from runtime.engines.open_engine import TENSORRT, parse_engine
 from runtime.engines.openvino_engine import NAME as OPENVINO
 from runtime.engines.ort_engine import NAME as ONNXRUNTIME
-from runtime.engines.ort_engine import import_onnxruntime
+from runtime.engines.ort_session import import_onnxruntime
 from runtime.errors import BundleError, EngineError, UsageError
 from runtime.images.preprocessing import normalise
 from runtime.plans.inspector import EngineLayer, Tensor, compute_type, read_layer_information
@@ -167,12 +167,16 @@ def _openvino(
 
 def _onnxruntime(bundle: Bundle, feed: Pixels | Floats, *, threads: int | None, runs: int) -> tuple[Counted, ...]:
     ort = import_onnxruntime()
-    options = onnxruntime_options(ort, threads)
-    if bundle.manifest.precision.name == "int8-fp16":
-        # As in runtime/engines/ort_engine.py, which says why.
-        options.add_session_config_entry("session.disable_quant_qdq", "1")
     try:
-        return count_onnxruntime(ort, str(bundle.model_path), options, [feed], warm_up=WARM_UP, runs=runs)
+        return count_onnxruntime(
+            bundle.model_path,
+            [feed],
+            # As the engine opens it.
+            fusion="float" if bundle.manifest.precision.needs_unfused_qdq else "all",
+            threads=threads,
+            warm_up=WARM_UP,
+            runs=runs,
+        )
     except ort.capi.onnxruntime_pybind11_state.OrtException as error:
         reason = str(error).strip().splitlines()[0]
         raise EngineError(f"onnxruntime {ort.__version__} cannot run {bundle.model_path}: {reason}") from error

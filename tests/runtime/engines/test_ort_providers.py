@@ -11,7 +11,8 @@ import pytest
 import runtime.engines.open_engine
 from runtime.bundle.bundle import open_bundle
 from runtime.engines.open_engine import EngineChoice, EngineOptions, load_engine, parse_engine, runnable_engines
-from runtime.engines.ort_engine import OrtEngine, find_strays
+from runtime.engines.ort_engine import OrtEngine
+from runtime.engines.ort_session import find_strays
 from runtime.errors import BundleError, EngineError, UsageError
 from tests.conftest import Exported, Reference
 from tests.helpers.exported import copy_bundle, decibels
