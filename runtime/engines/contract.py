@@ -18,8 +18,6 @@ from runtime.images.preprocessing import normalise
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 ExecutionPrecision = Literal["fp32", "bf16", "fp16"]
-# Of onnxruntime.
-Provider = Literal["cpu", "cuda", "tensorrt"]
 
 
 class Outputs(NamedTuple):

@@ -7,20 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from runtime.bundle.bundle import Bundle
-from runtime.engines.contract import EngineBase, Outputs, Pixels, Provider, describe_precision
+from runtime.engines.contract import EngineBase, Outputs, Pixels, describe_precision
 from runtime.engines.ort_session import executed_precision, find_strays, import_onnxruntime, open_session
-from runtime.errors import EngineError
+from runtime.errors import EngineError, UsageError
+from runtime.support.ort_providers import PROVIDERS, Provider
 
 if TYPE_CHECKING:
     import onnxruntime
 
 NAME = "onnxruntime"
-# Our words to onnxruntime's. Each provider falls back to the next, and none of them may.
-_PROVIDERS: dict[Provider, tuple[str, ...]] = {
-    "cpu": ("CPUExecutionProvider",),
-    "cuda": ("CUDAExecutionProvider",),
-    "tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider"),
-}
 
 
 class OrtEngine(EngineBase):
@@ -29,50 +24,54 @@ class OrtEngine(EngineBase):
     name = NAME
 
     def __init__(
-        self, bundle: Bundle, *, threads: int | None = None, provider: Provider = "cpu", share_cores: bool = False
+        self, bundle: Bundle, *, threads: int | None = None, provider: str = "cpu", share_cores: bool = False
     ) -> None:
         """Open the bundle's graph.
 
         Args:
             bundle: An opened bundle.
             threads: Threads for one inference; None leaves onnxruntime's choice, the physical cores.
-            provider: Execution provider: `cpu`, `cuda`, or `tensorrt`, which builds an engine of its own every time
-                it is opened. One that falls back is an error, for the whole graph and for single layers.
+            provider: Execution provider, a name of `PROVIDERS`; `tensorrt` builds an engine of its own every time it
+                is opened. One that falls back is an error, for the whole graph and for single layers.
             share_cores: Let threads sleep between inferences instead of spinning, for a process
                 that runs other engines or decoders beside this one.
 
         Raises:
+            UsageError: There is no such provider.
             EngineError: onnxruntime is not installed, cannot load the graph, or does not run it in that provider.
         """
         super().__init__(bundle.manifest)
-        _require_available(provider)
+        if provider not in PROVIDERS:
+            raise UsageError(f"onnxruntime has no provider {provider} here: expected one of {', '.join(PROVIDERS)}")
+        asked = PROVIDERS[provider]
+        _require_available(asked)
         with tempfile.TemporaryDirectory(prefix="export-ssl-") as folder:
             # The profile of one inference says which kernels run; afterwards profiling is off.
             self._session: onnxruntime.InferenceSession | None = open_session(
                 bundle.model_path,
-                fusion="float" if bundle.manifest.precision.needs_unfused_qdq and provider == "cpu" else "all",
+                fusion="float" if bundle.manifest.precision.needs_unfused_qdq and not asked.gpu else "all",
                 threads=threads,
                 spin=not share_cores,
                 profile=Path(folder) / "profile",
-                providers=_with_options(_PROVIDERS[provider], bundle),
+                providers=_with_options(asked, bundle),
             )
-            _require_used(self._session, provider)
+            _require_used(self._session, asked)
             self._outputs = [spec.name for spec in bundle.manifest.outputs]
             size = bundle.manifest.preprocessing.image_size
             self.infer(np.zeros((1, size, size, 3), np.uint8))
             profile = Path(self._session.end_profiling())
-            strays = find_strays(profile, _PROVIDERS[provider][0])
+            strays = find_strays(profile, asked.chain[0])
             executed = executed_precision(profile)
         stored = bundle.manifest.precision.name
         if strays:
             self.close()
             raise EngineError(
-                f"onnxruntime fell back: {strays} although {_PROVIDERS[provider][0]} was asked for; its log says why, "
+                f"onnxruntime fell back: {strays} although {asked.chain[0]} was asked for; its log says why, "
                 "and `run-ssl doctor` what is missing"
             )
-        # In TensorRT's provider the graph is one node: its layers have the precision that the graph gives them.
-        self.precision = stored if provider == "tensorrt" else describe_precision(stored, executed)
-        if provider != "cpu":
+        # Where the graph is one node, its layers have the precision that the graph gives them.
+        self.precision = stored if asked.subgraph else describe_precision(stored, executed)
+        if asked.gpu:
             self.precision += f" ({provider})"
 
     def infer(self, pixels: Pixels) -> Outputs:
@@ -94,7 +93,7 @@ def _require_available(provider: Provider) -> None:
     Raises:
         EngineError: It was, or onnxruntime is not installed.
     """
-    wanted, available = _PROVIDERS[provider][0], import_onnxruntime().get_available_providers()
+    wanted, available = provider.chain[0], import_onnxruntime().get_available_providers()
     if wanted not in available:
         raise EngineError(
             f"onnxruntime has no {wanted}: it has {', '.join(available)}; pip install 'export-ssl[gpu]' in an "
@@ -108,7 +107,7 @@ def _require_used(session: "onnxruntime.InferenceSession", provider: Provider) -
     Raises:
         EngineError: It did.
     """
-    wanted, used = _PROVIDERS[provider][0], session.get_providers()[0]
+    wanted, used = provider.chain[0], session.get_providers()[0]
     if used != wanted:
         raise EngineError(
             f"onnxruntime fell back from {wanted} to {used}: its CUDA libraries or the driver "
@@ -116,8 +115,8 @@ def _require_used(session: "onnxruntime.InferenceSession", provider: Provider) -
         )
 
 
-def _with_options(providers: tuple[str, ...], bundle: Bundle) -> list[Any]:
-    """Return the providers with what TensorRT's needs to know: in its networks FP16 and INT8 are allowed by flags."""
-    precision = bundle.manifest.precision.name
-    flags = {"trt_fp16_enable": str("fp16" in precision), "trt_int8_enable": str("int8" in precision)}
-    return [(name, flags) if name.startswith("Tensorrt") else name for name in providers]
+def _with_options(provider: Provider, bundle: Bundle) -> list[Any]:
+    """Return onnxruntime's names of the providers, the first with what it needs to know of the bundle's precision."""
+    first, *others = provider.chain
+    stored = bundle.manifest.precision.name
+    return [(first, {option: str(word in stored) for option, word in provider.switches}), *others]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from runtime.errors import EngineError
 from runtime.support.installed import installed_versions
+from runtime.support.ort_providers import PROVIDERS
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -27,9 +28,9 @@ Fusion = Literal["none", "float", "all"]
   whose manifest says so (`Precision.needs_unfused_qdq`) is run with `float` there, which is right, and slower.
 """
 
-CPU_PROVIDERS = ("CPUExecutionProvider",)
 # What a network's work is in: where one of these runs, the network runs.
 _WORK = ("Conv", "Gemm", "MatMul")
+_SUBGRAPHS = tuple(provider.subgraph for provider in PROVIDERS.values() if provider.subgraph)
 # Names in onnxruntime's profile to ours.
 _TYPES = {"float": "fp32", "float16": "fp16", "int8": "int8", "uint8": "int8", "bfloat16": "bf16"}
 
@@ -60,7 +61,7 @@ def open_session(
     spin: bool = True,
     memory_pattern: bool = True,
     profile: Path | None = None,
-    providers: Sequence[Any] = CPU_PROVIDERS,
+    providers: Sequence[Any] = PROVIDERS["cpu"].chain,
 ) -> "onnxruntime.InferenceSession":
     """Return a session on a graph.
 
@@ -121,8 +122,7 @@ def find_strays(profile: Path, provider: str) -> str:
         operator = arguments.get("op_name", "")
         if not event.get("name", "").endswith("_kernel_time"):
             continue
-        # TensorRT's provider runs a whole subgraph as one node, named for itself.
-        if operator.startswith("TRTKernel") or any(work in operator for work in _WORK):
+        if operator.startswith(_SUBGRAPHS) or any(work in operator for work in _WORK):
             ran[arguments.get("provider", "unknown")] += 1
     strays = {name: count for name, count in ran.items() if name != provider}
     if not ran:

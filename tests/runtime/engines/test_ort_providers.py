@@ -102,6 +102,11 @@ def test_provider_that_is_not_built_in_is_one_line_with_the_extra(
     assert "\n" not in str(refused.value)
 
 
+def test_provider_that_is_unknown_is_refused_with_those_there_are(exported: Exported) -> None:
+    with pytest.raises(UsageError, match="onnxruntime has no provider rocm here: expected one of cpu, cuda, tensorrt"):
+        load_engine(exported.fp32, "onnxruntime", EngineOptions(provider="rocm"))
+
+
 @no_cuda
 def test_provider_in_the_options_goes_before_the_device(exported: Exported) -> None:
     with pytest.raises(EngineError, match=f"onnxruntime has no {TENSORRT}"):
