@@ -96,6 +96,16 @@ class EngineChoice(NamedTuple):
     precision: ExecutionPrecision | None = None
     provider: str | None = None
 
+    def runs_on_gpu(self, device: str) -> bool:
+        """Return whether it would run on a GPU; an opened engine knows by itself, and of `auto` only that one.
+
+        Args:
+            device: `cpu` or `gpu`, for an engine that has both.
+        """
+        if self.provider is not None:
+            return PROVIDERS[self.provider].gpu
+        return self.name == TENSORRT or device == "gpu"
+
 
 def parse_engine(text: str) -> EngineChoice:
     """Return the engine that `NAME`, `NAME:PRECISION` or `onnxruntime:PROVIDER` means.

@@ -41,6 +41,7 @@ class OpenVinoEngine(EngineBase):
             EngineError: OpenVINO is not installed, or cannot compile the graph.
         """
         super().__init__(bundle.manifest)
+        self.runs_on_gpu = device.startswith("GPU")
         ov = _import_openvino()
         config: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": _HINTS[precision],

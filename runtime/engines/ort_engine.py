@@ -44,6 +44,7 @@ class OrtEngine(EngineBase):
         if provider not in PROVIDERS:
             raise UsageError(f"onnxruntime has no provider {provider} here: expected one of {', '.join(PROVIDERS)}")
         asked = PROVIDERS[provider]
+        self.runs_on_gpu = asked.gpu
         _require_available(asked)
         with tempfile.TemporaryDirectory(prefix="export-ssl-") as folder:
             # The profile of one inference says which kernels run; afterwards profiling is off.

@@ -90,15 +90,15 @@ def layer_times(
     """
     if batch < 1 or runs < 1:
         raise UsageError(f"batch {batch} and {runs} runs, expected at least 1 of each")
-    name, precision, provider = parse_engine(engine)
-    if name == TENSORRT:
+    choice = parse_engine(engine)
+    if choice.name == TENSORRT:
         return raw_layers(_tensorrt(bundle, batch), bundle.layers(), batch=batch, engine=engine)
     size = bundle.manifest.preprocessing.image_size
     pixels = np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), np.uint8)
     feed = pixels if bundle.manifest.input.dtype == "uint8" else normalise(pixels, bundle.manifest.preprocessing)
-    if name == OPENVINO:
-        counted = _openvino(bundle, feed, threads=threads, runs=runs, precision=precision or "fp32")
-    elif name == ONNXRUNTIME and provider in (None, "cpu"):
+    if choice.name == OPENVINO:
+        counted = _openvino(bundle, feed, threads=threads, runs=runs, precision=choice.precision or "fp32")
+    elif choice.name == ONNXRUNTIME and not choice.runs_on_gpu("cpu"):
         counted = _onnxruntime(bundle, feed, threads=threads, runs=runs)
     else:
         raise UsageError(
