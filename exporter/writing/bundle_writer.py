@@ -22,6 +22,7 @@ from runtime.bundle.bundle import (
 )
 from runtime.bundle.layers import Layer, LayerList
 from runtime.bundle.manifest import Licence, Manifest
+from runtime.engines.facts import DISTRIBUTIONS
 from runtime.support.files import atomic_directory
 from runtime.support.installed import installed_versions
 
@@ -34,8 +35,7 @@ _TOOLS = (
     "onnx-ir",
     "onnxscript",
     "onnxsim",
-    "onnxruntime",
-    "onnxruntime-gpu",
+    *DISTRIBUTIONS["onnxruntime"],
     "numpy",
     "pillow",
 )

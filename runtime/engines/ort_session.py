@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from runtime.engines.facts import DISTRIBUTIONS
 from runtime.errors import EngineError
 from runtime.support.installed import installed_versions
 from runtime.support.ort_providers import PROVIDERS
@@ -41,7 +42,7 @@ def import_onnxruntime() -> Any:
     Raises:
         EngineError: It is not installed, or both of its variants are, which overwrite each other.
     """
-    if len(installed_versions(("onnxruntime", "onnxruntime-gpu"))) > 1:
+    if len(installed_versions(DISTRIBUTIONS["onnxruntime"])) > 1:
         raise EngineError(
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files: "
             "pip uninstall both, then install the extra `cpu` or `gpu`, not both"

@@ -12,6 +12,7 @@ from typing import Literal
 
 from runtime.bundle.bundle import Bundle, open_bundle
 from runtime.bundle.plan_json import PLAN_FILE, read_sidecar
+from runtime.engines.facts import DISTRIBUTIONS
 from runtime.engines.open_engine import installed_engines
 from runtime.engines.trt.machine import Machine, find_machine
 from runtime.engines.trt.preflight import check_plan_file, find_mismatch, read_plan
@@ -111,7 +112,7 @@ def _cuda_runtime(runtime: str, driver: str) -> Finding:
 def _onnxruntime() -> Finding:
     from runtime.engines.ort_session import import_onnxruntime
 
-    versions = installed_versions(("onnxruntime", "onnxruntime-gpu"))
+    versions = installed_versions(DISTRIBUTIONS["onnxruntime"])
     if not versions:
         return Finding("onnxruntime", "missing", "not installed: pip install 'export-ssl[cpu]' or 'export-ssl[gpu]'")
     try:
@@ -122,7 +123,7 @@ def _onnxruntime() -> Finding:
 
 
 def _openvino() -> Finding:
-    if not installed_versions(("openvino",)):
+    if not installed_versions(DISTRIBUTIONS["openvino"]):
         return Finding("OpenVINO", "missing", "not installed: pip install 'export-ssl[cpu]'")
     try:
         import openvino
@@ -136,12 +137,12 @@ def _openvino() -> Finding:
 
 
 def _pytorch() -> Finding:
-    version = installed_versions(("torch",)).get("torch")
-    if version is None:
+    versions = installed_versions(DISTRIBUTIONS["pytorch"])
+    if not versions:
         text = "not installed; only the comparison with the original needs it: pip install 'export-ssl[export,cpu]'"
         return Finding("PyTorch", "missing", text)
     # Not imported: that takes seconds, and its CUDA is not what the engines here use.
-    return Finding("PyTorch", "ok", version)
+    return Finding("PyTorch", "ok", ", ".join(versions.values()))
 
 
 def _engines(machine: Machine) -> Finding:
