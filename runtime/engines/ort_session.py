@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from runtime.engines.facts import DISTRIBUTIONS
+from runtime.engines.precisions import ONNXRUNTIME, compute_type
 from runtime.errors import EngineError
 from runtime.support.installed import installed_versions
 from runtime.support.ort_providers import PROVIDERS
@@ -32,8 +33,6 @@ Fusion = Literal["none", "float", "all"]
 # What a network's work is in: where one of these runs, the network runs.
 _WORK = ("Conv", "Gemm", "MatMul")
 _SUBGRAPHS = tuple(provider.subgraph for provider in PROVIDERS.values() if provider.subgraph)
-# Names in onnxruntime's profile to ours.
-_TYPES = {"float": "fp32", "float16": "fp16", "int8": "int8", "uint8": "int8", "bfloat16": "bf16"}
 
 
 def import_onnxruntime() -> Any:
@@ -143,7 +142,7 @@ def executed_precision(profile: Path) -> str:
         arguments = event.get("args", {})
         if "Conv" in arguments.get("op_name", "") and event.get("name", "").endswith("_kernel_time"):
             first = next(iter(arguments.get("input_type_shape", [{}])[0]), "unknown")
-            types[_TYPES.get(first, first)] += 1
+            types[compute_type(ONNXRUNTIME, first)] += 1
     if not types:
         return "unknown"
     return types.most_common(1)[0][0]

@@ -10,8 +10,8 @@ import numpy as np
 from runtime.bench.limits.counted import Counted
 from runtime.bench.limits.node_names import is_product
 from runtime.engines.ort_session import Fusion, open_session
+from runtime.engines.precisions import ONNXRUNTIME, compute_type, tensor_type
 
-_PRECISIONS = {"float": "fp32", "float16": "fp16", "bfloat16": "bf16", "int8": "int8"}
 _BYTES = {"double": 8, "int64": 8, "uint64": 8, "float": 4, "int32": 4, "uint32": 4, "float16": 2, "bfloat16": 2}
 _KERNEL = "_kernel_time"
 _WIDENED = "InsertedPrecisionFreeCast_"
@@ -66,8 +66,7 @@ def _counted(events: list[dict[str, Any]], warm_up: int) -> Counted:
         name=name,
         made_of=(made_of,),
         operator=operator,
-        # Pixels are unsigned too, and what moves them is no INT8 arithmetic.
-        precision="int8" if kind == "uint8" and is_product(operator) else _PRECISIONS.get(kind, kind),
+        precision=(compute_type if is_product(operator) else tensor_type)(ONNXRUNTIME, kind),
         times_ms=tuple(event["dur"] / 1000 for event in events[warm_up:]),
         activation_bytes=sum(map(_size, read)) + sum(map(_size, outputs)),
         constant_bytes=0,
