@@ -44,7 +44,7 @@ from runtime.bundle.directory import check_target
 from runtime.bundle.layers import total_macs
 from runtime.bundle.manifest import Manifest, Precision, Step
 from runtime.engines.contract import Floats
-from runtime.engines.ort_engine import import_onnxruntime
+from runtime.engines.ort_session import import_onnxruntime
 from runtime.original.network import wrap_half
 from runtime.support.progress import Listener
 

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 
-from runtime.engines.ort_engine import import_onnxruntime
+from runtime.engines import ort_session
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -19,28 +19,21 @@ Floats = npt.NDArray[np.float32]
 def open_session(model: onnx.ModelProto, *, threads: int | None = None) -> "onnxruntime.InferenceSession":
     """Return a CPU session on a graph.
 
-    Q/DQ are not fused into integer kernels: on CPUs without VNNI those saturate, and the search would
-    then judge this machine, not the graph. Idle threads sleep, since decoding runs in between.
+    Q/DQ are not fused into integer kernels: the search judges the graph, not this machine. Idle threads sleep, since
+    decoding runs in between.
 
     Args:
         model: The graph.
         threads: Threads for one run; None leaves onnxruntime's choice.
+
+    Raises:
+        EngineError: onnxruntime is not installed, or cannot load the graph.
     """
-    ort = import_onnxruntime()
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # The pattern is one block for all tensors of a run, which are then all apart in memory: with the measuring nodes
-    # of calibration/activations/collect.py a ResNet-50 took 25.7 ms per image and 1.43 GB with it, 21.0 ms and 1.12 GB
-    # without.
-    options.enable_mem_pattern = False
-    if threads is not None:
-        options.intra_op_num_threads = threads
-    session: onnxruntime.InferenceSession = ort.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    # Without the memory pattern: with the measuring nodes of calibration/activations/collect.py a ResNet-50 took
+    # 25.7 ms per image and 1.43 GB with it, 21.0 ms and 1.12 GB without.
+    return ort_session.open_session(
+        model.SerializeToString(), fusion="float", threads=threads, spin=False, memory_pattern=False
     )
-    return session
 
 
 def logits_name(model: onnx.ModelProto) -> str:

@@ -7,9 +7,10 @@ import onnx
 
 from runtime.bundle.calibration_json import Fingerprint
 from runtime.bundle.manifest import Preprocessing
+from runtime.engines.facts import DISTRIBUTIONS
 from runtime.support.installed import installed_versions
 
-_TOOLS = ("export-ssl", "onnx", "onnxruntime", "onnxruntime-gpu", "numpy", "pillow")
+_TOOLS = ("export-ssl", "onnx", *DISTRIBUTIONS["onnxruntime"], "numpy", "pillow")
 
 
 def make_fingerprint(

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import onnx
 
 from runtime.engines.open_engine import installed_engines
-from runtime.engines.ort_engine import import_onnxruntime
+from runtime.engines.ort_session import open_session
 from runtime.errors import EngineError
 
 EngineName = Literal["openvino", "onnxruntime"]
@@ -106,16 +106,7 @@ def _open_openvino(model: onnx.ModelProto, threads: int | None) -> Callable[[Fee
 
 def _open_onnxruntime(model: onnx.ModelProto, threads: int | None) -> Callable[[Feed], Any]:
     # Unlike calibration.graph.run, as it is deployed: Q/DQ fused into integer kernels.
-    ort = import_onnxruntime()
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    if threads is not None:
-        options.intra_op_num_threads = threads
-    try:
-        session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        reason = str(error).strip().splitlines()[0]
-        raise EngineError(f"onnxruntime {ort.__version__} cannot load the graph: {reason}") from error
+    session = open_session(model.SerializeToString(), fusion="all", threads=threads)
     source = session.get_inputs()[0].name
     return lambda feed: session.run(None, {source: feed})
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
 
+from runtime.engines.ort_session import open_session
 from runtime.errors import GraphError
 
 _LOW, _HIGH = "::min", "::max"
@@ -39,12 +40,9 @@ def measure_ranges(model: onnx.ModelProto, feed: npt.NDArray[np.generic]) -> dic
     Raises:
         GraphError: A tensor holds NaN or infinity; the message names the first in graph order.
     """
-    import onnxruntime
-
     tensors = _float_tensors(model)
-    session = onnxruntime.InferenceSession(
-        _with_reductions(model, tensors).SerializeToString(), _options(), providers=["CPUExecutionProvider"]
-    )
+    # The tensors must be those of the graph as written, not of a fused one.
+    session = open_session(_with_reductions(model, tensors).SerializeToString(), fusion="none")
     names = [f"{tensor}{end}" for tensor in tensors for end in (_LOW, _HIGH)]
     values = [float(value) for value in session.run(names, {model.graph.input[0].name: feed})]
     ranges = {
@@ -54,16 +52,6 @@ def measure_ranges(model: onnx.ModelProto, feed: npt.NDArray[np.generic]) -> dic
         if not np.isfinite(found.amax):
             raise GraphError(f"tensor {name} holds NaN or infinity in FP32: check the weights and the images")
     return ranges
-
-
-def _options() -> object:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    # The tensors must be those of the graph as written, not of a fused one.
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 3
-    return options
 
 
 def _float_tensors(model: onnx.ModelProto) -> list[str]:

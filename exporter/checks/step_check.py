@@ -7,7 +7,7 @@ import numpy as np
 
 from runtime.bundle.bundle import Golden
 from runtime.engines.contract import Floats, Pixels
-from runtime.engines.ort_engine import import_onnxruntime
+from runtime.engines.ort_session import open_session
 from runtime.errors import VerificationError
 from runtime.support.paired_statistics import sqnr_db
 
@@ -60,17 +60,9 @@ def check_graph(
 
 
 def _run(graph: bytes, feed: Pixels | Floats, *, as_written: bool) -> tuple[Floats, Floats]:
-    ort = import_onnxruntime()
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    if as_written:
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    # The integer kernels of some CPUs saturate (those without VNNI): that is for `run-ssl verify` to say of an
-    # engine. Here the graph is judged, and its Q/DQ mean what ONNX says.
-    options.add_session_config_entry("session.disable_quant_qdq", "1")
-    # The export goes on in the other thread meanwhile; more threads here would only take its core.
-    options.intra_op_num_threads = 1
-    session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+    # Integer kernels that saturate are for `run-ssl verify` to find in an engine; here the graph is judged. The export
+    # goes on in the other thread meanwhile; more threads here would only take its core.
+    session = open_session(graph, fusion="none" if as_written else "float", threads=1)
     logits, embedding = session.run(["logits", "embedding"], {session.get_inputs()[0].name: feed})
     return logits, embedding
 

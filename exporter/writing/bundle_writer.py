@@ -22,6 +22,7 @@ from runtime.bundle.layout import (
     MODEL_FILE,
 )
 from runtime.bundle.manifest import Licence, Manifest
+from runtime.engines.facts import DISTRIBUTIONS
 from runtime.support.installed import installed_versions
 
 # What made the bundle; versions of the packages that touch its bytes.
@@ -33,8 +34,7 @@ _TOOLS = (
     "onnx-ir",
     "onnxscript",
     "onnxsim",
-    "onnxruntime",
-    "onnxruntime-gpu",
+    *DISTRIBUTIONS["onnxruntime"],
     "numpy",
     "pillow",
 )

@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from itertools import chain
 from pathlib import Path
 
 from runtime.bench.figures.curve import choose_batches
@@ -16,10 +17,11 @@ from runtime.bench.subjects import Subject, bundle_labels, list_subjects, subjec
 from runtime.bench.turns import BenchListener, Effort, Times, measure
 from runtime.bundle.bundle import Bundle, open_bundle
 from runtime.bundle.results.bench_json import BenchResult, Measured, Scope
+from runtime.engines.facts import DISTRIBUTIONS
 from runtime.errors import UsageError
 
 # Their versions decide speed.
-PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "torch", "export-ssl")
+PACKAGES = ("numpy", *chain.from_iterable(DISTRIBUTIONS.values()), "export-ssl")
 
 
 @dataclass(frozen=True)

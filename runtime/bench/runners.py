@@ -111,7 +111,7 @@ def _pipeline(subject: Subject, bundle: Bundle, engine: Engine) -> Runner:
                 bundle.manifest.preprocessing,
                 batch_size=subject.batch,
                 workers=subject.threads,
-                overlap=subject.device == "gpu" or parse_engine(subject.engine).name == TENSORRT,
+                overlap=engine.runs_on_gpu,
             ) as loader:
                 # The last batch of a pass may be smaller: its time would be another batch's.
                 yield from (batch.pixels for batch in loader if len(batch.pixels) == subject.batch)

@@ -204,6 +204,11 @@ class Precision(_Part):
             raise ValueError(f"precision {self.name} and int8 {self.int8}: expected both INT8 or neither")
         return self
 
+    @property
+    def needs_unfused_qdq(self) -> bool:
+        """Whether onnxruntime's integer kernels on a CPU give another function; see `engines/ort_session.py`."""
+        return self.name == "int8-fp16"
+
 
 class Step(_Part):
     """One step of the export and how far its graph's logits are from PyTorch's.

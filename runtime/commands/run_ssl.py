@@ -23,6 +23,7 @@ from runtime.commands.plan_options import (
 from runtime.commands.ray_options import RayAddressOption, RayCpusOption, RayGpusOption, RayOption, RayWorkersOption
 from runtime.commands.repo import repo
 from runtime.commands.report import report
+from runtime.support.ort_providers import PROVIDERS
 
 app = typer.Typer(
     add_completion=False,
@@ -32,11 +33,12 @@ app = typer.Typer(
 )
 
 BundleArgument = Annotated[Path, typer.Argument(help="A bundle's directory.")]
+_PROVIDER_HELP = " or ".join(f"`onnxruntime:{name}`" for name, provider in PROVIDERS.items() if provider.gpu)
 EnginesOption = Annotated[
     str,
     typer.Option(
         help="Comma-separated: tensorrt, openvino, onnxruntime, pytorch; with `:bf16` or `:fp16` for an execution "
-        "precision, `onnxruntime:cuda` or `onnxruntime:tensorrt` for a provider.",
+        f"precision, {_PROVIDER_HELP} for a provider.",
         show_default="all that are installed",
     ),
 ]

@@ -45,7 +45,9 @@ def run_comparison(
     first = opened.bundles[0]
     with ExitStack() as stack:
         engines = open_engines(stack, opened.bundles, request)
-        loader = stack.enter_context(open_batches(opened.dataset, first, request, make_transform(first, request)))
+        loader = stack.enter_context(
+            open_batches(opened.dataset, first, request, make_transform(first, request), engines=engines)
+        )
         on_start(opened.dataset)
         changes = ChangeCollector(opened.dataset, first.labels(), len(engines.engines)) if request.save else None
         scores = compare(

@@ -49,6 +49,11 @@ class OpenedEngines:
     engines: tuple[Engine, ...]
     bundles: tuple[int | None, ...]
 
+    @property
+    def all_on_gpu(self) -> bool:
+        """Whether none of them, nor the original, works on the processor's cores."""
+        return all(engine.runs_on_gpu for engine in (self.original, *self.engines))
+
 
 def open_engines(stack: ExitStack, bundles: Sequence[Bundle], request: CompareRequest) -> OpenedEngines:
     """Return the original and the engines, which end with `stack`.
@@ -75,7 +80,12 @@ def open_engines(stack: ExitStack, bundles: Sequence[Bundle], request: CompareRe
 
 
 def open_batches(
-    dataset: Dataset | Stream | Piece, bundle: Bundle, request: CompareRequest, transform: Transform | None
+    dataset: Dataset | Stream | Piece,
+    bundle: Bundle,
+    request: CompareRequest,
+    transform: Transform | None,
+    *,
+    engines: OpenedEngines,
 ) -> Loader:
     """Return the batches of a data set, or of a piece of one.
 
@@ -84,6 +94,7 @@ def open_batches(
         bundle: One of those compared: all have the same preprocessing.
         request: How they are read.
         transform: `make_transform`'s.
+        engines: What the batches go through.
     """
     return load_batches(
         dataset,
@@ -93,7 +104,7 @@ def open_batches(
         skip_unreadable=request.skip_unreadable,
         transform=transform,
         # On a CPU, decoding beside inference stalls it; a GPU leaves the cores to the decoders.
-        overlap=request.device == "gpu",
+        overlap=engines.all_on_gpu,
     )
 
 

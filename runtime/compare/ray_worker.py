@@ -141,7 +141,7 @@ class PieceScorer:
         changes = None
         if opened.request.save:
             changes = ChangeCollector(piece, opened.bundle.labels(), len(engines.engines))
-        with open_batches(piece, opened.bundle, opened.request, opened.transform) as loader:
+        with open_batches(piece, opened.bundle, opened.request, opened.transform, engines=engines) as loader:
             tallies = tally_batches(
                 loader,
                 original=engines.original,

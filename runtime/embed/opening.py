@@ -12,7 +12,7 @@ from runtime.embed.request import EmbedRequest
 from runtime.embed.run_parts import Place
 from runtime.embed.sources.entries import Source
 from runtime.engines.contract import Engine
-from runtime.engines.open_engine import TENSORRT, EngineOptions, load_engine, parse_engine
+from runtime.engines.open_engine import EngineOptions, load_engine, parse_engine
 from runtime.images.native import NativePreprocessor
 from runtime.images.preprocessing import Pixels, preprocess
 from runtime.support.cpu import usable_cores
@@ -58,5 +58,5 @@ def describe_place(request: EmbedRequest, bundle: Bundle, *, job: Job, source: S
         transform=transform_of(request, bundle),
         workers=request.workers or usable_cores(),
         # On a CPU, decoding beside inference stalls it; a GPU leaves the cores to the decoders.
-        overlap=request.device == "gpu" or engine.name == TENSORRT,
+        overlap=engine.runs_on_gpu,
     )

@@ -18,8 +18,6 @@ from runtime.images.preprocessing import normalise
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
 ExecutionPrecision = Literal["fp32", "bf16", "fp16"]
-# Of onnxruntime.
-Provider = Literal["cpu", "cuda", "tensorrt"]
 
 
 class Outputs(NamedTuple):
@@ -41,10 +39,12 @@ class Engine(Protocol):
         name: `pytorch`, `onnxruntime`, `openvino` or `tensorrt`.
         precision: What it really executes, in words, such as `fp32` or
             `fp16 weights, fp32 execution`; asked of the engine, not assumed from the file.
+        runs_on_gpu: Whether it leaves the processor's cores to others while it works.
     """
 
     name: str
     precision: str
+    runs_on_gpu: bool
 
     def infer(self, pixels: Pixels) -> Outputs:
         """Run one batch.
@@ -75,6 +75,7 @@ class EngineBase:
 
     name: str
     precision: str
+    runs_on_gpu: bool
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest

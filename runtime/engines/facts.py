@@ -1,16 +1,16 @@
-"""What an opened engine is: what must be the same wherever parts of one job run."""
+"""What an engine comes from, and what an opened one is: what must be the same wherever parts of one job run."""
 
 from pydantic import BaseModel, ConfigDict
 
 from runtime.engines.contract import Engine
 from runtime.support.installed import installed_versions
 
-# Which distribution an engine's version is that of.
-_DISTRIBUTIONS = {
-    "openvino": ("openvino",),
+# The distributions that an engine's package may come from; its version is that of the one that is installed.
+DISTRIBUTIONS = {
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
-    "pytorch": ("torch",),
+    "openvino": ("openvino",),
     "tensorrt": ("tensorrt", "tensorrt-cu12"),
+    "pytorch": ("torch",),
 }
 
 
@@ -32,5 +32,5 @@ class EngineFacts(BaseModel):
 
 def describe_engine(engine: Engine) -> EngineFacts:
     """Return what an opened engine is."""
-    versions = installed_versions(_DISTRIBUTIONS.get(engine.name, ()))
+    versions = installed_versions(DISTRIBUTIONS.get(engine.name, ()))
     return EngineFacts(name=engine.name, version=next(iter(versions.values()), ""), executes=engine.precision)

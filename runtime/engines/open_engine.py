@@ -9,8 +9,9 @@ from typing import NamedTuple, get_args
 
 from runtime.bundle.bundle import Bundle, open_bundle
 from runtime.bundle.layout import PLAN_FILE
-from runtime.engines.contract import Engine, ExecutionPrecision, Provider
+from runtime.engines.contract import Engine, ExecutionPrecision
 from runtime.errors import BundleError, EngineError, UsageError
+from runtime.support.ort_providers import PROVIDERS
 
 LOGGER = logging.getLogger("export_ssl")
 
@@ -30,8 +31,8 @@ class EngineOptions:
         threads: Threads for one inference; None leaves the engine's choice.
         precision: Execution precision: `fp32`, or `bf16` or `fp16` in OpenVINO and PyTorch. None is
             what the bundle says, and FP32 arithmetic wherever the engine has a choice.
-        provider: Execution provider of onnxruntime; None is `cuda` where `device` is `gpu`, else `cpu`. One that
-            falls back to the CPU is an error.
+        provider: Execution provider of onnxruntime, a name of `runtime.support.ort_providers.PROVIDERS`; None is
+            `cuda` where `device` is `gpu`, else `cpu`. One that falls back to the CPU is an error.
         device: `cpu` or `gpu`; `gpu` is CUDA in PyTorch and onnxruntime, and OpenVINO's GPU.
         weights: Checkpoint of the PyTorch original; None looks for the one named in the manifest.
         share_cores: Whether other engines or decoders run in the same process, so that idle threads
@@ -40,7 +41,7 @@ class EngineOptions:
 
     threads: int | None = None
     precision: ExecutionPrecision | None = None
-    provider: Provider | None = None
+    provider: str | None = None
     device: str = "cpu"
     weights: Path | None = None
     share_cores: bool = False
@@ -93,7 +94,17 @@ class EngineChoice(NamedTuple):
 
     name: str
     precision: ExecutionPrecision | None = None
-    provider: Provider | None = None
+    provider: str | None = None
+
+    def runs_on_gpu(self, device: str) -> bool:
+        """Return whether it would run on a GPU; an opened engine knows by itself, and of `auto` only that one.
+
+        Args:
+            device: `cpu` or `gpu`, for an engine that has both.
+        """
+        if self.provider is not None:
+            return PROVIDERS[self.provider].gpu
+        return self.name == TENSORRT or device == "gpu"
 
 
 def parse_engine(text: str) -> EngineChoice:
@@ -108,7 +119,7 @@ def parse_engine(text: str) -> EngineChoice:
     for precision in get_args(ExecutionPrecision):
         if variant == precision:
             return EngineChoice(name, precision=precision)
-    providers = get_args(Provider) if name == "onnxruntime" else ()
+    providers = tuple(PROVIDERS) if name == "onnxruntime" else ()
     for provider in providers:
         if variant == provider:
             return EngineChoice(name, provider=provider)

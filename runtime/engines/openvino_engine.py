@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from runtime.bundle.bundle import Bundle
 from runtime.engines.contract import EngineBase, ExecutionPrecision, Outputs, Pixels, describe_precision
+from runtime.engines.precisions import OPENVINO, OPENVINO_HINTS, compute_type
 from runtime.errors import EngineError
 
 if TYPE_CHECKING:
     import openvino
 
 NAME = "openvino"
-_HINTS: dict[ExecutionPrecision, str] = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
-_TYPES = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
 _COUNTED = frozenset({"Convolution", "FullyConnected", "MatMul"})
 
 
@@ -41,9 +40,10 @@ class OpenVinoEngine(EngineBase):
             EngineError: OpenVINO is not installed, or cannot compile the graph.
         """
         super().__init__(bundle.manifest)
+        self.runs_on_gpu = device.startswith("GPU")
         ov = _import_openvino()
         config: dict[str, Any] = {
-            "INFERENCE_PRECISION_HINT": _HINTS[precision],
+            "INFERENCE_PRECISION_HINT": OPENVINO_HINTS[precision],
             "PERFORMANCE_HINT": "LATENCY",
             "NUM_STREAMS": 1,
         }
@@ -87,8 +87,7 @@ def executed_precision(compiled: Any) -> str:
     for node in compiled.get_runtime_model().get_ordered_ops():
         info = node.get_rt_info()
         if info["layerType"].astype(str) in _COUNTED:
-            found = info["runtimePrecision"].astype(str)
-            types[_TYPES.get(found, found)] += 1
+            types[compute_type(OPENVINO, info["runtimePrecision"].astype(str))] += 1
     if not types:
         return "unknown"
     return types.most_common(1)[0][0]

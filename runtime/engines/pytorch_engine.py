@@ -64,6 +64,7 @@ class PyTorchEngine(EngineBase):
             ) from error
         self.network = network
         self.precision = precision
+        self.runs_on_gpu = device.startswith("cuda")
         self._device = device
 
     def infer(self, pixels: Pixels) -> Outputs:

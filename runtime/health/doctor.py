@@ -14,6 +14,7 @@ from runtime.bundle.bundle import Bundle, open_bundle
 from runtime.bundle.layout import PLAN_FILE
 from runtime.bundle.licence import check_licence
 from runtime.bundle.plan_json import read_sidecar
+from runtime.engines.facts import DISTRIBUTIONS
 from runtime.engines.open_engine import installed_engines
 from runtime.engines.trt.machine import Machine, find_machine
 from runtime.engines.trt.preflight import check_plan_file, find_mismatch, read_plan
@@ -110,9 +111,9 @@ def _cuda_runtime(runtime: str, driver: str) -> Finding:
 
 
 def _onnxruntime() -> Finding:
-    from runtime.engines.ort_engine import import_onnxruntime
+    from runtime.engines.ort_session import import_onnxruntime
 
-    versions = installed_versions(("onnxruntime", "onnxruntime-gpu"))
+    versions = installed_versions(DISTRIBUTIONS["onnxruntime"])
     if not versions:
         return Finding("onnxruntime", "missing", "not installed: pip install 'export-ssl[cpu]' or 'export-ssl[gpu]'")
     try:
@@ -123,7 +124,7 @@ def _onnxruntime() -> Finding:
 
 
 def _openvino() -> Finding:
-    if not installed_versions(("openvino",)):
+    if not installed_versions(DISTRIBUTIONS["openvino"]):
         return Finding("OpenVINO", "missing", "not installed: pip install 'export-ssl[cpu]'")
     try:
         import openvino
@@ -137,12 +138,12 @@ def _openvino() -> Finding:
 
 
 def _pytorch() -> Finding:
-    version = installed_versions(("torch",)).get("torch")
-    if version is None:
+    versions = installed_versions(DISTRIBUTIONS["pytorch"])
+    if not versions:
         text = "not installed; only the comparison with the original needs it: pip install 'export-ssl[export,cpu]'"
         return Finding("PyTorch", "missing", text)
     # Not imported: that takes seconds, and its CUDA is not what the engines here use.
-    return Finding("PyTorch", "ok", version)
+    return Finding("PyTorch", "ok", ", ".join(versions.values()))
 
 
 def _engines(machine: Machine) -> Finding:

@@ -4,7 +4,7 @@ Read in Triton's sources, June to August 2026:
 
 - onnxruntime (onnxruntime_backend src/onnxruntime.cc at 00fd3e8) sets one session configuration entry,
   `session.use_device_allocator_for_initializers`, and no other. An int8-fp16 graph needs
-  `session.disable_quant_qdq` on a CPU (`runtime/engines/ort_engine.py`), so there it cannot be served.
+  `session.disable_quant_qdq` on a CPU (`runtime/engines/ort_session.py`), so there it cannot be served.
 - openvino (openvino_backend src/openvino.cc at db19304) takes KIND_CPU only. With a `max_batch_size` it fixes the
   network's batch to that size and fills every smaller batch up with zeros, at the full batch's cost; what it
   filled up last is not reset for a batch that is full. With 0 a request keeps its own batch, so 0 is written, and
@@ -65,7 +65,7 @@ def choose_backend(bundle: Bundle, backend: BackendWish, device: DeviceWish) -> 
         raise UsageError(
             "--backend openvino runs on CPUs in Triton, --device is gpu: pass --backend onnxruntime, or tensorrt"
         )
-    if backend == "onnxruntime" and device != "gpu" and bundle.manifest.precision.name == "int8-fp16":
+    if backend == "onnxruntime" and device != "gpu" and bundle.manifest.precision.needs_unfused_qdq:
         raise UsageError(
             "an int8-fp16 graph gives wrong answers in onnxruntime on a CPU, and Triton cannot pass the setting that "
             "prevents it: pass --device gpu, or --backend openvino"
@@ -76,7 +76,7 @@ def choose_backend(bundle: Bundle, backend: BackendWish, device: DeviceWish) -> 
 def _best(bundle: Bundle, device: DeviceWish) -> Backend:
     if device != "cpu" and (bundle.path / PLAN_FILE).is_file():
         return "tensorrt"
-    if device != "gpu" and bundle.manifest.precision.name == "int8-fp16":
+    if device != "gpu" and bundle.manifest.precision.needs_unfused_qdq:
         return "openvino"
     return "onnxruntime"
 

@@ -25,7 +25,7 @@ class SumEngine(EngineBase):
     any change of what stands in a batch changes bytes, as the last bits of a real engine's floats may.
     """
 
-    name, precision = "sums", "exact"
+    name, precision, runs_on_gpu = "sums", "exact", False
 
     def __init__(self, *, on_infer: Callable[[Pixels], None] = lambda _pixels: None) -> None:
         super().__init__(hand_made_manifest())

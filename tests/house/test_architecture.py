@@ -61,6 +61,13 @@ def imports(tree: ast.AST) -> Iterator[str]:
             yield "." * node.level + (node.module or "")
 
 
+def called(tree: ast.AST) -> Iterator[str]:
+    """Yield the last name of everything that is called."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func).rpartition(".")[2]
+
+
 def module_level_imports(statements: list[ast.stmt]) -> Iterator[str]:
     """Yield what runs when the module is imported: not in functions, not under TYPE_CHECKING."""
     for node in statements:
@@ -171,6 +178,19 @@ def test_an_upward_arrow_is_found_even_inside_a_function() -> None:
     assert upward(source, "runtime") == ["exporter.trace", "calibration.ranges"]
     assert upward(source, "calibration") == ["exporter.trace"]
     assert upward(source, "exporter") == []
+
+
+def test_one_module_opens_onnxruntime_sessions() -> None:
+    made = {"InferenceSession", "SessionOptions"}
+    found = {path for path in SHIPPED if made & set(called(ast.parse(path.read_text(encoding="utf-8"))))}
+    # In bench/peers a library as anyone calls it is the point.
+    expected = {"runtime/engines/ort_session.py", "runtime/bench/peers/libraries.py"}
+    assert {path.relative_to(ROOT).as_posix() for path in found} == expected
+
+
+def test_a_call_is_found_by_attribute_and_by_name() -> None:
+    source = "a = ort.InferenceSession(model)\ndef f() -> 'ort.InferenceSession':\n    return SessionOptions()\n"
+    assert sorted(called(ast.parse(source))) == ["InferenceSession", "SessionOptions"]
 
 
 @named

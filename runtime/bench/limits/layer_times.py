@@ -10,7 +10,7 @@ import numpy as np
 from runtime.bench.limits.counted import Counted
 from runtime.bench.limits.node_names import NodeNames
 from runtime.bench.limits.openvino_counters import count_openvino, import_openvino, openvino_config
-from runtime.bench.limits.ort_profile import count_onnxruntime, onnxruntime_options
+from runtime.bench.limits.ort_profile import count_onnxruntime
 from runtime.bundle.bundle import Bundle
 from runtime.bundle.layers import Layer
 from runtime.bundle.layout import PLAN_LAYERS_FILE
@@ -19,7 +19,7 @@ from runtime.engines.contract import ExecutionPrecision, Floats, Pixels
 from runtime.engines.open_engine import TENSORRT, parse_engine
 from runtime.engines.openvino_engine import NAME as OPENVINO
 from runtime.engines.ort_engine import NAME as ONNXRUNTIME
-from runtime.engines.ort_engine import import_onnxruntime
+from runtime.engines.ort_session import import_onnxruntime
 from runtime.errors import BundleError, EngineError, UsageError
 from runtime.images.preprocessing import normalise
 from runtime.plans.inspector import EngineLayer, Tensor, compute_type, read_layer_information
@@ -91,15 +91,15 @@ def layer_times(
     """
     if batch < 1 or runs < 1:
         raise UsageError(f"batch {batch} and {runs} runs, expected at least 1 of each")
-    name, precision, provider = parse_engine(engine)
-    if name == TENSORRT:
+    choice = parse_engine(engine)
+    if choice.name == TENSORRT:
         return raw_layers(_tensorrt(bundle, batch), bundle.layers(), batch=batch, engine=engine)
     size = bundle.manifest.preprocessing.image_size
     pixels = np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), np.uint8)
     feed = pixels if bundle.manifest.input.dtype == "uint8" else normalise(pixels, bundle.manifest.preprocessing)
-    if name == OPENVINO:
-        counted = _openvino(bundle, feed, threads=threads, runs=runs, precision=precision or "fp32")
-    elif name == ONNXRUNTIME and provider in (None, "cpu"):
+    if choice.name == OPENVINO:
+        counted = _openvino(bundle, feed, threads=threads, runs=runs, precision=choice.precision or "fp32")
+    elif choice.name == ONNXRUNTIME and not choice.runs_on_gpu("cpu"):
         counted = _onnxruntime(bundle, feed, threads=threads, runs=runs)
     else:
         raise UsageError(
@@ -168,12 +168,16 @@ def _openvino(
 
 def _onnxruntime(bundle: Bundle, feed: Pixels | Floats, *, threads: int | None, runs: int) -> tuple[Counted, ...]:
     ort = import_onnxruntime()
-    options = onnxruntime_options(ort, threads)
-    if bundle.manifest.precision.name == "int8-fp16":
-        # As in runtime/engines/ort_engine.py, which says why.
-        options.add_session_config_entry("session.disable_quant_qdq", "1")
     try:
-        return count_onnxruntime(ort, str(bundle.model_path), options, [feed], warm_up=WARM_UP, runs=runs)
+        return count_onnxruntime(
+            bundle.model_path,
+            [feed],
+            # As the engine opens it.
+            fusion="float" if bundle.manifest.precision.needs_unfused_qdq else "all",
+            threads=threads,
+            warm_up=WARM_UP,
+            runs=runs,
+        )
     except ort.capi.onnxruntime_pybind11_state.OrtException as error:
         reason = str(error).strip().splitlines()[0]
         raise EngineError(f"onnxruntime {ort.__version__} cannot run {bundle.model_path}: {reason}") from error

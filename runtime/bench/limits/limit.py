@@ -67,10 +67,10 @@ def find_limits(
 
 def why_no_limit(subject: Subject) -> str:
     """Return why the limit of a subject cannot be found, or "" where it can be tried."""
-    name, _, provider = parse_engine(subject.engine)
-    if name not in (OPENVINO, ONNXRUNTIME):
-        return f"the attainable rates of {name} are not probed"
-    if subject.device != "cpu" or provider not in (None, "cpu"):
+    choice = parse_engine(subject.engine)
+    if choice.name not in (OPENVINO, ONNXRUNTIME):
+        return f"the attainable rates of {choice.name} are not probed"
+    if choice.runs_on_gpu(subject.device):
         return f"{subject.engine} on a GPU has no layer times here"
     return ""
 

@@ -8,10 +8,9 @@ import numpy as np
 from runtime.bench.limits.counted import Counted
 from runtime.bench.limits.node_names import is_product
 from runtime.engines.contract import ExecutionPrecision
+from runtime.engines.precisions import OPENVINO, OPENVINO_HINTS, compute_type, tensor_type
 from runtime.errors import EngineError
 
-_HINTS: dict[ExecutionPrecision, str] = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
-_PRECISIONS = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "uint8"}
 _BYTES = {"f64": 8, "i64": 8, "f32": 4, "i32": 4, "f16": 2, "bf16": 2, "i8": 1, "u8": 1, "boolean": 1}
 
 
@@ -31,7 +30,7 @@ def import_openvino() -> Any:
 def openvino_config(threads: int | None, precision: ExecutionPrecision) -> dict[str, Any]:
     """Return how a model is compiled: as in `runtime/engines/openvino_engine.py`, and with performance counters."""
     config: dict[str, Any] = {
-        "INFERENCE_PRECISION_HINT": _HINTS[precision],
+        "INFERENCE_PRECISION_HINT": OPENVINO_HINTS[precision],
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
         "PERF_COUNT": True,
@@ -88,8 +87,7 @@ def _counted(node: Any, times_ms: list[float], constants: frozenset[str], batch:
         name=node.get_friendly_name(),
         made_of=tuple(name for name in _info(node, "originalLayersNames").split(",") if name),
         operator=operator,
-        # Pixels are unsigned too, and what moves them is no INT8 arithmetic.
-        precision="int8" if precision == "u8" and is_product(operator) else _PRECISIONS.get(precision, precision),
+        precision=(compute_type if is_product(operator) else tensor_type)(OPENVINO, precision),
         times_ms=tuple(times_ms),
         activation_bytes=moved,
         constant_bytes=sum(_bytes(source, batch) for source in fixed),

@@ -9,37 +9,32 @@ import numpy as np
 
 from runtime.bench.limits.counted import Counted
 from runtime.bench.limits.node_names import is_product
+from runtime.engines.ort_session import Fusion, open_session
+from runtime.engines.precisions import ONNXRUNTIME, compute_type, tensor_type
 
-_PRECISIONS = {"float": "fp32", "float16": "fp16", "bfloat16": "bf16", "int8": "int8"}
 _BYTES = {"double": 8, "int64": 8, "uint64": 8, "float": 4, "int32": 4, "uint32": 4, "float16": 2, "bfloat16": 2}
 _KERNEL = "_kernel_time"
 _WIDENED = "InsertedPrecisionFreeCast_"
 
 
-def onnxruntime_options(ort: Any, threads: int | None) -> Any:
-    """Return session options; `threads` None leaves onnxruntime's choice."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    if threads is not None:
-        options.intra_op_num_threads = threads
-    return options
-
-
-def count_onnxruntime(ort: Any, model: Any, options: Any, feed: Any, *, warm_up: int, runs: int) -> tuple[Counted, ...]:
+def count_onnxruntime(
+    model: bytes | Path, feed: Any, *, fusion: Fusion, threads: int | None, warm_up: int, runs: int
+) -> tuple[Counted, ...]:
     """Return the kernels that ran on the CPU, in execution order.
 
     Args:
-        ort: The onnxruntime module.
         model: Path or bytes of an ONNX model.
-        options: Session options; profiling is turned on in them.
         feed: One array per input of the model, in its order.
+        fusion: What onnxruntime may fuse.
+        threads: Threads for one inference; None leaves onnxruntime's choice.
         warm_up: Inferences that do not count.
         runs: Inferences that do.
+
+    Raises:
+        EngineError: onnxruntime is not installed, or cannot load the model.
     """
     with tempfile.TemporaryDirectory(prefix="export-ssl-") as folder:
-        options.enable_profiling = True
-        options.profile_file_prefix = str(Path(folder) / "profile")
-        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        session = open_session(model, fusion=fusion, threads=threads, profile=Path(folder) / "profile")
         named = {spec.name: array for spec, array in zip(session.get_inputs(), feed, strict=True)}
         for _ in range(warm_up + runs):
             session.run(None, named)
@@ -71,8 +66,7 @@ def _counted(events: list[dict[str, Any]], warm_up: int) -> Counted:
         name=name,
         made_of=(made_of,),
         operator=operator,
-        # Pixels are unsigned too, and what moves them is no INT8 arithmetic.
-        precision="int8" if kind == "uint8" and is_product(operator) else _PRECISIONS.get(kind, kind),
+        precision=(compute_type if is_product(operator) else tensor_type)(ONNXRUNTIME, kind),
         times_ms=tuple(event["dur"] / 1000 for event in events[warm_up:]),
         activation_bytes=sum(map(_size, read)) + sum(map(_size, outputs)),
         constant_bytes=0,

@@ -14,13 +14,12 @@ import numpy as np
 from runtime.bench.limits.counted import Counted
 from runtime.bench.limits.node_names import is_product
 from runtime.bench.limits.openvino_counters import count_openvino, import_openvino, openvino_config
-from runtime.bench.limits.ort_profile import count_onnxruntime, onnxruntime_options
+from runtime.bench.limits.ort_profile import count_onnxruntime
 from runtime.bench.limits.tiny_onnx import tiny_model
 from runtime.engines.contract import ExecutionPrecision
 from runtime.engines.open_engine import parse_engine
 from runtime.engines.openvino_engine import NAME as OPENVINO
 from runtime.engines.ort_engine import NAME as ONNXRUNTIME
-from runtime.engines.ort_engine import import_onnxruntime
 from runtime.errors import EngineError
 
 # Rows, columns and depth of the square products, and how often they run: large enough for a kernel's best rate, small
@@ -213,7 +212,6 @@ def _onnxruntime_products(precision: str, threads: int | None) -> Iterable[tuple
     """Yield MACs and kernels of `MatMul`, or of `MatMulInteger` on unsigned activations and signed weights."""
     if precision not in ("fp32", "int8"):
         raise EngineError(f"onnxruntime's products are not probed in {precision}: expected fp32 or int8")
-    ort = import_onnxruntime()
     rng = np.random.default_rng(0)
     for size, runs in _PRODUCTS.items():
         shape = (size, size)
@@ -230,16 +228,13 @@ def _onnxruntime_products(precision: str, threads: int | None) -> Iterable[tuple
             outputs={"y": (kinds[1], shape)},
             constants={"weight": weight},
         )
-        options = onnxruntime_options(ort, threads)
-        yield size**3, count_onnxruntime(ort, model, options, [feed], warm_up=_WARM_UP, runs=runs)
+        yield size**3, count_onnxruntime(model, [feed], fusion="all", threads=threads, warm_up=_WARM_UP, runs=runs)
 
 
 def _onnxruntime_moves(threads: int | None) -> Iterable[MoveRate]:
-    ort = import_onnxruntime()
-
     def count(model: bytes, shape: tuple[int, ...], runs: int) -> tuple[Counted, ...]:
-        options, feed = onnxruntime_options(ort, threads), np.ones(shape, np.float32)
-        return count_onnxruntime(ort, model, options, [feed], warm_up=_WARM_UP, runs=runs)
+        feed = np.ones(shape, np.float32)
+        return count_onnxruntime(model, [feed], fusion="all", threads=threads, warm_up=_WARM_UP, runs=runs)
 
     for elements in _COPY_ELEMENTS:
         kind = ("float32", (elements,))

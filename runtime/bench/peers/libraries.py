@@ -64,16 +64,17 @@ class RawOnnxRuntime(EngineBase):
         """
         super().__init__(bundle.manifest)
         del weights
-        from runtime.engines.ort_engine import executed_precision, import_onnxruntime
+        from runtime.engines.ort_session import executed_precision, import_onnxruntime
 
         ort = import_onnxruntime()
+        # Typed out, and not by `open_session`: this is onnxruntime as anyone calls it.
         options = ort.SessionOptions()
         options.log_severity_level = 3
         if threads is not None:
             options.intra_op_num_threads = threads
         stored = bundle.manifest.precision.name
-        if stored == "int8-fp16":
-            # As in runtime.engines.ort_engine: fused around FP16 scales, Q/DQ give another function.
+        if bundle.manifest.precision.needs_unfused_qdq:
+            # As `fusion="float"` in runtime.engines.ort_session, which says why.
             options.add_session_config_entry("session.disable_quant_qdq", "1")
         with tempfile.TemporaryDirectory(prefix="export-ssl-") as folder:
             # One inference says which kernels run; afterwards profiling is off, and costs nothing.

@@ -135,7 +135,7 @@ def _why_no_compiler(device: str) -> str:
 def _why_no_onnxruntime() -> str:
     if find_spec("onnxruntime") is None:
         return "onnxruntime not installed: pip install 'export-ssl[cpu]'"
-    from runtime.engines.ort_engine import import_onnxruntime
+    from runtime.engines.ort_session import import_onnxruntime
 
     try:
         import_onnxruntime()

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass
 
+from runtime.engines.precisions import OPENVINO, compute_type
 from runtime.errors import EngineError
 
 BENCHMARK_APP = "benchmark_app"
@@ -23,8 +24,6 @@ APP_ERROR = re.compile(r"^\[ ERROR \] (.+)$", re.MULTILINE)
 _APP_LAYER = re.compile(
     r'<layer [^>]*type="(?:Convolution|FullyConnected|MatMul)"[^>]*>\s*<data [^>]*runtimePrecision="(\w+)"'
 )
-# As runtime.engines.openvino_engine names them.
-_TYPES = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "int8"}
 # The explanation of a verbose log has the same words without numbers.
 _TRT_SUMMARY = re.compile(r"\[I\] GPU Compute Time: (min = .+)$", re.MULTILINE)
 _TRT_NUMBER = re.compile(r"(min|max|mean|median|percentile\([\d.]+%\)) = ([\d.e+-]+) ms")
@@ -111,7 +110,7 @@ def parse_benchmark_app(text: str, *, command: str) -> ProgramTimes:
 
 def parse_execution_graph(text: str) -> str:
     """Return the type that most convolutions compute in, by the file that benchmark_app writes, or `unknown`."""
-    types = Counter(_TYPES.get(found, found) for found in _APP_LAYER.findall(text))
+    types = Counter(compute_type(OPENVINO, found) for found in _APP_LAYER.findall(text))
     return types.most_common(1)[0][0] if types else "unknown"
 
 

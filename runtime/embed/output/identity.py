@@ -17,10 +17,11 @@ from runtime.bundle.manifest import Licence
 from runtime.embed.request import Dtype, EmbedRequest, Format, images_per_part
 from runtime.embed.sources.entries import Listing
 from runtime.engines.facts import EngineFacts
-from runtime.engines.open_engine import TENSORRT, parse_engine
+from runtime.engines.open_engine import EngineChoice, parse_engine
 from runtime.errors import BundleError
 from runtime.support.files import atomic_file, hash_file
 from runtime.support.json_file import first_problem
+from runtime.support.ort_providers import PROVIDERS
 
 JOB_FILE = "_job.json"
 
@@ -61,7 +62,7 @@ class Job(_Part):
     """All of `_job.json`.
 
     Attributes:
-        device: `cpu`, `gpu`, or `tensorrt` for onnxruntime's provider of that name: the same engine's numbers differ.
+        device: `cpu`, `gpu`, or a provider's name; see `runtime.support.ort_providers.Provider.device`.
     """
 
     schema_version: Literal[1] = 1
@@ -106,10 +107,10 @@ def describe_job(request: EmbedRequest, bundle: Bundle, engine: EngineFacts, lis
 
 def _device(request: EmbedRequest, engine: EngineFacts) -> str:
     """Return where a job's engine runs; see `Job`."""
-    if engine.name == TENSORRT:
-        return "gpu"
     provider = parse_engine(request.engine).provider
-    return request.device if provider is None else {"cuda": "gpu"}.get(provider, provider)
+    if provider is not None:
+        return PROVIDERS[provider].device
+    return "gpu" if EngineChoice(engine.name).runs_on_gpu(request.device) else "cpu"
 
 
 def read_job(output: Path) -> Job | None:

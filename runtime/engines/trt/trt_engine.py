@@ -110,6 +110,7 @@ class TensorRtEngine(EngineBase):
     """A plan in TensorRT; see the module."""
 
     name = NAME
+    runs_on_gpu = True
 
     def __init__(self, manifest: Manifest, plan: bytes, *, precision: str, host_code_allowed: bool = False) -> None:
         """Load a plan.

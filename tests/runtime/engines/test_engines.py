@@ -20,7 +20,7 @@ from exporter.pipeline import export_bundle
 from exporter.request import ExportRequest, WeightsChoice
 from runtime.bundle.bundle import open_bundle
 from runtime.engines.open_engine import EngineOptions, installed_engines, load_engine, parse_engine
-from runtime.engines.ort_engine import import_onnxruntime
+from runtime.engines.ort_session import import_onnxruntime
 from runtime.errors import CheckpointError, EngineError, UsageError
 from tests.conftest import IMAGE_SIZE
 from tests.helpers.bundles import SIZE as HAND_MADE_SIZE

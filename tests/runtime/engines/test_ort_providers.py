@@ -11,7 +11,8 @@ import pytest
 import runtime.engines.open_engine
 from runtime.bundle.bundle import open_bundle
 from runtime.engines.open_engine import EngineChoice, EngineOptions, load_engine, parse_engine, runnable_engines
-from runtime.engines.ort_engine import OrtEngine, find_strays
+from runtime.engines.ort_engine import OrtEngine
+from runtime.engines.ort_session import find_strays
 from runtime.errors import BundleError, EngineError, UsageError
 from tests.conftest import Exported, Reference
 from tests.helpers.exported import copy_bundle, decibels
@@ -99,6 +100,11 @@ def test_provider_that_is_not_built_in_is_one_line_with_the_extra(
         OrtEngine(open_bundle(exported.fp32), provider=provider)
     assert "pip install 'export-ssl[gpu]'" in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_provider_that_is_unknown_is_refused_with_those_there_are(exported: Exported) -> None:
+    with pytest.raises(UsageError, match="onnxruntime has no provider rocm here: expected one of cpu, cuda, tensorrt"):
+        load_engine(exported.fp32, "onnxruntime", EngineOptions(provider="rocm"))
 
 
 @no_cuda

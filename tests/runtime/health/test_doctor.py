@@ -116,7 +116,7 @@ def test_cuda_python_that_is_absent_is_missing(monkeypatch: pytest.MonkeyPatch) 
 
 def test_both_onnxruntimes_at_once_are_bad(monkeypatch: pytest.MonkeyPatch) -> None:
     both = {"onnxruntime": "1.32", "onnxruntime-gpu": "1.32"}
-    monkeypatch.setattr("runtime.engines.ort_engine.installed_versions", lambda _names: both)
+    monkeypatch.setattr("runtime.engines.ort_session.installed_versions", lambda _names: both)
     found = findings(monkeypatch, CPU_ONLY)["onnxruntime"]
     assert found.verdict == "bad"
     assert "are both installed and overwrite each other's files" in found.text

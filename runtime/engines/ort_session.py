@@ -1,0 +1,148 @@
+"""How an onnxruntime session is opened so that Q/DQ mean what ONNX says, and which kernels its profile says have run.
+
+The only place that makes an `InferenceSession`, but for `runtime/bench/peers`, where a session as anyone opens it is
+the point. Whether Q/DQ are fused decides what a figure is true of, so every caller says which it means.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from runtime.engines.facts import DISTRIBUTIONS
+from runtime.engines.precisions import ONNXRUNTIME, compute_type
+from runtime.errors import EngineError
+from runtime.support.installed import installed_versions
+from runtime.support.ort_providers import PROVIDERS
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+Fusion = Literal["none", "float", "all"]
+"""What onnxruntime may fuse.
+
+- `none`: nothing. The graph is run node by node as it is written, so that every tensor in it is computed.
+- `float`: everything but Q/DQ, which are computed as ONNX defines them: round to the integers, and back to floats. The
+  graph is judged then, and not the integer kernels of the machine at hand, some of which saturate (CPUs without VNNI).
+- `all`: Q/DQ too, into integer kernels: what a user runs, and what is timed. Around FP16 scales the fused ones are
+  another function on a CPU: a ResNet-18 at 33 dB as written came out at -1.5 dB (onnxruntime 1.32, x86). A graph
+  whose manifest says so (`Precision.needs_unfused_qdq`) is run with `float` there, which is right, and slower.
+"""
+
+# What a network's work is in: where one of these runs, the network runs.
+_WORK = ("Conv", "Gemm", "MatMul")
+_SUBGRAPHS = tuple(provider.subgraph for provider in PROVIDERS.values() if provider.subgraph)
+
+
+def import_onnxruntime() -> Any:
+    """Return the onnxruntime module.
+
+    Raises:
+        EngineError: It is not installed, or both of its variants are, which overwrite each other.
+    """
+    if len(installed_versions(DISTRIBUTIONS["onnxruntime"])) > 1:
+        raise EngineError(
+            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files: "
+            "pip uninstall both, then install the extra `cpu` or `gpu`, not both"
+        )
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise EngineError(f"onnxruntime cannot be imported ({error}): pip install 'export-ssl[cpu]'") from error
+    return onnxruntime
+
+
+def open_session(
+    model: bytes | Path,
+    *,
+    fusion: Fusion,
+    threads: int | None = None,
+    spin: bool = True,
+    memory_pattern: bool = True,
+    profile: Path | None = None,
+    providers: Sequence[Any] = PROVIDERS["cpu"].chain,
+) -> "onnxruntime.InferenceSession":
+    """Return a session on a graph.
+
+    Args:
+        model: A file, or a serialised ONNX model.
+        fusion: What may be fused; see `Fusion`.
+        threads: Threads for one run; None leaves onnxruntime's choice, the physical cores.
+        spin: Let idle threads spin between runs, which is fastest where nothing else needs the cores. False lets them
+            sleep: for a process that runs other engines or decoders beside this one.
+        memory_pattern: Plan one block of memory for all tensors of a run. False keeps them apart: less memory and
+            time where many tensors are outputs and are large.
+        profile: Start of a path, such as `FOLDER/profile`: kernels are recorded until `end_profiling`, which returns
+            the file. None records nothing.
+        providers: onnxruntime's names of execution providers in the order of preference, or pairs (name, options).
+
+    Raises:
+        EngineError: onnxruntime is not installed, or cannot load the graph.
+    """
+    ort = import_onnxruntime()
+    options = ort.SessionOptions()
+    # Errors alone: a warning of onnxruntime's is about the graph's form, and comes with every session.
+    options.log_severity_level = 3
+    options.enable_mem_pattern = memory_pattern
+    if fusion == "none":
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if fusion != "all":
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
+    if not spin:
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    if profile is not None:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(profile)
+    try:
+        session: onnxruntime.InferenceSession = ort.InferenceSession(
+            model if isinstance(model, bytes) else str(model), options, providers=list(providers)
+        )
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0]
+        what = "the graph" if isinstance(model, bytes) else model
+        raise EngineError(f"onnxruntime {ort.__version__} cannot load {what}: {reason}") from error
+    return session
+
+
+def find_strays(profile: Path, provider: str) -> str:
+    """Return which part of the network ran in another provider, in words, by onnxruntime's profile of one run; or ''.
+
+    What is not work (casts of the input, shapes) may run anywhere.
+
+    Args:
+        profile: The profile's file.
+        provider: onnxruntime's name of the provider that was asked for.
+    """
+    ran: Counter[str] = Counter()
+    for event in json.loads(profile.read_text(encoding="utf-8")):
+        arguments = event.get("args", {})
+        operator = arguments.get("op_name", "")
+        if not event.get("name", "").endswith("_kernel_time"):
+            continue
+        if operator.startswith(_SUBGRAPHS) or any(work in operator for work in _WORK):
+            ran[arguments.get("provider", "unknown")] += 1
+    strays = {name: count for name, count in ran.items() if name != provider}
+    if not ran:
+        return "no layer was seen to run"
+    return ", ".join(f"{count} of {ran.total()} layers ran in {name}" for name, count in strays.items())
+
+
+def executed_precision(profile: Path) -> str:
+    """Return the type that most convolutions computed in, from onnxruntime's profile of one run.
+
+    A kernel's type is its first input's: where onnxruntime has no FP16 kernel it casts to FP32, and drops
+    most casts back to FP16 between two such kernels.
+    """
+    events = json.loads(profile.read_text(encoding="utf-8"))
+    types: Counter[str] = Counter()
+    for event in events:
+        arguments = event.get("args", {})
+        if "Conv" in arguments.get("op_name", "") and event.get("name", "").endswith("_kernel_time"):
+            first = next(iter(arguments.get("input_type_shape", [{}])[0]), "unknown")
+            types[compute_type(ONNXRUNTIME, first)] += 1
+    if not types:
+        return "unknown"
+    return types.most_common(1)[0][0]
