@@ -1,7 +1,9 @@
 """A comparison as a table for the terminal; the only place where accuracies become percentages."""
 
 import textwrap
+from collections.abc import Callable
 from pathlib import PurePath
+from typing import NamedTuple, TypeAlias
 
 from rich import box
 from rich.console import Console
@@ -15,11 +17,14 @@ from runtime.support.words import p_value, percent
 # Names of skipped images that are printed; the JSON has all of them.
 _UNREADABLE_SHOWN = 3
 # Narrower, and the words of `precision` break inside a word ("execution" is the longest).
-_PRECISION_WIDTH = 9
+_WORD_WIDTH = 9
 # From here on there is room for a second space between the columns.
 _ROOMY_COLUMNS = 100
 # A terminal may claim to be 1 column wide; a paragraph needs room for a word.
 _MIN_COLUMNS = 20
+
+
+_Score: TypeAlias = OriginalScore | EngineScore
 
 
 def render(comparison: Comparison, console: Console) -> None:
@@ -62,44 +67,69 @@ def _table(*, roomy: bool) -> Table:
     return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1 if roomy else 0, 0, 0))
 
 
-def _scores(comparison: Comparison, *, roomy: bool) -> Table:
-    original = comparison.original
-    table = _table(roomy=roomy)
-    table.add_column("engine", overflow="fold")
-    table.add_column("precision", min_width=_PRECISION_WIDTH)
-    headings = (
-        "top-1\n%",
-        f"top-{original.top5_k}\n%",
-        "drop, pp\n95 % CI",
-        "McNemar\np",
-        "agree\n%",
-        "SQNR\ndB",
-        "images\n/s",
+class _Column(NamedTuple):
+    """A column of the scores.
+
+    Attributes:
+        heading: What stands over it.
+        cell: What an engine's row has in it; the original's row may have nothing.
+        figures: Whether it holds figures, on the right, and not words.
+    """
+
+    heading: str
+    cell: Callable[[_Score], Text | str]
+    figures: bool = True
+
+
+def _columns(comparison: Comparison) -> tuple[_Column, ...]:
+    """Return the columns of the scores, from left to right."""
+    several = len(comparison.bundles) > 1
+    return (
+        _Column("engine", lambda score: _name(score, with_bundle=several), figures=False),
+        _Column("precision", lambda score: Text(score.precision), figures=False),
+        _Column("top-1\n%", lambda score: percent(score.top1)),
+        _Column(f"top-{comparison.original.top5_k}\n%", lambda score: percent(score.top5)),
+        _Column("drop, pp\n95 % CI", _of_engines(_drop)),
+        _Column("McNemar\np", _of_engines(lambda score: p_value(score.mcnemar_p))),
+        _Column("agree\n%", _of_engines(lambda score: percent(score.agreement))),
+        _Column("SQNR\ndB", _sqnr),
+        _Column("images\n/s", lambda score: _speed(score.images_per_s)),
     )
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_row(*_common(original), "", "", "", _sqnr(original), _speed(original.images_per_s))
-    for score in comparison.engines:
-        low, high = score.drop_ci95
-        table.add_row(
-            *_common(score, bundle=score.bundle if len(comparison.bundles) > 1 else ""),
-            f"{percent(score.drop)}\n{percent(low)} to {percent(high)}",
-            p_value(score.mcnemar_p),
-            percent(score.agreement),
-            _sqnr(score),
-            _speed(score.images_per_s),
-        )
+
+
+def _of_engines(cell: Callable[[EngineScore], str]) -> Callable[[_Score], str]:
+    """Return the cells of a difference from the original, which has none itself."""
+    return lambda score: cell(score) if isinstance(score, EngineScore) else ""
+
+
+def _scores(comparison: Comparison, *, roomy: bool) -> Table:
+    columns = _columns(comparison)
+    table = _table(roomy=roomy)
+    for column in columns:
+        if column.figures:
+            table.add_column(column.heading, justify="right", no_wrap=True)
+        else:
+            table.add_column(column.heading, overflow="fold", min_width=_WORD_WIDTH)
+    scores: tuple[_Score, ...] = (comparison.original, *comparison.engines)
+    for score in scores:
+        table.add_row(*(column.cell(score) for column in columns))
     return table
 
 
-def _common(score: OriginalScore | EngineScore, *, bundle: str = "") -> tuple[Text, Text, str, str]:
-    """Return the first four cells; with several bundles the engine's name stands over the bundle's."""
-    second = "(original)" if isinstance(score, OriginalScore) else PurePath(bundle).name
-    name = f"{score.engine}\n{second}" if second else score.engine
-    return Text(name), Text(score.precision), percent(score.top1), percent(score.top5)
+def _name(score: _Score, *, with_bundle: bool) -> Text:
+    """Return an engine's name; with several bundles it stands over the bundle's."""
+    if isinstance(score, OriginalScore):
+        return Text(f"{score.engine}\n(original)")
+    bundle = PurePath(score.bundle).name if with_bundle else ""
+    return Text(f"{score.engine}\n{bundle}" if bundle else score.engine)
 
 
-def _sqnr(score: OriginalScore | EngineScore) -> Text:
+def _drop(score: EngineScore) -> str:
+    low, high = score.drop_ci95
+    return f"{percent(score.drop)}\n{percent(low)} to {percent(high)}"
+
+
+def _sqnr(score: _Score) -> Text:
     if score.non_finite_logits:
         return Text("FAIL", style="bold red")
     if isinstance(score, OriginalScore):

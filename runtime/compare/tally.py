@@ -4,10 +4,11 @@ Only sums and counts are kept, so memory does not grow with the number of images
 those of one pass, in whichever way the images were cut; SQNR's float64 sums are so to rounding.
 """
 
+import operator
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from dataclasses import dataclass, field, fields
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -127,26 +128,12 @@ class Tally:
         self.sqnr = self.sqnr.add(truth.logits, verdict.logits)
 
     def merge(self, other: "Tally") -> "Tally":
-        """Return the counts of this engine's images and another stretch's."""
-        assert (self.engine, self.precision) == (other.engine, other.precision), "tallies of two engines"
-        return Tally(
-            engine=self.engine,
-            precision=self.precision,
-            images=self.images + other.images,
-            top1=self.top1 + other.top1,
-            top5=self.top5 + other.top5,
-            # A stretch without an image has not seen the network, and says 5.
-            top5_k=min(self.top5_k, other.top5_k),
-            non_finite_logits=self.non_finite_logits + other.non_finite_logits,
-            non_finite_images=self.non_finite_images + other.non_finite_images,
-            seconds=self.seconds + other.seconds,
-            warm_up_images=self.warm_up_images + other.warm_up_images,
-            warm_up_seconds=self.warm_up_seconds + other.warm_up_seconds,
-            lost=self.lost + other.lost,
-            gained=self.gained + other.gained,
-            agreed=self.agreed + other.agreed,
-            sqnr=self.sqnr.merge(other.sqnr),
-        )
+        """Return the counts of both stretches together: sums, but for the fields that `_MERGED` names."""
+        merged = {
+            one.name: _MERGED.get(one.name, operator.add)(getattr(self, one.name), getattr(other, one.name))
+            for one in fields(self)
+        }
+        return Tally(**merged)
 
     @property
     def images_per_s(self) -> float:
@@ -154,6 +141,21 @@ class Tally:
         if self.images == self.warm_up_images:
             return self.images / max(self.seconds, MIN_SECONDS)
         return (self.images - self.warm_up_images) / max(self.seconds - self.warm_up_seconds, MIN_SECONDS)
+
+
+def _same(one: str, another: str) -> str:
+    assert one == another, "tallies of two engines"
+    return one
+
+
+# How two stretches' values of a field become one, where they are no counts.
+_MERGED: dict[str, Callable[[Any, Any], Any]] = {
+    "engine": _same,
+    "precision": _same,
+    # A stretch without an image has not seen the network, and says 5.
+    "top5_k": min,
+    "sqnr": SqnrSum.merge,
+}
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import errno
 import hashlib
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
@@ -18,10 +17,6 @@ from runtime.images.reading import UNREADABLE, read_rgb
 _MACHINES_FAULTS = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN}
 )
-
-# What Pillow's readers raise beside `UNREADABLE`, all seen on damaged files: AVIF and DDS a RuntimeError, SPIDER an
-# AttributeError. They go by contents, so that any of them may meet a file named .jpg.
-_DAMAGED = (*UNREADABLE, RuntimeError, AttributeError, ArithmeticError, zlib.error)
 
 Opened = tuple[Entry, Callable[[], bytes]]
 
@@ -69,7 +64,7 @@ def decode_entry(opened: Opened, transform: Callable[[Image.Image], Pixels]) -> 
             f"there is not enough memory to decode {entry.file}: free some, or leave the image out; the job goes on "
             "when it is started again"
         ) from error
-    except _DAMAGED as error:
+    except UNREADABLE as error:
         if isinstance(error, OSError) and error.errno in _MACHINES_FAULTS:
             raise DataError(
                 f"{entry.file} cannot be read now ({error.strerror}): the job stops here, and goes on when it is "

@@ -27,6 +27,7 @@ inside a worker thread.
 
 import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,17 +42,20 @@ from runtime.images.preprocessing import Pixels, preprocess
 # What a folder is searched for, in lower case. timm looks for the first three only.
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp"})
 
-# What Pillow's readers raise for a damaged file; OSError covers truncation and unknown formats.
+# What Pillow's readers raise for a damaged file, all that read images here: OSError for truncation and unknown formats;
+# RuntimeError from AVIF, BLP and DDS, AttributeError from SPIDER. Pillow goes by contents, whatever a file is called.
 UNREADABLE = (
     OSError,
     SyntaxError,
     ValueError,
     EOFError,
-    IndexError,
-    KeyError,
+    LookupError,
     TypeError,
-    OverflowError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
     struct.error,
+    zlib.error,
     Image.DecompressionBombError,
 )
 

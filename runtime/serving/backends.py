@@ -12,22 +12,48 @@ Read in Triton's sources, June to August 2026:
 - tensorrt (tensorrt_backend src/tensorrt_utils.cc at e2ef6d7) takes uint8 inputs.
 """
 
+import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from runtime.bundle.bundle import Bundle
-from runtime.bundle.layout import PLAN_FILE
+from runtime.bundle.layout import MODEL_FILE, PLAN_FILE
 from runtime.bundle.manifest import Manifest
 from runtime.bundle.plan_json import Sidecar, read_sidecar, rebuild_command
 from runtime.errors import BundleError, UsageError
+from runtime.serving.model_config import Kind
+from runtime.serving.openvino_ir import BIN, XML, write_ir
 from runtime.serving.request import Backend, BackendWish, DeviceWish
 from runtime.support.files import hash_file
 
-# The name that each backend looks for without `default_model_filename`. Source: core src/constants.h at 73aad7c.
-MODEL_FILES: dict[Backend, tuple[str, ...]] = {
-    "tensorrt": ("model.plan",),
-    "onnxruntime": ("model.onnx",),
-    "openvino": ("model.xml", "model.bin"),
-}
+
+@dataclass(frozen=True)
+class TritonBackend:
+    """One of Triton's backends, and all that sets it apart from the others.
+
+    Attributes:
+        name: What Triton calls it.
+        files: The names that it looks for in a version's folder without `default_model_filename`.
+            Source: core src/constants.h at 73aad7c.
+        write: Puts those files of a bundle into a folder.
+        kinds: Where instances run, for each device that it has a choice of.
+        check: Refuses what it cannot run on a device, and returns what its plan was built for, if it is one.
+        model_server: Whether OpenVINO Model Server reads its files too.
+        no_batches: Why Triton is to make no batches for it; empty where it makes them.
+        parameters: What it reads from the configuration, for a number of instances.
+        notes: What has to be known, for the kind of its instances and what an INT8 graph was made for.
+    """
+
+    name: Backend
+    files: tuple[str, ...]
+    write: Callable[[Bundle, Path], object]
+    kinds: Mapping[DeviceWish, Kind]
+    check: Callable[[Bundle, DeviceWish], Sidecar | None]
+    model_server: bool = True
+    no_batches: str = ""
+    parameters: Callable[[int], tuple[tuple[str, str], ...]] = lambda _instances: ()
+    notes: Callable[[Kind, str | None], tuple[str, ...]] = lambda _kind, _int8_target: ()
 
 
 @dataclass(frozen=True)
@@ -36,10 +62,10 @@ class Served:
 
     Attributes:
         backend: Triton's backend.
-        plan: What the plan was built for; None for the other backends.
+        plan: What the plan was built for; None for the backends that run none.
     """
 
-    backend: Backend
+    backend: TritonBackend
     plan: Sidecar | None
 
 
@@ -53,24 +79,8 @@ def choose_backend(bundle: Bundle, backend: BackendWish, device: DeviceWish) -> 
         BundleError: The plan is missing, damaged, or of another graph.
         UsageError: The backend cannot run this bundle on that device.
     """
-    if backend == "auto":
-        backend = _best(bundle, device)
-    if backend == "tensorrt":
-        if device == "cpu":
-            raise UsageError(
-                "--backend tensorrt runs on a GPU, --device is cpu: pass --backend onnxruntime, or no device"
-            )
-        return Served("tensorrt", _checked_plan(bundle))
-    if backend == "openvino" and device == "gpu":
-        raise UsageError(
-            "--backend openvino runs on CPUs in Triton, --device is gpu: pass --backend onnxruntime, or tensorrt"
-        )
-    if backend == "onnxruntime" and device != "gpu" and bundle.manifest.precision.needs_unfused_qdq:
-        raise UsageError(
-            "an int8-fp16 graph gives wrong answers in onnxruntime on a CPU, and Triton cannot pass the setting that "
-            "prevents it: pass --device gpu, or --backend openvino"
-        )
-    return Served(backend, None)
+    chosen = BACKENDS[_best(bundle, device) if backend == "auto" else backend]
+    return Served(chosen, chosen.check(bundle, device))
 
 
 def _best(bundle: Bundle, device: DeviceWish) -> Backend:
@@ -79,6 +89,35 @@ def _best(bundle: Bundle, device: DeviceWish) -> Backend:
     if device != "gpu" and bundle.manifest.precision.needs_unfused_qdq:
         return "openvino"
     return "onnxruntime"
+
+
+def _copying(name: str) -> Callable[[Bundle, Path], object]:
+    """Return what copies one of a bundle's files.
+
+    It is copied without its times: a server that polls sees by the time that a replaced version is another.
+    """
+    return lambda bundle, folder: shutil.copyfile(bundle.path / name, folder / name)
+
+
+def _check_for_tensorrt(bundle: Bundle, device: DeviceWish) -> Sidecar:
+    if device == "cpu":
+        raise UsageError("--backend tensorrt runs on a GPU, --device is cpu: pass --backend onnxruntime, or no device")
+    return _checked_plan(bundle)
+
+
+def _check_for_onnxruntime(bundle: Bundle, device: DeviceWish) -> None:
+    if device != "gpu" and bundle.manifest.precision.needs_unfused_qdq:
+        raise UsageError(
+            "an int8-fp16 graph gives wrong answers in onnxruntime on a CPU, and Triton cannot pass the setting that "
+            "prevents it: pass --device gpu, or --backend openvino"
+        )
+
+
+def _check_for_openvino(_bundle: Bundle, device: DeviceWish) -> None:
+    if device == "gpu":
+        raise UsageError(
+            "--backend openvino runs on CPUs in Triton, --device is gpu: pass --backend onnxruntime, or tensorrt"
+        )
 
 
 def _checked_plan(bundle: Bundle) -> Sidecar:
@@ -110,3 +149,58 @@ def _refuse_unsigned(manifest: Manifest) -> None:
             "this INT8 graph was exported with --int8-target cpu, which TensorRT does not take: "
             "pass --backend onnxruntime or openvino, or export with --int8-target tensorrt"
         )
+
+
+def _onnxruntime_notes(kind: Kind, int8_target: str | None) -> tuple[str, ...]:
+    notes = []
+    if kind == "KIND_AUTO":
+        notes.append("Triton takes the GPU where its container sees one")
+    if kind != "KIND_GPU" and int8_target == "tensorrt":
+        notes.append(
+            "this INT8 graph has signed activations, and onnxruntime on a CPU computes it in FP32: for CPUs, export "
+            "with --int8-target cpu"
+        )
+    return tuple(notes)
+
+
+def _openvino_parameters(instances: int) -> tuple[tuple[str, str], ...]:
+    """Return one stream per instance, which is one request at a time.
+
+    Source: openvino_backend README, latency and throughput mode, at db19304.
+    """
+    return (("NUM_STREAMS", str(instances)), ("PERFORMANCE_HINT", "LATENCY" if instances == 1 else "THROUGHPUT"))
+
+
+_ROWS = (
+    TritonBackend(
+        name="tensorrt",
+        files=(PLAN_FILE,),
+        write=_copying(PLAN_FILE),
+        kinds={"auto": "KIND_GPU", "gpu": "KIND_GPU"},
+        check=_check_for_tensorrt,
+        model_server=False,
+    ),
+    TritonBackend(
+        name="onnxruntime",
+        files=(MODEL_FILE,),
+        write=_copying(MODEL_FILE),
+        kinds={"auto": "KIND_AUTO", "cpu": "KIND_CPU", "gpu": "KIND_GPU"},
+        check=_check_for_onnxruntime,
+        notes=_onnxruntime_notes,
+    ),
+    TritonBackend(
+        name="openvino",
+        files=(XML, BIN),
+        write=write_ir,
+        kinds={"auto": "KIND_CPU", "cpu": "KIND_CPU"},
+        check=_check_for_openvino,
+        no_batches="Triton's OpenVINO backend fills every batch up to the largest",
+        parameters=_openvino_parameters,
+        notes=lambda _kind, _int8_target: (
+            "a request has the batch dimension itself: Triton's OpenVINO backend fills batches up to the largest",
+            "that backend cannot be told to compute in FP32: on a CPU with AMX or AVX512-BF16 it computes in bf16, "
+            "where --backend onnxruntime does not",
+        ),
+    ),
+)
+BACKENDS: Mapping[Backend, TritonBackend] = {row.name: row for row in _ROWS}

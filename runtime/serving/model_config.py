@@ -56,7 +56,7 @@ class ModelConfig:
 
     Attributes:
         name: The model's name, which is its folder's too.
-        backend: `tensorrt`, `onnxruntime` or `openvino`.
+        backend: Triton's name of it.
         max_batch_size: Largest batch that Triton makes; 0: a request has the batch dimension itself.
         inputs: Inputs.
         outputs: Outputs.

@@ -4,6 +4,7 @@ import json
 import shlex
 from dataclasses import dataclass
 
+from runtime.serving.backends import BACKENDS
 from runtime.serving.repository import Written
 
 # Without it OpenVINO computes in bf16 on a CPU that has instructions for it: 38 dB instead of 118 on a ResNet-18.
@@ -31,7 +32,7 @@ def next_steps(written: Written) -> NextSteps:
     contract, place = written.record.contract, written.place
     triton = f"tritonserver --model-repository={shlex.quote(str(place.repository))}"
     server = None
-    if contract.backend != "tensorrt":
+    if BACKENDS[contract.backend].model_server:
         path = shlex.quote(str(place.model))
         policy = f" --model_version_policy '{_ALL_VERSIONS}'" if contract.settings.keep == "all" else ""
         server = (
@@ -48,21 +49,7 @@ def _notes(written: Written) -> tuple[str, ...]:
             f"TensorRT {plan.tensorrt}: take the Triton image that has it",
             "OpenVINO Model Server takes no plans",
         )
-    if contract.backend == "openvino":
-        return (
-            "a request has the batch dimension itself: Triton's OpenVINO backend fills batches up to the largest",
-            "that backend cannot be told to compute in FP32: on a CPU with AMX or AVX512-BF16 it computes in bf16, "
-            "where --backend onnxruntime does not",
-        )
-    kind, notes = contract.settings.kind, []
-    if kind == "KIND_AUTO":
-        notes.append("Triton takes the GPU where its container sees one")
-    if kind != "KIND_GPU" and written.record.int8_target == "tensorrt":
-        notes.append(
-            "this INT8 graph has signed activations, and onnxruntime on a CPU computes it in FP32: for CPUs, export "
-            "with --int8-target cpu"
-        )
-    return tuple(notes)
+    return BACKENDS[contract.backend].notes(contract.settings.kind, written.record.int8_target)
 
 
 def as_lines(written: Written) -> list[str]:

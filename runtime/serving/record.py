@@ -109,7 +109,7 @@ def contract_of(bundle: Bundle, served: Served, settings: Settings) -> Contract:
     manifest = bundle.manifest
     inside = {"mean", "std"} if manifest.input.dtype == "uint8" else set()
     return Contract(
-        backend=served.backend,
+        backend=served.backend.name,
         input=manifest.input,
         preprocessing=manifest.preprocessing.model_dump(mode="json", exclude=inside),
         classes=manifest.model.classes,

@@ -22,8 +22,7 @@ from runtime.bundle.layout import LABELS_FILE, LICENCE_FILE
 from runtime.bundle.licence import check_licence
 from runtime.engines.contract import EngineBase
 from runtime.errors import BundleError
-from runtime.serving.backends import MODEL_FILES, Served, choose_backend
-from runtime.serving.openvino_ir import write_ir
+from runtime.serving.backends import choose_backend
 from runtime.serving.place import Place, check_version, find_place, staged
 from runtime.serving.record import RECORD_FILE, Record, contract_of, record_of, refuse_another_contract
 from runtime.serving.request import BackendWish, DeviceWish, RepositoryRequest
@@ -73,7 +72,8 @@ def write_repository(request: RepositoryRequest) -> Written:
     if standing is not None:
         refuse_another_contract(place.model, standing, contract)
     with staged(place, version) as folder:
-        files = _write_model(bundle, served, folder)
+        served.backend.write(bundle, folder)
+        files = {name: hash_file(folder / name) for name in served.backend.files}
         record = record_of(bundle, served, contract, files)
         _write(folder / RECORD_FILE, record.model_dump_json(indent=2) + "\n")
         shutil.copyfile(bundle.path / LICENCE_FILE, folder / LICENCE_FILE)
@@ -95,20 +95,6 @@ def _wishes(request: RepositoryRequest, place: Place) -> tuple[BackendWish, Devi
             "config.pbtxt; leave --backend out, or pass another --name"
         )
     return backend, _DEVICES[standing.settings.kind] if request.device == "auto" else request.device
-
-
-def _write_model(bundle: Bundle, served: Served, folder: Path) -> dict[str, str]:
-    """Write what the backend opens, and return the sha256 of each file.
-
-    Files are copied without their times: a server that polls sees by the time that a replaced version is another.
-    """
-    names = MODEL_FILES[served.backend]
-    if served.backend == "openvino":
-        write_ir(bundle, folder)
-    else:
-        for name in names:
-            shutil.copyfile(bundle.path / name, folder / name)
-    return {name: hash_file(folder / name) for name in names}
 
 
 def _write_shared(bundle: Bundle, model: Path, config: str) -> None:

@@ -7,7 +7,7 @@ from typing import Literal
 from runtime.serving.model_config import Keep
 
 Backend = Literal["tensorrt", "onnxruntime", "openvino"]
-BackendWish = Literal["auto", "tensorrt", "onnxruntime", "openvino"]
+BackendWish = Literal["auto", Backend]
 DeviceWish = Literal["auto", "cpu", "gpu"]
 
 

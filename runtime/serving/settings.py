@@ -7,11 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from runtime.errors import UsageError
 from runtime.serving.backends import Served
 from runtime.serving.model_config import Keep, Kind
-from runtime.serving.request import DeviceWish, RepositoryRequest
+from runtime.serving.request import RepositoryRequest
 
 # Without a plan, whose profile says it: a batch at which a CPU and a small GPU are busy, and an answer is not late.
 DEFAULT_MAX_BATCH = 32
-_KINDS: dict[DeviceWish, Kind] = {"auto": "KIND_AUTO", "cpu": "KIND_CPU", "gpu": "KIND_GPU"}
 
 
 class Settings(BaseModel):
@@ -53,12 +52,12 @@ def settle(request: RepositoryRequest, served: Served, standing: Settings | None
         "max_queue_delay_us": request.max_queue_delay_us,
         "preferred_batch": request.preferred_batch,
         "keep": request.keep,
-        "kind": _kind(served, request.device) if request.device != "auto" else None,
+        "kind": served.backend.kinds[request.device] if request.device != "auto" else None,
     }
     base = standing or _defaults(served)
     settings = base.model_copy(update={name: value for name, value in asked.items() if value is not None})
-    if served.backend == "openvino":
-        _refuse_batches(settings)
+    if served.backend.no_batches:
+        _refuse_batches(settings, served.backend.no_batches)
     largest = settings.max_batch_size
     if served.plan is not None and largest > served.plan.options.profile.max:
         profile = served.plan.options.profile
@@ -75,9 +74,9 @@ def settle(request: RepositoryRequest, served: Served, standing: Settings | None
 
 
 def _defaults(served: Served) -> Settings:
-    largest = 0 if served.backend == "openvino" else DEFAULT_MAX_BATCH
+    largest = 0 if served.backend.no_batches else DEFAULT_MAX_BATCH
     return Settings(
-        kind=_kind(served, "auto"),
+        kind=served.backend.kinds["auto"],
         max_batch_size=served.plan.options.profile.max if served.plan else largest,
         # One session uses every core or the whole GPU already.
         instances=1,
@@ -88,13 +87,7 @@ def _defaults(served: Served) -> Settings:
     )
 
 
-def _kind(served: Served, device: DeviceWish) -> Kind:
-    if served.backend == "tensorrt":
-        return "KIND_GPU"
-    return "KIND_CPU" if served.backend == "openvino" else _KINDS[device]
-
-
-def _refuse_batches(settings: Settings) -> None:
+def _refuse_batches(settings: Settings, why: str) -> None:
     batches = {
         "--max-batch": settings.max_batch_size,
         "--max-queue-delay-us": settings.max_queue_delay_us,
@@ -103,6 +96,6 @@ def _refuse_batches(settings: Settings) -> None:
     for option, value in batches.items():
         if value:
             raise UsageError(
-                f"{option} {value}: Triton's OpenVINO backend fills every batch up to the largest, so none is made and "
-                f"a request keeps its own batch; leave {option} out, or pass --backend onnxruntime"
+                f"{option} {value}: {why}, so none is made and a request keeps its own batch; leave {option} out, or "
+                "pass --backend onnxruntime"
             )

@@ -27,7 +27,7 @@ def describe_model(name: str, manifest: Manifest, served: Served, settings: Sett
     outputs = tuple(_tensor(spec, batched=batched) for spec in manifest.outputs)
     return ModelConfig(
         name=name,
-        backend=served.backend,
+        backend=served.backend.name,
         max_batch_size=settings.max_batch_size,
         inputs=(pixels,),
         outputs=tuple(replace(spec, labels=LABELS_FILE) if spec.name == _LOGITS else spec for spec in outputs),
@@ -36,7 +36,7 @@ def describe_model(name: str, manifest: Manifest, served: Served, settings: Sett
         preferred_batch=settings.preferred_batch,
         max_queue_delay_us=settings.max_queue_delay_us,
         keep=settings.keep,
-        parameters=(*_parameters(served, settings), ("weights_licence", manifest.licence.spdx)),
+        parameters=(*served.backend.parameters(settings.instances), ("weights_licence", manifest.licence.spdx)),
         warm_up=_warm_up(pixels, len(manifest.golden), settings),
     )
 
@@ -50,17 +50,6 @@ def _tensor(spec: TensorSpec, *, batched: bool) -> Tensor:
     """Return an input or output; its batch, the first dimension, is Triton's own or any."""
     sizes = tuple(size for size in spec.shape[1:] if isinstance(size, int))
     return Tensor(spec.name, _TYPES[spec.dtype], sizes if batched else (-1, *sizes))
-
-
-def _parameters(served: Served, settings: Settings) -> tuple[tuple[str, str], ...]:
-    """Return what the backend reads: of OpenVINO's, one stream per instance, which is one request at a time.
-
-    Source: openvino_backend README, latency and throughput mode, at db19304.
-    """
-    if served.backend != "openvino":
-        return ()
-    hint = "LATENCY" if settings.instances == 1 else "THROUGHPUT"
-    return (("NUM_STREAMS", str(settings.instances)), ("PERFORMANCE_HINT", hint))
 
 
 def _warm_up(pixels: Tensor, golden: int, settings: Settings) -> tuple[WarmUp, ...]:

@@ -17,6 +17,7 @@ from calibration.quantize import QuantizedModel, quantize_model, takes_pixels
 from runtime.bundle.manifest import Preprocessing
 from runtime.errors import CalibrationError, DataError, GraphError
 from runtime.support.progress import Listener
+from tests.helpers.damaged_images import DAMAGES, write_damaged
 from tests.helpers.graphs import evaluate, make_model
 from tests.helpers.resnet_graphs import Network, basic_block
 
@@ -287,6 +288,17 @@ def test_warnings_that_only_decoding_shows_are_given_again_from_a_cache(tmp_path
     assert second.findings[1:] == first.findings[1:]
     assert str(tmp_path).encode() not in cache.read_bytes()
     assert (first.calibration.images, first.calibration.held_out) == (37, 4)
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_whatever_pillow_raises_for_damaged_pictures_they_are_left_out(kind: str, tmp_path: Path) -> None:
+    folder = pictures(tmp_path / "pictures")
+    judging = split_file(folder)
+    for path in (sorted(folder.glob("*/*.png"))[0], judging):
+        write_damaged(path, kind)
+    found = quantize_model(tiny_resnet(), folder, PREPROCESSING, options=FAST)
+    assert (found.calibration.images, found.calibration.held_out) == (IMAGES - 2, IMAGES // 8 - 1)
+    assert found.calibration.warnings[-1].startswith("2 calibration images cannot be read (")
 
 
 def split_file(folder: Path) -> Path:

@@ -6,6 +6,7 @@ from exporter.checks.golden import golden_files, golden_outputs, load_golden_pix
 from runtime.bundle.manifest import Preprocessing
 from runtime.errors import CheckpointError, DataError
 from tests.conftest import MEAN, PHOTOGRAPHS, STD
+from tests.helpers.damaged_images import DAMAGES, write_damaged
 from tests.helpers.image_folders import write_picture
 
 PREPROCESSING = Preprocessing(image_size=8, resize_size=9, crop_pct=0.875, interpolation="bilinear", mean=MEAN, std=STD)
@@ -54,6 +55,13 @@ def test_what_is_no_folder_is_refused(tmp_path, name):
     write_picture(tmp_path / "file.png")
     with pytest.raises(DataError, match=rf"--golden .*{name} is not a directory"):
         golden_files(tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", DAMAGES)
+def test_a_picture_damaged_in_any_way_is_named(tmp_path, kind):
+    write_damaged(tmp_path / "broken.jpg", kind)
+    with pytest.raises(DataError, match=r"broken\.jpg cannot be read as an image"):
+        load_golden_pixels(golden_files(tmp_path), PREPROCESSING)
 
 
 def test_unreadable_picture_is_named(tmp_path):

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from runtime.commands.run_ssl import app
 from tests.conftest import PICTURES, timm_logits, timm_network
 from tests.helpers.command_lines import refused
+from tests.helpers.damaged_images import DAMAGES, write_damaged
 from tests.helpers.exported import copy_bundle
 
 GRAPH_ENGINES = ["openvino", "onnxruntime"]
@@ -192,6 +193,18 @@ def test_unreadable_image_is_left_out_on_request_named_and_counted(exported, wit
     assert found["original"]["images"] == PICTURES - 1
     assert len(found["data"]["unreadable"]) == 1
     assert broken.name in found["data"]["unreadable"][0]
+
+
+def test_whatever_pillow_raises_for_damaged_images_they_are_left_out_on_request(exported, with_damage):
+    folder, broken = with_damage
+    others = sorted(folder.glob("*/*.png"))[4 : 4 + len(DAMAGES)]
+    for path, kind in zip(others, DAMAGES, strict=True):
+        write_damaged(path.with_suffix(".jpg"), kind)
+        path.unlink()
+    found = compared(exported.fp32, "--data", folder, "--skip-unreadable", "--engines", "onnxruntime")
+    assert found["original"]["images"] == PICTURES - 1 - len(DAMAGES)
+    named = [broken.name, *(path.with_suffix(".jpg").name for path in others)]
+    assert all(name in line for name, line in zip(named, found["data"]["unreadable"], strict=True))
 
 
 def test_flat_folder_is_scored_with_a_labels_file(exported, class_folders, tmp_path):

@@ -7,6 +7,7 @@ from typer.testing import CliRunner
 
 import exporter.cli
 import runtime.commands.run_ssl
+from runtime.serving.backends import BACKENDS
 from tests.helpers.bundles import write_hand_made
 from tests.helpers.command_lines import refused
 from tests.helpers.plans import A100, put_plan
@@ -27,6 +28,11 @@ def test_help_has_two_examples_and_every_option():
     assert text.count("run-ssl repo ssl_resnet50") == 2
     for option in ("--name", "--version", "--backend", "--device", "--max-batch", "--instances", "--keep", "--json"):
         assert option in text
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_each_backend_can_be_asked_for_by_its_name(backend, tmp_path):
+    refused(call(tmp_path / "absent", tmp_path / "models", "--backend", backend), "is not a directory")
 
 
 def test_the_result_names_the_version_the_licence_and_both_servers_commands(exported, tmp_path):
