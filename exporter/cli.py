@@ -213,7 +213,7 @@ def export(
 
         request = ExportRequest(
             model=model,
-            half=fp16,
+            fp16=fp16,
             int8=Int8Options(
                 int8=int8,
                 images=calib,

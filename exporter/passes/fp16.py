@@ -11,7 +11,7 @@ Rules:
    other inputs. So does a node with a constant above FP16's largest number. They are named.
 4. Weights that are not zero but round to zero in FP16 are counted, not hidden.
 5. Around Q/DQ, scales become FP16 as every constant does: the calibration has rounded weights and
-   activations against scales that FP16 holds exactly (`calibration.weights.scales.half_scales`).
+   activations against scales that FP16 holds exactly (`calibration.weights.scales.fp16_scales`).
 
 Source: IEEE 754 binary16; NVIDIA's strong typing rules (precision is a property of the graph).
 """
