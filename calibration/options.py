@@ -1,10 +1,11 @@
-"""What a calibration may be told."""
+"""What a calibration may be told. Imports nothing: the command line reads its choices and defaults here."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-from calibration.activations.thresholds import Method
-from calibration.qdq.placement import Target
+Method = Literal["max", "percentile-99.99", "percentile-99.999", "entropy", "mse"]
+MethodChoice = Literal["auto", Method]
+Target = Literal["tensorrt", "cpu"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class QuantizeOptions:
         skip_unreadable: Leave unreadable images out with a warning, where else they are an error.
     """
 
-    method: Method | Literal["auto"] = "auto"
+    method: MethodChoice = "auto"
     target: Target = "tensorrt"
     classifier: bool = False
     keep_float: frozenset[str] = frozenset()

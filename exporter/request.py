@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Literal
 
 from calibration.options import QuantizeOptions
-from exporter.passes.tracing import InputKind
 from runtime.bundle.manifest import PrecisionName
+from runtime.original.network import InputKind
+
+Interpolation = Literal["bilinear", "bicubic"]
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ class ExportRequest:
     input_kind: InputKind = "uint8"
     img_size: int | None = None
     crop_pct: float | None = None
-    interpolation: str | None = None
+    interpolation: Interpolation | None = None
     num_classes: int | None = None
     golden: Path | None = None
     labels: Path | None = None

@@ -11,14 +11,14 @@ represents it.
 """
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from calibration.activations.histogram import Counts
+from calibration.options import Method
 
-Method = Literal["max", "percentile-99.99", "percentile-99.999", "entropy", "mse"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
 Doubles = npt.NDArray[np.float64]

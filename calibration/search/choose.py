@@ -20,10 +20,10 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from calibration.activations.activation_statistics import TensorStatistics, channel_ranges
-from calibration.activations.thresholds import METHODS, Method, threshold
+from calibration.activations.thresholds import METHODS, threshold
 from calibration.graph.channel_groups import channel_groups
 from calibration.graph.structure import constant
-from calibration.options import QuantizeOptions
+from calibration.options import Method, QuantizeOptions
 from calibration.qdq.placement import Placement
 from calibration.search.calibration_cache import Tried
 from calibration.search.judge import Judge

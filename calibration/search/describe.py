@@ -7,9 +7,10 @@ import onnx_ir as ir
 
 from calibration.activations.activation_statistics import TensorStatistics, compare_halves
 from calibration.activations.histogram import Counts
-from calibration.activations.thresholds import Method, threshold
+from calibration.activations.thresholds import threshold
 from calibration.graph.structure import layers
 from calibration.images.fingerprint import Fingerprint
+from calibration.options import Method
 from calibration.qdq.placement import Placement
 from calibration.search.calibration_cache import Activation, Calibration
 from calibration.search.choose import Choice
