@@ -1,10 +1,11 @@
-"""What a calibration may be told."""
+"""What a calibration may be told. Imports nothing: the command line reads its choices and defaults here."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-from calibration.activations.thresholds import Method
-from calibration.qdq.placement import Target
+Method = Literal["max", "percentile-99.99", "percentile-99.999", "entropy", "mse"]
+MethodChoice = Literal["auto", Method]
+Target = Literal["tensorrt", "cpu"]
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,6 @@ class QuantizeOptions:
         rounding: Whether to try layer-wise rounding.
         bias_correction: Whether to try bias correction.
         float_weights: Store weights as float with Q/DQ behind them, instead of as INT8.
-        half: Whether the graph will be FP16, so that scales must be numbers that FP16 holds.
         batch_size: Images per run of the network; memory grows with it.
         rounding_images: Images, of those in the pass, that layer-wise rounding and bias correction look at.
         workers: Decoding threads; None for the usable cores.
@@ -29,7 +29,7 @@ class QuantizeOptions:
         skip_unreadable: Leave unreadable images out with a warning, where else they are an error.
     """
 
-    method: Method | Literal["auto"] = "auto"
+    method: MethodChoice = "auto"
     target: Target = "tensorrt"
     classifier: bool = False
     keep_float: frozenset[str] = frozenset()
@@ -37,7 +37,6 @@ class QuantizeOptions:
     rounding: bool = True
     bias_correction: bool = True
     float_weights: bool = False
-    half: bool = False
     batch_size: int = 8
     rounding_images: int = 128
     workers: int | None = None
@@ -49,8 +48,12 @@ class QuantizeOptions:
         """Whether what each layer reads must be summed up."""
         return self.rounding or self.bias_correction
 
-    def for_fingerprint(self) -> dict[str, str]:
-        """Return, in words, the options that decide scales and weights; not those that only decide how fast."""
+    def for_fingerprint(self, *, fp16: bool) -> dict[str, str]:
+        """Return, in words, the options that decide scales and weights; not those that only decide how fast.
+
+        Args:
+            fp16: Whether what is not INT8 will be FP16, which decides scales too.
+        """
         return {
             "method": self.method,
             "target": self.target,
@@ -59,6 +62,7 @@ class QuantizeOptions:
             "equalize": str(self.equalize),
             "rounding": str(self.rounding),
             "bias_correction": str(self.bias_correction),
-            "half": str(self.half),
+            # The name that the files of schema version 1 have for it.
+            "half": str(fp16),
             "rounding_images": str(self.rounding_images),
         }

@@ -86,6 +86,7 @@ def quantize_model(
     count: int = 512,
     seed: int = 0,
     options: QuantizeOptions | None = None,
+    fp16: bool = False,
     eval_data: Path | None = None,
     cache: Path | None = None,
     listener: Listener | None = None,
@@ -100,6 +101,7 @@ def quantize_model(
         count: How many images to draw.
         seed: Of the draw.
         options: How to quantise.
+        fp16: Whether what is not INT8 will be FP16 (`exporter.passes.fp16`): scales are then numbers that FP16 holds.
         eval_data: Folder that accuracy will be measured on; images in both are found.
         cache: A file that keeps what was decided; read if it exists, written if not.
         listener: Is told of progress.
@@ -110,7 +112,7 @@ def quantize_model(
         CalibrationError: A weight or an activation is NaN or infinite, or the cache belongs to something else,
             is damaged, or cannot be written where it should be.
     """
-    run = _Calibration(model, preprocessing, options or QuantizeOptions(), listener or Listener())
+    run = _Calibration(model, preprocessing, options or QuantizeOptions(), listener or Listener(), fp16=fp16)
     return run.run(sample_images(images, count=count, seed=seed), eval_data=eval_data, cache=cache)
 
 
@@ -118,7 +120,13 @@ class _Calibration:
     """One run of `quantize_model`."""
 
     def __init__(
-        self, model: onnx.ModelProto, preprocessing: Preprocessing, options: QuantizeOptions, listener: Listener
+        self,
+        model: onnx.ModelProto,
+        preprocessing: Preprocessing,
+        options: QuantizeOptions,
+        listener: Listener,
+        *,
+        fp16: bool,
     ) -> None:
         self._graph = prepare(model)
         _check_finite(self._graph)
@@ -127,6 +135,7 @@ class _Calibration:
         self._graph = ir.from_proto(self._proto)
         self._takes_pixels = takes_pixels(self._proto, preprocessing)
         self._preprocessing, self._options, self._listener = preprocessing, options, listener
+        self._fp16 = fp16
         self._placement = place(
             self._graph, target=options.target, classifier=options.classifier, keep_float=options.keep_float
         )
@@ -138,7 +147,7 @@ class _Calibration:
         hashes = hash_images(sample.dataset)
         findings = [*lint_sample(sample, hashes, eval_data=eval_data)]
         raise_refusals(findings)
-        options = self._options.for_fingerprint() | {"seed": str(sample.seed)}
+        options = self._options.for_fingerprint(fp16=self._fp16) | {"seed": str(sample.seed)}
         fingerprint = make_fingerprint(self._proto, hashes, preprocessing=self._preprocessing, options=options)
         measured, held_out = split_held_out(sample)
         if cache is not None and cache.exists():
@@ -243,7 +252,8 @@ class _Calibration:
             self._listener.on_stage("candidates", None)
 
         self._listener.on_stage("candidates", None)
-        return Chooser(self._placement, judge, self._options).choose(self._graph, statistics, moments)
+        chooser = Chooser(self._placement, judge, self._options, fp16=self._fp16)
+        return chooser.choose(self._graph, statistics, moments)
 
 
 def _check_finite(model: ir.Model) -> None:

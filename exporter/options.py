@@ -1,25 +1,260 @@
-"""Make sense of the INT8 options of the command line together."""
+"""The options of `export-ssl`: their types and help texts, and what the INT8 ones mean together.
+
+Nothing heavy is imported, since `export-ssl --help` reads this file.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from calibration.activations.thresholds import Method
-from calibration.options import QuantizeOptions
-from calibration.qdq.placement import Target
-from exporter.request import Int8Request
+import typer
+
+from calibration.options import MethodChoice, QuantizeOptions, Target
+from exporter.request import Int8Request, Interpolation
+from runtime.commands.plan_options import PLAN_PANEL
 from runtime.errors import UsageError
+from runtime.original.network import InputKind
+
+# Headings of the help, in the order of the options of `exporter.cli.export`.
+_MODEL = "Model and weights"
+_PRECISION = "Precision"
+_INT8 = "INT8 calibration"
+_OUTPUT = "Output"
+_ALSO = "Also write"
+
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        help="Name of a ResNet in timm, old or new: ssl_resnet18, resnet50.fb_ssl_yfcc100m_ft_in1k, resnet34, …",
+        rich_help_panel=_MODEL,
+    ),
+]
+WeightsOption = Annotated[
+    str,
+    typer.Option(
+        help="`hub`: timm's own, downloaded. A path: your .safetensors or .pth file. `random`: untrained, for tests "
+        "of speed; needs no network.",
+        rich_help_panel=_MODEL,
+    ),
+]
+SeedOption = Annotated[
+    int,
+    typer.Option(help="Seed of `--weights random` and of the choice of calibration images.", rich_help_panel=_MODEL),
+]
+NumClassesOption = Annotated[
+    int | None,
+    typer.Option(min=1, help="Classes of random weights.", show_default="timm's", rich_help_panel=_MODEL),
+]
+LabelsOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Text file with one class name per line.",
+        show_default="ImageNet's, or class_0000 …",
+        rich_help_panel=_MODEL,
+    ),
+]
+LicenceOption = Annotated[
+    str | None,
+    typer.Option(
+        help="Licence of your own weights, an SPDX identifier such as MIT.",
+        show_default="timm's",
+        rich_help_panel=_MODEL,
+    ),
+]
+InputOption = Annotated[
+    InputKind,
+    typer.Option(
+        "--input",
+        help="What the network takes. `uint8`: pixels (N, H, W, 3), normalised inside the graph. `float32`: images "
+        "(N, 3, H, W) that your program has normalised.",
+        rich_help_panel=_MODEL,
+    ),
+]
+ImgSizeOption = Annotated[
+    int | None,
+    typer.Option(
+        min=32, help="Height and width of the input image, pixels.", show_default="timm's", rich_help_panel=_MODEL
+    ),
+]
+CropPctOption = Annotated[
+    float | None,
+    typer.Option(
+        help="Share of the resized image's short side that the centre crop keeps, such as 0.875.",
+        show_default="timm's",
+        rich_help_panel=_MODEL,
+    ),
+]
+InterpolationOption = Annotated[
+    Interpolation | None,
+    typer.Option(help="Filter that resizes the image.", show_default="timm's", rich_help_panel=_MODEL),
+]
+
+Fp16Option = Annotated[
+    bool,
+    typer.Option(
+        "--fp16",
+        help="Compute in FP16; with --int8, whatever is not INT8. Without this option that is FP32.",
+        rich_help_panel=_PRECISION,
+    ),
+]
+Int8Option = Annotated[
+    bool,
+    typer.Option(
+        "--int8",
+        help="Compute the convolutions in INT8, with explicit Q/DQ nodes, calibrated on the images of --calib.",
+        rich_help_panel=_PRECISION,
+    ),
+]
+Int8TargetOption = Annotated[
+    Target,
+    typer.Option(
+        help="`tensorrt`: signed activations, which every engine takes. `cpu`: unsigned ones where no value is "
+        "negative, which is more accurate, and fast in onnxruntime and OpenVINO; TensorRT does not take it.",
+        rich_help_panel=_PRECISION,
+    ),
+]
+Int8ClassifierOption = Annotated[
+    bool,
+    typer.Option(
+        "--int8-classifier",
+        help="Quantise the classifier too. It is less than 0.1 % of the work.",
+        rich_help_panel=_PRECISION,
+    ),
+]
+Int8FloatWeightsOption = Annotated[
+    bool,
+    typer.Option(
+        "--int8-float-weights",
+        help="Store the INT8 weights as float32 with Q/DQ nodes behind them, four times larger.",
+        rich_help_panel=_PRECISION,
+    ),
+]
+
+CalibOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of calibration images, which --int8 needs: training images in class folders, such as "
+        "imagenet/train.",
+        rich_help_panel=_INT8,
+    ),
+]
+CalibImagesOption = Annotated[
+    int,
+    typer.Option(
+        min=1,
+        help="How many calibration images to draw, balanced over the classes. One in eight is held out to judge "
+        "the result.",
+        rich_help_panel=_INT8,
+    ),
+]
+CalibMethodOption = Annotated[
+    MethodChoice,
+    typer.Option(
+        metavar="METHOD",
+        help="How activations are clipped: max, percentile-99.99, percentile-99.999, entropy or mse. `auto` tries all "
+        "of them and keeps the best on the held-out images.",
+        rich_help_panel=_INT8,
+    ),
+]
+CalibCacheOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="File that keeps the calibration. Written if it does not exist; otherwise used, and refused if model, "
+        "images or options are not the same.",
+        rich_help_panel=_INT8,
+    ),
+]
+SensitivityOption = Annotated[
+    bool,
+    typer.Option(
+        "--sensitivity",
+        help="Measure what each INT8 layer costs in accuracy: a table, a JSON file and a plot.",
+        rich_help_panel=_INT8,
+    ),
+]
+EvalDataOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of labelled images in class folders to measure accuracy on, such as imagenet/val. Never used to "
+        "calibrate.",
+        rich_help_panel=_INT8,
+    ),
+]
+MaxDropOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        help="Largest loss of top-1 accuracy on --eval-data, percentage points. As few layers as possible stay float "
+        "to keep it.",
+        show_default="no limit",
+        rich_help_panel=_INT8,
+    ),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Threads that decode images.",
+        show_default="usable cores",
+        rich_help_panel=_INT8,
+    ),
+]
+
+OutputOption = Annotated[
+    Path | None,
+    typer.Option(help="Directory of the bundle.", show_default="./MODEL-PRECISION", rich_help_panel=_OUTPUT),
+]
+OverwriteOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace a bundle that exists.", rich_help_panel=_OUTPUT)
+]
+GoldenOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of pictures to verify the export with; 8 are taken.",
+        show_default="four packaged photographs",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+JsonOption = Annotated[
+    bool,
+    typer.Option("--json", help="Print the manifest as JSON instead of a table.", rich_help_panel=_OUTPUT),
+]
+
+EngineOption = Annotated[
+    Literal["none", "tensorrt"],
+    typer.Option(
+        help="`tensorrt`: also build a plan for this machine's GPU, as `run-ssl build` does later.",
+        rich_help_panel=PLAN_PANEL,
+    ),
+]
+
+EmitCppOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Directory for a C++ project that classifies pictures with this bundle.",
+        show_default="none",
+        rich_help_panel=_ALSO,
+    ),
+]
+TritonRepoOption = Annotated[
+    Path | None,
+    typer.Option(
+        help="Triton model repository to put the bundle into, as `run-ssl repo` does later.",
+        show_default="none",
+        rich_help_panel=_ALSO,
+    ),
+]
 
 
 @dataclass(frozen=True)
 class Int8Options:
-    """The options as they were typed; see `export-ssl --help`. `max_drop` is in percentage points."""
+    """The INT8 options as they were typed; see `export-ssl --help`. `max_drop` is in percentage points."""
 
     int8: bool
     images: Path | None
     count: int
     seed: int
-    method: Method | Literal["auto"]
+    method: MethodChoice
     target: Target
     classifier: bool
     float_weights: bool

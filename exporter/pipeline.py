@@ -21,7 +21,7 @@ from exporter.checks.ranges import measure_ranges
 from exporter.checks.step_check import Check, as_json_db, check_graph
 from exporter.checks.tolerance import (
     INT8_FLOOR_DB,
-    emulate_half,
+    emulate_fp16,
     emulated_required_db,
     fp16_required_db,
     fp32_required_db,
@@ -45,7 +45,7 @@ from runtime.bundle.layers import total_macs
 from runtime.bundle.manifest import Manifest, Precision, Step
 from runtime.engines.contract import Floats
 from runtime.engines.ort_session import import_onnxruntime
-from runtime.original.network import wrap_half
+from runtime.original.network import wrap_fp16
 from runtime.support.progress import Listener
 
 
@@ -126,7 +126,7 @@ def export_bundle(request: ExportRequest, listener: Listener | None = None) -> E
         classes = subject.golden.logits.shape[1]
         labels = read_class_names(request.labels, classes) if request.labels else default_labels(classes, spec)
         checks = _Checks(subject=subject, pool=pool)
-        half = _start_half(subject, pool) if request.precision == "fp16" else None
+        original_fp16 = _start_fp16(subject, pool) if request.precision == "fp16" else None
         quantized = None
         model, required_db = _trace_and_simplify(request, checks, listener)
         macs = total_macs(count_layers(model))
@@ -139,17 +139,17 @@ def export_bundle(request: ExportRequest, listener: Listener | None = None) -> E
                 subject=subject,
                 labels=labels,
                 state=target.with_name(f"{target.name}.max-drop.json"),
-                half=request.half,
+                fp16=request.fp16,
                 listener=listener,
             )
             model = infer_shapes(quantized.model)
             precision = _int8_precision(quantized, model, checks)
-        if request.half:
+        if request.fp16:
             listener.on_stage("fp16", None)
             report = convert_to_fp16(model, measure_ranges(ir.to_proto(model), subject.feed))
             model = infer_shapes(model)
-            precision = _half_precision(precision, report)
-            precision = _with_tolerance(precision, model, checks, half)
+            precision = _fp16_precision(precision, report)
+            precision = _with_tolerance(precision, model, checks, original_fp16)
         listener.on_stage("verify", None)
         graph, manifest = _finish(describe(request, subject, precision=precision, macs=macs), model, checks)
         listener.on_stage("write", None)
@@ -231,7 +231,7 @@ def _int8_precision(quantized: QuantizedGraph, model: ir.Model, checks: _Checks)
     return Precision(name="int8", min_sqnr_db=int8_required_db(check.result()), int8=quantized.int8)
 
 
-def _half_precision(precision: Precision, report: Fp16Report) -> Precision:
+def _fp16_precision(precision: Precision, report: Fp16Report) -> Precision:
     """Return the precision with what the FP16 pass did; the tolerance is still the one before."""
     return precision.model_copy(
         update={
@@ -243,14 +243,16 @@ def _half_precision(precision: Precision, report: Fp16Report) -> Precision:
     )
 
 
-def _with_tolerance(precision: Precision, model: ir.Model, checks: _Checks, half: "Future[Floats] | None") -> Precision:
+def _with_tolerance(
+    precision: Precision, model: ir.Model, checks: _Checks, original_fp16: "Future[Floats] | None"
+) -> Precision:
     """Start the check of an FP16 graph, and return the precision with the tolerance that applies to it."""
     graph, summary = write_roundings(ir.to_proto(model)), _summarise(precision)
     if precision.int8 is not None:
         check = checks.add("fp16", graph, model=model, required_db=INT8_FLOOR_DB, summary=summary)
         required_db = int8_required_db(check.result())
     else:
-        required_db = round(_half_tolerance(checks.subject, half), 2)
+        required_db = round(_fp16_tolerance(checks.subject, original_fp16), 2)
         checks.add("fp16", graph, model=model, required_db=required_db, summary=summary)
     return precision.model_copy(update={"min_sqnr_db": required_db})
 
@@ -259,24 +261,24 @@ def _rounded(report: Fp16Report) -> dict[str, float]:
     return {name: float(f"{amax:.4g}") for name, amax in report.overflowing.items()}
 
 
-def _start_half(subject: Subject, pool: ThreadPoolExecutor) -> "Future[Floats] | None":
-    """Start PyTorch's half-precision run, which shares no lock with the tracer and costs no time beside it.
+def _start_fp16(subject: Subject, pool: ThreadPoolExecutor) -> "Future[Floats] | None":
+    """Start PyTorch's run in FP16, which shares no lock with the tracer and costs no time beside it.
 
-    None where it would be too slow. The half-precision copy is made here, in the tracer's own thread:
+    None where it would be too slow. The FP16 copy is made here, in the tracer's own thread:
     while it traces, the network holds the tracer's stand-ins for its parameters.
     """
     if has_grouped_convolutions(subject.network):
         return None
-    half, pixels = wrap_half(subject.network, subject.preprocessing), subject.golden.pixels
-    return pool.submit(lambda: run_original(half, pixels)[0])
+    module, pixels = wrap_fp16(subject.network, subject.preprocessing), subject.golden.pixels
+    return pool.submit(lambda: run_original(module, pixels)[0])
 
 
-def _half_tolerance(subject: Subject, half: "Future[Floats] | None") -> float:
+def _fp16_tolerance(subject: Subject, original_fp16: "Future[Floats] | None") -> float:
     """Return the SQNR that an FP16 graph must reach."""
     reference = subject.golden.logits
-    if half is not None and np.isfinite(half.result()).all():
-        return fp16_required_db(reference, half.result())
-    emulated = emulate_half(subject.network, subject.preprocessing, subject.golden.pixels)
+    if original_fp16 is not None and np.isfinite(original_fp16.result()).all():
+        return fp16_required_db(reference, original_fp16.result())
+    emulated = emulate_fp16(subject.network, subject.preprocessing, subject.golden.pixels)
     return emulated_required_db(reference, emulated)
 
 

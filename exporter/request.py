@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Literal
 
 from calibration.options import QuantizeOptions
-from exporter.passes.tracing import InputKind
 from runtime.bundle.manifest import PrecisionName
+from runtime.original.network import InputKind
+
+Interpolation = Literal["bilinear", "bicubic"]
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ class ExportRequest:
 
     Attributes:
         model: Old or new timm name of a ResNet.
-        half: Whether what is not INT8 is FP16.
+        fp16: Whether what is not INT8 is FP16.
         int8: How to calibrate INT8; None for none.
         weights: timm's hub, a file, or random.
         input_kind: `uint8` (NHWC pixels, normalised in the graph) or `float32` (normalised NCHW).
@@ -80,13 +82,13 @@ class ExportRequest:
     """
 
     model: str
-    half: bool = False
+    fp16: bool = False
     int8: Int8Request | None = None
     weights: WeightsChoice = field(default_factory=WeightsChoice)
     input_kind: InputKind = "uint8"
     img_size: int | None = None
     crop_pct: float | None = None
-    interpolation: str | None = None
+    interpolation: Interpolation | None = None
     num_classes: int | None = None
     golden: Path | None = None
     labels: Path | None = None
@@ -98,5 +100,5 @@ class ExportRequest:
     def precision(self) -> PrecisionName:
         """The word for what is asked for."""
         if self.int8 is None:
-            return "fp16" if self.half else "fp32"
-        return "int8-fp16" if self.half else "int8"
+            return "fp16" if self.fp16 else "fp32"
+        return "int8-fp16" if self.fp16 else "int8"

@@ -44,13 +44,13 @@ class Reference:
         pixels: Pictures, (N, 64, 64, 3) uint8.
         logits: timm's network in float32, (N, 1000).
         embedding: Its pooled features, (N, 512).
-        half_logits: The network in half precision, (N, 1000) float32.
+        fp16_logits: The network in FP16, (N, 1000) float32.
     """
 
     pixels: np.ndarray
     logits: np.ndarray
     embedding: np.ndarray
-    half_logits: np.ndarray
+    fp16_logits: np.ndarray
 
 
 def crops() -> list[Image.Image]:
@@ -108,7 +108,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     for precision in ("fp32", "fp16"):
         request = ExportRequest(
             model="ssl_resnet18",
-            half=precision == "fp16",
+            fp16=precision == "fp16",
             weights=WeightsChoice(source="file", path=checkpoint),
             img_size=IMAGE_SIZE,
             output=folder / precision,
@@ -129,8 +129,8 @@ def reference(exported: Exported) -> Reference:
         features = network.forward_features(feed)
         embedding = network.forward_head(features, pre_logits=True)
         logits = network(feed)
-        half_logits = network.half()(feed.half()).float()
-    return Reference(pixels=pixels, logits=logits.numpy(), embedding=embedding.numpy(), half_logits=half_logits.numpy())
+        fp16_logits = network.half()(feed.half()).float()
+    return Reference(pixels=pixels, logits=logits.numpy(), embedding=embedding.numpy(), fp16_logits=fp16_logits.numpy())
 
 
 @pytest.fixture(scope="session")

@@ -144,7 +144,7 @@ def main() -> None:
         export_bundle(
             ExportRequest(
                 model=MODEL,
-                half=True,
+                fp16=True,
                 weights=WeightsChoice(source="random", seed=SEED),
                 img_size=arguments.img_size,
                 output=target,

@@ -29,7 +29,7 @@ def export_random(model: str, folder: Path, *, precision: str, img_size: int = 2
         int8 = Int8Request(images=pictures, count=IMAGES, options=options)
     request = ExportRequest(
         model=model,
-        half=precision == "fp16",
+        fp16=precision == "fp16",
         int8=int8,
         weights=WeightsChoice(source="random", seed=0),
         img_size=img_size,

@@ -11,14 +11,14 @@ represents it.
 """
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from calibration.activations.histogram import Counts
+from calibration.options import Method
 
-Method = Literal["max", "percentile-99.99", "percentile-99.999", "entropy", "mse"]
 METHODS: tuple[Method, ...] = get_args(Method)
 
 Doubles = npt.NDArray[np.float64]
@@ -30,7 +30,7 @@ _ENTROPY_LEVELS = 128
 # Thresholds tried: every eighth bin is 0.4 to 0.8 % of the largest magnitude.
 _ENTROPY_STEP = 8
 # Shares of the largest magnitude: first all of these, then finer ones around the best.
-_MSE_CLIPS = np.linspace(0.15, 1.0, 35)
+_MSE_SHARES = np.linspace(0.15, 1.0, 35)
 _MSE_FINER = np.linspace(-0.02, 0.02, 9)
 
 
@@ -41,14 +41,14 @@ def threshold(counts: Counts, width: float, amax: float, *, method: Method, leve
         counts: Histogram of magnitudes, (bins,) int64.
         width: Width of a bin.
         amax: Exact largest magnitude.
-        method: How.
+        method: The rule, of the list above.
         levels: Levels above zero: 127, or 255 for an unsigned tensor.
     """
     if amax == 0 or not counts.any():
         return amax or _DEAD
-    found = _RULES[method](counts, width, amax, levels)
+    clip = _RULES[method](counts, width, amax, levels)
     # A bin may reach beyond the largest magnitude.
-    return min(found, amax)
+    return min(clip, amax)
 
 
 def _max(_counts: Counts, _width: float, amax: float, _levels: int) -> float:
@@ -74,11 +74,11 @@ def _mse(counts: Counts, width: float, amax: float, levels: int) -> float:
     used = int(np.flatnonzero(counts)[-1]) + 1
     edges = np.minimum(np.arange(used + 1) * width, max(amax, (used - 0.5) * width))
 
-    def best(clips: Doubles) -> float:
-        errors = [_squared_error(edges, counts[:used], clip * amax, levels) for clip in clips]
-        return float(clips[int(np.argmin(errors))])
+    def best(shares: Doubles) -> float:
+        errors = [_squared_error(edges, counts[:used], share * amax, levels) for share in shares]
+        return float(shares[int(np.argmin(errors))])
 
-    coarse = best(_MSE_CLIPS)
+    coarse = best(_MSE_SHARES)
     return best(np.minimum(coarse + _MSE_FINER, 1.0)) * amax
 
 

@@ -26,14 +26,12 @@ rule 2 0.546, with rule 3 0.500.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
 
 import onnx_ir as ir
 
 from calibration.graph.structure import ResidualAdd, is_global_pool, layers, nonnegative_tensors, residual_adds
+from calibration.options import Target
 from runtime.errors import GraphError
-
-Target = Literal["tensorrt", "cpu"]
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ Biases stay float. Zero points are written out, since TensorRT reads the type fr
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 from calibration.graph.checks import check_graph
+from calibration.graph.edit import add_constant, drop_if_unused
 from calibration.qdq.placement import Placement, QuantizedTensor
 from calibration.weights.scales import WeightQuantization
 from runtime.errors import CalibrationError
@@ -59,7 +59,7 @@ def _quantize_activation(
 ) -> None:
     kind = np.uint8 if tensor.unsigned else np.int8
     parameters = [
-        _initializer(graph, f"{value.name}.scale", np.array(scale, np.float32)),
+        add_constant(graph, f"{value.name}.scale", np.array(scale, np.float32)),
         _zero_point(graph, kind),
     ]
     quantize = ir.node("QuantizeLinear", [value, *parameters], name=f"{value.name}.quantize")
@@ -79,11 +79,11 @@ def _quantize_weight(graph: ir.Graph, node: ir.Node, weight: WeightQuantization,
     old = node.inputs[1]
     assert old is not None
     base = f"{node.name}.weight"
-    scale = _initializer(graph, f"{base}.scale", weight.scales)
-    zero_point = _initializer(graph, f"{base}.zero_point", np.zeros(len(weight.scales), np.int8))
+    scale = add_constant(graph, f"{base}.scale", weight.scales)
+    zero_point = add_constant(graph, f"{base}.zero_point", np.zeros(len(weight.scales), np.int8))
     made = []
     if float_weights:
-        source = _initializer(graph, f"{base}.rounded", weight.real)
+        source = add_constant(graph, f"{base}.rounded", weight.real)
         made.append(
             ir.node(
                 "QuantizeLinear", [source, scale, zero_point], attributes={"axis": weight.axis}, name=f"{base}.quantize"
@@ -92,7 +92,7 @@ def _quantize_weight(graph: ir.Graph, node: ir.Node, weight: WeightQuantization,
         source = made[0].outputs[0]
         source.name = f"{base}.quantized"
     else:
-        source = _initializer(graph, f"{base}.int8", weight.values)
+        source = add_constant(graph, f"{base}.int8", weight.values)
     made.append(
         ir.node(
             "DequantizeLinear", [source, scale, zero_point], attributes={"axis": weight.axis}, name=f"{base}.dequantize"
@@ -101,18 +101,10 @@ def _quantize_weight(graph: ir.Graph, node: ir.Node, weight: WeightQuantization,
     made[-1].outputs[0].name = f"{base}.dequantized"
     graph.insert_before(node, made)
     node.replace_input_with(1, made[-1].outputs[0])
-    if not old.uses() and old.name is not None and old.name in graph.initializers:
-        del graph.initializers[old.name]
+    drop_if_unused(graph, old)
 
 
 def _zero_point(graph: ir.Graph, kind: type[np.generic]) -> ir.Value:
     """Return the zero point that all activations of one type share."""
     name = f"zero_point.{np.dtype(kind).name}"
-    return graph.initializers[name] if name in graph.initializers else _initializer(graph, name, np.array(0, kind))
-
-
-def _initializer(graph: ir.Graph, name: str, array: npt.NDArray[np.generic]) -> ir.Value:
-    value = ir.Value(name=name, const_value=ir.tensor(array, name=name))
-    value.shape, value.type = ir.Shape(array.shape), ir.TensorType(ir.DataType.from_numpy(array.dtype))
-    graph.register_initializer(value)
-    return value
+    return graph.initializers[name] if name in graph.initializers else add_constant(graph, name, np.array(0, kind))

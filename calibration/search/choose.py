@@ -20,10 +20,10 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from calibration.activations.activation_statistics import TensorStatistics, channel_ranges
-from calibration.activations.thresholds import METHODS, Method, threshold
+from calibration.activations.thresholds import METHODS, threshold
 from calibration.graph.channel_groups import channel_groups
 from calibration.graph.structure import constant
-from calibration.options import QuantizeOptions
+from calibration.options import Method, QuantizeOptions
 from calibration.qdq.placement import Placement
 from calibration.search.judge import Judge
 from calibration.search.parts import Parts, weight_rows
@@ -35,7 +35,7 @@ from calibration.weights.scales import (
     Doubles,
     Floats,
     WeightQuantization,
-    half_scales,
+    fp16_scales,
     max_scales,
     mse_scales,
     round_to_nearest,
@@ -55,14 +55,14 @@ class Choice:
     Attributes:
         parts: What the graph is made of.
         method: How the clipping thresholds of activations were found.
-        amax: Tensor name to clipping threshold.
+        clips: Tensor name to the magnitude above which its values are clipped.
         candidates: Every method with float weights, on both graphs.
         techniques: What came on top, in order; each was judged on the whole INT8 graph.
     """
 
     parts: Parts
     method: Method
-    amax: Mapping[str, float]
+    clips: Mapping[str, float]
     candidates: tuple[Tried, ...]
     techniques: tuple[Tried, ...]
 
@@ -79,11 +79,11 @@ class _Form:
 
 @dataclass(frozen=True)
 class _Scaled:
-    """A form with one method's thresholds."""
+    """A form with one method's clipping thresholds, tensor by tensor."""
 
     form: _Form
     method: Method
-    amax: Mapping[str, float]
+    clips: Mapping[str, float]
     sqnr_db: float
 
 
@@ -124,8 +124,8 @@ def _sqnr_db(judged: _Scaled | _Whole) -> float:
 class Chooser:
     """The search over one network; `choose` runs it."""
 
-    def __init__(self, placement: Placement, judge: Judge, options: QuantizeOptions) -> None:
-        self._placement, self._judge, self._options = placement, judge, options
+    def __init__(self, placement: Placement, judge: Judge, options: QuantizeOptions, *, fp16: bool) -> None:
+        self._placement, self._judge, self._options, self._fp16 = placement, judge, options, fp16
         self._unsigned = {tensor.name: tensor.unsigned for tensor in placement.activations}
 
     def choose(self, model: ir.Model, statistics: Mapping[str, TensorStatistics], moments: Moments) -> Choice:
@@ -149,7 +149,7 @@ class Chooser:
         candidates = tuple(
             _tried(f"{one.method}, {one.form.name}", one.sqnr_db, kept=one is best.scaled) for one in tried
         )
-        return Choice(best.parts, best.scaled.method, best.scaled.amax, candidates, best.trials)
+        return Choice(best.parts, best.scaled.method, best.scaled.clips, candidates, best.trials)
 
     def _by_form(self, tried: Sequence[_Scaled]) -> list[list[_Scaled]]:
         forms = dict.fromkeys(one.form.name for one in tried)
@@ -160,9 +160,9 @@ class Chooser:
         placement = replace(self._placement, weights=())
         for form in self._forms(model, statistics):
             for method in methods:
-                amax = {name: self._threshold(form.statistics[name], method) for name in self._unsigned}
-                parts = Parts(form.model, self._scales(amax))
-                yield _Scaled(form, method, amax, self._judge.sqnr_db(parts.build(placement)))
+                clips = {name: self._clip(form.statistics[name], method) for name in self._unsigned}
+                parts = Parts(form.model, self._scales(clips))
+                yield _Scaled(form, method, clips, self._judge.sqnr_db(parts.build(placement)))
 
     def _forms(self, model: ir.Model, statistics: Mapping[str, TensorStatistics]) -> Iterator[_Form]:
         yield _Form(model, statistics, {}, "as it is")
@@ -176,22 +176,20 @@ class Chooser:
                 }
                 yield _Form(equalized, scaled, factors, "equalised")
 
-    def _threshold(self, statistics: TensorStatistics, method: Method) -> float:
+    def _clip(self, statistics: TensorStatistics, method: Method) -> float:
         levels = self._levels(statistics.name)
         return threshold(statistics.counts, statistics.width, statistics.amax, method=method, levels=levels)
 
     def _levels(self, tensor: str) -> int:
         return UNSIGNED_LEVELS if self._unsigned[tensor] else LEVELS
 
-    def _scales(self, amax: Mapping[str, float]) -> dict[str, float]:
-        scales = np.array([amax[name] / self._levels(name) for name in amax], np.float32)
-        if self._options.half:
-            scales = half_scales(scales)
-        return {name: float(scale) for name, scale in zip(amax, scales, strict=True)}
+    def _scales(self, clips: Mapping[str, float]) -> dict[str, float]:
+        scales = self._fit(np.array([clips[name] / self._levels(name) for name in clips], np.float32))
+        return {name: float(scale) for name, scale in zip(clips, scales, strict=True)}
 
     def _clip_weights(self, scaled: _Scaled) -> _Whole:
         """Return the INT8 graph with weights rounded to nearest, by the better rule for their scales; rule 2."""
-        parts = Parts(scaled.form.model, self._scales(scaled.amax), factors=scaled.form.factors)
+        parts = Parts(scaled.form.model, self._scales(scaled.clips), factors=scaled.form.factors)
         nodes = self._nodes(parts)
         found = []
         for name, rule in (("weights: largest magnitude", max_scales), ("weights: MSE clipping", mse_scales)):
@@ -232,7 +230,7 @@ class Chooser:
         return _weight(round_to_nearest(rows, scales), scales, node=node, axis=axis)
 
     def _fit(self, scales: Floats) -> Floats:
-        return half_scales(scales) if self._options.half else scales
+        return fp16_scales(scales) if self._fp16 else scales
 
     def _layer_by_layer(self, nodes: Sequence[ir.Node], nearest: Parts, moments: Moments) -> _Layers:
         """Return each layer rounded by what it reads, and the biases for both roundings."""

@@ -6,8 +6,10 @@ import numpy as np
 import onnx_ir as ir
 
 from calibration.activations.activation_statistics import TensorStatistics, compare_halves
-from calibration.activations.thresholds import Method, threshold
+from calibration.activations.histogram import Counts
+from calibration.activations.thresholds import threshold
 from calibration.graph.structure import layers
+from calibration.options import Method
 from calibration.qdq.placement import Placement
 from calibration.search.choose import Choice
 from calibration.weights.scales import LEVELS
@@ -53,20 +55,19 @@ def describe(
         images=next(iter(statistics.values())).images + held_out,
         held_out=held_out,
         held_out_sqnr_db=round(kept[-1].sqnr_db, 3),
-        convergence=compare_halves({name: _by_half(found) for name, found in statistics.items()}),
+        convergence=compare_halves({name: _clips_of_halves(found) for name, found in statistics.items()}),
         warnings=warnings,
     )
 
 
-def _by_half(statistics: TensorStatistics) -> tuple[float, float]:
-    """Return the thresholds that either half of the images leads to."""
+def _clips_of_halves(statistics: TensorStatistics) -> tuple[float, float]:
+    """Return the clipping thresholds that the images at even positions lead to, and those at odd ones."""
 
-    def of(half: int) -> float:
-        return threshold(
-            statistics.halves.counts[half], statistics.width, statistics.amax, method=_COMPARED_BY, levels=LEVELS
-        )
+    def clip(counts: Counts) -> float:
+        return threshold(counts, statistics.width, statistics.amax, method=_COMPARED_BY, levels=LEVELS)
 
-    return of(0), of(1)
+    even, odd = statistics.halves.counts
+    return clip(even), clip(odd)
 
 
 def _activation(choice: Choice, statistics: TensorStatistics, *, unsigned: bool) -> Activation:
@@ -75,7 +76,7 @@ def _activation(choice: Choice, statistics: TensorStatistics, *, unsigned: bool)
         name=statistics.name,
         scale=choice.parts.activation_scales[statistics.name],
         unsigned=unsigned,
-        clip=choice.amax[statistics.name],
+        clip=choice.clips[statistics.name],
         low=float((statistics.low / factors).min()),
         high=float((statistics.high / factors).max()),
         amax_before=statistics.amax,

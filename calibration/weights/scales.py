@@ -18,9 +18,9 @@ LEVELS = 127
 # OpenVINO's symmetric quantisers leave it unused too.
 LOWEST = -127
 # From the largest weight down to half of it: an optimum below it is not found for bell-shaped weights at 8 bits.
-_CLIPS = np.linspace(1.0, 0.5, 51)
+_CLIP_SHARES = np.linspace(1.0, 0.5, 51)
 # A scale below the smallest normal FP16 number would lose digits where the graph is FP16.
-SMALLEST_HALF_SCALE = 2.0**-14
+SMALLEST_FP16_SCALE = 2.0**-14
 
 
 @dataclass(frozen=True)
@@ -73,24 +73,24 @@ def mse_scales(rows: Doubles) -> Floats:
     """
     widest = max_scales(rows)
     best, least = widest.copy(), np.full(len(rows), np.inf)
-    for clip in _CLIPS:
-        scales = (widest * np.float32(clip)).astype(np.float32)
+    for share in _CLIP_SHARES:
+        scales = (widest * np.float32(share)).astype(np.float32)
         errors = ((round_to_nearest(rows, scales) * scales[:, None].astype(np.float64) - rows) ** 2).sum(axis=1)
         better = errors < least
         best[better], least[better] = scales[better], errors[better]
     return best
 
 
-def half_scales(scales: Floats) -> Floats:
+def fp16_scales(scales: Floats) -> Floats:
     """Return the scales rounded up to numbers that FP16 holds exactly, (K,) float32.
 
     In an FP16 graph the scales are FP16. Weights are rounded against the very scales that the graph
     will hold, so that storing them costs nothing; rounded up, so that nothing is clipped by it.
     """
-    raised = np.maximum(scales, np.float32(SMALLEST_HALF_SCALE))
-    half = raised.astype(np.float16)
-    short = half.astype(np.float32) < raised
-    return np.where(short, np.nextafter(half, np.float16(np.inf)), half).astype(np.float32)
+    raised = np.maximum(scales, np.float32(SMALLEST_FP16_SCALE))
+    rounded = raised.astype(np.float16)
+    short = rounded.astype(np.float32) < raised
+    return np.where(short, np.nextafter(rounded, np.float16(np.inf)), rounded).astype(np.float32)
 
 
 def round_to_nearest(rows: Doubles, scales: Floats) -> Doubles:

@@ -7,13 +7,13 @@ as an SQNR: about 99.5 dB for a ResNet-18. (128 dB is what is measured; a wrong 
 or bf16 execution lands below 60 dB.)
 Source: Higham and Mary 2019, "A new approach to probabilistic rounding error analysis", theorem 2.4.
 
-FP16. The reference is the same network as PyTorch runs it in half precision: its own SQNR against
-FP32 is the rounding noise that this network has in FP16. Another order of the same roundings has
-noise of the same power; 3 dB, a factor of two in power, is what two such noises may differ by.
-Where PyTorch's half overflows, or has grouped convolutions (6 s per 224 px image of a ResNeXt-50 on a
+FP16. The reference is the same network as PyTorch runs it in FP16: its own SQNR against FP32 is the
+rounding noise that this network has in FP16. Another order of the same roundings has noise of the same
+power; 3 dB, a factor of two in power, is what two such noises may differ by.
+Where PyTorch's FP16 overflows, or has grouped convolutions (6 s per 224 px image of a ResNeXt-50 on a
 CPU without FP16 arithmetic), the noise is measured on the FP32 network instead, with weights and module
 outputs rounded to FP16 one by one, except those that overflow. That leaves out the roundings inside a
-sum, which cost PyTorch's half 2 to 5 dB on ResNet-18s: 6 dB, one bit, are allowed for them.
+sum, which cost PyTorch's FP16 2 to 5 dB on ResNet-18s: 6 dB, one bit, are allowed for them.
 
 INT8. The graph says exactly what is rounded. It is run as written, every Q/DQ on its own and the rest in
 float32, which gives the noise that quantisation has on these images; an engine, which sums and rounds in
@@ -49,18 +49,18 @@ def fp32_required_db(model: ir.Model) -> float:
     return -20 * math.log10(FLOAT32_UNIT_ROUNDOFF * math.sqrt(products))
 
 
-def fp16_required_db(reference: Floats, half: Floats) -> float:
+def fp16_required_db(reference: Floats, original_fp16: Floats) -> float:
     """Return the least logits SQNR of an FP16 graph, decibels.
 
     Args:
         reference: FP32 logits, (N, classes).
-        half: The half-precision network's logits, (N, classes) float32, finite.
+        original_fp16: Logits of the network that PyTorch runs in FP16, (N, classes) float32, finite.
     """
-    return sqnr_db(reference, half) - FP16_MARGIN_DB
+    return sqnr_db(reference, original_fp16) - FP16_MARGIN_DB
 
 
 def emulated_required_db(reference: Floats, emulated: Floats) -> float:
-    """Return the least logits SQNR of an FP16 graph from `emulate_half`'s logits, decibels."""
+    """Return the least logits SQNR of an FP16 graph from `emulate_fp16`'s logits, decibels."""
     return sqnr_db(reference, emulated) - FP16_MARGIN_DB - ACCUMULATION_DB
 
 
@@ -70,11 +70,11 @@ def int8_required_db(as_written: Check) -> float:
 
 
 def has_grouped_convolutions(network: "torch.nn.Module") -> bool:
-    """Return whether PyTorch's half precision would be unbearably slow on a CPU."""
+    """Return whether PyTorch's FP16 would be unbearably slow on a CPU."""
     return any(getattr(module, "groups", 1) > 1 for module in network.modules())
 
 
-def emulate_half(network: "torch.nn.Module", preprocessing: Preprocessing, pixels: Pixels) -> Floats:
+def emulate_fp16(network: "torch.nn.Module", preprocessing: Preprocessing, pixels: Pixels) -> Floats:
     """Return logits with weights and module outputs rounded to FP16 wherever they fit, (N, classes) float32.
 
     Args:
@@ -87,8 +87,8 @@ def emulate_half(network: "torch.nn.Module", preprocessing: Preprocessing, pixel
     import torch
 
     def rounded(tensor: torch.Tensor) -> torch.Tensor:
-        half = tensor.half().float()
-        return torch.where(torch.isfinite(half), half, tensor)
+        fp16 = tensor.half().float()
+        return torch.where(torch.isfinite(fp16), fp16, tensor)
 
     def hook(_module: torch.nn.Module, _inputs: Any, output: Any) -> Any:
         return rounded(output) if isinstance(output, torch.Tensor) else output

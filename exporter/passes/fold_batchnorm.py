@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
+from calibration.graph.edit import add_constant, drop_unused_constants
 from calibration.graph.structure import constant
 
 # ONNX's default for BatchNormalization's epsilon.
@@ -53,7 +54,7 @@ def fold_batchnorm(model: ir.Model) -> FoldReport:
             continue
         _fold(model.graph, conv, norm)
         folded += 1
-    _drop_unused_initializers(model.graph)
+    drop_unused_constants(model.graph)
     return FoldReport(folded=folded, left=tuple(left))
 
 
@@ -88,13 +89,4 @@ def _register(graph: ir.Graph, name: str, array: npt.NDArray[np.float64]) -> ir.
     """Add a float32 constant; an older one of the same name gives way."""
     if name in graph.initializers:
         graph.initializers[name].name = f"{name}.unfolded"
-    value = ir.Value(name=name, const_value=ir.tensor(array.astype(np.float32), name=name))
-    value.shape, value.type = ir.Shape(array.shape), ir.TensorType(ir.DataType.FLOAT)
-    graph.register_initializer(value)
-    return value
-
-
-def _drop_unused_initializers(graph: ir.Graph) -> None:
-    for name, value in list(graph.initializers.items()):
-        if not value.uses() and not value.is_graph_output():
-            del graph.initializers[name]
+    return add_constant(graph, name, array.astype(np.float32))

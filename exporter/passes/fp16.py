@@ -11,7 +11,7 @@ Rules:
    other inputs. So does a node with a constant above FP16's largest number. They are named.
 4. Weights that are not zero but round to zero in FP16 are counted, not hidden.
 5. Around Q/DQ, scales become FP16 as every constant does: the calibration has rounded weights and
-   activations against scales that FP16 holds exactly (`calibration.weights.scales.half_scales`).
+   activations against scales that FP16 holds exactly (`calibration.weights.scales.fp16_scales`).
 
 Source: IEEE 754 binary16; NVIDIA's strong typing rules (precision is a property of the graph).
 """
@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
+from calibration.graph.edit import add_constant, drop_unused_constants
 from exporter.checks.ranges import Range
 
 FP16_MAX = 65504.0
@@ -78,7 +79,7 @@ def convert_to_fp16(model: ir.Model, ranges: dict[str, Range]) -> Fp16Report:
         _convert_node(state, node, ir.DataType.FLOAT if node in kept else ir.DataType.FLOAT16)
     for index, value in enumerate(outputs):
         _restore_output(state, index, value)
-    _drop_unused(model.graph)
+    drop_unused_constants(model.graph)
     return Fp16Report(
         fp32_layers=tuple(node.name or "" for node in kept),
         overflowing=overflowing,
@@ -130,10 +131,7 @@ def _constant_as_fp16(state: _Conversion, value: ir.Value) -> ir.Value:
         rounded = array.astype(np.float16)
         state.nonzero += int(np.count_nonzero(array))
         state.flushed += int(np.count_nonzero(array)) - int(np.count_nonzero(rounded))
-        made = _typed_value(f"{value.name}.fp16", value, ir.DataType.FLOAT16)
-        made.const_value = ir.tensor(rounded, name=made.name)
-        state.graph.register_initializer(made)
-        state.casts[key] = made
+        state.casts[key] = add_constant(state.graph, f"{value.name}.fp16", rounded)
     return state.casts[key]
 
 
@@ -154,12 +152,6 @@ def _cast(state: _Conversion, value: ir.Value, dtype: ir.DataType) -> ir.Value:
     return state.casts[key]
 
 
-def _typed_value(name: str, like: ir.Value, dtype: ir.DataType) -> ir.Value:
-    value = ir.Value(name=name)
-    value.shape, value.type = like.shape, ir.TensorType(dtype)
-    return value
-
-
 def _restore_output(state: _Conversion, index: int, value: ir.Value) -> None:
     """Give the graph's output its FP32 type and its name back."""
     if value.dtype != ir.DataType.FLOAT16:
@@ -169,9 +161,3 @@ def _restore_output(state: _Conversion, index: int, value: ir.Value) -> None:
     restored = _cast(state, value, ir.DataType.FLOAT)
     restored.name = name
     state.graph.outputs[index] = restored
-
-
-def _drop_unused(graph: ir.Graph) -> None:
-    for name, value in list(graph.initializers.items()):
-        if not value.uses():
-            del graph.initializers[name]

@@ -17,12 +17,13 @@ import logging
 import re
 import warnings
 from collections import Counter
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 from onnx_ir.passes import common as common_passes
 
 from runtime.errors import GraphError
+from runtime.original.network import InputKind
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
 OPSET = 20
 IR_VERSION = 9
 
-InputKind = Literal["uint8", "float32"]
 INPUT_NAMES: dict[InputKind, str] = {"uint8": "pixels", "float32": "input"}
 
 # The wrapper (`runtime.original.network`) holds timm's network under this attribute.

@@ -27,19 +27,19 @@ def write_roundings(model: onnx.ModelProto) -> bytes:
         model: A graph with the type of every tensor; not changed.
     """
     graph = model.graph
-    half = {info.name for info in graph.value_info if info.type.tensor_type.elem_type == TensorProto.FLOAT16}
+    fp16 = {info.name for info in graph.value_info if info.type.tensor_type.elem_type == TensorProto.FLOAT16}
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
         wide = onnx.NodeProto()
         wide.CopyFrom(node)
-        if node.op_type == "Cast" and node.output[0] in half:
+        if node.op_type == "Cast" and node.output[0] in fp16:
             wide.attribute[0].i = TensorProto.FLOAT
         nodes.append(wide)
         for index, name in enumerate(node.output):
-            if name in half:
+            if name in fp16:
                 wide.output[index] = f"{name}.wide"
-                nodes.append(helper.make_node("Cast", [f"{name}.wide"], [f"{name}.half"], to=TensorProto.FLOAT16))
-                nodes.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
+                nodes.append(helper.make_node("Cast", [f"{name}.wide"], [f"{name}.narrow"], to=TensorProto.FLOAT16))
+                nodes.append(helper.make_node("Cast", [f"{name}.narrow"], [name], to=TensorProto.FLOAT))
     constants = [_widened(tensor) for tensor in graph.initializer]
     written = helper.make_graph(nodes, graph.name, graph.input, graph.output, constants)
     result: bytes = helper.make_model(

@@ -1,6 +1,6 @@
 """The INT8 step of an export: calibrate on images, and what the bundle keeps of it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx_ir as ir
@@ -47,7 +47,7 @@ def quantize_graph(
     subject: Subject,
     labels: tuple[str, ...],
     state: Path,
-    half: bool,
+    fp16: bool,
     listener: Listener,
 ) -> QuantizedGraph:
     """Return the graph in INT8.
@@ -58,7 +58,7 @@ def quantize_graph(
         subject: What is exported.
         labels: Class names, for the images of `eval_data`.
         state: File that keeps the progress of `max_drop`, so that an interrupted run goes on.
-        half: Whether the rest will be FP16.
+        fp16: Whether the rest will be FP16.
         listener: Is told of progress.
 
     Raises:
@@ -70,7 +70,8 @@ def quantize_graph(
         subject.preprocessing,
         count=request.count,
         seed=request.seed,
-        options=replace(request.options, half=half),
+        options=request.options,
+        fp16=fp16,
         eval_data=request.eval_data,
         cache=request.cache,
         listener=listener,

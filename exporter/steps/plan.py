@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from exporter.request import ExportRequest
-from runtime.commands.plan_build import BuildChoices, build_with_bar
+from runtime.commands.plan_build import build_with_bar
+from runtime.commands.plan_options import BuildChoices
 from runtime.engines.trt.machine import require_machine
 from runtime.errors import ExportSslError, UsageError
 from runtime.plans.build_plan import BuiltBundle

@@ -1,12 +1,13 @@
 """Describe an export: the manifest of the bundle, from the request and what was loaded."""
 
 from exporter.models import licence_of
-from exporter.passes.tracing import INPUT_NAMES, IR_VERSION, OPSET, InputKind
+from exporter.passes.tracing import INPUT_NAMES, IR_VERSION, OPSET
 from exporter.request import ExportRequest
 from exporter.steps.subject import Subject
 from exporter.writing.bundle_writer import tool_versions
 from runtime.bundle.manifest import Card, Manifest, Model, Precision, TensorSpec
 from runtime.original.flops import count_card_flops, count_parameters
+from runtime.original.network import InputKind
 
 
 def describe(request: ExportRequest, subject: Subject, *, precision: Precision, macs: int) -> Manifest:

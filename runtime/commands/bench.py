@@ -1,20 +1,11 @@
 """The `run-ssl bench` command. Nothing heavy is imported until it runs."""
 
-from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from runtime.commands.console import message_console, one_line_errors, result_console, step_bar
-
-
-class ScopeChoice(str, Enum):
-    """What is inside the timer."""
-
-    model = "model"
-    copies = "copies"
-    end_to_end = "end-to-end"
 
 
 def bench(
@@ -31,12 +22,12 @@ def bench(
         str, typer.Option(help="Threads for one call, comma-separated.", show_default="the engine's choice")
     ] = "",
     scope: Annotated[
-        ScopeChoice,
+        Literal["model", "copies", "end-to-end"],
         typer.Option(
             help="What is timed. `model`: the engine's call; on a GPU its kernels. `copies`: with host-device "
             "copies. `end-to-end`: files to logits, with --data."
         ),
-    ] = ScopeChoice.model,
+    ] = "model",
     data: Annotated[Path | None, typer.Option(help="Folder of class folders, for `--scope end-to-end`.")] = None,
     runs: Annotated[
         int, typer.Option(min=6, help="Calls of each that count, at least. A p99 needs 200; less are not extrapolated.")
@@ -112,14 +103,14 @@ def bench(
         if before is not None:
             # Refused now, not after the minutes that measuring takes.
             model = read_manifest(bundles[0]).model.name
-            require_comparable(before, scope=scope.value, model=model, machine=describe_machine(), force=force)
+            require_comparable(before, scope=scope, model=model, machine=describe_machine(), force=force)
         request = BenchRequest(
             bundles=tuple(bundles),
             engines=split_list(engines),
             peers=split_list(peers),
             batches=parse_counts(batch, option="--batch"),
             threads=parse_counts(threads, option="--threads") if threads else (None,),
-            scope=scope.value,
+            scope=scope,
             device=device,
             weights=weights,
             images=data,

@@ -1,79 +1,19 @@
 """What `run-ssl build` and `export-ssl --engine tensorrt` share: the build with its bar, and the report."""
 
 import logging
-from dataclasses import dataclass, fields
 from pathlib import Path
 
 from rich.console import Console
 
 from runtime.bundle.bundle import open_bundle
 from runtime.bundle.layout import PLAN_FILE
-from runtime.bundle.plan_json import BatchProfile, BuildOptions, HardwareCompatibility, Sidecar
+from runtime.bundle.plan_json import BuildOptions, Sidecar
 from runtime.commands.console import message_console, step_bar
+from runtime.commands.plan_options import BuildChoices
 from runtime.engines.trt.machine import require_machine
-from runtime.errors import UsageError
 from runtime.plans.build_plan import LOGGER, BuildListener, BuiltBundle, build_plan
 from runtime.plans.tables import render
-from runtime.plans.timing_cache import default_path
 from runtime.plans.trtexec import trtexec_command
-
-
-@dataclass(frozen=True)
-class BuildChoices:
-    """The options as they were typed; `read` checks them.
-
-    Attributes:
-        profile: `MIN:OPT:MAX`.
-        workspace: MiB, or None.
-        optimization_level: 0 to 5.
-        timing_cache: A file, `none`, or empty for the default.
-        version_compatible: See `BuildOptions`.
-        hardware_compatible: See `BuildOptions`.
-        min_share: See `BuildOptions.required_share`.
-        verbose: Whether to show TensorRT's log.
-    """
-
-    profile: str = "1:8:32"
-    workspace: int | None = None
-    optimization_level: int = 3
-    timing_cache: str = ""
-    version_compatible: bool = False
-    hardware_compatible: HardwareCompatibility = "none"
-    min_share: float = 1.0
-    verbose: bool = False
-
-    def read(self) -> BuildOptions:
-        """Return how to build.
-
-        Raises:
-            UsageError: An option has an impossible value.
-        """
-        return BuildOptions(
-            profile=BatchProfile.parse(self.profile),
-            workspace_mib=self.workspace,
-            optimization_level=self.optimization_level,
-            version_compatible=self.version_compatible,
-            hardware_compatibility=self.hardware_compatible,
-            required_share=self.min_share,
-        )
-
-    def changed(self) -> list[str]:
-        """Return the options that are not at their default."""
-        return [f"--{one.name.replace('_', '-')}" for one in fields(self) if getattr(self, one.name) != one.default]
-
-    def timing_cache_path(self) -> Path | None:
-        """Return where kernel times are kept; None for nowhere.
-
-        Raises:
-            EngineError: There is no TensorRT or GPU, whose names are in the default.
-            UsageError: It is a directory.
-        """
-        if self.timing_cache == "none":
-            return None
-        path = Path(self.timing_cache) if self.timing_cache else default_path(*require_machine())
-        if path.is_dir():
-            raise UsageError(f"--timing-cache {path} is a directory: expected a file")
-        return path
 
 
 def build_with_bar(path: Path, choices: BuildChoices) -> BuiltBundle:

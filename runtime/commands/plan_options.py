@@ -1,54 +1,144 @@
-"""The options of a TensorRT build, as `run-ssl build` and `export-ssl` take them. They import nothing else."""
+"""The options of a TensorRT build, as `run-ssl build` and `export-ssl` take them. They import nothing heavy."""
 
-from enum import Enum
-from typing import Annotated
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from runtime.errors import UsageError
 
-class HardwareChoice(str, Enum):
-    """Which other GPUs may load the plan."""
+if TYPE_CHECKING:
+    from runtime.bundle.plan_json import BuildOptions
 
-    none = "none"
-    ampere_plus = "ampere+"
-    same_compute_capability = "same-compute-capability"
+# Heading of the help.
+PLAN_PANEL = "TensorRT plan"
 
+HardwareCompatibility = Literal["none", "ampere+", "same-compute-capability"]
 
 ProfileOption = Annotated[
-    str, typer.Option(help="TensorRT: batch sizes MIN:OPT:MAX; kernels are chosen for OPT, larger batches are split.")
+    str,
+    typer.Option(
+        help="Batch sizes of the plan, MIN:OPT:MAX. It is made to be fastest at OPT; batches above MAX are split.",
+        rich_help_panel=PLAN_PANEL,
+    ),
 ]
 WorkspaceOption = Annotated[
     int | None,
-    typer.Option(min=1, help="TensorRT: scratch memory for a layer, MiB.", show_default="the GPU's memory"),
+    typer.Option(
+        min=1, help="Scratch memory for a layer, MiB.", show_default="the GPU's memory", rich_help_panel=PLAN_PANEL
+    ),
 ]
 LevelOption = Annotated[
-    int, typer.Option(min=0, max=5, help="TensorRT: 0 builds fastest, 5 searches longest for the fastest plan.")
+    int,
+    typer.Option(
+        min=0,
+        max=5,
+        help="0 builds fastest, 5 searches longest for the fastest plan.",
+        rich_help_panel=PLAN_PANEL,
+    ),
 ]
 TimingCacheOption = Annotated[
     str,
     typer.Option(
-        help="TensorRT: file that keeps measured kernel times, so that the next build is faster; `none` for none.",
+        help="File that keeps measured kernel times, so that the next build is faster; `none` keeps none.",
         show_default="one per version and GPU in ~/.cache/export-ssl",
+        rich_help_panel=PLAN_PANEL,
     ),
 ]
 VersionCompatibleOption = Annotated[
     bool,
     typer.Option(
         "--version-compatible",
-        help="TensorRT: later versions may load the plan too. It then holds host code, and may be slower.",
+        help="Let later TensorRT versions load the plan too. It then holds host code, and may be slower.",
+        rich_help_panel=PLAN_PANEL,
     ),
 ]
 HardwareCompatibleOption = Annotated[
-    HardwareChoice, typer.Option(help="TensorRT: other GPUs that may load the plan too; it may be slower.")
+    HardwareCompatibility,
+    typer.Option(
+        metavar="GPUS",
+        help="Other GPUs that may load the plan too: ampere+ or same-compute-capability. It may be slower.",
+        rich_help_panel=PLAN_PANEL,
+    ),
 ]
 MinShareOption = Annotated[
     float,
     typer.Option(
         min=0,
         max=1,
-        help="TensorRT: share of the INT8 and FP16 layers that must run as promised, else there is no plan.",
+        help="Share of the INT8 and FP16 layers that must really run in that precision; with less there is no plan.",
+        rich_help_panel=PLAN_PANEL,
     ),
 ]
 VerboseOption = Annotated[
-    bool, typer.Option("--verbose", help="Show TensorRT's log and the trtexec commands that do the same.")
+    bool,
+    typer.Option(
+        "--verbose",
+        help="Show TensorRT's log and the trtexec commands that do the same.",
+        rich_help_panel=PLAN_PANEL,
+    ),
 ]
+
+
+@dataclass(frozen=True)
+class BuildChoices:
+    """The options as they were typed; `read` checks them.
+
+    Attributes:
+        profile: `MIN:OPT:MAX`.
+        workspace: MiB, or None.
+        optimization_level: 0 to 5.
+        timing_cache: A file, `none`, or empty for the default.
+        version_compatible: See `BuildOptions`.
+        hardware_compatible: See `BuildOptions`.
+        min_share: See `BuildOptions.required_share`.
+        verbose: Whether to show TensorRT's log.
+    """
+
+    profile: str = "1:8:32"
+    workspace: int | None = None
+    optimization_level: int = 3
+    timing_cache: str = ""
+    version_compatible: bool = False
+    hardware_compatible: HardwareCompatibility = "none"
+    min_share: float = 1.0
+    verbose: bool = False
+
+    def read(self) -> "BuildOptions":
+        """Return how to build.
+
+        Raises:
+            UsageError: An option has an impossible value.
+        """
+        from runtime.bundle.plan_json import BatchProfile, BuildOptions
+
+        return BuildOptions(
+            profile=BatchProfile.parse(self.profile),
+            workspace_mib=self.workspace,
+            optimization_level=self.optimization_level,
+            version_compatible=self.version_compatible,
+            hardware_compatibility=self.hardware_compatible,
+            required_share=self.min_share,
+        )
+
+    def changed(self) -> list[str]:
+        """Return the options that are not at their default."""
+        return [f"--{one.name.replace('_', '-')}" for one in fields(self) if getattr(self, one.name) != one.default]
+
+    def timing_cache_path(self) -> Path | None:
+        """Return where kernel times are kept; None for nowhere.
+
+        Raises:
+            EngineError: There is no TensorRT or GPU, whose names are in the default.
+            UsageError: It is a directory.
+        """
+        from runtime.engines.trt.machine import require_machine
+        from runtime.plans.timing_cache import default_path
+
+        if self.timing_cache == "none":
+            return None
+        path = Path(self.timing_cache) if self.timing_cache else default_path(*require_machine())
+        if path.is_dir():
+            raise UsageError(f"--timing-cache {path} is a directory: expected a file")
+        return path

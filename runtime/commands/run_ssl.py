@@ -10,7 +10,7 @@ from runtime.commands.console import message_console, one_line_errors, progress_
 from runtime.commands.embed import embed
 from runtime.commands.parsing import split_list
 from runtime.commands.plan_options import (
-    HardwareChoice,
+    BuildChoices,
     HardwareCompatibleOption,
     LevelOption,
     MinShareOption,
@@ -169,14 +169,14 @@ def compare(
 @app.command()
 def build(
     bundle: BundleArgument,
-    profile: ProfileOption = "1:8:32",
-    workspace: WorkspaceOption = None,
-    optimization_level: LevelOption = 3,
-    timing_cache: TimingCacheOption = "",
-    version_compatible: VersionCompatibleOption = False,
-    hardware_compatible: HardwareCompatibleOption = HardwareChoice.none,
-    min_share: MinShareOption = 1.0,
-    verbose: VerboseOption = False,
+    profile: ProfileOption = BuildChoices.profile,
+    workspace: WorkspaceOption = BuildChoices.workspace,
+    optimization_level: LevelOption = BuildChoices.optimization_level,
+    timing_cache: TimingCacheOption = BuildChoices.timing_cache,
+    version_compatible: VersionCompatibleOption = BuildChoices.version_compatible,
+    hardware_compatible: HardwareCompatibleOption = BuildChoices.hardware_compatible,
+    min_share: MinShareOption = BuildChoices.min_share,
+    verbose: VerboseOption = BuildChoices.verbose,
     json_output: JsonOption = False,
 ) -> None:
     """Build the bundle's TensorRT plan for this machine's GPU, and prove its precision and its outputs.
@@ -191,7 +191,7 @@ def build(
     CUDA_VISIBLE_DEVICES chooses the GPU.
     """
     with one_line_errors():
-        from runtime.commands.plan_build import BuildChoices, build_with_bar, print_plan
+        from runtime.commands.plan_build import build_with_bar, print_plan
 
         choices = BuildChoices(
             profile=profile,
@@ -199,7 +199,7 @@ def build(
             optimization_level=optimization_level,
             timing_cache=timing_cache,
             version_compatible=version_compatible,
-            hardware_compatible=hardware_compatible.value,
+            hardware_compatible=hardware_compatible,
             min_share=min_share,
             verbose=verbose,
         )

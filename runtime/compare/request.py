@@ -15,7 +15,7 @@ class CompareRequest:
         bundles: Bundles of one original: the same weights and preprocessing, any precision.
         data: An image folder, or a data-set name that timm takes.
         engines: `NAME` or `NAME:PRECISION`, run on every bundle; empty for all that are installed.
-            `pytorch:fp16` is the original in half precision, once.
+            `pytorch:fp16` is the original in FP16, once.
         weights: The original's checkpoint; None looks for the one named in the manifest.
         labels: Labels file of a flat folder.
         split: Split of a data-set name.

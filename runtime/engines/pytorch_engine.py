@@ -36,7 +36,7 @@ class PyTorchEngine(EngineBase):
             weights: Its checkpoint; None looks for the one that the manifest names.
             threads: Threads for one inference, for the whole process; None leaves PyTorch's choice.
             device: `cpu` or `cuda`.
-            precision: `fp32`, `fp16` (the network in half precision, its input and outputs float32),
+            precision: `fp32`, `fp16` (the network in FP16, its input and outputs float32),
                 or `bf16` (autocast).
 
         Raises:
@@ -46,13 +46,13 @@ class PyTorchEngine(EngineBase):
         super().__init__(bundle.manifest)
         pytorch = _import_torch()
         from runtime.original.load_original import load_original
-        from runtime.original.network import wrap, wrap_half
+        from runtime.original.network import wrap, wrap_fp16
 
         if threads is not None:
             pytorch.set_num_threads(threads)
         network = load_original(bundle.manifest, weights=weights, near=bundle.path.resolve().parent)
         if precision == "fp16":
-            module = wrap_half(network, bundle.manifest.preprocessing)
+            module = wrap_fp16(network, bundle.manifest.preprocessing)
         else:
             module = wrap(network, bundle.manifest.preprocessing, input_kind="uint8")
         try:

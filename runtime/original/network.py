@@ -94,11 +94,11 @@ def wrap(network: "torch.nn.Module", preprocessing: Preprocessing, *, input_kind
     Raises:
         GraphError: The network's global pool is not the average.
     """
-    return _wrap(network, preprocessing, input_kind=input_kind, half=False)
+    return _wrap(network, preprocessing, input_kind=input_kind, fp16=False)
 
 
-def wrap_half(network: "torch.nn.Module", preprocessing: Preprocessing) -> "torch.nn.Module":
-    """Return PyTorch's own half-precision model of `wrap`'s uint8 module: the reference of an FP16 graph.
+def wrap_fp16(network: "torch.nn.Module", preprocessing: Preprocessing) -> "torch.nn.Module":
+    """Return PyTorch's own FP16 model of `wrap`'s uint8 module: the reference of an FP16 graph.
 
     The normalisation is in float32 and its result is cast to float16; the network, a deep copy, is
     float16 in weights and activations; the outputs are cast to float32.
@@ -112,11 +112,11 @@ def wrap_half(network: "torch.nn.Module", preprocessing: Preprocessing) -> "torc
     """
     import copy
 
-    return _wrap(copy.deepcopy(network).half(), preprocessing, input_kind="uint8", half=True)
+    return _wrap(copy.deepcopy(network).half(), preprocessing, input_kind="uint8", fp16=True)
 
 
 def _wrap(
-    network: "torch.nn.Module", preprocessing: Preprocessing, *, input_kind: InputKind, half: bool
+    network: "torch.nn.Module", preprocessing: Preprocessing, *, input_kind: InputKind, fp16: bool
 ) -> "torch.nn.Module":
     import torch
 
@@ -140,12 +140,12 @@ def _wrap(
             if input_kind == "uint8":
                 # The cast comes first: TensorRT takes uint8 as an input and for nothing but a cast.
                 normalised = (pixels.to(torch.float32).permute(0, 3, 1, 2) - self.mean) / self.std
-            if half:
+            if fp16:
                 normalised = normalised.to(torch.float16)
             features = self.network.forward_features(normalised)
             embedding = features.mean(dim=(2, 3))
             logits = self.network.get_classifier()(embedding)
-            if half:
+            if fp16:
                 return logits.to(torch.float32), embedding.to(torch.float32)
             return logits, embedding
 

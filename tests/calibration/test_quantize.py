@@ -473,10 +473,9 @@ def scale_values(model: onnx.ModelProto) -> np.ndarray:
 
 
 def test_scales_for_an_fp16_graph_are_exact_fp16_numbers(quantized: QuantizedModel, images: Path) -> None:
-    half = quantize_model(
-        tiny_resnet(), images, PREPROCESSING, options=replace(ALL, method="max", equalize=False, half=True)
-    )
-    scales = scale_values(half.model)
+    options = replace(ALL, method="max", equalize=False)
+    for_fp16 = quantize_model(tiny_resnet(), images, PREPROCESSING, options=options, fp16=True)
+    scales = scale_values(for_fp16.model)
     assert scales.dtype == np.float32
     np.testing.assert_array_equal(scales, scales.astype(np.float16).astype(np.float32))
     full = scale_values(quantized.model)

@@ -168,7 +168,7 @@ def test_the_python_of_the_readme_that_is_marked_runs(tmp_path: Path) -> None:
     assert marked, "README.md has no Python block with the line <!-- runs --> above it"
     bundle = tmp_path / "bundle"
     request = ExportRequest(
-        model="ssl_resnet18", half=True, weights=WeightsChoice(source="random"), img_size=64, output=bundle
+        model="ssl_resnet18", fp16=True, weights=WeightsChoice(source="random"), img_size=64, output=bundle
     )
     export_bundle(request)
     for block in marked:

@@ -270,7 +270,7 @@ def test_no_network_is_one_line_that_names_the_two_ways_out(empty, tmp_path):
     assert "--weights random" in done.stderr
 
 
-def test_network_that_overflows_half_is_exported_with_its_layers_in_fp32(exported, tmp_path):
+def test_network_that_overflows_fp16_is_exported_with_its_layers_in_fp32(exported, tmp_path):
     state = load_file(exported.checkpoint)
     # ReLU lets a power of two through exactly: the network is the same, its activations there are not.
     grown = 2.0**17

@@ -61,11 +61,11 @@ def by_command(exported, class_folders, tmp_path_factory):
 def quick(exported, class_folders, tmp_path_factory):
     """Bundles made without rounding: `int8-fp16` for TensorRT, and `int8` for CPUs."""
 
-    def export(name: str, target: str, *, half: bool) -> Path:
+    def export(name: str, target: str, *, fp16: bool) -> Path:
         options = QuantizeOptions(method="max", rounding=False, bias_correction=False, target=target)
         request = ExportRequest(
             model="ssl_resnet18",
-            half=half,
+            fp16=fp16,
             int8=Int8Request(images=class_folders, options=options),
             weights=WeightsChoice(source="file", path=exported.checkpoint),
             img_size=IMAGE_SIZE,
@@ -73,7 +73,7 @@ def quick(exported, class_folders, tmp_path_factory):
         )
         return export_bundle(request).path
 
-    return {"int8-fp16": export("half", "tensorrt", half=True), "cpu": export("cpu", "cpu", half=False)}
+    return {"int8-fp16": export("fp16", "tensorrt", fp16=True), "cpu": export("cpu", "cpu", fp16=False)}
 
 
 def test_every_file_that_an_export_writes_has_its_schema_in_the_bundle(by_command):

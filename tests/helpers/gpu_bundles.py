@@ -39,7 +39,7 @@ def write_bundles(folder: Path) -> None:
         export_bundle(
             ExportRequest(
                 model="ssl_resnet18",
-                half=precision.endswith("fp16"),
+                fp16=precision.endswith("fp16"),
                 int8=Int8Request(images=pictures, options=_QUICK) if precision.startswith("int8") else None,
                 weights=WeightsChoice(source="file", path=checkpoint),
                 img_size=IMAGE_SIZE,

@@ -111,7 +111,7 @@ def export_bundles(folder: Path) -> list[Path]:
     targets = [folder / "fp32", folder / "fp16"]
     weights = WeightsChoice(source="random")
     export_bundle(ExportRequest("resnet18", weights=weights, img_size=64, output=targets[0]))
-    export_bundle(ExportRequest("resnet18", half=True, weights=weights, img_size=64, output=targets[1]))
+    export_bundle(ExportRequest("resnet18", fp16=True, weights=weights, img_size=64, output=targets[1]))
     return targets
 
 

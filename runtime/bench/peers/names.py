@@ -92,15 +92,15 @@ def missing_peers(bundle: Bundle, *, weights: Path | None = None, device: str = 
     """
     original = _why_no_original(bundle, weights)
     compiler = original or _why_no_compiler(device)
-    half = "" if device == "gpu" else "autocast in FP16 is for GPUs; a CPU's is bf16"
+    fp16 = "" if device == "gpu" else "autocast in FP16 is for GPUs; a CPU's is bf16"
     cpu_only = "" if device == "cpu" else "it runs on the CPU, and another device was asked for"
     return {
         EAGER: original,
         f"{EAGER}:bf16": original,
-        f"{EAGER}:fp16": original or half,
+        f"{EAGER}:fp16": original or fp16,
         COMPILED: compiler,
         f"{COMPILED}:bf16": compiler,
-        f"{COMPILED}:fp16": compiler or half,
+        f"{COMPILED}:fp16": compiler or fp16,
         RawOnnxRuntime.name: cpu_only or _why_no_onnxruntime(),
         RawOpenVino.name: cpu_only or _why_no_openvino(),
         BENCHMARK_APP: cpu_only or _why_no_program(BENCHMARK_APP),

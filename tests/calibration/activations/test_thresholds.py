@@ -4,7 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from calibration.activations.thresholds import METHODS, Method, threshold
+from calibration.activations.thresholds import METHODS, threshold
+from calibration.options import Method
 
 RNG = np.random.default_rng(0)
 BINS = 4096

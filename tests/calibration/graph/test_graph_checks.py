@@ -83,7 +83,7 @@ def test_opset_13_is_the_oldest_that_is_accepted(opset, accepted):
             prepare(model)
 
 
-def test_half_precision_weights_are_refused():
+def test_fp16_weights_are_refused():
     weight = numpy_helper.from_array(np.ones((4, 3, 1, 1), np.float16), "w")
     graph = helper.make_graph(
         [helper.make_node("Conv", ["x", "w"], ["y"], name="conv1")],

@@ -6,10 +6,11 @@ import pytest
 from onnx import helper
 
 from calibration.activations.activation_statistics import Accumulator, TensorStatistics
-from calibration.activations.thresholds import METHODS, Method, threshold
+from calibration.activations.thresholds import METHODS, threshold
 from calibration.graph.channel_groups import channel_groups
 from calibration.graph.checks import prepare
 from calibration.graph.edit import replace_constant
+from calibration.options import Method
 from calibration.weights.equalize import FLOOR, apply_factors, channel_factors, equalize, equalize_statistics
 from tests.helpers.graphs import evaluate, make_model
 from tests.helpers.resnet_graphs import Network, basic_block

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from calibration.weights.scales import WeightQuantization, half_scales, max_scales, mse_scales, round_to_nearest
+from calibration.weights.scales import WeightQuantization, fp16_scales, max_scales, mse_scales, round_to_nearest
 from runtime.errors import CalibrationError
 
 RNG = np.random.default_rng(0)
@@ -49,14 +49,14 @@ def test_mse_scales_are_as_good_as_a_finer_search_by_hand() -> None:
     assert (reached <= squared_error(rows, amax / 127) * 1.000001).all()
 
 
-def test_half_scales_are_fp16_numbers_not_below_what_they_replace() -> None:
+def test_fp16_scales_are_fp16_numbers_not_below_what_they_replace() -> None:
     scales = np.abs(RNG.normal(size=200)).astype(np.float32) * np.geomspace(1e-7, 10, 200, dtype=np.float32)
-    half = half_scales(scales)
-    assert (half == half.astype(np.float16).astype(np.float32)).all()
-    assert (half >= scales).all()
+    rounded = fp16_scales(scales)
+    assert (rounded == rounded.astype(np.float16).astype(np.float32)).all()
+    assert (rounded >= scales).all()
     normal = scales > 6.2e-5
-    assert (half[normal] <= scales[normal] * (1 + 2.0**-10)).all()
-    assert half.min() == np.float32(2.0**-14)
+    assert (rounded[normal] <= scales[normal] * (1 + 2.0**-10)).all()
+    assert rounded.min() == np.float32(2.0**-14)
 
 
 @pytest.mark.parametrize(("shape", "axis"), [((3, 2, 2, 2), 0), ((4, 3), 1)])

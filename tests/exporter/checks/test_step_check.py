@@ -129,7 +129,7 @@ def test_equal_outputs_are_null_in_a_manifest_and_others_are_rounded():
 
 
 def test_rounding_that_is_written_into_the_graph_is_seen():
-    """Casts to half and back that stand in the graph round in onnxruntime; those that it inserts itself may not."""
+    """Casts to FP16 and back that stand in the graph round in onnxruntime; those that it inserts itself may not."""
     model = onnx.load_from_string(graph())
     model.graph.node[0].input[0] = "rounded"
     model.graph.node.insert(0, helper.make_node("Cast", ["x"], ["half"], name="down", to=onnx.TensorProto.FLOAT16))

@@ -5,7 +5,7 @@ import torch
 from onnx import helper
 from safetensors.torch import load_file
 
-from exporter.checks.tolerance import emulate_half, fp16_required_db, fp32_required_db
+from exporter.checks.tolerance import emulate_fp16, fp16_required_db, fp32_required_db
 from runtime.bundle.bundle import open_bundle
 from runtime.bundle.manifest import Preprocessing
 from tests.conftest import timm_network
@@ -41,13 +41,13 @@ def test_float32_tolerance_of_resnet18_is_the_manifests(exported):
     assert open_bundle(exported.fp32).manifest.precision.min_sqnr_db == pytest.approx(expected, abs=HAND_WORKED_DB)
 
 
-def test_half_tolerance_is_three_decibels_below_the_noise():
+def test_fp16_tolerance_is_three_decibels_below_the_noise():
     logits = np.linspace(1, 2, 12, dtype=np.float32).reshape(3, 4)
     # A thousandth of every value is 60 dB.
     assert fp16_required_db(logits, logits * np.float32(1.001)) == pytest.approx(57.0, abs=HAND_WORKED_DB)
 
 
-def test_manifests_half_tolerance_follows_from_pytorchs_own_half_model(exported):
+def test_manifests_fp16_tolerance_follows_from_pytorchs_own_fp16_model(exported):
     bundle = open_bundle(exported.fp16)
     golden, preprocessing = bundle.golden(), bundle.manifest.preprocessing
     planes = torch.from_numpy(golden.pixels).permute(0, 3, 1, 2).float() / 255
@@ -56,9 +56,9 @@ def test_manifests_half_tolerance_follows_from_pytorchs_own_half_model(exported)
     )
     network = timm_network(exported.checkpoint)
     with torch.no_grad():
-        full, half = network(feed).numpy(), network.half()(feed.half()).float().numpy()
+        full, fp16 = network(feed).numpy(), network.half()(feed.half()).float().numpy()
     # timm pools by another kernel than the graph's mean, so that the last roundings differ.
-    assert bundle.manifest.precision.min_sqnr_db == pytest.approx(decibels(full, half) - 3.0, abs=SAME_NOISE_DB / 2)
+    assert bundle.manifest.precision.min_sqnr_db == pytest.approx(decibels(full, fp16) - 3.0, abs=SAME_NOISE_DB / 2)
 
 
 @pytest.fixture
@@ -66,15 +66,15 @@ def preprocessing(exported):
     return open_bundle(exported.fp32).manifest.preprocessing
 
 
-def test_emulated_half_has_the_noise_of_pytorchs_half(exported, reference, preprocessing):
-    emulated = emulate_half(timm_network(exported.checkpoint), preprocessing, reference.pixels)
+def test_emulated_fp16_has_the_noise_of_pytorchs_fp16(exported, reference, preprocessing):
+    emulated = emulate_fp16(timm_network(exported.checkpoint), preprocessing, reference.pixels)
     noise_db = decibels(reference.logits, emulated)
-    assert noise_db == pytest.approx(decibels(reference.logits, reference.half_logits), abs=SAME_NOISE_DB)
+    assert noise_db == pytest.approx(decibels(reference.logits, reference.fp16_logits), abs=SAME_NOISE_DB)
 
 
-def test_emulated_half_leaves_the_network_as_it_was(exported, reference, preprocessing):
+def test_emulated_fp16_leaves_the_network_as_it_was(exported, reference, preprocessing):
     network = timm_network(exported.checkpoint)
-    emulate_half(network, preprocessing, reference.pixels[:1])
+    emulate_fp16(network, preprocessing, reference.pixels[:1])
     state = network.state_dict()
     assert all(torch.equal(state[name], tensor) for name, tensor in load_file(exported.checkpoint).items())
     assert not any(module._forward_hooks for module in network.modules())
@@ -103,11 +103,11 @@ class OneWeight(torch.nn.Module):
 @pytest.mark.parametrize(
     ("stem", "classifier", "logit"),
     [
-        # 1 + 2^-12 is nearer to 1 than to 1 + 2^-10, the next half.
+        # 1 + 2^-12 is nearer to 1 than to 1 + 2^-10, the next FP16 number.
         (1 + 2.0**-12, 1.0, 1.0),
         # 2049 is halfway from 2048 to 2050 and goes to the one with the even significand.
         (2049.0, 1.0, 2048.0),
-        # 120,000 has no half and stays; a quarter of it has one.
+        # 120,000 is no FP16 number and stays; a quarter of it has one.
         (120000.0, 0.25, 30000.0),
     ],
 )
@@ -116,5 +116,5 @@ def test_emulation_rounds_what_fits_and_keeps_what_does_not(stem, classifier, lo
         image_size=8, resize_size=8, crop_pct=1.0, interpolation="bilinear", mean=(0.0,) * 3, std=(1.0,) * 3
     )
     white = np.full((1, 8, 8, 3), 255, np.uint8)
-    emulated = emulate_half(OneWeight(stem, classifier).eval(), unit, white)
+    emulated = emulate_fp16(OneWeight(stem, classifier).eval(), unit, white)
     assert (emulated.dtype, emulated.tolist()) == (np.float32, [[logit]])

@@ -10,7 +10,7 @@ from exporter.passes.simplify import infer_shapes
 from tests.helpers.graphs import evaluate, make_model
 
 # Twice the unit roundoff of binary16 for each of the two convolutions, with room for the sums.
-HALF_TOLERANCE = 8 * 2.0**-11
+FP16_TOLERANCE = 8 * 2.0**-11
 
 
 def _two_convolutions(first_scale=1.0, second_scale=1.0):
@@ -51,7 +51,7 @@ def _types(model):
     return {value.name: value.dtype for node in model.graph for value in node.outputs}
 
 
-def test_outputs_stay_within_half_precision_of_the_float_graph():
+def test_outputs_stay_within_fp16_of_the_float_graph():
     model = _two_convolutions()
     converted, report = _converted(model)
     expected = evaluate(model, _images())
@@ -59,7 +59,7 @@ def test_outputs_stay_within_half_precision_of_the_float_graph():
     assert report.fp32_layers == ()
     for want, have in zip(expected, found, strict=True):
         assert have.dtype == np.float32
-        np.testing.assert_allclose(have, want, rtol=0, atol=HALF_TOLERANCE * np.abs(want).max())
+        np.testing.assert_allclose(have, want, rtol=0, atol=FP16_TOLERANCE * np.abs(want).max())
 
 
 def test_every_tensor_of_the_body_is_fp16_and_the_normalisation_is_fp32():
@@ -88,7 +88,7 @@ def test_activations_that_overflow_are_named_and_their_layers_stay_fp32():
     assert set(report.overflowing) == {"c1", "r1"}
     found, expected = evaluate(converted, _images()), evaluate(model, _images())
     for want, have in zip(expected, found, strict=True):
-        np.testing.assert_allclose(have, want, rtol=0, atol=HALF_TOLERANCE * np.abs(want).max())
+        np.testing.assert_allclose(have, want, rtol=0, atol=FP16_TOLERANCE * np.abs(want).max())
     assert _types(converted)["c2"] == ir.DataType.FLOAT
     assert _types(converted)["r2"] == ir.DataType.FLOAT16
 
@@ -103,7 +103,7 @@ def test_graph_with_overflow_would_be_infinite_without_the_fp32_layers():
     assert not np.isfinite(logits).all()
 
 
-def test_constant_above_the_largest_half_keeps_its_layer_in_fp32():
+def test_constant_above_the_largest_fp16_number_keeps_its_layer_in_fp32():
     model = _two_convolutions()
     for tensor in model.graph.initializer:
         if tensor.name == "w2":
@@ -147,4 +147,4 @@ def test_constant_shared_by_an_fp32_and_an_fp16_layer_exists_in_both_types():
     assert report.fp32_layers == ("conv1", "mul")
     want = evaluate(model, feed)[0]
     have = evaluate(infer_shapes(graph), feed)[0]
-    np.testing.assert_allclose(have, want, rtol=0, atol=HALF_TOLERANCE * np.abs(want).max())
+    np.testing.assert_allclose(have, want, rtol=0, atol=FP16_TOLERANCE * np.abs(want).max())

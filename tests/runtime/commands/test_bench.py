@@ -89,8 +89,8 @@ def test_percentiles_of_too_few_runs_are_null_and_not_extrapolated(earlier):
 
 
 def test_the_table_has_a_row_per_subject_and_a_dash_for_what_cannot_be_told(bundle, exported):
-    half = copy_bundle(exported.fp16, bundle.parent / "net-fp16")
-    result = succeeded(bundle, half, *FEW, "--engines", "onnxruntime,openvino", "--details")
+    fp16 = copy_bundle(exported.fp16, bundle.parent / "net-fp16")
+    result = succeeded(bundle, fp16, *FEW, "--engines", "onnxruntime,openvino", "--details")
     assert "\x1b" not in result.stdout
     assert result.stdout.startswith("ssl_resnet18 on ")
     assert "the engine's call alone" in result.stdout.splitlines()[0]

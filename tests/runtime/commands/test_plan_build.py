@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from runtime.bundle.plan_json import BuildOptions
-from runtime.commands.plan_build import BuildChoices
+from runtime.commands.plan_options import BuildChoices
 from runtime.errors import UsageError
 
 

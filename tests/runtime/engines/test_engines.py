@@ -31,9 +31,9 @@ from tests.helpers.graphs import evaluate, make_model
 GRAPH_ENGINES = ("onnxruntime", "openvino")
 ENGINES = (*GRAPH_ENGINES, "pytorch")
 # FP16 in another order has noise of the same power; 3 dB is a factor of two.
-HALF_MARGIN_DB = 3.0
+FP16_MARGIN_DB = 3.0
 # The issue's floor for an FP16 graph.
-HALF_FLOOR_DB = 50.0
+FP16_FLOOR_DB = 50.0
 # bfloat16 keeps 8 bits: half the last one is 2^-9 of a value, 54 dB, less what twenty layers add.
 BF16_FLOOR_DB = 30.0
 
@@ -62,12 +62,12 @@ def test_fp32_gives_pytorchs_logits_and_embedding(exported, reference, name):
 
 
 @pytest.mark.parametrize("name", GRAPH_ENGINES)
-def test_fp16_is_as_near_as_pytorchs_own_half(exported, reference, name):
-    least = max(decibels(reference.logits, reference.half_logits) - HALF_MARGIN_DB, HALF_FLOOR_DB)
+def test_fp16_is_as_near_as_pytorchs_own_fp16(exported, reference, name):
+    least = max(decibels(reference.logits, reference.fp16_logits) - FP16_MARGIN_DB, FP16_FLOOR_DB)
     with load_engine(exported.fp16, name) as engine:
         logits, embedding = engine.infer(reference.pixels)
         assert decibels(reference.logits, logits) >= least
-        assert decibels(reference.embedding, embedding) >= HALF_FLOOR_DB
+        assert decibels(reference.embedding, embedding) >= FP16_FLOOR_DB
         np.testing.assert_array_equal(logits.argmax(axis=1), reference.logits.argmax(axis=1))
 
 
@@ -131,7 +131,7 @@ def test_onnxruntime_says_in_which_type_it_stores_and_computes(exported):
         assert engine.precision in ("fp16 weights, fp32 execution", "fp16")
 
 
-def test_openvino_says_that_it_executes_half_weights_in_fp32(exported):
+def test_openvino_says_that_it_executes_fp16_weights_in_fp32(exported):
     with load_engine(exported.fp16, "openvino") as engine:
         assert engine.precision == "fp16 weights, fp32 execution"
 
@@ -143,7 +143,7 @@ def test_openvino_executes_bf16_only_on_request_and_only_where_the_cpu_has_it(ex
         assert decibels(reference.logits, engine.infer(reference.pixels).logits) >= BF16_FLOOR_DB
 
 
-@pytest.mark.parametrize(("precision", "least"), [("fp16", HALF_FLOOR_DB), ("bf16", BF16_FLOOR_DB)])
+@pytest.mark.parametrize(("precision", "least"), [("fp16", FP16_FLOOR_DB), ("bf16", BF16_FLOOR_DB)])
 def test_pytorch_runs_the_original_in_reduced_precision(exported, reference, precision, least):
     with load_engine(exported.fp32, "pytorch", EngineOptions(precision=precision)) as engine:
         assert engine.precision == precision
@@ -335,14 +335,14 @@ def overflowing_model():
 def run_onnxruntime(model, feed):
     """Return every FP16 tensor of the graph and its output, by name."""
     proto = ir.to_proto(infer_shapes(model))
-    halves = [value for value in proto.graph.value_info if value.type.tensor_type.elem_type == TensorProto.FLOAT16]
-    proto.graph.output.extend(halves)
+    narrow = [value for value in proto.graph.value_info if value.type.tensor_type.elem_type == TensorProto.FLOAT16]
+    proto.graph.output.extend(narrow)
     session = onnxruntime.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
     return dict(zip(names, session.run(names, {"x": feed}), strict=True))
 
 
-def test_tensors_that_overflow_in_half_are_infinite_in_onnxruntime_and_those_kept_in_fp32_are_not(reference):
+def test_tensors_that_overflow_in_fp16_are_infinite_in_onnxruntime_and_those_kept_in_fp32_are_not(reference):
     feed = reference.pixels[:2, :8, :8].transpose(0, 3, 1, 2).astype(np.float32)
     model = overflowing_model()
     blind, seeing = ir.from_proto(model), ir.from_proto(model)
@@ -353,5 +353,5 @@ def test_tensors_that_overflow_in_half_are_infinite_in_onnxruntime_and_those_kep
     assert report.fp32_layers == ("conv1", "act1", "conv2")
     found = run_onnxruntime(seeing, feed)
     assert all(np.isfinite(array).all() for array in found.values())
-    # Weights and input are rounded to half once each, at worst half a unit of 2^-10.
-    assert decibels(evaluate(model, feed)[0], found["y"]) >= HALF_FLOOR_DB
+    # Weights and input are rounded to FP16 once each, at worst half a unit of 2^-10.
+    assert decibels(evaluate(model, feed)[0], found["y"]) >= FP16_FLOOR_DB

@@ -8,7 +8,7 @@ from torchvision.transforms.functional import normalize, to_tensor
 
 from runtime.bundle.manifest import Preprocessing
 from runtime.errors import GraphError, UnknownModelError, UsageError
-from runtime.original.network import build_network, fitting_architecture, resnet_architectures, wrap, wrap_half
+from runtime.original.network import build_network, fitting_architecture, resnet_architectures, wrap, wrap_fp16
 from runtime.original.random_weights import randomise
 
 MEAN = (0.485, 0.456, 0.406)
@@ -16,7 +16,7 @@ STD = (0.229, 0.224, 0.225)
 # Two orders of float32 operations through 20 layers: some 1e-6 of the largest value.
 SAME_FUNCTION = {"rtol": 1e-4, "atol": 1e-4}
 # float16 has 11 significant bits; 20 layers of rounding cost a small ResNet some 10 dB of its 66.
-HALF_RELATIVE_ERROR = 1e-2
+FP16_RELATIVE_ERROR = 1e-2
 
 
 def preprocessing(size: int = 64) -> Preprocessing:
@@ -55,19 +55,19 @@ def test_float32_module_takes_normalised_images(network, normalised):
     torch.testing.assert_close(logits, network(normalised), **SAME_FUNCTION)
 
 
-def test_half_module_is_float16_inside_and_float32_outside(network, pixels, normalised):
-    half = wrap_half(network, preprocessing())
-    assert {value.dtype for value in half.network.parameters()} == {torch.float16}
-    logits, embedding = half(torch.from_numpy(pixels))
+def test_fp16_module_is_float16_inside_and_float32_outside(network, pixels, normalised):
+    module = wrap_fp16(network, preprocessing())
+    assert {value.dtype for value in module.network.parameters()} == {torch.float16}
+    logits, embedding = module(torch.from_numpy(pixels))
     assert logits.dtype == embedding.dtype == torch.float32
     expected = copy.deepcopy(network).half()(normalised.half()).float()
     difference = (logits - expected).norm() / expected.norm()
-    assert difference < HALF_RELATIVE_ERROR
+    assert difference < FP16_RELATIVE_ERROR
     assert not torch.equal(logits, network(normalised))
 
 
-def test_making_the_half_module_leaves_the_network_as_it_is(network):
-    wrap_half(network, preprocessing())
+def test_making_the_fp16_module_leaves_the_network_as_it_is(network):
+    wrap_fp16(network, preprocessing())
     assert {value.dtype for value in network.parameters()} == {torch.float32}
 
 

@@ -16,7 +16,7 @@ from tests.helpers.paths import ROOT
 # depth passes 10 within 50 layers.
 FEATURE_RMS = (0.3, 4.0)
 # A trained ResNet-50's FP16 logits are 50 to 70 dB from FP32's; below 40 dB nothing could be verified.
-HALF_MIN_SQNR_DB = 40.0
+FP16_MIN_SQNR_DB = 40.0
 # The statistics keep bfloat16's 8 significant bits.
 BFLOAT16_RELATIVE_STEP = 2.0**-8
 
@@ -135,12 +135,12 @@ def test_features_neither_explode_nor_vanish_and_logits_differ(architecture):
     images = pictures()
     with torch.inference_mode():
         features, logits = network.forward_features(images), network(images)
-        half = copy.deepcopy(network).half()(images.half()).float()
+        fp16 = copy.deepcopy(network).half()(images.half()).float()
     assert torch.isfinite(logits).all()
     assert FEATURE_RMS[0] < features.square().mean().sqrt() < FEATURE_RMS[1]
     assert len(set(logits.argmax(dim=1).tolist())) > 1
-    noise = (logits - half).square().sum()
-    assert 10 * torch.log10(logits.square().sum() / noise) > HALF_MIN_SQNR_DB
+    noise = (logits - fp16).square().sum()
+    assert 10 * torch.log10(logits.square().sum() / noise) > FP16_MIN_SQNR_DB
 
 
 @pytest.mark.parametrize("architecture", ["resnet50_gn", "ecaresnet26t", "seresnet18", "resnetblur18", "test_resnet"])

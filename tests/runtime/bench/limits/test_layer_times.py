@@ -43,7 +43,7 @@ def int8_cpu(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Pa
     options = QuantizeOptions(method="max", rounding=False, bias_correction=False, target="cpu")
     request = ExportRequest(
         model="ssl_resnet18",
-        half=False,
+        fp16=False,
         int8=Int8Request(images=folder / "pictures", options=options),
         weights=WeightsChoice(source="file", path=exported.checkpoint),
         img_size=IMAGE_SIZE,
