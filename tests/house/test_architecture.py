@@ -1,28 +1,19 @@
 """The shape of the project: arrows run down only, and the ground floor needs only the base dependencies."""
 
 import ast
-import re
+import functools
 import subprocess
 import sys
-from collections.abc import Iterator
-from importlib import metadata
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-import pytest
-
 from tests.helpers.paths import ROOT
+from tests.helpers.project import BASE, HEAVY, OPTIONAL, PYPROJECT
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 # From the ground up; a floor may import itself and those before it.
 FLOORS = ("runtime", "calibration", "exporter")
 # Beside the shipped floors: these import them and are never imported.
 OUTSIDE = ("benchmarks", "tests")
-HEAVY = frozenset(PYPROJECT["tool"]["ruff"]["lint"]["flake8-tidy-imports"]["banned-module-level-imports"])
 
 
 def sources(*folders: str) -> list[Path]:
@@ -30,7 +21,16 @@ def sources(*folders: str) -> list[Path]:
 
 
 SHIPPED = sources(*FLOORS)
-named = pytest.mark.parametrize("path", SHIPPED, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def offenders(paths: list[Path], faults: Callable[[Path], Iterable[str]]) -> list[str]:
+    """Return a line for every fault of every file, the file first: one test reads them all."""
+    return [f"{path.relative_to(ROOT)}: {fault}" for path in paths for fault in faults(path)]
+
+
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
@@ -58,35 +58,15 @@ def module_level_imports(statements: list[ast.stmt]) -> Iterator[str]:
             yield from module_level_imports(handler.body)
 
 
-def upward(source: str, floor: str) -> list[str]:
-    """Return the imports in `source` that a module of `floor` may not have."""
+def top_packages(path: Path) -> set[str]:
+    """Return the packages that are imported when a module is."""
+    return {name.split(".")[0] for name in module_level_imports(parsed(path).body)}
+
+
+def upward(tree: ast.AST, floor: str) -> list[str]:
+    """Return the imports in a module of `floor` that it may not have."""
     forbidden = {*FLOORS[FLOORS.index(floor) + 1 :], *OUTSIDE}
-    return [name for name in imports(ast.parse(source)) if name.split(".")[0] in forbidden]
-
-
-def distributions(requirements: list[str]) -> set[str]:
-    """Return the normalised distribution names of requirements, without this project's own."""
-    names = {re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0] for requirement in requirements}
-    return {normalised(name) for name in names} - {normalised(PYPROJECT["project"]["name"])}
-
-
-def normalised(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def import_names(requirements: list[str]) -> set[str]:
-    """Return what the requirements are imported as; an absent one is taken to be named as its distribution."""
-    wanted = distributions(requirements)
-    installed = {
-        module
-        for module, providers in metadata.packages_distributions().items()
-        if wanted & {normalised(provider) for provider in providers}
-    }
-    return installed | {name.replace("-", "_") for name in wanted}
-
-
-BASE = import_names(PYPROJECT["project"]["dependencies"])
-OPTIONAL = import_names([one for extra in PYPROJECT["project"]["optional-dependencies"].values() for one in extra])
+    return [name for name in imports(tree) if name.split(".")[0] in forbidden]
 
 
 def run_python(script: str) -> str:
@@ -101,27 +81,25 @@ def test_the_wheel_holds_exactly_the_three_floors() -> None:
     assert {path.relative_to(ROOT).parts[0] for path in SHIPPED} == set(FLOORS)
 
 
-@named
-def test_arrows_run_down_only(path: Path) -> None:
-    assert upward(path.read_text(encoding="utf-8"), path.relative_to(ROOT).parts[0]) == []
+def test_arrows_run_down_only() -> None:
+    assert offenders(SHIPPED, lambda path: upward(parsed(path), path.relative_to(ROOT).parts[0])) == []
 
 
 def test_an_upward_arrow_is_found_even_inside_a_function() -> None:
-    source = "def f():\n    from exporter.trace import g\n    import calibration.ranges, runtime.bundle.bundle\n"
+    source = ast.parse(
+        "def f():\n    from exporter.trace import g\n    import calibration.ranges, runtime.bundle.bundle\n"
+    )
     assert upward(source, "runtime") == ["exporter.trace", "calibration.ranges"]
     assert upward(source, "calibration") == ["exporter.trace"]
     assert upward(source, "exporter") == []
 
 
-@named
-def test_imports_are_absolute(path: Path) -> None:
-    assert [name for name in imports(ast.parse(path.read_text(encoding="utf-8"))) if name.startswith(".")] == []
+def test_imports_are_absolute() -> None:
+    assert offenders(SHIPPED, lambda path: [name for name in imports(parsed(path)) if name.startswith(".")]) == []
 
 
-@named
-def test_heavy_packages_are_imported_inside_functions(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    assert {name.split(".")[0] for name in module_level_imports(tree.body)} & HEAVY == set()
+def test_heavy_packages_are_imported_inside_functions() -> None:
+    assert offenders(SHIPPED, lambda path: top_packages(path) & HEAVY) == []
 
 
 def test_a_heavy_import_is_found_in_a_class_or_a_try_and_not_under_type_checking() -> None:
@@ -133,20 +111,17 @@ def test_a_heavy_import_is_found_in_a_class_or_a_try_and_not_under_type_checking
     assert list(module_level_imports(ast.parse(source).body)) == ["b", "c", "d", "e"]
 
 
-@pytest.mark.parametrize("path", sources("runtime"), ids=lambda path: str(path.relative_to(ROOT)))
-def test_the_ground_floor_needs_only_the_base_dependencies(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+def test_the_ground_floor_needs_only_the_base_dependencies() -> None:
     allowed = BASE | sys.stdlib_module_names | {"runtime"}
-    assert {name.split(".")[0] for name in module_level_imports(tree.body)} - allowed == set()
+    assert offenders(sources("runtime"), lambda path: top_packages(path) - allowed) == []
 
 
-@pytest.mark.parametrize("path", sources(*FLOORS, "benchmarks"), ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_module_is_named_like_a_dependency_or_a_stdlib_module(path: Path) -> None:
+def test_no_module_is_named_like_a_dependency_or_a_stdlib_module() -> None:
     # A script that is run by its path puts its own folder first on sys.path: there, files and
     # folders alike hide what they are named like.
-    taken = sys.stdlib_module_names | BASE | OPTIONAL | HEAVY
-    inside = path.relative_to(ROOT).with_suffix("").parts
-    assert [name for name in inside if name in taken - {"__main__"}] == []
+    taken = (sys.stdlib_module_names | BASE | OPTIONAL | HEAVY) - {"__main__"}
+    files = sources(*FLOORS, "benchmarks")
+    assert offenders(files, lambda path: taken & set(path.relative_to(ROOT).with_suffix("").parts)) == []
 
 
 def test_dependencies_are_known_by_their_import_names() -> None:
