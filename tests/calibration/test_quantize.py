@@ -18,11 +18,10 @@ from runtime.bundle.manifest import Preprocessing
 from runtime.errors import CalibrationError, DataError, GraphError
 from runtime.support.progress import Listener
 from tests.helpers.damaged_images import DAMAGES, write_damaged
-from tests.helpers.graphs import evaluate, make_model
-from tests.helpers.resnet_graphs import Network, basic_block
+from tests.helpers.graphs import evaluate
+from tests.helpers.resnet_graphs import basic_block
+from tests.helpers.tiny_resnet import IMAGES, MEAN, SIZE, STD, draw, pictures, tiny_resnet
 
-SIZE, IMAGES = 32, 40
-MEAN, STD = (0.5, 0.4, 0.3), (0.25, 0.2, 0.3)
 PREPROCESSING = Preprocessing(
     image_size=SIZE, resize_size=SIZE, crop_pct=1, interpolation="bilinear", mean=MEAN, std=STD
 )
@@ -37,60 +36,6 @@ EVALUATORS_DB = 0.2
 ROUNDING = 1e-3
 # Layer-wise rounding hands errors on to other weights: nine in ten move by less than a step, single ones by 1.4.
 HANDED_ON = 2.0
-
-
-def tiny_resnet(*, pixels: bool = False, opset: int = 20) -> onnx.ModelProto:
-    """A stem with a max pool, an identity block and a downsample block, weights drawn, 32 px."""
-    net = Network()
-    net.node("Relu", "act1", net.conv("conv1", "x", shape=(8, 3, 3), stride=2))
-    net.node("MaxPool", "maxpool", "act1", kernel_shape=[2, 2], strides=[2, 2])
-    net.node("Relu", "a.act1", net.conv("a.conv1", "maxpool", shape=(8, 8, 3)))
-    net.node("Add", "a.add", net.conv("a.conv2", "a.act1", shape=(8, 8, 3)), "maxpool")
-    net.node("Relu", "a.act2", "a.add")
-    net.node("Relu", "b.act1", net.conv("b.conv1", "a.act2", shape=(16, 8, 3), stride=2))
-    main = net.conv("b.conv2", "b.act1", shape=(16, 16, 3))
-    net.node("Add", "b.add", main, net.conv("b.downsample", "a.act2", shape=(16, 8, 1), stride=2))
-    net.node("GlobalAveragePool", "global_pool", net.node("Relu", "b.act2", "b.add"))
-    net.node("Flatten", "embedding", "global_pool", axis=1)
-    net.constants["fc.weight"] = net.rng.normal(size=(5, 16)).astype(np.float32)
-    net.constants["fc.bias"] = net.rng.normal(size=5).astype(np.float32)
-    net.nodes.append(helper.make_node("Gemm", ["embedding", "fc.weight", "fc.bias"], ["logits"], name="fc", transB=1))
-    model = make_model(net.nodes, net.constants, input_shape=("n", 3, SIZE, SIZE), outputs={"logits": ("n", 5)})
-    if pixels:
-        put_normalisation_in_front(model)
-    model.opset_import[0].version = opset
-    onnx.checker.check_model(model, full_check=True)
-    return model
-
-
-def put_normalisation_in_front(model: onnx.ModelProto) -> None:
-    """Let a graph take pixels, (N, 32, 32, 3) uint8."""
-    model.graph.input[0].CopyFrom(helper.make_tensor_value_info("pixels", TensorProto.UINT8, ("n", SIZE, SIZE, 3)))
-    for name, values in (("mean", MEAN), ("std", STD)):
-        array = np.array(values, np.float32).reshape(1, 3, 1, 1) * 255
-        model.graph.initializer.append(numpy_helper.from_array(array, name))
-    nodes = [
-        helper.make_node("Transpose", ["pixels"], ["planes"], name="transpose", perm=[0, 3, 1, 2]),
-        helper.make_node("Cast", ["planes"], ["floats"], name="cast", to=TensorProto.FLOAT),
-        helper.make_node("Sub", ["floats", "mean"], ["centred"], name="sub"),
-        helper.make_node("Div", ["centred", "std"], ["x"], name="div"),
-    ]
-    for node in reversed(nodes):
-        model.graph.node.insert(0, node)
-
-
-def draw(seed: int) -> np.ndarray:
-    """A picture with structure: noise over a coarse pattern, (32, 32, 3) uint8."""
-    rng = np.random.default_rng(seed)
-    coarse = np.kron(rng.integers(0, 200, (4, 4, 3)), np.ones((8, 8, 1), np.int64))
-    return (coarse + rng.integers(0, 56, (SIZE, SIZE, 3))).astype(np.uint8)
-
-
-def pictures(folder: Path, count: int = IMAGES) -> Path:
-    for number in range(count):
-        (folder / f"class{number % 4}").mkdir(parents=True, exist_ok=True)
-        Image.fromarray(draw(number)).save(folder / f"class{number % 4}" / f"{number:02}.png")
-    return folder
 
 
 @pytest.fixture(scope="module")

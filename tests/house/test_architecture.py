@@ -1,23 +1,15 @@
 """The shape of the project: arrows run down only, and the ground floor needs only the base dependencies."""
 
 import ast
-import re
+import functools
 import subprocess
 import sys
-from collections.abc import Iterator
-from importlib import metadata
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-import pytest
-
 from tests.helpers.paths import ROOT
+from tests.helpers.project import BASE, HEAVY, OPTIONAL, PYPROJECT
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 # From the ground up; a floor may import itself and those before it.
 FLOORS = ("runtime", "calibration", "exporter")
 # Of `runtime`, from the ground up: a package may import itself and those of the storeys below; sisters never import
@@ -41,7 +33,6 @@ EXPORT_OPTIONS = {"exporter/cli.py", "exporter/options.py"}
 EXPORT_COMMAND_LINE = {*EXPORT_OPTIONS, "exporter/steps/plan.py"}
 # Beside the shipped floors: these import them and are never imported.
 OUTSIDE = ("benchmarks", "tests")
-HEAVY = frozenset(PYPROJECT["tool"]["ruff"]["lint"]["flake8-tidy-imports"]["banned-module-level-imports"])
 
 
 def sources(*folders: str) -> list[Path]:
@@ -49,7 +40,16 @@ def sources(*folders: str) -> list[Path]:
 
 
 SHIPPED = sources(*FLOORS)
-named = pytest.mark.parametrize("path", SHIPPED, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def offenders(paths: list[Path], faults: Callable[[Path], Iterable[str]]) -> list[str]:
+    """Return a line for every fault of every file, the file first: one test reads them all."""
+    return [f"{path.relative_to(ROOT)}: {fault}" for path in paths for fault in faults(path)]
+
+
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
@@ -84,10 +84,15 @@ def module_level_imports(statements: list[ast.stmt]) -> Iterator[str]:
             yield from module_level_imports(handler.body)
 
 
-def upward(source: str, floor: str) -> list[str]:
-    """Return the imports in `source` that a module of `floor` may not have."""
+def top_packages(path: Path) -> set[str]:
+    """Return the packages that are imported when a module is."""
+    return {name.split(".")[0] for name in module_level_imports(parsed(path).body)}
+
+
+def upward(tree: ast.AST, floor: str) -> list[str]:
+    """Return the imports in a module of `floor` that it may not have."""
     forbidden = {*FLOORS[FLOORS.index(floor) + 1 :], *OUTSIDE}
-    return [name for name in imports(ast.parse(source)) if name.split(".")[0] in forbidden]
+    return [name for name in imports(tree) if name.split(".")[0] in forbidden]
 
 
 def package_of(path: Path) -> str:
@@ -95,65 +100,40 @@ def package_of(path: Path) -> str:
     return path.relative_to(ROOT / "runtime").with_suffix("").parts[0]
 
 
-def not_below(source: str, package: str) -> list[str]:
-    """Return the imports in `source` that a module of `runtime.PACKAGE` may not have; the front door is no storey."""
+def not_below(tree: ast.AST, package: str) -> list[str]:
+    """Return the imports in a module of `runtime.PACKAGE` that it may not have; the front door is no storey."""
     own = next(number for number, storey in enumerate(STOREYS) if package in storey)
     below = {f"runtime.{one}" for storey in STOREYS[:own] for one in storey} | {f"runtime.{package}"}
-    inside = [name for name in imports(ast.parse(source)) if name.split(".")[0] == "runtime"]
+    inside = [name for name in imports(tree) if name.split(".")[0] == "runtime"]
     return [name for name in inside if ".".join(name.split(".")[:2]) not in below]
 
 
-def imported_modules(source: str) -> Iterator[str]:
-    """Yield what `source` imports, with the names after `from`: each may be a module too."""
-    for node in ast.walk(ast.parse(source)):
+def imported_modules(tree: ast.AST) -> Iterator[str]:
+    """Yield what a module imports, with the names after `from`: each may be a module too."""
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def rooms_in_circles(sources_by_module: dict[str, str]) -> list[tuple[str, str]]:
+def rooms_in_circles(trees: dict[str, ast.Module]) -> list[tuple[str, str]]:
     """Return the pairs of a folder inside a package and what it both imports and is imported by.
 
     A package's folders stand below its loose files: `job.py` imports `output/`, so `output/` does not import it.
 
     Args:
-        sources_by_module: Full module name to source, of one package.
+        trees: Full module name to what it holds, of one package.
     """
-    package = ".".join(next(iter(sources_by_module)).split(".")[:2])
+    package = ".".join(next(iter(trees)).split(".")[:2])
     arrows = set()
-    for module, source in sources_by_module.items():
+    for module, tree in trees.items():
         room = module.removeprefix(f"{package}.").split(".")[0]
-        for name in imported_modules(source):
+        for name in imported_modules(tree):
             if name.startswith(f"{package}."):
                 arrows.add((room, name.removeprefix(f"{package}.").split(".")[0]))
-    folders = {module.split(".")[2] for module in sources_by_module if module.count(".") > 2}
+    folders = {module.split(".")[2] for module in trees if module.count(".") > 2}
     return sorted((one, other) for one, other in arrows if one in folders and one != other and (other, one) in arrows)
-
-
-def distributions(requirements: list[str]) -> set[str]:
-    """Return the normalised distribution names of requirements, without this project's own."""
-    names = {re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0] for requirement in requirements}
-    return {normalised(name) for name in names} - {normalised(PYPROJECT["project"]["name"])}
-
-
-def normalised(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def import_names(requirements: list[str]) -> set[str]:
-    """Return what the requirements are imported as; an absent one is taken to be named as its distribution."""
-    wanted = distributions(requirements)
-    installed = {
-        module
-        for module, providers in metadata.packages_distributions().items()
-        if wanted & {normalised(provider) for provider in providers}
-    }
-    return installed | {name.replace("-", "_") for name in wanted}
-
-
-BASE = import_names(PYPROJECT["project"]["dependencies"])
-OPTIONAL = import_names([one for extra in PYPROJECT["project"]["optional-dependencies"].values() for one in extra])
 
 
 def run_python(script: str) -> str:
@@ -168,13 +148,14 @@ def test_the_wheel_holds_exactly_the_three_floors() -> None:
     assert {path.relative_to(ROOT).parts[0] for path in SHIPPED} == set(FLOORS)
 
 
-@named
-def test_arrows_run_down_only(path: Path) -> None:
-    assert upward(path.read_text(encoding="utf-8"), path.relative_to(ROOT).parts[0]) == []
+def test_arrows_run_down_only() -> None:
+    assert offenders(SHIPPED, lambda path: upward(parsed(path), path.relative_to(ROOT).parts[0])) == []
 
 
 def test_an_upward_arrow_is_found_even_inside_a_function() -> None:
-    source = "def f():\n    from exporter.trace import g\n    import calibration.ranges, runtime.bundle.bundle\n"
+    source = ast.parse(
+        "def f():\n    from exporter.trace import g\n    import calibration.ranges, runtime.bundle.bundle\n"
+    )
     assert upward(source, "runtime") == ["exporter.trace", "calibration.ranges"]
     assert upward(source, "calibration") == ["exporter.trace"]
     assert upward(source, "exporter") == []
@@ -182,7 +163,7 @@ def test_an_upward_arrow_is_found_even_inside_a_function() -> None:
 
 def test_one_module_opens_onnxruntime_sessions() -> None:
     made = {"InferenceSession", "SessionOptions"}
-    found = {path for path in SHIPPED if made & set(called(ast.parse(path.read_text(encoding="utf-8"))))}
+    found = {path for path in SHIPPED if made & set(called(parsed(path)))}
     # In bench/peers a library as anyone calls it is the point.
     expected = {"runtime/engines/ort_session.py", "runtime/bench/peers/libraries.py"}
     assert {path.relative_to(ROOT).as_posix() for path in found} == expected
@@ -193,9 +174,8 @@ def test_a_call_is_found_by_attribute_and_by_name() -> None:
     assert sorted(called(ast.parse(source))) == ["InferenceSession", "SessionOptions"]
 
 
-@named
-def test_imports_are_absolute(path: Path) -> None:
-    assert [name for name in imports(ast.parse(path.read_text(encoding="utf-8"))) if name.startswith(".")] == []
+def test_imports_are_absolute() -> None:
+    assert offenders(SHIPPED, lambda path: [name for name in imports(parsed(path)) if name.startswith(".")]) == []
 
 
 def test_every_package_of_runtime_stands_on_a_storey() -> None:
@@ -207,33 +187,27 @@ def test_every_package_of_runtime_stands_on_a_storey() -> None:
     assert len(loose) <= MOST_LOOSE_FILES
 
 
-@pytest.mark.parametrize(
-    "path",
-    [path for path in sources("runtime") if path != ROOT / "runtime" / "__init__.py"],
-    ids=lambda path: str(path.relative_to(ROOT)),
-)
-def test_a_package_imports_only_what_stands_below_it(path: Path) -> None:
-    assert not_below(path.read_text(encoding="utf-8"), package_of(path)) == []
+def test_a_package_imports_only_what_stands_below_it() -> None:
+    inside = [path for path in sources("runtime") if path != ROOT / "runtime" / "__init__.py"]
+    assert offenders(inside, lambda path: not_below(parsed(path), package_of(path))) == []
 
 
 def test_an_arrow_to_a_higher_storey_or_to_a_sister_is_found_even_inside_a_function() -> None:
-    source = (
+    tree = ast.parse(
         "import runtime.embed.job, runtime.errors\nfrom runtime.bundle import layout\nfrom runtime import load_engine\n"
         "def f():\n    from runtime.compare.explain import explain\n    from runtime.report.inputs import read_inputs\n"
     )
     sister, above, front = "runtime.compare.explain", "runtime.report.inputs", "runtime"
-    assert not_below(source, "embed") == [front, sister, above]
-    assert not_below(source, "report") == [front]
-    assert not_below(source, "bundle") == ["runtime.embed.job", front, sister, above]
+    assert not_below(tree, "embed") == [front, sister, above]
+    assert not_below(tree, "report") == [front]
+    assert not_below(tree, "bundle") == ["runtime.embed.job", front, sister, above]
 
 
-@pytest.mark.parametrize("package", [package for storey in STOREYS[1:] for package in storey])
-def test_the_folders_of_a_package_stand_below_its_loose_files(package: str) -> None:
-    files = (ROOT / "runtime" / package).rglob("*.py")
-    modules = {
-        ".".join(path.relative_to(ROOT).with_suffix("").parts): path.read_text(encoding="utf-8") for path in files
-    }
-    assert rooms_in_circles(modules) == []
+def test_the_folders_of_a_package_stand_below_its_loose_files() -> None:
+    for package in (package for storey in STOREYS[1:] for package in storey):
+        files = (ROOT / "runtime" / package).rglob("*.py")
+        trees = {".".join(path.relative_to(ROOT).with_suffix("").parts): parsed(path) for path in files}
+        assert rooms_in_circles(trees) == []
 
 
 def test_a_folder_that_imports_its_user_is_found() -> None:
@@ -242,22 +216,27 @@ def test_a_folder_that_imports_its_user_is_found() -> None:
         "runtime.embed.request": "",
         "runtime.embed.output.rows": "from runtime.embed import job\nfrom runtime.embed.request import Request",
     }
-    assert rooms_in_circles(modules) == [("output", "job")]
+    trees = {name: ast.parse(source) for name, source in modules.items()}
+    assert rooms_in_circles(trees) == [("output", "job")]
 
 
-@named
-def test_options_are_declared_by_the_command_lines_alone(path: Path) -> None:
-    name = path.relative_to(ROOT).as_posix()
-    if not name.startswith("runtime/commands/") and name not in EXPORT_OPTIONS:
-        assert "typer" not in {module.split(".")[0] for module in imports(ast.parse(path.read_text(encoding="utf-8")))}
+def outside_the_command_line(allowed: set[str]) -> list[Path]:
+    """Return the shipped files but for `runtime/commands/` and those allowed."""
+    names = {path: path.relative_to(ROOT).as_posix() for path in SHIPPED}
+    return [path for path, name in names.items() if not name.startswith("runtime/commands/") and name not in allowed]
 
 
-@named
-def test_commands_are_the_roof(path: Path) -> None:
-    name = path.relative_to(ROOT).as_posix()
-    if not name.startswith("runtime/commands/") and name not in EXPORT_COMMAND_LINE:
-        found = imports(ast.parse(path.read_text(encoding="utf-8")))
-        assert [module for module in found if f"{module}.".startswith("runtime.commands.")] == []
+def test_options_are_declared_by_the_command_lines_alone() -> None:
+    files = outside_the_command_line(EXPORT_OPTIONS)
+    assert (
+        offenders(files, lambda path: {name for name in imports(parsed(path)) if name.split(".")[0] == "typer"}) == []
+    )
+
+
+def test_commands_are_the_roof() -> None:
+    files = outside_the_command_line(EXPORT_COMMAND_LINE)
+    roof = "runtime.commands."
+    assert offenders(files, lambda path: [name for name in imports(parsed(path)) if f"{name}.".startswith(roof)]) == []
 
 
 def test_the_console_scripts_are_the_command_lines() -> None:
@@ -266,10 +245,8 @@ def test_the_console_scripts_are_the_command_lines() -> None:
     }
 
 
-@named
-def test_heavy_packages_are_imported_inside_functions(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    assert {name.split(".")[0] for name in module_level_imports(tree.body)} & HEAVY == set()
+def test_heavy_packages_are_imported_inside_functions() -> None:
+    assert offenders(SHIPPED, lambda path: top_packages(path) & HEAVY) == []
 
 
 def test_a_heavy_import_is_found_in_a_class_or_a_try_and_not_under_type_checking() -> None:
@@ -281,20 +258,17 @@ def test_a_heavy_import_is_found_in_a_class_or_a_try_and_not_under_type_checking
     assert list(module_level_imports(ast.parse(source).body)) == ["b", "c", "d", "e"]
 
 
-@pytest.mark.parametrize("path", sources("runtime"), ids=lambda path: str(path.relative_to(ROOT)))
-def test_the_ground_floor_needs_only_the_base_dependencies(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+def test_the_ground_floor_needs_only_the_base_dependencies() -> None:
     allowed = BASE | sys.stdlib_module_names | {"runtime"}
-    assert {name.split(".")[0] for name in module_level_imports(tree.body)} - allowed == set()
+    assert offenders(sources("runtime"), lambda path: top_packages(path) - allowed) == []
 
 
-@pytest.mark.parametrize("path", sources(*FLOORS, "benchmarks"), ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_module_is_named_like_a_dependency_or_a_stdlib_module(path: Path) -> None:
+def test_no_module_is_named_like_a_dependency_or_a_stdlib_module() -> None:
     # A script that is run by its path puts its own folder first on sys.path: there, files and
     # folders alike hide what they are named like.
-    taken = sys.stdlib_module_names | BASE | OPTIONAL | HEAVY
-    inside = path.relative_to(ROOT).with_suffix("").parts
-    assert [name for name in inside if name in taken - {"__main__"}] == []
+    taken = (sys.stdlib_module_names | BASE | OPTIONAL | HEAVY) - {"__main__"}
+    files = sources(*FLOORS, "benchmarks")
+    assert offenders(files, lambda path: taken & set(path.relative_to(ROOT).with_suffix("").parts)) == []
 
 
 def test_dependencies_are_known_by_their_import_names() -> None:

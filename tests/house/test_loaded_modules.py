@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import runtime
-from tests.house.test_architecture import HEAVY, OPTIONAL
+from tests.helpers.project import HEAVY, OPTIONAL
 
 # Parts of `runtime` that only some subcommands need.
 PARTS = (

@@ -12,10 +12,14 @@ import pytest
 from calibration.images.fingerprint import make_fingerprint
 from calibration.search.calibration_cache import check_cache_target, read_cache, write_cache
 from runtime.bundle.calibration_json import Activation, Calibration, Convergence, Tried
+from runtime.bundle.manifest import Preprocessing
 from runtime.errors import BundleError, CalibrationError
-from tests.calibration.images.test_fingerprint import HASHES, PREPROCESSING
 from tests.helpers.resnet_graphs import basic_block
 
+PREPROCESSING = Preprocessing(
+    image_size=16, resize_size=18, crop_pct=0.875, interpolation="bilinear", mean=(0.5, 0.4, 0.3), std=(0.2, 0.2, 0.2)
+)
+HASHES = {"a/1.png": "0" * 64, "b/2.png": "1" * 64}
 FINGERPRINT = make_fingerprint(basic_block(), HASHES, preprocessing=PREPROCESSING, options={"seed": "0"})
 CALIBRATION = Calibration(
     fingerprint=FINGERPRINT,

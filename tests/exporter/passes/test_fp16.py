@@ -7,43 +7,15 @@ from onnx import helper
 from exporter.checks.ranges import measure_ranges
 from exporter.passes.fp16 import convert_to_fp16
 from exporter.passes.simplify import infer_shapes
-from tests.helpers.graphs import evaluate, make_model
+from tests.helpers.graphs import evaluate, make_model, two_convolutions, two_images
 
 # Twice the unit roundoff of binary16 for each of the two convolutions, with room for the sums.
 FP16_TOLERANCE = 8 * 2.0**-11
 
 
-def _two_convolutions(first_scale=1.0, second_scale=1.0):
-    """Normalisation, conv, relu, conv, pool, flatten, gemm: the shape of a ResNet."""
-    rng = np.random.default_rng(0)
-    nodes = [
-        helper.make_node("Sub", ["x", "mean"], ["centred"], name="sub"),
-        helper.make_node("Conv", ["centred", "w1", "b1"], ["c1"], name="conv1", pads=[1, 1, 1, 1]),
-        helper.make_node("Relu", ["c1"], ["r1"], name="act1"),
-        helper.make_node("Conv", ["r1", "w2"], ["c2"], name="conv2"),
-        helper.make_node("Relu", ["c2"], ["r2"], name="act2"),
-        helper.make_node("GlobalAveragePool", ["r2"], ["p"], name="pool"),
-        helper.make_node("Flatten", ["p"], ["embedding"], name="flat"),
-        helper.make_node("Gemm", ["embedding", "fc", "fcb"], ["logits"], name="fc", transB=1),
-    ]
-    constants = {
-        "mean": np.full((1, 3, 1, 1), 100.3, np.float32),
-        "w1": (rng.normal(size=(8, 3, 3, 3)) * 0.01 * first_scale).astype(np.float32),
-        "b1": rng.normal(size=8).astype(np.float32),
-        "w2": (rng.normal(size=(8, 8, 1, 1)) * 0.3 * second_scale).astype(np.float32),
-        "fc": (rng.normal(size=(5, 8)) * 0.3).astype(np.float32),
-        "fcb": rng.normal(size=5).astype(np.float32),
-    }
-    return make_model(nodes, constants, input_shape=("n", 3, 8, 8), outputs={"logits": ("n", 5), "embedding": ("n", 8)})
-
-
-def _images():
-    return np.random.default_rng(1).integers(0, 256, (2, 3, 8, 8)).astype(np.float32)
-
-
 def _converted(model):
     graph = ir.from_proto(model)
-    report = convert_to_fp16(graph, measure_ranges(model, _images()))
+    report = convert_to_fp16(graph, measure_ranges(model, two_images()))
     return infer_shapes(graph), report
 
 
@@ -52,10 +24,10 @@ def _types(model):
 
 
 def test_outputs_stay_within_fp16_of_the_float_graph():
-    model = _two_convolutions()
+    model = two_convolutions()
     converted, report = _converted(model)
-    expected = evaluate(model, _images())
-    found = evaluate(converted, _images())
+    expected = evaluate(model, two_images())
+    found = evaluate(converted, two_images())
     assert report.fp32_layers == ()
     for want, have in zip(expected, found, strict=True):
         assert have.dtype == np.float32
@@ -63,7 +35,7 @@ def test_outputs_stay_within_fp16_of_the_float_graph():
 
 
 def test_every_tensor_of_the_body_is_fp16_and_the_normalisation_is_fp32():
-    converted, _report = _converted(_two_convolutions())
+    converted, _report = _converted(two_convolutions())
     types = _types(converted)
     assert types["centred"] == ir.DataType.FLOAT
     body = {types[name] for name in ("c1", "r1", "c2", "r2", "p", "embedding.fp16", "logits.fp16")}
@@ -76,17 +48,17 @@ def test_every_tensor_of_the_body_is_fp16_and_the_normalisation_is_fp32():
 
 
 def test_no_float_constant_of_the_body_is_left():
-    converted, _report = _converted(_two_convolutions())
+    converted, _report = _converted(two_convolutions())
     kept = {name for name, value in converted.graph.initializers.items() if value.dtype == ir.DataType.FLOAT}
     assert kept == {"mean"}
 
 
 def test_activations_that_overflow_are_named_and_their_layers_stay_fp32():
-    model = _two_convolutions(first_scale=2e5, second_scale=1e-5)
+    model = two_convolutions(first_scale=2e5, second_scale=1e-5)
     converted, report = _converted(model)
     assert report.fp32_layers == ("conv1", "act1", "conv2")
     assert set(report.overflowing) == {"c1", "r1"}
-    found, expected = evaluate(converted, _images()), evaluate(model, _images())
+    found, expected = evaluate(converted, two_images()), evaluate(model, two_images())
     for want, have in zip(expected, found, strict=True):
         np.testing.assert_allclose(have, want, rtol=0, atol=FP16_TOLERANCE * np.abs(want).max())
     assert _types(converted)["c2"] == ir.DataType.FLOAT
@@ -94,17 +66,17 @@ def test_activations_that_overflow_are_named_and_their_layers_stay_fp32():
 
 
 def test_graph_with_overflow_would_be_infinite_without_the_fp32_layers():
-    model = _two_convolutions(first_scale=2e5, second_scale=1e-5)
+    model = two_convolutions(first_scale=2e5, second_scale=1e-5)
     graph = ir.from_proto(model)
-    blind = {name: type(found)(0.0, 1.0) for name, found in measure_ranges(model, _images()).items()}
+    blind = {name: type(found)(0.0, 1.0) for name, found in measure_ranges(model, two_images()).items()}
     convert_to_fp16(graph, blind)
     with np.errstate(over="ignore", invalid="ignore"):
-        logits = evaluate(infer_shapes(graph), _images())[0]
+        logits = evaluate(infer_shapes(graph), two_images())[0]
     assert not np.isfinite(logits).all()
 
 
 def test_constant_above_the_largest_fp16_number_keeps_its_layer_in_fp32():
-    model = _two_convolutions()
+    model = two_convolutions()
     for tensor in model.graph.initializer:
         if tensor.name == "w2":
             array = onnx.numpy_helper.to_array(tensor).copy()
@@ -115,7 +87,7 @@ def test_constant_above_the_largest_fp16_number_keeps_its_layer_in_fp32():
 
 
 def test_weights_that_round_to_zero_are_counted():
-    model = _two_convolutions()
+    model = two_convolutions()
     total = 0
     for tensor in model.graph.initializer:
         array = onnx.numpy_helper.to_array(tensor).copy()
@@ -141,7 +113,7 @@ def test_constant_shared_by_an_fp32_and_an_fp16_layer_exists_in_both_types():
         input_shape=("n", 3, 8, 8),
         outputs={"y": ("n", 3, 8, 8)},
     )
-    feed = _images() * 1000
+    feed = two_images() * 1000
     graph = ir.from_proto(model)
     report = convert_to_fp16(graph, measure_ranges(model, feed))
     assert report.fp32_layers == ("conv1", "mul")

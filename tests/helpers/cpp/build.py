@@ -5,6 +5,7 @@ CMake's own rules when a source changes.
 """
 
 import fcntl
+import functools
 import shutil
 import subprocess
 import sys
@@ -12,9 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
 from tests.helpers.paths import ROOT
+from tests.helpers.tools import lack
 
 SOURCE = ROOT / "runtime" / "cpp"
 BUILDS = ROOT / "build" / "cpp"
@@ -23,20 +23,21 @@ EXAMPLES = ("classify", "embed", "latency")
 PACKAGES = "cmake g++ libjpeg-dev libpng-dev nlohmann-json3-dev"
 
 
+@functools.cache
 def missing_tools() -> str:
     """Return why nothing can be built here, or ''."""
     absent = [name for name in ("cmake", "c++") if shutil.which(name) is None]
     absent += [
         header for header in ("jpeglib.h", "png.h", "nlohmann/json.hpp") if not absent and not _has_header(header)
     ]
-    return f"{', '.join(absent)} not found: apt-get install {PACKAGES}" if absent else ""
+    return f"{', '.join(absent)} not found" if absent else ""
 
 
 def require_tools() -> None:
     """Skip the test, visibly, where nothing can be built."""
     problem = missing_tools()
     if problem:
-        pytest.skip(problem)
+        lack(problem, PACKAGES)
 
 
 def openvino_cmake() -> Path:
@@ -112,7 +113,7 @@ def main() -> None:
     """Build the library and the examples: `make cpp`."""
     problem = missing_tools()
     if problem:
-        sys.exit(f"error: {problem}")
+        sys.exit(f"error: {problem}: apt-get install {PACKAGES}")
     prefix = build_library()
     programs = [build_example(name, prefix) for name in EXAMPLES]
     print(f"installed in {prefix.relative_to(ROOT)}; {', '.join(str(path.relative_to(ROOT)) for path in programs)}")

@@ -13,7 +13,10 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from tests.helpers.cpp.build import BUILDS, ROOT, SOURCE, locked
+from tests.helpers.cpp.build import BUILDS, SOURCE, locked
+from tests.helpers.cpp.objects import build_program
+from tests.helpers.paths import ROOT
+from tests.helpers.tools import CLANG_RUNTIME, require_flags, require_tool
 
 TARGETS = ("fuzz_manifest", "fuzz_image")
 SECONDS = int(os.environ.get("RNE_FUZZ_SECONDS", "10"))
@@ -30,18 +33,21 @@ def library_sources() -> list[Path]:
     return sorted(path for path in (SOURCE / "src").glob("*.cpp") if not path.name.startswith(LEFT_OUT))
 
 
+def require_fuzzer() -> None:
+    """Skip the test where clang is absent, or the run-time libraries that its fuzzer is linked with."""
+    compiler = require_tool("clang++", package=f"clang {CLANG_RUNTIME}")
+    require_flags(compiler, [f"-fsanitize={SANITIZERS}"], package=CLANG_RUNTIME, program=_EMPTY_TARGET)
+
+
 def build(target: str) -> Path:
-    """Return a target's program, built where a source is newer."""
+    """Return a target's program; the targets share the library's objects."""
     program = BUILDS / "fuzz" / target
     files = [SOURCE / "fuzz" / f"{target}.cpp", *library_sources()]
-    newest = max(path.stat().st_mtime for folder in ("src", "include", "fuzz") for path in (SOURCE / folder).iterdir())
+    flags = ["-std=c++17", "-O1", "-g", "-fno-omit-frame-pointer", f"-fsanitize={SANITIZERS}"]
+    flags += ["-fno-sanitize-recover=all", '-DRNE_VERSION_TEXT="fuzz"']
     with locked():
         program.parent.mkdir(exist_ok=True)
-        if not program.is_file() or program.stat().st_mtime < newest:
-            words = ["clang++", "-std=c++17", "-O1", "-g", "-fno-omit-frame-pointer", f"-fsanitize={SANITIZERS}"]
-            words += ["-fno-sanitize-recover=all", '-DRNE_VERSION_TEXT="fuzz"']
-            words += [f"-I{SOURCE / 'include'}", f"-I{SOURCE / 'src'}", *map(str, files), "-o", str(program)]
-            subprocess.run(words, check=True)
+        build_program("clang++", program, files, *flags, f"-I{SOURCE / 'include'}", f"-I{SOURCE / 'src'}")
     return program
 
 
@@ -90,6 +96,10 @@ SIDECAR = (
     b'"linux-x86_64", "onnx_sha256": "00", "plan_sha256": "00", "plan_bytes": 1, "options": {"profile": {"min": 1, '
     b'"opt": 8, "max": 32}, "version_compatible": false, "hardware_compatibility": "none"}}'
 )
+_EMPTY_TARGET = """#include <cstddef>
+#include <cstdint>
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t *, size_t) { return 0; }
+"""
 _NPY = (
     b"\x93NUMPY\x01\x00v\x00"
     + b"{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }".ljust(117)
@@ -101,7 +111,7 @@ _NPY = (
 def main() -> None:
     """Fuzz every target for RNE_FUZZ_SECONDS."""
     if shutil.which("clang++") is None:
-        sys.exit("error: clang++ not found: apt-get install clang")
+        sys.exit(f"error: clang++ not found: apt-get install clang {CLANG_RUNTIME}")
     manifests = [Path(word).read_bytes() for word in sys.argv[1:]]
     for target in TARGETS:
         print(f"{target}, {SECONDS} s in {(BUILDS / 'fuzz').relative_to(ROOT)}")

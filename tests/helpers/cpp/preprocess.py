@@ -1,7 +1,6 @@
 """Builds and talks to `preprocess_main`, the C++ preprocessing as a program of its own."""
 
 import os
-import shutil
 import struct
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -11,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from tests.helpers.cpp.objects import build_program
 from tests.helpers.paths import CPP
+from tests.helpers.tools import require_tool
 
 Array = npt.NDArray[np.uint8]
 
@@ -77,28 +78,22 @@ def encode_fields(fields: Sequence[int], data: bytes) -> bytes:
     return struct.pack("<7IQ", *fields, len(data)) + data
 
 
-def find_compiler() -> str | None:
-    """Return a C++ compiler's path: the one that CXX names, or c++; None without either."""
-    return shutil.which(os.environ.get("CXX", "c++"))
+def require_compiler() -> str:
+    """Return a C++ compiler's path, the one that CXX names, or c++; skip the test without either."""
+    return require_tool(os.environ.get("CXX", "c++"), package="g++")
 
 
-def build_program(compiler: str, program: Path, *flags: str) -> Path:
-    """Return the program's path after compiling it there.
-
-    Raises:
-        CalledProcessError: The compiler refused; stderr says why.
-    """
-    command = [compiler, "-std=c++17", *flags, f"-I{CPP / 'include'}", f"-I{CPP / 'src'}"]
-    command += [str(CPP / source) for source in SOURCES] + ["-o", str(program)]
-    subprocess.run(command, check=True, capture_output=True, text=True)
-    return program
+def build_preprocess(compiler: str, program: Path, *flags: str) -> Path:
+    """Return the program's path after building it there."""
+    include = (f"-I{CPP / 'include'}", f"-I{CPP / 'src'}")
+    return build_program(compiler, program, [CPP / source for source in SOURCES], "-std=c++17", *flags, *include)
 
 
 def answer_requests(program: Path, path: str, requests: Sequence[bytes]) -> list[Answer]:
     """Return the program's answers, one per request.
 
     Args:
-        program: What `build_program` made.
+        program: What `build_preprocess` made.
         path: `best`, `avx2`, `sse41`, `plain` or `reference`.
         requests: Encoded requests.
 

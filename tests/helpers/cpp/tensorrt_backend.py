@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runtime.engines.trt.machine import current_platform
+from tests.helpers.cpp.objects import build_program
 from tests.helpers.paths import CPP
 
 STANDIN = CPP / "tests" / "standin"
-WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
+_WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
+_FLAGS = ("-std=c++17", *_WARNINGS, f"-I{CPP / 'include'}", f"-I{CPP / 'src'}", f"-I{CPP / 'tests'}")
 BACKEND = (
     "src/backend_tensorrt.cpp",
     "src/tensorrt_lane.cpp",
@@ -45,14 +47,13 @@ def names_of_tests() -> list[str]:
     return [name for names in found for name in names]
 
 
-def compile_cpp(compiler: str, sources: Sequence[str], *flags: str) -> None:
-    """Compile files of `runtime/cpp`, with every warning an error.
+def check_syntax(compiler: str, source: str, *flags: str) -> None:
+    """Let the compiler read a file of `runtime/cpp`, with every warning an error.
 
     Raises:
         AssertionError: The compiler refused; its words are in it.
     """
-    include = [f"-I{CPP / 'include'}", f"-I{CPP / 'src'}", f"-I{CPP / 'tests'}"]
-    command = [compiler, "-std=c++17", *WARNINGS, *include, *(str(CPP / file) for file in sources), *flags]
+    command = [compiler, *_FLAGS, str(CPP / source), *flags, "-fsyntax-only"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
@@ -66,19 +67,18 @@ def build_tests(compiler: str, folder: Path, *, major: int, flags: Sequence[str]
         major: TensorRT's major version that the headers play.
         flags: Of the compiler, for all of it.
     """
-    common = [f"-I{STANDIN}", f"-DNV_TENSORRT_MAJOR={major}", *flags]
+    common = [*_FLAGS, f"-I{STANDIN}", f"-DNV_TENSORRT_MAJOR={major}", *flags]
     for name, version in (("libnvinfer", ()), ("libnvinfer_other", ("-DSTANDIN_LIBRARY_VERSION=9300",))):
-        output = ("-fPIC", "-shared", "-o", str(folder / f"{name}.so"))
-        compile_cpp(compiler, ["tests/standin/nvinfer.cpp"], *common, *version, *output)
-    platform = f'-DSTANDIN_PLATFORM="{current_platform()}"'
-    program = folder / "tensorrt_tests"
+        library = folder / f"{name}.so"
+        build_program(
+            compiler, library, [CPP / "tests/standin/nvinfer.cpp"], *common, *version, "-fPIC", link=["-shared"]
+        )
+    common += [f'-DSTANDIN_PLATFORM="{current_platform()}"', "-DRNE_WITH_TENSORRT"]
     # -rdynamic: the stand-in library finds the stand-in of CUDA in the program.
-    compile_cpp(compiler, _PROGRAM, *common, platform, "-DRNE_WITH_TENSORRT", "-rdynamic", "-o", str(program), "-ldl")
-    return program
+    sources = [CPP / file for file in _PROGRAM]
+    return build_program(compiler, folder / "tensorrt_tests", sources, *common, link=["-rdynamic", "-ldl"])
 
 
 def build_plan_check(compiler: str, folder: Path) -> Path:
     """Return the program that says what C++ thinks of a bundle's plan."""
-    program = folder / "plan_check"
-    compile_cpp(compiler, _PLAN_CHECK, "-o", str(program))
-    return program
+    return build_program(compiler, folder / "plan_check", [CPP / file for file in _PLAN_CHECK], *_FLAGS)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -316,7 +317,7 @@ def test_a_terminal_shows_stages_and_a_bar_whatever_the_paths_are_called() -> No
 def test_a_log_has_nothing_of_a_bar_and_a_line_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
     assert bar_text(terminal=False) == ""
     clock = iter([0.0, 1000.0, 1030.0, 1100.0, 1101.0])
-    monkeypatch.setattr("runtime.commands.embed_bar.time.monotonic", lambda: next(clock))
+    monkeypatch.setattr("runtime.commands.embed_bar.time", SimpleNamespace(monotonic=lambda: next(clock)))
     text = io.StringIO()
     with job_bar(Console(file=text, width=120)) as listener:
         listener.on_start(10_000, 200)

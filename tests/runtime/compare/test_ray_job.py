@@ -38,14 +38,14 @@ from tests.conftest import PICTURES
 from tests.helpers.command_lines import refused
 from tests.helpers.exported import change_weights, copy_bundle
 from tests.helpers.paths import ROOT
+from tests.helpers.ray_warnings import RAYS_WARNINGS
 from tests.helpers.standin_commands import wait_until
 
 # Sums of a few hundred float64, added in another order.
 SUM_ORDER = 1e-9
 # One CPU, so that a machine of two has two workers, and the engines' sums are made in the same order with and without.
 ONE_CPU = RayChoice(cpus=1)
-# Ray's own, of its ways with asyncio and with NumPy, and of its programs, which it does not wait for.
-pytestmark = pytest.mark.filterwarnings("default::DeprecationWarning", "ignore:subprocess .*:ResourceWarning")
+pytestmark = RAYS_WARNINGS
 
 
 class Replay:
@@ -113,7 +113,7 @@ def counts(tallies: Tallies) -> list[dict[str, Any]]:
 
 def test_speed_is_one_workers_without_the_first_batch_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("runtime.compare.tally.time.perf_counter", lambda: now[0])
+    monkeypatch.setattr("runtime.compare.tally.time", SimpleNamespace(perf_counter=lambda: now[0]))
 
     class Slow(Replay):
         def infer(self, pixels: np.ndarray) -> Outputs:

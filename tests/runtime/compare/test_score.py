@@ -2,6 +2,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -142,7 +143,8 @@ def test_every_batch_is_reported_with_the_images_done_so_far() -> None:
 
 def test_speed_leaves_out_the_first_batch_and_the_other_engines(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
-    monkeypatch.setattr("runtime.compare.score.time.perf_counter", lambda: now[0])
+    for module in ("score", "tally"):
+        monkeypatch.setattr(f"runtime.compare.{module}.time", SimpleNamespace(perf_counter=lambda: now[0]))
 
     def taking(*seconds: float) -> LinearEngine:
         left = iter(seconds)

@@ -3,7 +3,6 @@
 Needs a C++ compiler (CXX, or c++) and nothing that CMake would find.
 """
 
-import shutil
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,11 +20,12 @@ from tests.helpers.cpp.preprocess import (
     Array,
     Request,
     answer_requests,
-    build_program,
+    build_preprocess,
     encode_fields,
-    find_compiler,
+    require_compiler,
 )
 from tests.helpers.pillow.pillow_contract import MEAN, STD
+from tests.helpers.tools import require_flags, require_tool
 
 # The four that a processor may take, and the plain code that they are judged by.
 PATHS = ("best", "avx2", "sse41", "plain", "reference")
@@ -137,29 +137,21 @@ def answers_or_skip(program: Path, path: str, requests: Sequence[bytes]) -> list
 
 @pytest.fixture(scope="session")
 def compiler() -> str:
-    found = find_compiler()
-    if found is None:
-        pytest.skip("no C++ compiler: neither $CXX nor c++ is a command here")
-    return found
+    return require_compiler()
 
 
 @pytest.fixture(scope="session")
 def program(compiler: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_program(compiler, tmp_path_factory.mktemp("cpp") / "preprocess_main", "-O2")
+    return build_preprocess(compiler, tmp_path_factory.mktemp("cpp") / "preprocess_main", "-O2")
 
 
 @pytest.fixture(scope="session")
 def sanitised(compiler: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sanitised")
-    flags = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-    empty = folder / "empty.cpp"
-    empty.write_text("int main() {}\n")
-    trial = subprocess.run(
-        [compiler, *flags, str(empty), "-o", str(folder / "empty")], capture_output=True, check=False
-    )
-    if trial.returncode != 0:
-        pytest.skip("the C++ compiler has no address and undefined-behaviour sanitizers installed")
-    return build_program(compiler, folder / "preprocess_main", *flags)
+    # -g1, lines alone: following every variable through sanitised and optimised code takes gcc minutes.
+    flags = ("-O1", "-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+    require_flags(compiler, flags, package="g++")
+    return build_preprocess(compiler, folder / "preprocess_main", *flags)
 
 
 @pytest.fixture(scope="session")
@@ -192,13 +184,12 @@ def test_no_byte_beyond_an_image_is_touched_and_no_behaviour_is_undefined(
     assert differing(answers, requests[some], expected[some]) == []
 
 
-@pytest.mark.parametrize("compiler_name", ["g++", "clang++"])
+@pytest.mark.parametrize(("compiler_name", "package"), [("g++", "g++"), ("clang++", "clang")])
 def test_fused_multiply_add_changes_no_byte(
-    compiler_name: str, tmp_path: Path, requests: list[Request], expected: list[bytes]
+    compiler_name: str, package: str, tmp_path: Path, requests: list[Request], expected: list[bytes]
 ) -> None:
-    if (found := shutil.which(compiler_name)) is None:
-        pytest.skip(f"no {compiler_name} here")
-    native = build_program(found, tmp_path / "native", "-O3", "-march=native")
+    found = require_tool(compiler_name, package=package)
+    native = build_preprocess(found, tmp_path / "native", "-O3", "-march=native")
     answers = answer_requests(native, "plain", [request.encode() for request in requests])
     assert differing(answers, requests, expected) == []
 

@@ -1,13 +1,11 @@
 """The C++ sources are formatted and clang-tidy finds nothing; both skip where the tool is absent."""
 
 import hashlib
-import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
-import pytest
-
 from tests.helpers.cpp.build import BUILDS, SOURCE, openvino_cmake, require_tools
+from tests.helpers.tools import require_tool
 
 # What includes TensorRT's and CUDA's headers, which are not everywhere.
 NVIDIAS = ("backend_tensorrt.cpp", "tensorrt_")
@@ -24,8 +22,7 @@ def sources(*folders):
 
 
 def test_every_source_is_formatted():
-    if shutil.which("clang-format") is None:
-        pytest.skip("clang-format not found: apt-get install clang-format")
+    require_tool("clang-format", package="clang-format")
     files = sources("include", "src", "examples", "tests", "fuzz")
     assert len(files) > 20
     words = ["clang-format", "--dry-run", "-Werror", *map(str, files)]
@@ -44,8 +41,7 @@ def test_no_source_ends_the_process_or_prints():
 
 def test_clang_tidy_finds_nothing():
     require_tools()
-    if shutil.which("clang-tidy") is None:
-        pytest.skip("clang-tidy not found: apt-get install clang-tidy")
+    require_tool("clang-tidy", package="clang-tidy")
     files = tidied()
     stamp = BUILDS / "clang-tidy.sha256"
     digest = hash_all([*SOURCE.rglob(".clang-tidy"), *sources("include", "src", "examples", "fuzz", "tests")])

@@ -17,9 +17,10 @@ from runtime.bundle.bundle import open_bundle
 from runtime.engines.trt.preflight import check_plan
 from runtime.errors import BundleError, EngineError, ExportSslError
 from tests.helpers.bundles import write_hand_made
-from tests.helpers.cpp.preprocess import find_compiler
-from tests.helpers.cpp.tensorrt_backend import BACKEND, build_plan_check, build_tests, compile_cpp, names_of_tests
+from tests.helpers.cpp.preprocess import require_compiler
+from tests.helpers.cpp.tensorrt_backend import BACKEND, build_plan_check, build_tests, check_syntax, names_of_tests
 from tests.helpers.plans import A100, gpu, machine, plan_bytes, put_plan
+from tests.helpers.tools import require_flags
 
 HEADERS = "RNE_TENSORRT_INCLUDE"
 STATUSES = {BundleError: 2, EngineError: 4}
@@ -27,10 +28,7 @@ STATUSES = {BundleError: 2, EngineError: 4}
 
 @pytest.fixture(scope="module")
 def compiler() -> str:
-    found = find_compiler()
-    if found is None:
-        pytest.skip("no C++ compiler: apt-get install g++, or name one in CXX")
-    return found
+    return require_compiler()
 
 
 @pytest.fixture(scope="module")
@@ -63,11 +61,7 @@ def test_all_of_it_holds_with_headers_of_tensorrt_11(compiler: str, tmp_path: Pa
 
 def test_no_memory_error_and_no_undefined_behaviour_is_found(compiler: str, tmp_path: Path) -> None:
     flags = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover"]
-    probe = tmp_path / "probe.cpp"
-    probe.write_text("int main() { return 0; }", encoding="utf-8")
-    command = [compiler, *flags, str(probe), "-o", str(tmp_path / "probe")]
-    if subprocess.run(command, check=False, capture_output=True).returncode:
-        pytest.skip("the compiler has no sanitizers")
+    require_flags(compiler, flags, package="g++")
     program = build_tests(compiler, tmp_path, major=10, flags=flags)
     for name in names_of_tests():
         run_test(program, name)
@@ -98,7 +92,7 @@ def test_backend_compiles_with_nvidias_headers_without_a_warning(compiler: str, 
     if cuda is None:
         pytest.skip("RNE_CUDA_INCLUDE names no folder with CUDA's headers, and no package has them all")
     for source in BACKEND:
-        compile_cpp(compiler, [source], "-DRNE_WITH_TENSORRT", "-isystem", headers, "-isystem", cuda, "-fsyntax-only")
+        check_syntax(compiler, source, "-DRNE_WITH_TENSORRT", "-isystem", headers, "-isystem", cuda)
 
 
 def cut(bundle: Path) -> None:

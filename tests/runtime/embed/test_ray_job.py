@@ -28,10 +28,10 @@ from runtime.errors import BundleError, EngineError, UsageError
 from runtime.on_ray.connect import connected
 from tests.helpers.image_folders import write_picture
 from tests.helpers.ray_cluster import GATE, RunningCluster, part_makers, ray_environment, running_cluster
+from tests.helpers.ray_warnings import RAYS_WARNINGS
 from tests.helpers.standin_commands import wait_until
 
-# Ray's own, of its ways with asyncio and with NumPy.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = RAYS_WARNINGS
 
 BATCH = 2
 # One thread, so that the engine's sums are added in one order wherever it runs.

@@ -28,11 +28,11 @@ from runtime.support.files import hash_file
 from tests.helpers.bundles import write_hand_made
 from tests.helpers.command_lines import refused
 from tests.helpers.image_folders import write_picture
+from tests.helpers.ray_warnings import RAYS_WARNINGS
 
 # The promise for an address that does not answer.
 PROMISED_S = 15.0
-# Ray's own, of its ways with asyncio and with NumPy.
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+pytestmark = RAYS_WARNINGS
 
 
 @pytest.fixture

@@ -123,7 +123,7 @@ def patch_worker(tmp_path, monkeypatch):
 def test_what_libraries_print_does_not_disturb_the_build(build, patch_worker):
     patch_worker(
         """
-        from runtime.trt import timing_cache
+        from runtime.plans import timing_cache
         whole = timing_cache.load_timing_cache
         def load(*arguments):
             print("said by a library")
@@ -139,7 +139,7 @@ def test_what_libraries_print_does_not_disturb_the_build(build, patch_worker):
 
 # TensorRT's logger says something as it is made.
 SPEAKING_LOGGER = """
-    from runtime.trt import monitor
+    from runtime.engines.trt import monitor
     whole = monitor.make_logger
     def speak(sink, **options):
         sink("ERROR", "Skipping tactic 0x1:\\n  no memory for it")
@@ -167,7 +167,7 @@ def test_the_last_error_before_a_crash_is_told(build, patch_worker):
 def test_a_process_that_dies_in_the_middle_of_its_answer_is_one_line(bundle, untouched, build, patch_worker):
     patch_worker(
         """
-        from runtime.trt import events
+        from runtime.plans import build_events as events
         whole = events.write_event
         events.write_event = lambda event: whole(event)[: None if event.event != "finished" else 100]
         os._exit = lambda _code: os.kill(os.getpid(), signal.SIGKILL)
@@ -180,11 +180,12 @@ def test_a_process_that_dies_in_the_middle_of_its_answer_is_one_line(bundle, unt
 @pytest.fixture
 def slow(bundle, untouched, tmp_path):  # noqa: ARG001  (looked at before the build begins)
     """A build that takes seconds, in the midst of it: the command, and the building process's id."""
-    process = start("run-ssl", "build", bundle, cache=tmp_path / "cache", STANDIN_FAULT="slow-build")
-    wait_until(lambda: any(ignores_interrupts(member) for member in members(process.pid)))
-    (worker,) = (member for member in members(process.pid) if ignores_interrupts(member))
-    time.sleep(0.7)  # into the build itself: parsing takes half of it
+    sign = tmp_path / "building"
+    fault = {"STANDIN_FAULT": "slow-build", "STANDIN_SIGN": str(sign)}
+    process = start("run-ssl", "build", bundle, cache=tmp_path / "cache", **fault)
+    wait_until(lambda: sign.exists() or process.poll() is not None)
     assert process.poll() is None
+    (worker,) = (member for member in members(process.pid) if ignores_interrupts(member))
     yield process, worker
     for member in members(process.pid):
         os.kill(member, signal.SIGKILL)

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
@@ -14,9 +13,8 @@ from runtime.report.build_report import build_report
 from runtime.report.html_page import write_html
 from runtime.report.inputs import ReportRequest
 from tests.helpers.report_samples import write_everything
+from tests.helpers.tools import require_tool
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here: apt-get install chromium")
 TIMEOUT_S = 120
 # Clicks the heading of every sortable table, twice, and notes what the browser made of it.
 PROBE = """
@@ -78,10 +76,11 @@ class Seen(HTMLParser):
 
 def open_in_browser(page: Path, folder: Path, *arguments: str) -> tuple[dict, str]:
     """Return what the probe noted in a headless browser, and the browser's log of the network."""
+    chromium = require_tool("chromium", "chromium-browser", "google-chrome", package="chromium")
     log = folder / "net.json"
     done = subprocess.run(
         [
-            CHROMIUM,
+            chromium,
             "--headless",
             "--no-sandbox",
             "--disable-gpu",

@@ -1,7 +1,6 @@
 """NVIDIA's real Python bindings in a process of their own, over stub libraries: no GPU and no libnvinfer needed."""
 
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.paths import ROOT
+from tests.helpers.tools import require_tool
 from tests.tensorrt_bindings.install_bindings import TARGET, requirements
 
 STUB = Path(__file__).with_name("stub.c")
@@ -72,9 +72,7 @@ def prepare(version: str, folder: Path) -> Bindings:
         pytest.skip(
             f"bindings of TensorRT {version} are not installed: run python tests/tensorrt_bindings/install_bindings.py"
         )
-    compiler = shutil.which(os.environ.get("CC", "cc"))
-    if compiler is None:
-        pytest.skip("no C compiler for the stubs of TensorRT's libraries: install cc, or set CC")
+    compiler = require_tool(os.environ.get("CC", "cc"), package="gcc")
     front, libs = folder / "front" / "tensorrt", folder / "libs" / "tensorrt_libs"
     front.mkdir(parents=True)
     libs.mkdir(parents=True)

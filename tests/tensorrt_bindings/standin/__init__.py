@@ -11,6 +11,7 @@ Environment of the process:
                       "none" (a driver and no device) or "nodriver".
     STANDIN_FAULT     comma list of: crash-build, oom-build, no-implementation, fp32-island, unknown-layer,
                       wrong-output, slow-build, cuda-alloc, garbage-inspector.
+    STANDIN_SIGN      A file that a slow-build makes once it is under way.
 
 What it cannot show: speed, the precision that TensorRT picks, the numbers of a GPU's kernels.
 """
@@ -29,7 +30,7 @@ def standin_environment(version: str = "10.16", **env: str) -> dict[str, str]:
         version: One of `VERSIONS`.
         **env: More variables, such as STANDIN_GPU or STANDIN_FAULT; they win over the process's own.
     """
-    root = str(SITE.parents[2])
+    root = str(SITE.parents[3])
     inherited = os.environ.get("PYTHONPATH", "")
     path = os.pathsep.join(part for part in (str(SITE), root, inherited) if part)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("STANDIN_")}

@@ -13,17 +13,10 @@ from torch.utils.dlpack import from_dlpack as torch_from_dlpack
 from runtime.engines.trt.device_arrays import DeviceArray, contiguous_strides, read_device_array, stream_handle
 from runtime.engines.trt.dlpack import CPU, CUDA
 from runtime.errors import EngineError
+from tests.helpers.device_memory import DTYPES, Owner, numbers
 
 # NumPy's stub knows only consumers without a stream.
 numpy_from_dlpack: Any = np.from_dlpack
-DTYPES = ("uint8", "int8", "int32", "int64", "float16", "float32", "float64")
-
-
-class Owner:
-    """Something that memory belongs to, and that can be watched."""
-
-    def __init__(self, array: np.ndarray[Any, Any]) -> None:
-        self.array = array
 
 
 def lend(array: np.ndarray[Any, Any]) -> tuple[DeviceArray, "weakref.ref[Owner]"]:
@@ -31,10 +24,6 @@ def lend(array: np.ndarray[Any, Any]) -> tuple[DeviceArray, "weakref.ref[Owner]"
     owner = Owner(array)
     lent = DeviceArray(array.ctypes.data, array.shape, array.dtype, owner=owner, device_type=CPU)
     return lent, weakref.ref(owner)
-
-
-def numbers(dtype: str = "float32") -> np.ndarray[Any, Any]:
-    return np.arange(24).reshape(2, 3, 4).astype(dtype)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -12,7 +12,7 @@ import torch
 
 from runtime.engines.trt.dlpack import CPU, export_dlpack, import_dlpack
 from runtime.errors import EngineError
-from tests.runtime.engines.trt.test_device_arrays import DTYPES, Owner, numbers
+from tests.helpers.device_memory import DTYPES, Owner, numbers
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -1,0 +1,62 @@
+"""Programs that tests need and a machine may lack: each is a skip that names Debian's package.
+
+With CI=true in the environment the skip is a failure: continuous integration never tests less than it says.
+"""
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+# Debian's clang only recommends what its sanitizers are linked with; this one follows the default version of clang.
+CLANG_RUNTIME = "libclang-rt-dev"
+
+
+def lack(what: str, package: str) -> NoReturn:
+    """Skip the test for want of a tool; fail it where CI=true.
+
+    Args:
+        what: What is missing, as "clang-tidy not found".
+        package: Debian's packages that bring it, separated by spaces.
+    """
+    message = f"{what}: apt-get install {package}"
+    if os.environ.get("CI", "").lower() in ("true", "1"):
+        pytest.fail(f"{message} (CI=true: nothing is skipped for want of a tool)", pytrace=False)
+    pytest.skip(message)
+
+
+def require_tool(*names: str, package: str) -> str:
+    """Return the path of the first of some programs that is there; skip the test without any.
+
+    Args:
+        *names: What the program is called, the usual name first.
+        package: Debian's packages that bring it.
+    """
+    for name in names:
+        if found := shutil.which(name):
+            return found
+    lack(f"{names[0]} not found", package)
+
+
+def require_flags(
+    compiler: str, flags: Sequence[str], *, package: str, program: str = "int main() { return 0; }"
+) -> None:
+    """Skip the test where a compiler cannot compile and link a trial program with some flags.
+
+    Args:
+        compiler: A C++ compiler.
+        flags: Of the compiler, such as -fsanitize=address, whose libraries are often in a package of their own.
+        package: Debian's packages that bring them.
+        program: The trial; libFuzzer brings a `main` of its own.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        words = [compiler, "-x", "c++", *flags, "-", "-o", str(Path(folder) / "trial")]
+        done = subprocess.run(words, input=program, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = next((line for line in done.stderr.splitlines() if line.strip()), f"exit {done.returncode}")
+        lack(f"{Path(compiler).name} does not link {' '.join(flags)} ({reason})", package)
