@@ -32,8 +32,7 @@ def open_session(model: onnx.ModelProto, *, threads: int | None = None) -> "onnx
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # The pattern is one block for all tensors of a run, which are then all apart in memory: with the measuring nodes
-    # of calibration/activations/collect.py a ResNet-50 took 25.7 ms per image and 1.43 GB with it, 21.0 ms and 1.12 GB
-    # without.
+    # of calibration/activations/collect.py a run takes 1.2 times as long with it (docs/explanation/decisions.md).
     options.enable_mem_pattern = False
     if threads is not None:
         options.intra_op_num_threads = threads
