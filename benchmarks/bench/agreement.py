@@ -17,6 +17,7 @@ import json
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -61,7 +62,7 @@ def main() -> None:
             for precision in arguments.precision or PRECISIONS:
                 bundle = export_random(model, Path(temporary), precision=precision)
                 measured[f"{model} {precision.upper()}, 224 px"] = compare_in_turn(
-                    lambda bundle=bundle: time_bench(bundle, seconds=arguments.seconds),
+                    partial(time_bench, bundle, seconds=arguments.seconds),
                     bundle,
                     turns=arguments.turns,
                     seconds=arguments.seconds,

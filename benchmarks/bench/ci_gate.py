@@ -8,6 +8,7 @@ turn and paired by round. Exit 1 if an engine is significantly slower: the lower
 above 1 + GATE. What the wrapper costs on a quiet machine is in bench/wrapper_overhead.py's result, far below that.
 """
 
+import argparse
 import sys
 import tempfile
 from pathlib import Path
@@ -24,6 +25,7 @@ IMG_SIZE, ROUNDS, RUNS = 64, 20, 600
 
 def main() -> None:
     """Measure, print a table, and exit with 1 on a significant regression."""
+    argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "").parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         bundle = export_random("ssl_resnet18", Path(temporary), precision="fp32", img_size=IMG_SIZE)
         found = compare_all("ssl_resnet18", measure(bundle, rounds=ROUNDS, runs=RUNS))

@@ -15,6 +15,7 @@ import argparse
 import json
 import subprocess
 import tempfile
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -51,7 +52,7 @@ def main() -> None:
         }
         for name, bundle in bundles.items():
             measured[name] = compare_in_turn(
-                lambda bundle=bundle: time_library(program, bundle, seconds=arguments.seconds),
+                partial(time_library, program, bundle, seconds=arguments.seconds),
                 bundle,
                 turns=arguments.turns,
                 seconds=arguments.seconds,

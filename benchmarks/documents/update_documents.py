@@ -1,12 +1,16 @@
-"""Fill the README's outputs and figures from real runs: `make readme`.
+"""Fill the outputs and figures of README.md and docs/ from real runs: `make readme`.
+
+    python -m benchmarks.documents.update_documents [SECTION …]
 
     <!-- output: COMMAND -->   the fenced block below becomes what COMMAND prints on stdout
     <!-- figures -->           the lines up to <!-- /figures --> become a table of benchmarks/results/*.json
     <!-- int8 -->              the lines up to <!-- /int8 --> become that of benchmarks/results/int8_accuracy.json
 
-Run `make demo` first: the commands use its bundles.
+A SECTION is `figures`, `int8`, or the beginning of an output's COMMAND, such as `run-ssl verify`; only those are
+renewed, from nothing but what they need. Without any, all are. Run `make demo` first: the commands use its bundles.
 """
 
+import argparse
 import json
 import os
 import re
@@ -14,15 +18,16 @@ import shlex
 import statistics
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-README = ROOT / "README.md"
+DOCUMENTS = (ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")))
 RESULTS = ROOT / "benchmarks" / "results"
 COLUMNS = "110"
 _OUTPUT = re.compile(r"(<!-- output: (?P<command>.+?) -->\n```text\n)(?P<old>.*?)(```\n)", re.DOTALL)
-_FIGURES = re.compile(r"(<!-- figures -->\n).*?(<!-- /figures -->)", re.DOTALL)
-_INT8 = re.compile(r"(<!-- int8 -->\n).*?(<!-- /int8 -->)", re.DOTALL)
+_MARK = re.compile(r"^<!-- (?:output: (.+?)|(figures|int8)) -->$", re.MULTILINE)
 
 
 def run(command: str) -> str:
@@ -63,9 +68,10 @@ def figures() -> str:
     return "\n".join(rows) + "\n"
 
 
-def read(name: str) -> dict:
+def read(name: str) -> dict[str, Any]:
     """Return a recorded result."""
-    return json.loads((RESULTS / name).read_text(encoding="utf-8"))
+    result: dict[str, Any] = json.loads((RESULTS / name).read_text(encoding="utf-8"))
+    return result
 
 
 def int8_speed() -> list[str]:
@@ -156,7 +162,7 @@ def embedding() -> list[str]:
 def int8_accuracy() -> str:
     """Return the table of INT8 accuracy beside the best peer."""
     found = read("int8_accuracy.json")
-    best: dict[tuple[str, str, str, str], dict] = {}
+    best: dict[tuple[str, str, str, str], dict[str, Any]] = {}
     for row in found["rows"]:
         best[(row["network"], row["kind"], row["engine"], row["who"])] = row
     lines = [
@@ -178,13 +184,60 @@ def int8_accuracy() -> str:
     return "\n".join(lines) + "\n"
 
 
+def section_names(text: str) -> list[str]:
+    """Return what can be renewed in a document, in its order: tables by their mark, outputs by their command."""
+    return [command or table for command, table in _MARK.findall(text)]
+
+
+def renew(text: str, wanted: Sequence[str], *, printed: Callable[[str], str] = run) -> str:
+    """Return a document with its wanted sections renewed.
+
+    Args:
+        text: The document.
+        wanted: Names of tables, or how a command begins; empty for everything.
+        printed: Gives what a command prints on stdout.
+    """
+
+    def output(match: re.Match[str]) -> str:
+        if not is_wanted(match["command"], wanted):
+            return match[0]
+        return match[1] + printed(match["command"]) + match[4]
+
+    text = _OUTPUT.sub(output, text)
+    for name, table in _TABLES.items():
+        begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
+        if begin in text and is_wanted(name, wanted):
+            before, rest = text.split(begin, 1)
+            text = before + begin + table() + end + rest.split(end, 1)[1]
+    return text
+
+
+def is_wanted(section: str, wanted: Sequence[str]) -> bool:
+    """Return whether a section is among those that were named, or none was."""
+    return not wanted or any(section == name or section.startswith(f"{name} ") for name in wanted)
+
+
+_TABLES = {"figures": figures, "int8": int8_accuracy}
+
+
 def main() -> None:
-    """Rewrite README.md."""
-    text = README.read_text(encoding="utf-8")
-    text = _OUTPUT.sub(lambda match: match[1] + run(match["command"]) + match[4], text)
-    text = _FIGURES.sub(lambda match: match[1] + figures() + match[2], text)
-    text = _INT8.sub(lambda match: match[1] + int8_accuracy() + match[2], text)
-    README.write_text(text, encoding="utf-8")
+    """Rewrite the documents."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help="figures, int8, or the beginning of a COMMAND")
+    parser.add_argument("--list", action="store_true", help="print the sections and change nothing")
+    arguments = parser.parse_args()
+    texts = {path: path.read_text(encoding="utf-8") for path in DOCUMENTS}
+    names = [name for text in texts.values() for name in section_names(text)]
+    if arguments.list:
+        print("\n".join(names))
+        return
+    for wanted in arguments.sections:
+        if not any(is_wanted(name, [wanted]) for name in names):
+            parser.error(f"{wanted!r} is no section: expected the beginning of one of {', '.join(map(repr, names))}")
+    for path, text in texts.items():
+        renewed = renew(text, arguments.sections)
+        if renewed != text:
+            path.write_text(renewed, encoding="utf-8")
 
 
 if __name__ == "__main__":

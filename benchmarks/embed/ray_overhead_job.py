@@ -12,20 +12,21 @@ last_part   all images are done
 end         the output is whole and Ray is gone
 """
 
+import argparse
 import json
-import sys
 import time
 from pathlib import Path
 
 from runtime.embed.job import JobListener, run_embedding
-from runtime.embed.ray_job import RayChoice, run_on_ray
+from runtime.embed.ray_job import run_on_ray
 from runtime.embed.request import EmbedRequest
 from runtime.embed.sources.open_source import InputChoice
+from runtime.on_ray.choice import RayChoice
 
 _STAGES = {"connect": "connect to Ray", "probe": "open the engine"}
 
 
-def main(started: float, paths: list[str], part_images: int, pool: list[int]) -> None:
+def run_job(started: float, paths: list[str], part_images: int, pool: list[int]) -> None:
     """Run the job and print its times."""
     bundle, images, root, output = map(Path, paths)
     request = EmbedRequest(bundle, (images,), output, reading=InputChoice(root=root), part_images=part_images)
@@ -53,5 +54,18 @@ def main(started: float, paths: list[str], part_images: int, pool: list[int]) ->
     print(json.dumps(times))
 
 
+def main() -> None:
+    """Run the job that the command line describes."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("started", type=float, help="when the caller started it, seconds since the epoch")
+    for name in ("bundle", "list", "root", "output"):
+        parser.add_argument(name)
+    parser.add_argument("part_images", type=int)
+    parser.add_argument("pool", type=int, nargs="*", metavar="WORKERS CPUS", help="without, no Ray")
+    arguments = parser.parse_args()
+    paths = [arguments.bundle, arguments.list, arguments.root, arguments.output]
+    run_job(arguments.started, paths, arguments.part_images, arguments.pool)
+
+
 if __name__ == "__main__":
-    main(float(sys.argv[1]), sys.argv[2:6], int(sys.argv[6]), [int(number) for number in sys.argv[7:]])
+    main()

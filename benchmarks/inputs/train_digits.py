@@ -79,7 +79,8 @@ def train(images: torch.Tensor, labels: torch.Tensor) -> torch.nn.Module:
         print(
             f"epoch {epoch + 1}/{EPOCHS}: loss {np.mean(losses):.3f}, {time.perf_counter() - began:.1f} s", flush=True
         )
-    return network.eval()
+    trained: torch.nn.Module = network.eval()
+    return trained
 
 
 def main() -> None:

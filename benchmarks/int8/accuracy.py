@@ -24,6 +24,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -50,7 +51,7 @@ PEER_COUNTS = (512, FEWEST)
 TARGETS: dict[Kind, str] = {"signed": "tensorrt", "unsigned": "cpu"}
 # The stages of ours, each with the ones before it.
 _OFF = {"equalize": False, "rounding": False, "bias_correction": False}
-STAGES = {
+STAGES: dict[str, dict[str, Any]] = {
     "largest magnitude": {"method": "max", **_OFF},
     "+ best method": _OFF,
     "+ equalisation": {**_OFF, "equalize": True},
@@ -90,7 +91,7 @@ class Measurement:
         self.preprocessing = cache / f"{network.name}-preprocessing.json"
         self.preprocessing.write_text(self.bundle.manifest.preprocessing.model_dump_json(), encoding="utf-8")
 
-    def ours(self) -> Iterator[tuple[Row, dict[str, object]]]:
+    def ours(self) -> Iterator[tuple[Row, dict[str, Any]]]:
         """Give the rows of ours, each with what its calibration.json says."""
         for kind, target in TARGETS.items():
             for stage, switches in self.stages.items():

@@ -15,6 +15,7 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -95,14 +96,15 @@ def make_subjects(model: str, folder: Path, pictures: Path, *, python: Path) -> 
     }
 
 
-def time_subject(subject: Subject, *, batch: int) -> dict:
+def time_subject(subject: Subject, *, batch: int) -> dict[str, Any]:
     """Return the seconds of `RUNS` inferences, and the precision."""
     command = [sys.executable, str(JOB), subject.engine, str(subject.file), "--batch", str(batch), "--runs", str(RUNS)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return json.loads(done.stdout)
+    timed: dict[str, Any] = json.loads(done.stdout)
+    return timed
 
 
-def measure(subjects: dict[str, Subject], *, batch: int, rounds: int) -> dict[str, dict]:
+def measure(subjects: dict[str, Subject], *, batch: int, rounds: int) -> dict[str, dict[str, Any]]:
     """Return median, p90 and p99 in milliseconds, and the precision, of every subject."""
     seconds: dict[str, list[float]] = {name: [] for name in subjects}
     precisions = {}
@@ -121,7 +123,7 @@ def measure(subjects: dict[str, Subject], *, batch: int, rounds: int) -> dict[st
     return result
 
 
-def ratios(model: str, found: dict[str, dict]) -> list[dict]:
+def ratios(model: str, found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the ratios of medians that something is wanted of."""
     result = []
     for limit in LIMITS:
@@ -137,7 +139,7 @@ def has_amx() -> bool:
     return cpuinfo.exists() and "amx_int8" in cpuinfo.read_text(encoding="utf-8")
 
 
-def print_result(model: str, batch: int, found: dict[str, dict], wanted: list[dict]) -> None:
+def print_result(model: str, batch: int, found: dict[str, dict[str, Any]], wanted: list[dict[str, Any]]) -> None:
     """Print one network's figures."""
     console = Console()
     table = Table("what", "median ms", "p90", "p99", "precision", title=f"{model}, batch {batch}")

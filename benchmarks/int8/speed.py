@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -88,7 +89,9 @@ def clock(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def measure_peer(bundle: Bundle, batches: list[np.ndarray], *, python: Path, folder: Path, rounds: int) -> dict:
+def measure_peer(
+    bundle: Bundle, batches: list[np.ndarray], *, python: Path, folder: Path, rounds: int
+) -> dict[str, Any]:
     """Return A: seconds of both on the same images, in turn."""
     images = np.concatenate(batches)[:IMAGES_OF_PEER]
     model = onnx.load(bundle.model_path)
@@ -125,7 +128,7 @@ def measure_peer(bundle: Bundle, batches: list[np.ndarray], *, python: Path, fol
     }
 
 
-def measure_forward(bundle: Bundle, batches: list[np.ndarray], *, rounds: int) -> dict:
+def measure_forward(bundle: Bundle, batches: list[np.ndarray], *, rounds: int) -> dict[str, Any]:
     """Return B: images/s of the pass and of the forward pass, in turn."""
     model = onnx.load(bundle.model_path)
     streaming = StreamingPass(model)
@@ -159,7 +162,7 @@ def time_forward(bundle: Bundle, batches: list[np.ndarray]) -> float:
     return clock(lambda: [session.run(["logits"], {source: batch}) for batch in batches])
 
 
-def measure_memory(bundle: Bundle, pictures: Path, preprocessing: Path, *, folder: Path) -> dict:
+def measure_memory(bundle: Bundle, pictures: Path, preprocessing: Path, *, folder: Path) -> dict[str, Any]:
     """Return C: peak resident memory in MB, of processes."""
     output = folder / "int8.onnx"
     start = [sys.executable, str(JOB), *map(str, (bundle.model_path, pictures, preprocessing, output)), "--count"]
@@ -181,7 +184,7 @@ def measure_stages(bundle: Bundle, pictures: Path) -> dict[str, float]:
     return stages.seconds()
 
 
-def print_result(result: dict) -> None:
+def print_result(result: dict[str, Any]) -> None:
     """Print what was wanted and what came."""
     table = Table("what", "found", "wanted")
     memory = result["memory"]

@@ -29,8 +29,8 @@ def open_session(model: onnx.ModelProto, *, threads: int | None = None) -> "onnx
     Raises:
         EngineError: onnxruntime is not installed, or cannot load the graph.
     """
-    # Without the memory pattern: with the measuring nodes of calibration/activations/collect.py a ResNet-50 took
-    # 25.7 ms per image and 1.43 GB with it, 21.0 ms and 1.12 GB without.
+    # Without the memory pattern: with the measuring nodes of calibration/activations/collect.py a run takes 1.2
+    # times as long with it (docs/explanation/decisions.md).
     return ort_session.open_session(
         model.SerializeToString(), fusion="float", threads=threads, spin=False, memory_pattern=False
     )

@@ -10,18 +10,17 @@ Rules:
 3. The input of the global average pool, which does not commute with Q/DQ.
 4. One pair per tensor, shared by all that read it.
 5. The classifier stays float, whatever the batch: it is less than 0.1 % of the multiply-accumulates and
-   cost 0.6 dB of a ResNet-18's logits. With `classifier` its input gets a pair too.
+   in INT8 costs accuracy. With `classifier` its input gets a pair too.
 6. A layer in `keep_float` reads the unquantised tensor. A skip side keeps its pair while a quantised
    convolution reads the same tensor or writes the Add's main branch, and the global pool's input while one
    of the nearest convolutions before it is quantised; without, a pair would only cost.
 7. `cpu` stores a tensor that cannot be negative as unsigned INT8; `tensorrt` stores all as signed, since
    TensorRT takes no other. `cpu` also quantises the main branch of an Add: onnxruntime has no kernel of
-   convolution and Add, and without that pair runs the convolution in FP32 (ResNet-18, 224 px, EPYC with VNNI:
-   10.6 ms without, where FP32 takes 7.3).
+   convolution and Add, and without that pair runs the convolution in FP32: INT8 is then 1.5 times as
+   slow as FP32.
 
-Source: NVIDIA TensorRT Developer Guide, "Explicit Quantization", Q/DQ placement recommendations. Measured
-by NVIDIA's engine inspector, ResNet-18 on an A100, batch 32: rule 1 alone 0.882 ms (FP16: 0.863), with
-rule 2 0.546, with rule 3 0.500.
+Source: NVIDIA TensorRT Developer Guide, "Explicit Quantization", Q/DQ placement recommendations. On an A100
+rule 1 alone is no faster than FP16; with rules 2 and 3 it takes 0.58 of FP16's time (docs/explanation/decisions.md).
 """
 
 from collections.abc import Iterable

@@ -10,10 +10,10 @@ Source: Higham and Mary 2019, "A new approach to probabilistic rounding error an
 FP16. The reference is the same network as PyTorch runs it in FP16: its own SQNR against FP32 is the
 rounding noise that this network has in FP16. Another order of the same roundings has noise of the same
 power; 3 dB, a factor of two in power, is what two such noises may differ by.
-Where PyTorch's FP16 overflows, or has grouped convolutions (6 s per 224 px image of a ResNeXt-50 on a
-CPU without FP16 arithmetic), the noise is measured on the FP32 network instead, with weights and module
-outputs rounded to FP16 one by one, except those that overflow. That leaves out the roundings inside a
-sum, which cost PyTorch's FP16 2 to 5 dB on ResNet-18s: 6 dB, one bit, are allowed for them.
+Where PyTorch's FP16 overflows, or has grouped convolutions (which CPUs without FP16 arithmetic take
+seconds for), the noise is measured on the FP32 network instead, with weights and module outputs rounded
+to FP16 one by one, except those that overflow. That leaves out the roundings inside a sum, which cost
+less than 6 dB, one bit: so much is allowed for them (docs/explanation/decisions.md).
 
 INT8. The graph says exactly what is rounded. It is run as written, every Q/DQ on its own and the rest in
 float32, which gives the noise that quantisation has on these images; an engine, which sums and rounds in

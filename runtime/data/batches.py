@@ -8,20 +8,8 @@
 
 Workers are threads, since Pillow releases the GIL in decoding and resizing. They do not run beside CPU
 engines, which split a layer over all cores and wait for the slowest one, so that a decoder on one core
-stalls the others. Measured on 2 cores: 400 JPEGs of 500x375, resnet18 at 64 px in PyTorch 2.14 and then
-onnxruntime 1.32 (2 threads each, no spinning), medians over several rounds in turn, as a share of
-1 / (1/D + 1/I) with D = 1550 images/s for decoding alone and I = 580 for the engines alone (two runs):
-
-    threads beside the engines                  0.83 to 0.87
-    the same at niceness 5                      0.88
-    the same at niceness 19                     0.95 to 0.98
-    the same under SCHED_IDLE                   0.96
-    processes beside the engines, niceness 19   1.00
-    in turn (this file)                         0.99
-
-Niceness is no way out: where one other busy program per core ran, decoding at niceness 19 fell to 26
-images/s, and in turn at equal priority it made 750.
-At 224 px the engines take 95 % of the time, and the ways differ by less than the noise.
+stalls the others: beside each other they reach 0.85 of what in turn does. The measurements, and why a
+lower priority is no way out: docs/explanation/decisions.md.
 """
 
 import functools

@@ -173,7 +173,7 @@ def fitting_architecture(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
     wanted = _without_counters(shapes)
     classes = next(iter(wanted.get("fc.weight", ())), 0)
     for architecture in _PLAIN_ARCHITECTURES:
-        # On the meta device a network has shapes and no values: 10 to 40 ms each.
+        # On the meta device a network has shapes and no values, and is made in milliseconds.
         with torch.device("meta"):
             network = timm.create_model(architecture, pretrained=False, num_classes=classes)
         if wanted == _without_counters({name: tuple(value.shape) for name, value in network.state_dict().items()}):

@@ -10,8 +10,8 @@ FP16 or of a count of layers passes for nothing. So all weights are drawn again,
    positive mean, which would otherwise choose the same class for every picture.
 2. Normalisation layers: weights from U(0.5, 1.5), biases from N(0, 0.2^2); the last one of a residual
    block has weights from U(0.1, 0.3). Branches as large as the skip amplify every rounding error
-   from block to block: with them ResNet-50's logits in FP16 are 39 to 41 dB from
-   FP32's, with these 54 dB, measured on the packaged photographs at 224 pixels.
+   from block to block: with them ResNet-50's logits in FP16 are some 14 dB further from FP32's
+   (docs/explanation/decisions.md).
 3. BatchNorm's running statistics: the exact mean and variance over one forward pass of noise that is
    like photographs, so that every layer sees activations of a sane size at any depth.
 
@@ -34,8 +34,8 @@ _CLASSIFIER_GAIN = 16.0
 _NORM_WEIGHT_RANGE = (0.5, 1.5)
 _LAST_NORM_WEIGHT_RANGE = (0.1, 0.3)
 _NORM_BIAS_STD = 0.2
-# Eight pictures of 96 pixels: 72 samples per channel in a stage of stride 32, for 0.15 s (ResNet-18)
-# and 0.3 s (ResNet-50) on two cores.
+# Eight pictures of 96 pixels: 72 samples per channel in a stage of stride 32, for a fraction of a
+# second.
 _PICTURES = 8
 _PICTURE_SIZE = 96
 # The noise's scales, pixels per cell, each with an amplitude of the cell's square root; the cells have

@@ -24,8 +24,8 @@ RESAMPLES = 2_000
 # More than 30 blocks sharpen an interval by less than 5 %, while longer blocks are less alike to their neighbours.
 # Source: Schmeiser, Operations Research 30 (1982) 556-568, "Batch size effects in the analysis of simulation output".
 MOST_BLOCKS = 30
-# Fewer blocks can be drawn in too few ways for the ends of an interval: 5 in 126. On simulated rounds the bootstrap's
-# 95 % interval then covers 85 to 92 %; Student's t takes its place.
+# Fewer blocks can be drawn in too few ways for the ends of an interval: 5 in 126. The bootstrap's 95 % interval
+# then covers clearly less (docs/explanation/decisions.md); Student's t takes its place.
 BOOTSTRAP_BLOCKS = 6
 # Blocks that a single round is cut into. Source: Schmeiser (1982), 10 to 30 are enough.
 CUT_BLOCKS = 10

@@ -39,8 +39,8 @@ from runtime.embed.neighbours.recall_interval import recall_ci95
 from runtime.errors import UsageError, VerificationError
 from runtime.support.paired_statistics import AnyFloats, Ints
 
-# Embeddings of one image differ by up to 1.5e-6 of their length between FP32 engines and by 3.4e-7 between batch
-# sizes of one engine; measured on a ResNet-18 in PyTorch 2.14, onnxruntime 1.32 and OpenVINO 2026.4.
+# Just above what embeddings of one image differ by between FP32 engines, a share of their length:
+# docs/explanation/decisions.md.
 _TIE = 2e-6
 # Of a normal distribution, in standard deviations. Source: 2 * scipy.stats.norm.ppf(0.75).
 _INTERQUARTILE_RANGE = 1.3489795003921634
