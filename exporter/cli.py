@@ -21,6 +21,7 @@ from runtime.commands.plan_options import (
     VersionCompatibleOption,
     WorkspaceOption,
 )
+from runtime.commands.version_option import version_option
 from runtime.support.progress import Listener
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -183,6 +184,7 @@ def export(
     min_share: MinShareOption = 1.0,
     verbose: VerboseOption = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print the manifest as JSON.")] = False,
+    _version: Annotated[bool, version_option("export-ssl")] = False,
 ) -> None:
     """Export a semi-supervised ResNet to a verified bundle: ONNX, manifest, golden outputs, licence.
 
