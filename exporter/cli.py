@@ -4,6 +4,7 @@ import gc
 import os
 import sys
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -54,6 +55,7 @@ from runtime.commands.plan_options import (
     VersionCompatibleOption,
     WorkspaceOption,
 )
+from runtime.commands.version_option import version_option
 from runtime.support.progress import Listener
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -99,6 +101,7 @@ def export(
     verbose: VerboseOption = BuildChoices.verbose,
     emit_cpp: EmitCppOption = None,
     triton_repo: TritonRepoOption = None,
+    _version: Annotated[bool, version_option("export-ssl")] = False,
 ) -> None:
     """Export a semi-supervised ResNet to a verified bundle: ONNX, manifest, golden outputs, licence.
 

@@ -95,13 +95,14 @@ class Bundle:
         return array
 
 
-def open_bundle(path: Path) -> Bundle:
+def open_bundle(path: str | Path) -> Bundle:
     """Return the bundle at `path` after checking its manifest and the hash of every file.
 
     Raises:
         BundleError: The folder is absent or no bundle, its schema is newer or broken, or a file is
             missing, unlisted, or differs from its sha256.
     """
+    path = Path(path)
     manifest = read_manifest(path)
     for entry in manifest.files:
         _check_file(path, entry)

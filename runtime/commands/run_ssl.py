@@ -23,6 +23,7 @@ from runtime.commands.plan_options import (
 from runtime.commands.ray_options import RayAddressOption, RayCpusOption, RayGpusOption, RayOption, RayWorkersOption
 from runtime.commands.repo import repo
 from runtime.commands.report import report
+from runtime.commands.version_option import version_option
 from runtime.support.ort_providers import PROVIDERS
 
 app = typer.Typer(
@@ -49,8 +50,8 @@ JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of 
 
 
 @app.callback()
-def _commands() -> None:
-    """Keep Typer from taking a single command as the whole program."""
+def _commands(_version: Annotated[bool, version_option("run-ssl")] = False) -> None:
+    """Take what stands before a subcommand."""
 
 
 @app.command()

@@ -80,7 +80,7 @@ def load_engine(path: str | Path | Bundle, engine: str = "auto", options: Engine
         EngineError: The engine is not installed, or cannot run this bundle.
         BundleError: The bundle is damaged.
     """
-    bundle = path if isinstance(path, Bundle) else open_bundle(Path(path))
+    bundle = path if isinstance(path, Bundle) else open_bundle(path)
     options = options or EngineOptions()
     if engine == "auto":
         return _open_best(bundle, options)

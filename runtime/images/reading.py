@@ -78,13 +78,13 @@ def open_image(path: Path) -> Image.Image:
         return decode(path, str(path))
 
 
-def load_pixels(path: Path, preprocessing: Preprocessing) -> Pixels:
+def load_pixels(path: str | Path, preprocessing: Preprocessing) -> Pixels:
     """Return the network's pixels for one file, (image_size, image_size, 3) uint8, RGB.
 
     Raises:
         DataError: The file cannot be read; see `open_image`.
     """
-    return preprocess(open_image(path), preprocessing)
+    return preprocess(open_image(Path(path)), preprocessing)
 
 
 def decode(source: Path | BinaryIO, name: str) -> Image.Image:

@@ -1,6 +1,5 @@
 """The folder of a node in which what is sent to it is unpacked, by one process at a time."""
 
-import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
@@ -8,6 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from runtime.errors import BundleError
+from runtime.support.file_locks import require_posix
+
+_PURPOSE = "a worker of --ray"
 
 
 def own_folder() -> Path:
@@ -16,6 +18,7 @@ def own_folder() -> Path:
     Raises:
         BundleError: It cannot be made, or is somebody else's.
     """
+    require_posix(_PURPOSE)
     folder = Path(tempfile.gettempdir(), f"export-ssl-{os.getuid()}")
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -29,7 +32,14 @@ def own_folder() -> Path:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Keep other processes of this machine out of a folder of that name."""
+    """Keep other processes of this machine out of a folder of that name.
+
+    Raises:
+        BundleError: This system has no file locks.
+    """
+    require_posix(_PURPOSE)
+    import fcntl
+
     folder.parent.mkdir(parents=True, exist_ok=True)
     with folder.with_name(f"{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -49,16 +49,16 @@ def explain_death(returncode: int, *, stage: str, last_words: str) -> str:
         last_words: The end of what it wrote to stderr, or its last message.
     """
     said = f"; its last words: {last_words}" if last_words else ""
-    if returncode == -signal.SIGKILL:
+    # By name: Windows has no SIGKILL.
+    signals = {-one.value: one.name for one in signal.Signals}
+    if signals.get(returncode) == "SIGKILL":
         return (
             f"the build was killed while it was at {stage!r}, most likely for using up this machine's memory{said}: "
             "free some, lower --workspace, or pass a smaller --profile; the bundle is as it was"
         )
     if returncode < 0:
-        number = -returncode
-        known = {one.value: one.name for one in signal.Signals}
         return (
-            f"TensorRT crashed ({known.get(number, f'signal {number}')}) while it was at {stage!r}{said}: update the "
-            "NVIDIA driver and TensorRT, or lower --optimization-level; the bundle is as it was"
+            f"TensorRT crashed ({signals.get(returncode, f'signal {-returncode}')}) while it was at {stage!r}{said}: "
+            "update the NVIDIA driver and TensorRT, or lower --optimization-level; the bundle is as it was"
         )
     return f"the build ended with exit code {returncode} while it was at {stage!r}{said}: run it with --verbose"

@@ -77,11 +77,11 @@ def parse(line: list[str]) -> None:
     name, *arguments = line
     command = COMMANDS[name]
     subcommands = getattr(command, "commands", None)
-    if subcommands is not None and arguments != ["--help"]:
+    if subcommands is not None and arguments not in (["--help"], ["--version"]):
         assert arguments, f"{name} without a subcommand"
         assert arguments[0] in subcommands, f"{name} has no subcommand {arguments[0]}"
         name, command, arguments = f"{name} {arguments[0]}", subcommands[arguments[0]], arguments[1:]
-    if "--help" not in arguments:
+    if not {"--help", "--version"} & {*arguments}:
         command.make_context(name, arguments)
 
 

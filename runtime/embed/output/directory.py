@@ -1,7 +1,6 @@
 """The directory of an output: opened for one run at a time, begun, gone on with, and ended."""
 
 import csv
-import fcntl
 import io
 import os
 import shutil
@@ -23,6 +22,7 @@ from runtime.embed.output.part_files import (
     remove_partial,
 )
 from runtime.errors import BundleError
+from runtime.support.file_locks import require_posix
 from runtime.support.files import atomic_file, cannot_write
 
 
@@ -47,8 +47,9 @@ def check_output(output: Path, *, overwrite: bool) -> None:
     """Refuse an output that cannot be written, before the images are listed.
 
     Raises:
-        BundleError: It is no directory, or not a job's, or cannot be made.
+        BundleError: It is no directory, or not a job's, or cannot be made or held here.
     """
+    require_posix("the output of an embedding job")
     try:
         if output.exists():
             if not output.is_dir():
@@ -150,6 +151,9 @@ def _locked(output: Path) -> Iterator[None]:
     Raises:
         BundleError: Another run holds it, or it cannot be made.
     """
+    require_posix("the output of an embedding job")
+    import fcntl
+
     try:
         output.mkdir(exist_ok=True)
         handle = os.open(output, os.O_RDONLY)

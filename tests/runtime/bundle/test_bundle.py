@@ -29,6 +29,12 @@ def test_written_bundle_opens_and_gives_back_what_was_put_in(bundle):
     assert opened.model_path.read_bytes() == GRAPH
 
 
+def test_a_bundle_is_opened_by_a_string_as_by_a_path(bundle):
+    assert open_bundle(str(bundle)) == open_bundle(bundle)
+    with pytest.raises(BundleError, match="none is not a directory"):
+        open_bundle(f"{bundle}-none")
+
+
 def test_manifest_lists_every_file_with_its_sha256(bundle):
     entries = {entry.path: entry for entry in open_bundle(bundle).manifest.files}
     on_disk = {file.relative_to(bundle).as_posix() for file in bundle.rglob("*") if file.is_file()}
