@@ -34,6 +34,7 @@ from runtime.on_ray.ship_bundle import pack_bundle
 from runtime.on_ray.ship_file import pack_file
 from runtime.original.checkpoint import check_file
 from runtime.original.load_original import find_checkpoint
+from runtime.support.words import counted
 
 # About so many images a piece. Fewer, and a worker waits between pieces, each of which begins with nothing decoded;
 # more, and with ImageNet's 50,000 the last ones keep a few workers busy while the others have nothing left.
@@ -116,7 +117,7 @@ def _measured(total: ScoredPiece, seconds: float) -> Measured:
     assert total.flops is not None, "the first piece brings them"
     workers, nodes = len(total.workers), len({node for node, _ in total.workers})
     note = (
-        f"on Ray, {_counted(workers, 'worker')} on {_counted(nodes, 'node')}: images/s of the original and the engines "
+        f"on Ray, {counted(workers, 'worker')} on {counted(nodes, 'node')}: images/s of the original and the engines "
         "are one worker's, those of the data all workers' together, with the time in which they start"
     )
     return Measured(
@@ -176,7 +177,3 @@ def _for_workers(request: CompareRequest, choice: RayChoice) -> CompareRequest:
         threads=request.threads or choice.cpus,
         device="gpu" if choice.gpus else request.device,
     )
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

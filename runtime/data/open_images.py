@@ -25,11 +25,12 @@ from typing import BinaryIO, Protocol
 
 from PIL import Image
 
-from runtime.data.labels import match_classes, read_labels_file, some
+from runtime.data.labels import match_classes, read_labels_file
 from runtime.data.timm_names import PREFIXES, open_timm_samples
 from runtime.data.timm_streams import TimmStream, names_stream, open_timm_stream
 from runtime.errors import DataError, UsageError
 from runtime.images.reading import IMAGE_SUFFIXES, decode, naming_damage
+from runtime.support.words import first_few
 
 
 class Picture(Protocol):
@@ -258,7 +259,7 @@ def _from_labels_file(folder: Path, labels: Sequence[str], labels_file: Path) ->
     missing = [row.filename for row in rows if not (folder / row.filename).is_file()]
     if missing:
         raise DataError(
-            f"--labels {labels_file} names {len(missing)} files that {folder} lacks ({some(missing)}): "
+            f"--labels {labels_file} names {len(missing)} files that {folder} lacks ({first_few(missing)}): "
             "expected paths below that folder; correct the list or the folder"
         )
     classes = match_classes(tuple(dict.fromkeys(row.label for row in rows)), labels, what=f"labels of {labels_file}")
@@ -298,4 +299,4 @@ def _no_class_folders(folder: Path, loose: int) -> str:
 
 def _note(what: str, names: Sequence[str]) -> str:
     """Return a note that counts and names, or an empty string for no names."""
-    return f"{len(names)} {what} ({some(names)})" if names else ""
+    return f"{len(names)} {what} ({first_few(names)})" if names else ""

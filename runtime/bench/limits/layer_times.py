@@ -22,11 +22,11 @@ from runtime.engines.ort_engine import import_onnxruntime
 from runtime.errors import BundleError, EngineError, UsageError
 from runtime.images.preprocessing import normalise
 from runtime.plans.inspector import EngineLayer, Tensor, compute_type, read_layer_information
+from runtime.support.words import first_few
 
 # The first runs allocate, pack weights and wake threads.
 WARM_UP = 5
 _ELEMENT_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
-_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ def raw_layers(
     missing = names.missing()
     if missing:
         raise EngineError(
-            f"{engine} names no layer for {len(missing)} convolutions of the bundle ({', '.join(missing[:_NAMED])}): "
+            f"{engine} names no layer for {len(missing)} convolutions of the bundle ({first_few(missing)}): "
             "this version names its layers in a way that is not known here; its latency can still be measured"
         )
     return tuple(found)

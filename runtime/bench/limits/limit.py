@@ -24,6 +24,7 @@ from runtime.engines.open_engine import parse_engine
 from runtime.engines.openvino_engine import NAME as OPENVINO
 from runtime.engines.ort_engine import NAME as ONNXRUNTIME
 from runtime.errors import BundleError, EngineError, UsageError
+from runtime.support.words import counted, verb_for
 
 _LOG = logging.getLogger(__name__)
 # Layers named as the worst, and the least share of the time that is worth a sentence.
@@ -180,7 +181,7 @@ def _between(layers: Sequence[RawLayer], latency: float) -> list[str]:
         chosen = [layer for layer in layers if not layer.macs and sort_of(layer.operator) == sort]
         spent = fsum(layer.ms for layer in chosen)
         if spent >= _WORTH_SAYING * latency:
-            count = "1 layer only converts" if len(chosen) == 1 else f"{len(chosen)} layers only convert"
+            count = f"{counted(len(chosen), 'layer')} only {verb_for(len(chosen), 'convert')}"
             found.append(f"{count} ({sort}), {spent / latency:.0%} of the time")
     return found
 

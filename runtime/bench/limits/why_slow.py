@@ -11,8 +11,8 @@ from runtime.engines.open_engine import TENSORRT
 from runtime.errors import UsageError
 from runtime.plans.explain import compare
 from runtime.plans.read_account import read_account
+from runtime.support.words import counted, first_few, verb_for
 
-_NAMED = 3
 # Parts below this share of the slower one's time are not worth a sentence.
 _WORTH_SAYING = 0.02
 
@@ -197,7 +197,7 @@ def _faster(totals: Sequence[float], names: tuple[str, str]) -> str:
 def _part(name: str, rows: Sequence[Row], gained: float, names: tuple[str, str]) -> str:
     def side(ms: Callable[[Row], float], count: Callable[[Row], int]) -> str:
         layers = sum(map(count, rows))
-        return f"{fsum(map(ms, rows)):.3g} ms in {layers} {'layer' if layers == 1 else 'layers'}"
+        return f"{fsum(map(ms, rows)):.3g} ms in {counted(layers, 'layer')}"
 
     return (
         f"{name}: {names[1]} {'gains' if gained > 0 else 'loses'} {abs(gained):.3g} ms,"
@@ -217,13 +217,9 @@ def _left_float(side: Sequence[LayerTime], name: str) -> list[str]:
     share = fsum(layer.ms for layer in floats) / total if total else 0.0
     if len(floats) == len(products):
         return [f"{name}: not one product runs in INT8 although the network is quantised; the floats are {share:.0%}"]
-    verb = "runs" if len(floats) == 1 else "run"
-    shown = ", ".join(layer.name.split(" + ")[0] for layer in floats[:_NAMED])
-    more = f" and {len(floats) - _NAMED} more" if len(floats) > _NAMED else ""
-    verb = "runs" if len(floats) == 1 else "run"
-    return [
-        f"{name}: {len(floats)} of {len(products)} products {verb} in floats, {share:.0%} of its time: {shown}{more}"
-    ]
+    shown = first_few([layer.name.split(" + ")[0] for layer in floats])
+    run = verb_for(len(floats), "run")
+    return [f"{name}: {len(floats)} of {len(products)} products {run} in floats, {share:.0%} of its time: {shown}"]
 
 
 def _weights_dequantised(side: Sequence[LayerTime], name: str, worth: float) -> list[str]:
@@ -231,7 +227,7 @@ def _weights_dequantised(side: Sequence[LayerTime], name: str, worth: float) -> 
     spent = fsum(layer.ms for layer in found)
     if spent < worth or not found:
         return []
-    count = "1 weight is" if len(found) == 1 else f"{len(found)} weights are"
+    count = f"{counted(len(found), 'weight')} {verb_for(len(found), 'are')}"
     return [
         f"{name}: {count} dequantised in every call, {spent:.3g} ms: the engine has no INT8 kernel for these Q/DQ; for"
         " onnxruntime export with `--int8-target cpu`"

@@ -10,8 +10,8 @@
 
 import math
 
-from runtime.compare.explain import percent
 from runtime.embed.neighbours.agreement import Agreement, Search
+from runtime.support.words import percent
 
 # Where chance alone finds half of the neighbours, recall tells too little to fail a bundle.
 _TELLING = 0.5

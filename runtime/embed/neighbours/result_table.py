@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from runtime.compare.explain import percent
 from runtime.embed.neighbours.agreement import Agreement, Recall, Search
 from runtime.embed.neighbours.explain import explain_neighbours
 from runtime.errors import UsageError
+from runtime.support.words import percent
 
 # A terminal may claim to be 1 column wide; a paragraph needs room for a word.
 _MIN_COLUMNS = 20
