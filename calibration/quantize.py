@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 from onnx import TensorProto
@@ -42,10 +41,9 @@ from runtime.bundle.manifest import Preprocessing
 from runtime.data.batches import Loader, Unreadable, load_batches
 from runtime.data.open_images import Dataset
 from runtime.errors import CalibrationError, GraphError
-from runtime.images.preprocessing import Pixels, normalise
+from runtime.images.preprocessing import normalise
+from runtime.support.arrays import Feed, Pixels
 from runtime.support.progress import Listener
-
-Feed = npt.NDArray[np.generic]
 
 _IMAGES_OF_MOMENTS = 2
 

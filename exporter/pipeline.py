@@ -42,9 +42,9 @@ from exporter.writing.count_layers import count_layers
 from exporter.writing.describe_manifest import describe
 from runtime.bundle.layers import total_macs
 from runtime.bundle.manifest import Manifest, Precision, Step
-from runtime.engines.contract import Floats
 from runtime.engines.ort_engine import import_onnxruntime
 from runtime.original.network import wrap_half
+from runtime.support.arrays import Floats
 from runtime.support.files import check_target
 from runtime.support.progress import Listener
 from runtime.support.words import first_few

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
-from calibration.activations.histogram import Counts, Floats, Histograms
+from calibration.activations.histogram import Counts, Histograms
+from runtime.support.arrays import Floats
 
 # The tensor's largest magnitude falls into the upper half, so 2,049 to 4,096 bins are in use: the 2,048 of
 # TensorRT's entropy rule, or more.

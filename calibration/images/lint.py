@@ -13,7 +13,7 @@ from calibration.images.sampling import CalibrationSample
 from runtime.data.batches import Unreadable
 from runtime.data.open_images import Dataset, list_images
 from runtime.errors import DataError
-from runtime.images.preprocessing import Pixels
+from runtime.support.arrays import Pixels
 from runtime.support.files import hash_file
 
 # Fewer say next to nothing about the tails of activations, and leave one or two to judge by.

@@ -31,17 +31,9 @@ from calibration.search.parts import Parts, weight_rows
 from calibration.weights.bias_correction import mean_output_error
 from calibration.weights.equalize import SHARE, equalize, equalize_statistics
 from calibration.weights.rounding import round_rows
-from calibration.weights.scales import (
-    LEVELS,
-    Doubles,
-    Floats,
-    WeightQuantization,
-    half_scales,
-    max_scales,
-    mse_scales,
-    round_to_nearest,
-)
+from calibration.weights.scales import LEVELS, WeightQuantization, half_scales, max_scales, mse_scales, round_to_nearest
 from calibration.weights.second_moments import LayerMoments, Step
+from runtime.support.arrays import Doubles, Floats
 
 UNSIGNED_LEVELS = 255
 

@@ -15,7 +15,8 @@ from calibration.qdq.placement import Placement
 from calibration.qdq.write import write_qdq
 from calibration.search.calibration_cache import Calibration
 from calibration.weights.equalize import apply_factors
-from calibration.weights.scales import Doubles, Floats, WeightQuantization
+from calibration.weights.scales import WeightQuantization
+from runtime.support.arrays import Doubles, Floats
 
 
 @dataclass(frozen=True)

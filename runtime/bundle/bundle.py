@@ -24,8 +24,8 @@ from pydantic import ValidationError
 
 from runtime.bundle.layers import Layer, LayerList
 from runtime.bundle.manifest import SCHEMA_VERSION, FileEntry, Manifest
-from runtime.engines.contract import Floats, Pixels
 from runtime.errors import BundleError
+from runtime.support.arrays import Floats, Pixels
 from runtime.support.files import hash_file
 
 MODEL_FILE = "model.onnx"

@@ -11,10 +11,10 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from runtime.bundle.bundle import first_problem
-from runtime.engines.contract import Floats, Pixels
 from runtime.errors import BundleError
+from runtime.support.arrays import Floats, Ints, Pixels
 from runtime.support.files import atomic_file
-from runtime.support.paired_statistics import NO_DECISION, Ints, top1_decisions
+from runtime.support.paired_statistics import NO_DECISION, top1_decisions
 
 CHANGED_FILE = "changed.json"
 MAX_KEPT = 60

@@ -19,7 +19,7 @@ from runtime.compare.changed_images import (
 from runtime.data.batches import Batch
 from runtime.data.open_images import Dataset, Stream
 from runtime.data.pieces import Piece
-from runtime.engines.contract import Floats
+from runtime.support.arrays import Floats
 from runtime.support.files import atomic_file
 
 

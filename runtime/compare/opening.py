@@ -26,7 +26,7 @@ from runtime.engines.open_engine import (
 from runtime.engines.pytorch_engine import PyTorchEngine
 from runtime.errors import EngineError
 from runtime.images.native import NativePreprocessor
-from runtime.images.preprocessing import Pixels
+from runtime.support.arrays import Pixels
 
 if TYPE_CHECKING:
     import torch

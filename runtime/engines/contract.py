@@ -8,15 +8,13 @@ from types import TracebackType
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 from typing_extensions import Self
 
 from runtime.bundle.manifest import Manifest
 from runtime.errors import EngineError
 from runtime.images.preprocessing import normalise
+from runtime.support.arrays import Floats, Pixels
 
-Pixels = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
 ExecutionPrecision = Literal["fp32", "bf16", "fp16"]
 # Of onnxruntime.
 Provider = Literal["cpu", "cuda", "tensorrt"]

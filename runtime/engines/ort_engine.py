@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from runtime.bundle.bundle import Bundle
-from runtime.engines.contract import EngineBase, Outputs, Pixels, Provider, describe_precision
+from runtime.engines.contract import EngineBase, Outputs, Provider, describe_precision
 from runtime.errors import EngineError
+from runtime.support.arrays import Pixels
 from runtime.support.installed import installed_versions
 
 if TYPE_CHECKING:

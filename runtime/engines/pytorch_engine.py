@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from runtime.bundle.bundle import Bundle
-from runtime.engines.contract import EngineBase, ExecutionPrecision, Outputs, Pixels
+from runtime.engines.contract import EngineBase, ExecutionPrecision, Outputs
 from runtime.errors import EngineError
+from runtime.support.arrays import Pixels
 
 if TYPE_CHECKING:
     import torch

@@ -14,7 +14,7 @@ from runtime.bench.limits.ort_profile import count_onnxruntime, onnxruntime_opti
 from runtime.bundle.bundle import Bundle
 from runtime.bundle.layers import Layer
 from runtime.bundle.plan_json import LAYERS_FILE, read_sidecar, rebuild_command
-from runtime.engines.contract import ExecutionPrecision, Floats, Pixels
+from runtime.engines.contract import ExecutionPrecision
 from runtime.engines.open_engine import TENSORRT, parse_engine
 from runtime.engines.openvino_engine import NAME as OPENVINO
 from runtime.engines.ort_engine import NAME as ONNXRUNTIME
@@ -22,6 +22,7 @@ from runtime.engines.ort_engine import import_onnxruntime
 from runtime.errors import BundleError, EngineError, UsageError
 from runtime.images.preprocessing import normalise
 from runtime.plans.inspector import EngineLayer, Tensor, compute_type, read_layer_information
+from runtime.support.arrays import Floats, Pixels
 from runtime.support.words import first_few
 
 # The first runs allocate, pack weights and wake threads.

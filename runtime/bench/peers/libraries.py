@@ -13,8 +13,9 @@ import numpy as np
 from typing_extensions import Self
 
 from runtime.bundle.bundle import Bundle
-from runtime.engines.contract import EngineBase, Pixels, describe_precision
+from runtime.engines.contract import EngineBase, describe_precision
 from runtime.errors import EngineError
+from runtime.support.arrays import Pixels
 
 AutocastPrecision = Literal["fp32", "bf16", "fp16"]
 _TORCH_DEVICES = {"cpu": "cpu", "gpu": "cuda"}

@@ -34,10 +34,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runtime.embed.neighbours.nearest import Doubles, Metric, lengths, nearest_others, pair_distances
+from runtime.embed.neighbours.nearest import Metric, lengths, nearest_others, pair_distances
 from runtime.embed.neighbours.recall_interval import recall_ci95
 from runtime.errors import UsageError, VerificationError
-from runtime.support.paired_statistics import AnyFloats, Ints
+from runtime.support.arrays import AnyFloats, Doubles, Ints
 
 # Embeddings of one image differ by up to 1.5e-6 of their length between FP32 engines and by 3.4e-7 between batch
 # sizes of one engine; measured on a ResNet-18 in PyTorch 2.14, onnxruntime 1.32 and OpenVINO 2026.4.
