@@ -13,10 +13,11 @@ from runtime.bench.machine.describe import describe_machine
 from runtime.bench.machine.noise import NoiseWatch
 from runtime.bench.peers.names import PROGRAMS, equivalent_commands, missing_peers, run_program
 from runtime.bench.subjects import Subject, bundle_labels, list_subjects, subject_name
-from runtime.bench.turns import BenchListener, Effort, Times, measure
+from runtime.bench.turns import Effort, Times, measure
 from runtime.bundle.bundle import Bundle, open_bundle
 from runtime.bundle.results.bench_json import BenchResult, Measured, Scope
 from runtime.errors import UsageError
+from runtime.support.progress import Listener
 
 # Their versions decide speed.
 PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "openvino", "tensorrt", "torch", "export-ssl")
@@ -57,13 +58,13 @@ class BenchRequest:
     seed: int = 0
 
 
-def run_bench(request: BenchRequest, listener: BenchListener | None = None) -> BenchResult:
+def run_bench(request: BenchRequest, listener: Listener | None = None) -> BenchResult:
     """Measure and return the result.
 
     Raises:
         ExportSslError: Anything that stops it, in one line.
     """
-    listener = listener or BenchListener()
+    listener = listener or Listener()
     bundles = tuple(open_bundle(path) for path in request.bundles)
     _require_one_network(bundles)
     peers, absent = _choose_peers(request, bundles[0])
@@ -168,7 +169,7 @@ def _describe(times: Times, *, seed: int) -> Measured:
 
 
 def _run_programs(
-    peers: Sequence[str], bundles: Sequence[Bundle], request: BenchRequest, listener: BenchListener
+    peers: Sequence[str], bundles: Sequence[Bundle], request: BenchRequest, listener: Listener
 ) -> list[Measured]:
     """Return what other programs say of the first bundle's network, each run by itself after all else."""
     bundle, label = bundles[0], bundle_labels(bundles)[0]
@@ -186,5 +187,5 @@ def _run_programs(
                     threads=threads,
                 )
                 found.append(run_program(subject, bundle, seed=request.seed))
-            listener.on_step(1)
+            listener.on_steps(1)
     return found
