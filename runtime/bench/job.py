@@ -114,16 +114,16 @@ def _require_one_network(bundles: Sequence[Bundle]) -> None:
         UsageError: Architecture or input size differ.
     """
     first = bundles[0]
-    for bundle in bundles[1:]:
-        for what, ours, theirs in (
-            ("architecture", first.manifest.model.architecture, bundle.manifest.model.architecture),
-            ("image size", first.manifest.preprocessing.image_size, bundle.manifest.preprocessing.image_size),
-            ("classes", first.manifest.model.classes, bundle.manifest.model.classes),
+    for second in bundles[1:]:
+        for what, of_first, of_second in (
+            ("architecture", first.manifest.model.architecture, second.manifest.model.architecture),
+            ("image size", first.manifest.preprocessing.image_size, second.manifest.preprocessing.image_size),
+            ("classes", first.manifest.model.classes, second.manifest.model.classes),
         ):
-            if ours != theirs:
+            if of_first != of_second:
                 raise UsageError(
-                    f"{first.path} and {bundle.path} differ in {what}, {ours} and {theirs}: one benchmark compares "
-                    "bundles of one network; run them one at a time"
+                    f"{first.path} and {second.path} differ in {what}, {of_first} and {of_second}: one benchmark "
+                    "compares bundles of one network; run them one at a time"
                 )
 
 

@@ -154,15 +154,15 @@ def _data_report(
 
 def _require_one_original(bundles: tuple[Bundle, ...]) -> None:
     first = bundles[0]
-    for bundle in bundles[1:]:
-        for field, ours, theirs in (
-            ("weights", first.manifest.weights.tensors_sha256, bundle.manifest.weights.tensors_sha256),
-            ("preprocessing", first.manifest.preprocessing, bundle.manifest.preprocessing),
-            ("labels", first.labels(), bundle.labels()),
+    for second in bundles[1:]:
+        for field, of_first, of_second in (
+            ("weights", first.manifest.weights.tensors_sha256, second.manifest.weights.tensors_sha256),
+            ("preprocessing", first.manifest.preprocessing, second.manifest.preprocessing),
+            ("labels", first.labels(), second.labels()),
         ):
-            if ours != theirs:
+            if of_first != of_second:
                 raise UsageError(
-                    f"{first.path} and {bundle.path} differ in their {field}: one comparison needs bundles of one "
+                    f"{first.path} and {second.path} differ in their {field}: one comparison needs bundles of one "
                     "original; compare them one at a time"
                 )
 

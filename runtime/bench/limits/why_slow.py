@@ -107,24 +107,24 @@ def compare_plans(first: Path, second: Path) -> tuple[str, ...]:
 
 def _product_rows(first: Sequence[LayerTime], second: Sequence[LayerTime]) -> list[Row]:
     """Return one row per product, in the first's order; layers that share a node are one row."""
-    left = [layer for layer in first if layer.macs]
-    right = [layer for layer in second if layer.macs]
+    products = [layer for layer in first if layer.macs]
+    others = [layer for layer in second if layer.macs]
     rows, done = [], set[int]()
-    for start in left:
+    for start in products:
         if id(start) in done:
             continue
-        ours, theirs, nodes = [start], list[LayerTime](), _nodes(start)
+        of_first, of_second, nodes = [start], list[LayerTime](), _nodes(start)
         while True:
-            more = [layer for layer in right if nodes & _nodes(layer) and layer not in theirs]
-            theirs += more
-            nodes = nodes.union(*map(_nodes, theirs))
-            others = [layer for layer in left if nodes & _nodes(layer) and layer not in ours]
-            ours += others
-            nodes = nodes.union(*map(_nodes, ours))
-            if not more and not others:
+            more = [layer for layer in others if nodes & _nodes(layer) and layer not in of_second]
+            of_second += more
+            nodes = nodes.union(*map(_nodes, of_second))
+            again = [layer for layer in products if nodes & _nodes(layer) and layer not in of_first]
+            of_first += again
+            nodes = nodes.union(*map(_nodes, of_first))
+            if not more and not again:
                 break
-        done |= {id(layer) for layer in ours}
-        rows.append(_row(start.name.split(" + ")[0], ours, theirs))
+        done |= {id(layer) for layer in of_first}
+        rows.append(_row(start.name.split(" + ")[0], of_first, of_second))
     if not any(row.second_layers for row in rows):
         raise UsageError("the two have no convolution of one name in common: compare bundles of one network")
     return rows

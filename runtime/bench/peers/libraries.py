@@ -52,19 +52,17 @@ class RawOnnxRuntime(EngineBase):
 
     name = "raw-onnxruntime"
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None, weights: Path | None = None) -> None:
+    def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
         """Open a session with the settings of `runtime.engines.ort_engine`.
 
         Args:
             bundle: An opened bundle.
             threads: Threads for one inference; None leaves onnxruntime's choice.
-            weights: Not used: the weights are in the graph.
 
         Raises:
             EngineError: onnxruntime is not installed, or cannot load the graph.
         """
         super().__init__(bundle.manifest)
-        del weights
         from runtime.engines.ort_engine import executed_precision, import_onnxruntime
 
         ort = import_onnxruntime()
@@ -105,19 +103,17 @@ class RawOpenVino(EngineBase):
 
     name = "raw-openvino"
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None, weights: Path | None = None) -> None:
+    def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
         """Compile the graph with the settings of `runtime.engines.openvino_engine` in FP32.
 
         Args:
             bundle: An opened bundle.
             threads: Threads for one inference; None leaves OpenVINO's choice.
-            weights: Not used: the weights are in the graph.
 
         Raises:
             EngineError: OpenVINO is not installed, or cannot compile the graph.
         """
         super().__init__(bundle.manifest)
-        del weights
         from runtime.engines.openvino_engine import executed_precision
 
         try:
