@@ -63,9 +63,7 @@ def run_comparison_on_ray(
     """
     _check_request(request, choice)
     opened = open_request(request)
-    manifest = opened.bundles[0].manifest
-    near = opened.bundles[0].path.resolve().parent
-    checkpoint = find_checkpoint(manifest, weights=request.weights, near=near)
+    checkpoint = find_checkpoint(opened.bundles[0], weights=request.weights)
     if checkpoint is not None:
         check_file(checkpoint)
     with connected(choice.address, next_step="start the comparison again") as ray:

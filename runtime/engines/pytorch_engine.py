@@ -51,7 +51,7 @@ class PyTorchEngine(EngineBase):
 
         if threads is not None:
             pytorch.set_num_threads(threads)
-        network = load_original(bundle.manifest, weights=weights, near=bundle.path.resolve().parent)
+        network = load_original(bundle, weights=weights)
         if precision == "fp16":
             module = wrap_half(network, bundle.manifest.preprocessing)
         else:

@@ -176,7 +176,7 @@ class PyTorchPeer(EngineBase):
 
         if threads is not None:
             torch.set_num_threads(threads)
-        network = load_original(bundle.manifest, weights=weights, near=bundle.path.resolve().parent)
+        network = load_original(bundle, weights=weights)
         module = wrap(network, bundle.manifest.preprocessing, input_kind=bundle.manifest.input.dtype)
         self._device = _TORCH_DEVICES[device]
         try:
