@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.bundle.bundle import LABELS_FILE, LICENCE_FILE, Bundle, open_bundle
-from runtime.engines.contract import EngineBase
+from runtime.engines.contract import network_input
 from runtime.errors import BundleError
 from runtime.health.verify import check_licence
 from runtime.serving.backends import choose_backend
@@ -102,7 +102,7 @@ def _write_shared(bundle: Bundle, model: Path, config: str) -> None:
     for name in (LABELS_FILE, LICENCE_FILE):
         shutil.copyfile(bundle.path / name, model / name)
     (model / WARM_UP_FOLDER).mkdir()
-    pictures = EngineBase(bundle.manifest).network_input(bundle.golden().pixels)
+    pictures = network_input(bundle.golden().pixels, bundle.manifest)
     for number, picture in enumerate(pictures):
         (model / WARM_UP_FOLDER / warm_up_file(number)).write_bytes(picture.tobytes())
 
