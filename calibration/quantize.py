@@ -39,7 +39,7 @@ from calibration.search.parts import Parts, parts_from_arrays
 from calibration.weights.second_moments import LayerMoments, Step, collect_moments
 from runtime.bundle.manifest import Preprocessing
 from runtime.data.batches import Loader, Unreadable, load_batches
-from runtime.data.open_images import Dataset
+from runtime.data.dataset import Dataset
 from runtime.errors import CalibrationError, GraphError
 from runtime.images.preprocessing import normalise
 from runtime.support.arrays import Feed, Pixels

@@ -24,7 +24,8 @@ from calibration.qdq.placement import Placement, place
 from calibration.quantize import QuantizedModel
 from calibration.search.judge import Judge
 from runtime.data.batches import Loader, load_batches
-from runtime.data.open_images import Dataset, open_dataset
+from runtime.data.class_folders import read_class_folders
+from runtime.data.dataset import Dataset
 from runtime.support.progress import Listener
 
 SENSITIVITY_FILE = "sensitivity.json"
@@ -188,7 +189,7 @@ def _search(
 ) -> MaxDropResult:
     assert question.max_drop is not None
     assert question.eval_data is not None
-    images = open_dataset(str(question.eval_data), question.labels)
+    images = read_class_folders(question.eval_data, question.labels)
     preprocessing = quantized.calibration.fingerprint.preprocessing
 
     def load() -> AbstractContextManager[Loader]:

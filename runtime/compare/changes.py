@@ -17,7 +17,7 @@ from runtime.compare.changed_images import (
     write_changes,
 )
 from runtime.data.batches import Batch
-from runtime.data.open_images import Dataset, Stream
+from runtime.data.dataset import Dataset, Stream
 from runtime.data.pieces import Piece
 from runtime.support.arrays import Floats
 from runtime.support.files import atomic_file

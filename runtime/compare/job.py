@@ -20,7 +20,8 @@ from runtime.compare.opening import count_flops, make_transform, open_batches, o
 from runtime.compare.request import CompareRequest
 from runtime.compare.score import Scores, compare
 from runtime.data.batches import Unreadable
-from runtime.data.open_images import Dataset, Stream, open_images
+from runtime.data.dataset import Dataset, Stream
+from runtime.data.open_images import open_images
 from runtime.engines.open_engine import parse_engine
 from runtime.errors import UsageError
 

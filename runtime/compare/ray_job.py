@@ -21,7 +21,7 @@ from runtime.compare.ray_worker import CompareTask, PieceScorer, ScoredPiece
 from runtime.compare.request import CompareRequest
 from runtime.compare.score import score
 from runtime.data.batches import check_some_readable
-from runtime.data.open_images import Dataset, Stream
+from runtime.data.dataset import Dataset, Stream
 from runtime.data.pieces import cut_dataset
 from runtime.data.timm_names import PREFIXES
 from runtime.errors import EngineError, UsageError

@@ -37,7 +37,7 @@ from PIL import Image
 from typing_extensions import Self
 
 from runtime.bundle.manifest import Preprocessing
-from runtime.data.open_images import Dataset, LabelledImage, Stream
+from runtime.data.dataset import Dataset, LabelledImage, Stream
 from runtime.data.pieces import Piece
 from runtime.errors import DataError, UsageError
 from runtime.images.preprocessing import preprocess
