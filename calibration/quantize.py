@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 from onnx import TensorProto
@@ -41,12 +40,11 @@ from calibration.weights.second_moments import LayerMoments, Step, collect_momen
 from runtime.bundle.calibration_json import Calibration, Fingerprint
 from runtime.bundle.manifest import Preprocessing
 from runtime.data.batches import Loader, Unreadable, load_batches
-from runtime.data.open_images import Dataset
+from runtime.data.dataset import Dataset
 from runtime.errors import CalibrationError, GraphError
-from runtime.images.preprocessing import Pixels, normalise
+from runtime.images.preprocessing import normalise
+from runtime.support.arrays import Feed, Pixels
 from runtime.support.progress import Listener
-
-Feed = npt.NDArray[np.generic]
 
 _IMAGES_OF_MOMENTS = 2
 

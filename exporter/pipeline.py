@@ -43,10 +43,11 @@ from exporter.writing.describe_manifest import describe
 from runtime.bundle.directory import check_target
 from runtime.bundle.layers import total_macs
 from runtime.bundle.manifest import Manifest, Precision, Step
-from runtime.engines.contract import Floats
 from runtime.engines.ort_session import import_onnxruntime
 from runtime.original.network import wrap_fp16
+from runtime.support.arrays import Floats
 from runtime.support.progress import Listener
+from runtime.support.words import first_few
 
 
 @dataclass(frozen=True)
@@ -204,7 +205,7 @@ def _trace_and_simplify(request: ExportRequest, checks: _Checks, listener: Liste
     report = fold_batchnorm(model)
     summary = f"{report.folded} BatchNorms folded into convolutions in float64"
     if report.left:
-        summary += f", {len(report.left)} left: {', '.join(report.left[:3])}"
+        summary += f", {len(report.left)} left: {first_few(report.left)}"
     checks.add("fold-batchnorm", _serialise(model), model=model, required_db=required_db, summary=summary)
     before = sum(count_operators(model).values())
     model = infer_shapes(simplify(model))
@@ -291,5 +292,5 @@ def _summarise(precision: Precision) -> str:
     """Return what the FP16 pass did, in one line."""
     if not precision.fp32_layers:
         return "all layers in FP16; checked with every rounding written out"
-    names = ", ".join(precision.fp32_layers[:4]) + (", …" if len(precision.fp32_layers) > 4 else "")
+    names = first_few(precision.fp32_layers)
     return f"{len(precision.fp32_layers)} nodes stay FP32, activations above {FP16_LIMIT:.0f}: {names}"

@@ -47,7 +47,8 @@ from runtime.bundle.bundle import Bundle, open_bundle
 from runtime.compare.job import run_comparison
 from runtime.compare.request import DEFAULT_BATCH_SIZE, CompareRequest
 from runtime.data.batches import Batch, load_batches
-from runtime.data.open_images import Dataset, open_dataset
+from runtime.data.class_folders import read_class_folders
+from runtime.data.dataset import Dataset
 from runtime.engines.contract import Engine
 from runtime.engines.open_engine import ORIGINAL, EngineOptions, installed_engines, load_engine
 from runtime.support.cpu import usable_cores
@@ -112,7 +113,7 @@ def compare_rate(folder: Path, bundle: Bundle) -> float:
 
 def measure(bundle: Bundle, folder: Path, rounds: int) -> tuple[list[Round], list[str]]:
     """Return the rounds, and the engines that were measured with their precisions."""
-    dataset = open_dataset(str(folder), bundle.labels())
+    dataset = read_class_folders(folder, bundle.labels())
     with ExitStack() as stack:
         # As a comparison opens them: on its own threads, which sleep while another engine runs.
         options = EngineOptions(share_cores=True)

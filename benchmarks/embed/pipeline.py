@@ -39,7 +39,8 @@ from benchmarks.shared.throughput_rounds import (
 )
 from runtime.bundle.bundle import Bundle, open_bundle
 from runtime.data.batches import load_batches
-from runtime.data.open_images import Dataset, open_dataset
+from runtime.data.class_folders import read_class_folders
+from runtime.data.dataset import Dataset
 from runtime.engines.contract import Engine
 from runtime.engines.open_engine import EngineOptions, load_engine
 from runtime.support.cpu import usable_cores
@@ -62,7 +63,7 @@ def pipeline_rate(dataset: Dataset, bundle: Bundle, engine: Engine) -> float:
 
 def measure(bundle: Bundle, folder: Path, *, engine_name: str, rounds: int) -> tuple[list[Round], str]:
     """Return the rounds, and what the engine executes."""
-    dataset = open_dataset(str(folder), bundle.labels())
+    dataset = read_class_folders(folder, bundle.labels())
     # As `run-ssl compare` opens an engine: its threads sleep while files are decoded.
     with load_engine(bundle, engine_name, EngineOptions(share_cores=True)) as engine:
         batches = list(load_batches(dataset, bundle.manifest.preprocessing, batch_size=BATCH))

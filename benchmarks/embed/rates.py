@@ -31,8 +31,9 @@ from runtime.embed.sources.entries import Source, list_entries
 from runtime.embed.sources.image_files import FolderSource
 from runtime.engines.contract import Engine
 from runtime.images.native import NativePreprocessor
-from runtime.images.preprocessing import Pixels, preprocess
+from runtime.images.preprocessing import preprocess
 from runtime.images.reading import pillow_silenced
+from runtime.support.arrays import Pixels
 from runtime.support.cpu import usable_cores
 from runtime.support.read_ahead import Ahead, read_ahead
 

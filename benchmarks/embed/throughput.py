@@ -59,7 +59,7 @@ from runtime.embed.request import DEFAULT_BATCH_SIZE, EmbedRequest
 from runtime.embed.sources.image_files import FolderSource
 from runtime.engines.contract import Engine
 from runtime.engines.open_engine import EngineOptions, load_engine
-from runtime.images.preprocessing import Pixels
+from runtime.support.arrays import Pixels
 from runtime.support.cpu import usable_cores
 
 MODEL, PRECISION, ENGINE = "ssl_resnet18", "int8", "openvino"

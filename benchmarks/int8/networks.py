@@ -11,7 +11,8 @@ from exporter.pipeline import export_bundle
 from exporter.request import ExportRequest, WeightsChoice
 from runtime.bundle.bundle import Bundle, open_bundle
 from runtime.data.batches import load_batches
-from runtime.data.open_images import Dataset, open_dataset
+from runtime.data.dataset import Dataset
+from runtime.data.open_images import open_images
 from runtime.images.preprocessing import normalise
 
 Floats = npt.NDArray[np.float32]
@@ -76,7 +77,9 @@ class Network:
 
     def validation(self, bundle: Bundle, *, limit: int | None) -> tuple[Floats, Ints]:
         """Return the graph's input for held-out images, (N, 3, H, W), and their labels, (N,); None for all."""
-        return load_inputs(open_dataset(str(self.pictures / "val"), bundle.labels(), limit=limit), bundle)
+        dataset = open_images(str(self.pictures / "val"), bundle.labels(), limit=limit)
+        assert isinstance(dataset, Dataset), "a folder is no stream"
+        return load_inputs(dataset, bundle)
 
 
 def load_inputs(dataset: Dataset, bundle: Bundle) -> tuple[Floats, Ints]:

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from calibration.activations.histogram import Counts, Floats, Histograms
+from calibration.activations.histogram import Counts, Histograms
 from runtime.bundle.calibration_json import Convergence
+from runtime.support.arrays import Floats
 
 # The tensor's largest magnitude falls into the upper half, so 2,049 to 4,096 bins are in use: the 2,048 of
 # TensorRT's entropy rule, or more.

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
+from runtime.support.arrays import Floats
+
 Counts = npt.NDArray[np.int64]
 Exponents = npt.NDArray[np.int32]
 

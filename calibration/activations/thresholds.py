@@ -14,14 +14,13 @@ from collections.abc import Callable
 from typing import get_args
 
 import numpy as np
-import numpy.typing as npt
 
 from calibration.activations.histogram import Counts
 from calibration.options import Method
+from runtime.support.arrays import Doubles
 
 METHODS: tuple[Method, ...] = get_args(Method)
 
-Doubles = npt.NDArray[np.float64]
 
 _DEAD = 1.0
 # TensorRT: 2,048 bins, of which the first 128 are the smallest candidate, since 128 levels are to be filled.

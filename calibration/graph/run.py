@@ -3,17 +3,13 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
 import onnx
 
 from runtime.engines import ort_session
+from runtime.support.arrays import Feed, Floats
 
 if TYPE_CHECKING:
     import onnxruntime
-
-Feed = npt.NDArray[np.generic]
-Floats = npt.NDArray[np.float32]
 
 
 def open_session(model: onnx.ModelProto, *, threads: int | None = None) -> "onnxruntime.InferenceSession":

@@ -135,13 +135,13 @@ def _is_own_convolution(value: ir.Value) -> bool:
 
 def _branch_lengths(first: ir.Value, second: ir.Value) -> tuple[int, int]:
     """Return how many convolutions each branch has since the two parted."""
-    ours, theirs = _ancestors(first), _ancestors(second)
-    shared = ours & theirs
+    of_first, of_second = _ancestors(first), _ancestors(second)
+    shared = of_first & of_second
 
     def length(nodes: set[ir.Node]) -> int:
         return sum(node.op_type == "Conv" for node in nodes - shared)
 
-    return length(ours), length(theirs)
+    return length(of_first), length(of_second)
 
 
 def _ancestors(value: ir.Value) -> set[ir.Node]:

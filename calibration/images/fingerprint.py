@@ -38,9 +38,9 @@ def make_fingerprint(
 
 def first_difference(here: Fingerprint, stored: Fingerprint) -> str | None:
     """Return what differs first, with both values; None where nothing does."""
-    ours, theirs = here.model_dump(), stored.model_dump()
-    for field, value in ours.items():
-        other = theirs[field]
+    kept = stored.model_dump()
+    for field, value in here.model_dump().items():
+        other = kept[field]
         if value == other:
             continue
         if isinstance(value, dict):

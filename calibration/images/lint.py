@@ -11,9 +11,10 @@ from typing import Literal
 
 from calibration.images.sampling import CalibrationSample
 from runtime.data.batches import Unreadable
-from runtime.data.open_images import Dataset, list_images
+from runtime.data.class_folders import list_images
+from runtime.data.dataset import Dataset
 from runtime.errors import DataError
-from runtime.images.preprocessing import Pixels
+from runtime.support.arrays import Pixels
 from runtime.support.files import hash_file
 
 # Fewer say next to nothing about the tails of activations, and leave one or two to judge by.

@@ -3,7 +3,8 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runtime.data.open_images import Dataset, LabelledImage, list_images, sample_balanced
+from runtime.data.class_folders import list_images, sample_balanced
+from runtime.data.dataset import Dataset, LabelledImage
 from runtime.errors import DataError, UsageError
 
 # One in eight judges the candidates; of few images more, so that two or more remain to judge by.
@@ -37,7 +38,7 @@ def sample_images(folder: Path, *, count: int = 512, seed: int = 0) -> Calibrati
     """Return images drawn from a folder.
 
     The first folder level below `folder` is the class; images at any depth below it belong to it. Classes
-    differ by at most one image while they last (the rule of `runtime.data.open_images.sample_balanced`). What the
+    differ by at most one image while they last (the rule of `runtime.data.class_folders.sample_balanced`). What the
     classes are called does not matter: calibration needs no labels.
 
     Args:

@@ -11,16 +11,14 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
-import numpy as np
-import numpy.typing as npt
 import onnx
 
 from runtime.engines.open_engine import installed_engines
 from runtime.engines.ort_session import open_session
 from runtime.errors import EngineError
+from runtime.support.arrays import Feed
 
 EngineName = Literal["openvino", "onnxruntime"]
-Feed = npt.NDArray[np.generic]
 
 # A median of 50 runs; more than a tenth of them after each opening, so that opening is not what takes the time.
 _FEWEST_RUNS = 50

@@ -16,8 +16,8 @@ from calibration.graph.run import logits_name, open_session
 from runtime.bundle.sensitivity_json import PairedCounts
 from runtime.data.batches import Batch
 from runtime.errors import DataError
-from runtime.images.preprocessing import Pixels
-from runtime.support.paired_statistics import AnyFloats, Flags, Ints, label_ranks
+from runtime.support.arrays import AnyFloats, Flags, Ints, Pixels
+from runtime.support.paired_statistics import label_ranks
 
 # Pixels (N, H, W, 3) uint8 to logits (N, classes).
 Infer = Callable[[Pixels], AnyFloats]

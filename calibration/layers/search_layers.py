@@ -25,7 +25,8 @@ from calibration.search.judge import Judge
 from runtime.bundle.layout import SENSITIVITY_FILE, SENSITIVITY_PLOT
 from runtime.bundle.sensitivity_json import FloatLayer, LayerReport, PairedCounts
 from runtime.data.batches import Loader, load_batches
-from runtime.data.open_images import Dataset, open_dataset
+from runtime.data.class_folders import read_class_folders
+from runtime.data.dataset import Dataset
 from runtime.support.progress import Listener
 
 _BATCH = 16
@@ -145,7 +146,7 @@ def _search(
 ) -> MaxDropResult:
     assert question.max_drop is not None
     assert question.eval_data is not None
-    images = open_dataset(str(question.eval_data), question.labels)
+    images = read_class_folders(question.eval_data, question.labels)
     preprocessing = quantized.calibration.fingerprint.preprocessing
 
     def load() -> AbstractContextManager[Loader]:

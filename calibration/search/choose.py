@@ -32,8 +32,6 @@ from calibration.weights.equalize import SHARE, equalize, equalize_statistics
 from calibration.weights.rounding import round_rows
 from calibration.weights.scales import (
     LEVELS,
-    Doubles,
-    Floats,
     WeightQuantization,
     fp16_scales,
     max_scales,
@@ -42,6 +40,7 @@ from calibration.weights.scales import (
 )
 from calibration.weights.second_moments import LayerMoments, Step
 from runtime.bundle.calibration_json import Tried
+from runtime.support.arrays import Doubles, Floats
 
 UNSIGNED_LEVELS = 255
 

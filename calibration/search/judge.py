@@ -3,15 +3,11 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-import numpy.typing as npt
 import onnx
 
 from calibration.graph.run import run_logits
+from runtime.support.arrays import Feed, Floats
 from runtime.support.paired_statistics import SqnrSum
-
-Feed = npt.NDArray[np.generic]
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass

@@ -14,8 +14,9 @@ from calibration.graph.structure import constant
 from calibration.qdq.placement import Placement
 from calibration.qdq.write import write_qdq
 from calibration.weights.equalize import apply_factors
-from calibration.weights.scales import Doubles, Floats, WeightQuantization
+from calibration.weights.scales import WeightQuantization
 from runtime.bundle.calibration_json import Calibration
+from runtime.support.arrays import Doubles, Floats
 
 
 @dataclass(frozen=True)

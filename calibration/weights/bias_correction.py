@@ -8,8 +8,8 @@ Source: Nagel et al. 2019 (arXiv 1906.04721), section 4.2, with the means measur
 
 import numpy as np
 
-from calibration.weights.scales import Doubles
 from calibration.weights.second_moments import LayerMoments
+from runtime.support.arrays import Doubles
 
 
 def mean_output_error(rows: Doubles, rounded_rows: Doubles, moments: LayerMoments) -> Doubles:

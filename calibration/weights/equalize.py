@@ -32,7 +32,7 @@ from calibration.activations.histogram import Histograms
 from calibration.graph.channel_groups import ChannelGroup
 from calibration.graph.edit import replace_constant
 from calibration.graph.structure import constant
-from calibration.weights.scales import Doubles
+from runtime.support.arrays import Doubles
 
 # Of a channel's magnitudes; what is above is left to be clipped, if the tensor's method clips it.
 SHARE = 0.9999

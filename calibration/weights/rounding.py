@@ -23,7 +23,8 @@ Algorithm (arXiv 2507.18553), which shows the form used here, one Cholesky facto
 import numpy as np
 import numpy.typing as npt
 
-from calibration.weights.scales import LEVELS, LOWEST, Doubles, Floats, max_scales, mse_scales, round_to_nearest
+from calibration.weights.scales import LEVELS, LOWEST, max_scales, mse_scales, round_to_nearest
+from runtime.support.arrays import Doubles, Floats
 
 Factor = npt.NDArray[np.floating]
 

@@ -9,9 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.errors import CalibrationError
-
-Floats = npt.NDArray[np.float32]
-Doubles = npt.NDArray[np.float64]
+from runtime.support.arrays import Doubles, Floats
 
 LEVELS = 127
 # -128 is left unused: with it the negative of a weight would not always exist, and NVIDIA's and

@@ -23,7 +23,7 @@ import onnx_ir as ir
 
 from calibration.graph.run import extract, open_session
 from calibration.graph.structure import constant
-from calibration.weights.scales import Doubles, Floats
+from runtime.support.arrays import Doubles, Floats
 
 POSITIONS = 64
 _GROUP_BYTES = 128 << 20

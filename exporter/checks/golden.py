@@ -8,10 +8,10 @@ import numpy as np
 
 from runtime.bundle.bundle import Golden
 from runtime.bundle.manifest import Preprocessing
-from runtime.engines.contract import Floats, Pixels
 from runtime.errors import CheckpointError, DataError
 from runtime.images.preprocessing import normalise
 from runtime.images.reading import IMAGE_SUFFIXES, load_pixels
+from runtime.support.arrays import Floats, Pixels
 
 if TYPE_CHECKING:
     import torch

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from runtime.bundle.bundle import Golden
-from runtime.engines.contract import Floats, Pixels
 from runtime.engines.ort_session import open_session
 from runtime.errors import VerificationError
+from runtime.support.arrays import Floats, Pixels
 from runtime.support.paired_statistics import sqnr_db
 
 

@@ -29,8 +29,8 @@ import onnx_ir as ir
 from exporter.checks.step_check import Check
 from exporter.writing.count_layers import reduction_length
 from runtime.bundle.manifest import Preprocessing
-from runtime.engines.contract import Floats, Pixels
 from runtime.original.network import wrap
+from runtime.support.arrays import Floats, Pixels
 from runtime.support.paired_statistics import sqnr_db
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ from runtime.bundle.layout import CALIBRATION_FILE
 from runtime.bundle.manifest import Int8
 from runtime.bundle.sensitivity_json import LayerReport
 from runtime.support.progress import Listener
+from runtime.support.words import first_few
 
 
 @dataclass(frozen=True)
@@ -119,5 +120,5 @@ def _summarise(quantized: QuantizedModel, int8: Int8) -> str:
         f"{int8.held_out_sqnr_db:.1f} dB on {int8.held_out} held-out images"
     )
     if int8.float_layers:
-        line += f"; float: {', '.join(int8.float_layers[:4])}" + (", …" if len(int8.float_layers) > 4 else "")
+        line += f"; float: {first_few(int8.float_layers)}"
     return line

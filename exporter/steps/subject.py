@@ -9,12 +9,12 @@ from exporter.models import ModelSpec, resolve_preprocessing
 from exporter.request import ExportRequest, WeightsChoice
 from runtime.bundle.bundle import Golden
 from runtime.bundle.manifest import Preprocessing, Weights
-from runtime.engines.contract import Floats, Pixels
 from runtime.errors import DataError, UsageError
 from runtime.original.checkpoint import checkpoint_classes, hash_tensors, load_into, read_checkpoint
 from runtime.original.hub import fetch_hub_weights
 from runtime.original.network import build_network, wrap
 from runtime.original.random_weights import randomise
+from runtime.support.arrays import Floats, Pixels
 
 if TYPE_CHECKING:
     import torch

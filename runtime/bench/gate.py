@@ -16,6 +16,7 @@ from runtime.bench.machine.describe import same_hardware
 from runtime.bundle.results.bench_json import BenchResult, Interval, Machine, Measured, Scope
 from runtime.errors import BundleError, UsageError
 from runtime.support.json_file import read_versioned
+from runtime.support.words import listed
 
 
 class Change(BaseModel):
@@ -103,7 +104,7 @@ def compare_results(before: BenchResult, now: BenchResult, *, force: bool = Fals
     pairs = [(old, new) for old, new in both if _has_times(old) and _has_times(new)]
     if not pairs:
         raise UsageError(
-            f"--against has {_listed(before)}, this run {_listed(now)}: expected a subject with times in "
+            f"--against has {_names(before)}, this run {_names(now)}: expected a subject with times in "
             "both; measure the same bundles, engines, batches and threads"
         )
     return tuple(_change(old, new, seed=now.seed, warnings=warnings) for old, new in pairs)
@@ -260,5 +261,5 @@ def _threads(subject: Measured) -> str:
     return "threads of the engine's choice" if subject.threads is None else f"threads = {subject.threads}"
 
 
-def _listed(result: BenchResult) -> str:
-    return ", ".join(subject.name for subject in result.measured) or "nothing"
+def _names(result: BenchResult) -> str:
+    return listed([subject.name for subject in result.measured], none="nothing")

@@ -14,11 +14,12 @@ from runtime.bench.machine.describe import describe_machine
 from runtime.bench.machine.noise import NoiseWatch
 from runtime.bench.peers.names import PROGRAMS, equivalent_commands, missing_peers, run_program
 from runtime.bench.subjects import Subject, bundle_labels, list_subjects, subject_name
-from runtime.bench.turns import BenchListener, Effort, Times, measure
+from runtime.bench.turns import Effort, Times, measure
 from runtime.bundle.bundle import Bundle, open_bundle
 from runtime.bundle.results.bench_json import BenchResult, Measured, Scope
 from runtime.engines.facts import DISTRIBUTIONS
 from runtime.errors import UsageError
+from runtime.support.progress import Listener
 
 # Their versions decide speed.
 PACKAGES = ("numpy", *chain.from_iterable(DISTRIBUTIONS.values()), "export-ssl")
@@ -59,13 +60,13 @@ class BenchRequest:
     seed: int = 0
 
 
-def run_bench(request: BenchRequest, listener: BenchListener | None = None) -> BenchResult:
+def run_bench(request: BenchRequest, listener: Listener | None = None) -> BenchResult:
     """Measure and return the result.
 
     Raises:
         ExportSslError: Anything that stops it, in one line.
     """
-    listener = listener or BenchListener()
+    listener = listener or Listener()
     bundles = tuple(open_bundle(path) for path in request.bundles)
     _require_one_network(bundles)
     peers, absent = _choose_peers(request, bundles[0])
@@ -115,16 +116,16 @@ def _require_one_network(bundles: Sequence[Bundle]) -> None:
         UsageError: Architecture or input size differ.
     """
     first = bundles[0]
-    for bundle in bundles[1:]:
-        for what, ours, theirs in (
-            ("architecture", first.manifest.model.architecture, bundle.manifest.model.architecture),
-            ("image size", first.manifest.preprocessing.image_size, bundle.manifest.preprocessing.image_size),
-            ("classes", first.manifest.model.classes, bundle.manifest.model.classes),
+    for second in bundles[1:]:
+        for what, of_first, of_second in (
+            ("architecture", first.manifest.model.architecture, second.manifest.model.architecture),
+            ("image size", first.manifest.preprocessing.image_size, second.manifest.preprocessing.image_size),
+            ("classes", first.manifest.model.classes, second.manifest.model.classes),
         ):
-            if ours != theirs:
+            if of_first != of_second:
                 raise UsageError(
-                    f"{first.path} and {bundle.path} differ in {what}, {ours} and {theirs}: one benchmark compares "
-                    "bundles of one network; run them one at a time"
+                    f"{first.path} and {second.path} differ in {what}, {of_first} and {of_second}: one benchmark "
+                    "compares bundles of one network; run them one at a time"
                 )
 
 
@@ -170,7 +171,7 @@ def _describe(times: Times, *, seed: int) -> Measured:
 
 
 def _run_programs(
-    peers: Sequence[str], bundles: Sequence[Bundle], request: BenchRequest, listener: BenchListener
+    peers: Sequence[str], bundles: Sequence[Bundle], request: BenchRequest, listener: Listener
 ) -> list[Measured]:
     """Return what other programs say of the first bundle's network, each run by itself after all else."""
     bundle, label = bundles[0], bundle_labels(bundles)[0]
@@ -188,5 +189,5 @@ def _run_programs(
                     threads=threads,
                 )
                 found.append(run_program(subject, bundle, seed=request.seed))
-            listener.on_step(1)
+            listener.on_steps(1)
     return found

@@ -10,9 +10,10 @@ from runtime.bench.subjects import Subject
 from runtime.bundle.bundle import Bundle, open_bundle
 from runtime.data.batches import load_batches
 from runtime.data.open_images import open_images
-from runtime.engines.contract import Engine, Pixels
+from runtime.engines.contract import Engine
 from runtime.engines.open_engine import TENSORRT, EngineOptions, load_engine, parse_engine
 from runtime.errors import UsageError
+from runtime.support.arrays import Pixels
 
 # Of the pictures that an engine is called with.
 _SEED = 0

@@ -12,6 +12,7 @@ from runtime.bundle.plan_json import read_sidecar
 from runtime.bundle.results.bench_json import Scope
 from runtime.engines.open_engine import ORIGINAL, TENSORRT, parse_engine, runnable_engines
 from runtime.errors import UsageError
+from runtime.support.words import counted
 
 DEVICES = ("cpu", "gpu")
 
@@ -139,7 +140,7 @@ def subject_name(bundle: str, engine: str, batch: int, threads: int | None) -> s
         batch: Images per call.
         threads: Threads for one call; None is not named.
     """
-    count = "" if threads is None else ", 1 thread" if threads == 1 else f", {threads} threads"
+    count = "" if threads is None else f", {counted(threads, 'thread')}"
     return f"{bundle} {engine} batch {batch}{count}"
 
 

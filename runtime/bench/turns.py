@@ -5,7 +5,7 @@ the other, in an order that is reversed every other round. Nothing runs beside t
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,7 @@ import runtime.errors
 from runtime.bench.subjects import Subject
 from runtime.errors import EngineError
 from runtime.support.child_process import ChildProcess
+from runtime.support.progress import Listener
 
 
 @dataclass(frozen=True)
@@ -56,20 +57,7 @@ class Times:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class BenchListener:
-    """Who is told how a measurement goes.
-
-    Attributes:
-        on_stage: Called with a stage's name and its number of steps.
-        on_step: Called after every step.
-    """
-
-    on_stage: Callable[[str, int | None], None] = lambda _name, _steps: None
-    on_step: Callable[[int], None] = lambda _steps: None
-
-
-def measure(subjects: Sequence[Subject], effort: Effort, listener: BenchListener) -> tuple[Times, ...]:
+def measure(subjects: Sequence[Subject], effort: Effort, listener: Listener) -> tuple[Times, ...]:
     """Return the times of all subjects, measured in turn.
 
     Raises:
@@ -80,17 +68,17 @@ def measure(subjects: Sequence[Subject], effort: Effort, listener: BenchListener
         workers = []
         for subject in subjects:
             workers.append(stack.enter_context(_Worker(subject)))
-            listener.on_step(1)
+            listener.on_steps(1)
         listener.on_stage("warm up", len(workers))
         for worker in workers:
             worker.ask({"warm": effort.warm_up_s})
-            listener.on_step(1)
+            listener.on_steps(1)
         listener.on_stage("measure", effort.rounds * len(workers))
         runs = -(-effort.runs // effort.rounds)
         for number in range(effort.rounds):
             for worker in workers if number % 2 == 0 else reversed(workers):
                 worker.run(runs=runs, seconds=effort.seconds / effort.rounds)
-                listener.on_step(1)
+                listener.on_steps(1)
         return tuple(worker.times() for worker in workers)
 
 

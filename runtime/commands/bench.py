@@ -94,9 +94,10 @@ def bench(
         from runtime.bench.machine.describe import describe_machine
         from runtime.bench.save import check_places, save_result
         from runtime.bench.table import render
-        from runtime.bench.turns import BenchListener, Effort
+        from runtime.bench.turns import Effort
         from runtime.bundle.bundle import read_manifest
         from runtime.commands.parsing import parse_counts, split_list
+        from runtime.support.progress import Listener
 
         most = parse_gate(gate)
         before = read_result(against) if against is not None else None
@@ -122,7 +123,7 @@ def bench(
         check_places(request.bundles, output)
         messages = message_console()
         with step_bar("bench", messages) as bar:
-            result = run_bench(request, BenchListener(on_stage=bar.start, on_step=bar.advance))
+            result = run_bench(request, Listener(on_stage=bar.start, on_steps=bar.advance))
         paths = save_result(result, request.bundles, output)
         if json_output:
             print(result.model_dump_json(indent=2))

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from runtime.bundle.results.changed_json import ChangedImage
-from runtime.engines.contract import Floats, Pixels
-from runtime.support.paired_statistics import NO_DECISION, Ints, top1_decisions
+from runtime.support.arrays import Floats, Ints, Pixels
+from runtime.support.paired_statistics import NO_DECISION, top1_decisions
 
 MAX_KEPT = 60
 # On the page a thumbnail is at most 96 CSS pixels wide; 128 is sharp enough on a phone, at about 4 kB.

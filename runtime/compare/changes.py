@@ -9,9 +9,9 @@ from runtime.bundle.results.changed_json import ChangedImage, Changes, EngineCha
 from runtime.bundle.results.compare_json import Comparison
 from runtime.compare.changed_images import count_changed, keep_clearest, record_changed
 from runtime.data.batches import Batch
-from runtime.data.open_images import Dataset, Stream
+from runtime.data.dataset import Dataset, Stream
 from runtime.data.pieces import Piece
-from runtime.engines.contract import Floats
+from runtime.support.arrays import Floats
 from runtime.support.files import atomic_file
 
 

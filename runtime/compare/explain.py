@@ -4,7 +4,7 @@ import math
 import re
 
 from runtime.bundle.results.compare_json import Comparison, EngineScore, FlopsReport, OriginalScore, ParametersReport
-from runtime.support.words import p_value, percent
+from runtime.support.words import counted, p_value, percent
 
 # Where a p-value or a 95 % interval calls a drop real.
 _SIGNIFICANCE = 0.05
@@ -34,13 +34,9 @@ def _name(score: OriginalScore | EngineScore) -> str:
     return f"{score.engine} ({score.precision})"
 
 
-def _images(count: int) -> str:
-    return f"{count:,} image" if count == 1 else f"{count:,} images"
-
-
 def _failures(original: OriginalScore, engines: tuple[EngineScore, ...]) -> list[str]:
     def counts(score: OriginalScore | EngineScore) -> str:
-        return f"{score.non_finite_logits:,} logits in {_images(score.non_finite_images)} are NaN or infinite"
+        return f"{score.non_finite_logits:,} logits in {counted(score.non_finite_images, 'image')} are NaN or infinite"
 
     sentences = []
     if original.non_finite_logits:
@@ -65,8 +61,8 @@ def _drops(original: OriginalScore, engines: tuple[EngineScore, ...]) -> list[st
         names = ", ".join(_name(score) for score in unchanged)
         bound = percent(unchanged[0].drop_ci95[1])
         sentences.append(
-            f"{names}: right and wrong on the same images as the original; what {_images(original.images)} can show is"
-            f" that a drop is below {bound} pp (95 %)."
+            f"{names}: right and wrong on the same images as the original; what {counted(original.images, 'image')} can"
+            f" show is that a drop is below {bound} pp (95 %)."
         )
     return sentences + [_drop(score, original.images) for score in engines if score not in unchanged]
 
@@ -80,7 +76,7 @@ def _drop(score: EngineScore, images: int) -> str:
     elif excluded or improbable:
         verdict = "is borderline: interval and p disagree about 0; use more images"
     else:
-        verdict = f"is within the noise of {_images(images)}: the interval includes 0"
+        verdict = f"is within the noise of {counted(images, 'image')}: the interval includes 0"
     return (
         f"{_name(score)}: the {kind} of {percent(abs(score.drop))} pp ({score.only_original_right:,} hits lost,"
         f" {score.only_engine_right:,} gained, McNemar's p {p_value(score.mcnemar_p)}) {verdict}."
@@ -114,7 +110,7 @@ def _accuracy_of_card(comparison: Comparison) -> list[str]:
     advice = "; other images, labels or preprocessing than the card's" if abs(difference) > noise else ""
     return [
         f"The original's top-1 is {percent(abs(difference))} pp {'below' if difference < 0 else 'above'} the card's,"
-        f" {verdict} the {percent(noise)} pp that {_images(original.images)} leave to chance{advice}."
+        f" {verdict} the {percent(noise)} pp that {counted(original.images, 'image')} leave to chance{advice}."
     ]
 
 

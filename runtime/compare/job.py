@@ -20,7 +20,8 @@ from runtime.compare.opening import count_flops, make_transform, open_batches, o
 from runtime.compare.request import CompareRequest
 from runtime.compare.score import Scores, compare
 from runtime.data.batches import Unreadable
-from runtime.data.open_images import Dataset, Stream, open_images
+from runtime.data.dataset import Dataset, Stream
+from runtime.data.open_images import open_images
 from runtime.engines.open_engine import parse_engine
 from runtime.errors import UsageError
 
@@ -156,15 +157,15 @@ def _data_report(
 
 def _require_one_original(bundles: tuple[Bundle, ...]) -> None:
     first = bundles[0]
-    for bundle in bundles[1:]:
-        for field, ours, theirs in (
-            ("weights", first.manifest.weights.tensors_sha256, bundle.manifest.weights.tensors_sha256),
-            ("preprocessing", first.manifest.preprocessing, bundle.manifest.preprocessing),
-            ("labels", first.labels(), bundle.labels()),
+    for second in bundles[1:]:
+        for field, of_first, of_second in (
+            ("weights", first.manifest.weights.tensors_sha256, second.manifest.weights.tensors_sha256),
+            ("preprocessing", first.manifest.preprocessing, second.manifest.preprocessing),
+            ("labels", first.labels(), second.labels()),
         ):
-            if ours != theirs:
+            if of_first != of_second:
                 raise UsageError(
-                    f"{first.path} and {bundle.path} differ in their {field}: one comparison needs bundles of one "
+                    f"{first.path} and {second.path} differ in their {field}: one comparison needs bundles of one "
                     "original; compare them one at a time"
                 )
 

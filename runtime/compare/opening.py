@@ -12,7 +12,7 @@ from runtime.bundle.layers import total_macs
 from runtime.bundle.results.compare_json import FlopsReport
 from runtime.compare.request import CompareRequest
 from runtime.data.batches import Loader, load_batches
-from runtime.data.open_images import Dataset, Stream
+from runtime.data.dataset import Dataset, Stream
 from runtime.data.pieces import Piece
 from runtime.engines.contract import Engine
 from runtime.engines.open_engine import (
@@ -26,7 +26,7 @@ from runtime.engines.open_engine import (
 from runtime.engines.pytorch_engine import PyTorchEngine
 from runtime.errors import EngineError
 from runtime.images.native import NativePreprocessor
-from runtime.images.preprocessing import Pixels
+from runtime.support.arrays import Pixels
 
 if TYPE_CHECKING:
     import torch

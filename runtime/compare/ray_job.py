@@ -21,7 +21,7 @@ from runtime.compare.ray_worker import CompareTask, PieceScorer, ScoredPiece
 from runtime.compare.request import CompareRequest
 from runtime.compare.score import score
 from runtime.data.batches import check_some_readable
-from runtime.data.open_images import Dataset, Stream
+from runtime.data.dataset import Dataset, Stream
 from runtime.data.pieces import cut_dataset
 from runtime.data.timm_names import PREFIXES
 from runtime.errors import EngineError, UsageError
@@ -34,6 +34,7 @@ from runtime.on_ray.ship_bundle import pack_bundle
 from runtime.on_ray.ship_file import pack_file
 from runtime.original.checkpoint import check_file
 from runtime.original.load_original import find_checkpoint
+from runtime.support.words import counted
 
 # About so many images a piece. Fewer, and a worker waits between pieces, each of which begins with nothing decoded;
 # more, and with ImageNet's 50,000 the last ones keep a few workers busy while the others have nothing left.
@@ -62,9 +63,7 @@ def run_comparison_on_ray(
     """
     _check_request(request, choice)
     opened = open_request(request)
-    manifest = opened.bundles[0].manifest
-    near = opened.bundles[0].path.resolve().parent
-    checkpoint = find_checkpoint(manifest, weights=request.weights, near=near)
+    checkpoint = find_checkpoint(opened.bundles[0], weights=request.weights)
     if checkpoint is not None:
         check_file(checkpoint)
     with connected(choice.address, next_step="start the comparison again") as ray:
@@ -116,7 +115,7 @@ def _measured(total: ScoredPiece, seconds: float) -> Measured:
     assert total.flops is not None, "the first piece brings them"
     workers, nodes = len(total.workers), len({node for node, _ in total.workers})
     note = (
-        f"on Ray, {_counted(workers, 'worker')} on {_counted(nodes, 'node')}: images/s of the original and the engines "
+        f"on Ray, {counted(workers, 'worker')} on {counted(nodes, 'node')}: images/s of the original and the engines "
         "are one worker's, those of the data all workers' together, with the time in which they start"
     )
     return Measured(
@@ -176,7 +175,3 @@ def _for_workers(request: CompareRequest, choice: RayChoice) -> CompareRequest:
         threads=request.threads or choice.cpus,
         device="gpu" if choice.gpus else request.device,
     )
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

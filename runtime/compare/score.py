@@ -9,8 +9,9 @@ import numpy as np
 
 from runtime.bundle.results.compare_json import EngineScore, OriginalScore
 from runtime.compare.tally import MIN_SECONDS, LabelledBatch, Tallies, Tally, tally_batches
-from runtime.engines.contract import Engine, Floats
+from runtime.engines.contract import Engine
 from runtime.errors import DataError
+from runtime.support.arrays import Floats
 from runtime.support.paired_statistics import mcnemar_p, paired_drop_ci95
 
 _Batch = TypeVar("_Batch", bound=LabelledBatch)

@@ -12,10 +12,8 @@ from rich.text import Text
 
 from runtime.bundle.results.compare_json import Comparison, DataReport, EngineScore, OriginalScore
 from runtime.compare.explain import explain
-from runtime.support.words import p_value, percent
+from runtime.support.words import first_few, p_value, percent
 
-# Names of skipped images that are printed; the JSON has all of them.
-_UNREADABLE_SHOWN = 3
 # Narrower, and the words of `precision` break inside a word ("execution" is the longest).
 _WORD_WIDTH = 9
 # From here on there is room for a second space between the columns.
@@ -57,10 +55,8 @@ def _data_line(data: DataReport) -> str:
     line = f"{data.images:,} images of {data.source}, {data.images_per_s:,.0f} images/s with decoding and all engines"
     if not data.unreadable:
         return line
-    shown = ", ".join(data.unreadable[:_UNREADABLE_SHOWN])
-    hidden = len(data.unreadable) - _UNREADABLE_SHOWN
-    more = f" and {hidden:,} more" if hidden > 0 else ""
-    return f"{line}; {len(data.unreadable):,} unreadable and skipped: {shown}{more}"
+    # The JSON has all of them.
+    return f"{line}; {len(data.unreadable):,} unreadable and skipped: {first_few(data.unreadable)}"
 
 
 def _table(*, roomy: bool) -> Table:

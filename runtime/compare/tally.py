@@ -12,9 +12,10 @@ from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
-from runtime.engines.contract import Engine, Floats, Pixels
+from runtime.engines.contract import Engine
 from runtime.errors import EngineError
-from runtime.support.paired_statistics import NO_DECISION, Flags, Ints, SqnrSum, label_ranks, top1_decisions
+from runtime.support.arrays import Flags, Floats, Ints, Pixels
+from runtime.support.paired_statistics import NO_DECISION, SqnrSum, label_ranks, top1_decisions
 
 # Top-5 is the field's second figure; a network with fewer classes counts all of them.
 _TOP_K = 5

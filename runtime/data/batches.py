@@ -25,11 +25,12 @@ from PIL import Image
 from typing_extensions import Self
 
 from runtime.bundle.manifest import Preprocessing
-from runtime.data.open_images import Dataset, LabelledImage, Stream
+from runtime.data.dataset import Dataset, LabelledImage, Stream
 from runtime.data.pieces import Piece
 from runtime.errors import DataError, UsageError
-from runtime.images.preprocessing import Pixels, preprocess
+from runtime.images.preprocessing import preprocess
 from runtime.images.reading import pillow_silenced
+from runtime.support.arrays import Pixels
 from runtime.support.cpu import usable_cores
 from runtime.support.read_ahead import Ahead, read_ahead
 

@@ -18,9 +18,9 @@ from typing import NamedTuple
 
 from runtime.errors import DataError
 from runtime.images.reading import IMAGE_SUFFIXES
+from runtime.support.words import first_few
 
 # How many names an error or a note spells out.
-_NAMED = 3
 # A file name ends at the first image suffix that a separator follows, so names may hold spaces.
 _SUFFIXES = "|".join(sorted(re.escape(suffix) for suffix in IMAGE_SUFFIXES))
 _ROW = re.compile(rf"""^"?(?P<filename>.+?(?:{_SUFFIXES}))"?\s*[\s,;]\s*"?(?P<label>[^"]+?)"?$""", re.IGNORECASE)
@@ -60,7 +60,7 @@ def match_classes(names: Sequence[str], labels: Sequence[str], *, what: str, hin
         return indices
     raise DataError(
         f"{len(unknown)} of {len(names)} {what} are none of the network's {len(labels)} classes "
-        f"({some(unknown)}): expected names such as {some([_identifier(label) for label in labels])}; "
+        f"({first_few(unknown)}): expected names such as {first_few([_identifier(label) for label in labels])}; "
         f"use data with these classes, or rename them{hint}"
     )
 
@@ -86,7 +86,7 @@ def read_labels_file(path: Path) -> tuple[LabelRow, ...]:
         rows.append(LabelRow(match["filename"].strip(), match["label"].strip()))
     twice = [name for name, count in Counter(row.filename for row in rows).items() if count > 1]
     if twice or not rows:
-        given = f"names {len(twice)} files twice ({some(twice)})" if twice else "holds no line"
+        given = f"names {len(twice)} files twice ({first_few(twice)})" if twice else "holds no line"
         raise DataError(f"--labels {path} {given}: expected one line 'filename label' per image; correct the list")
     return tuple(rows)
 
@@ -120,8 +120,3 @@ def _bad_line(path: Path, number: int, line: str) -> str:
         f"--labels {path}, line {number}: {line.strip()[:80]!r} is not 'filename label': expected an image's "
         "file name with its suffix, then a class index, id or name"
     )
-
-
-def some(names: Sequence[str]) -> str:
-    """Return the first few names, for a person."""
-    return ", ".join(names[:_NAMED]) + (", …" if len(names) > _NAMED else "")

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from runtime.data.open_images import Dataset, LabelledImage
+from runtime.data.dataset import Dataset, LabelledImage
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,8 @@ from PIL import Image, UnidentifiedImageError
 
 from runtime.embed.sources.entries import Entry
 from runtime.errors import DataError
-from runtime.images.preprocessing import Pixels
 from runtime.images.reading import UNREADABLE, read_rgb
+from runtime.support.arrays import Pixels
 
 # Not the image's fault: a job that went on would call every image unreadable, and be resumed over them.
 _MACHINES_FAULTS = frozenset(

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from runtime.embed.job import JobResult
+from runtime.support.words import counted, verb_for
 
 
 def as_json(result: JobResult) -> str:
@@ -36,8 +37,7 @@ def render(result: JobResult, console: Console) -> None:
         # Paths may be longer than a line, and hold what would be markup.
         console.print(Text(line), soft_wrap=True)
 
-    parts = "1 part" if result.parts == 1 else f"{result.parts:,} parts"
-    show(f"{result.rows:,} embeddings of {result.images:,} images in {parts}: {result.output}")
+    show(f"{result.rows:,} embeddings of {result.images:,} images in {counted(result.parts, 'part')}: {result.output}")
     if result.images_before == result.images:
         show("nothing was left to do: an earlier run had done all of it")
     else:
@@ -47,5 +47,5 @@ def render(result: JobResult, console: Console) -> None:
             f"{result.seconds:,.1f} s{before}"
         )
     if result.unreadable_file is not None:
-        are = "1 image has" if result.unreadable == 1 else f"{result.unreadable:,} images have"
-        show(f"{are} no row: {result.unreadable_file} says why")
+        count = result.unreadable
+        show(f"{counted(count, 'image')} {verb_for(count, 'have')} no row: {result.unreadable_file} says why")

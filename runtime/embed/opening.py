@@ -14,7 +14,8 @@ from runtime.embed.sources.entries import Source
 from runtime.engines.contract import Engine
 from runtime.engines.open_engine import EngineOptions, load_engine, parse_engine
 from runtime.images.native import NativePreprocessor
-from runtime.images.preprocessing import Pixels, preprocess
+from runtime.images.preprocessing import preprocess
+from runtime.support.arrays import Pixels
 from runtime.support.cpu import usable_cores
 
 

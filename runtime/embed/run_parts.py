@@ -33,8 +33,8 @@ from runtime.embed.output.rows import Rows, best_classes, finish_embedding, no_r
 from runtime.embed.sources.entries import Entry, Source
 from runtime.embed.sources.pieces import Piece
 from runtime.engines.contract import Engine
-from runtime.images.preprocessing import Pixels
 from runtime.images.reading import pillow_silenced
+from runtime.support.arrays import Pixels
 from runtime.support.read_ahead import Ahead, read_ahead
 
 

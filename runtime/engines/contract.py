@@ -8,15 +8,13 @@ from types import TracebackType
 from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
-import numpy.typing as npt
 from typing_extensions import Self
 
 from runtime.bundle.manifest import Manifest
 from runtime.errors import EngineError
 from runtime.images.preprocessing import normalise
+from runtime.support.arrays import Floats, Pixels
 
-Pixels = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
 ExecutionPrecision = Literal["fp32", "bf16", "fp16"]
 
 
@@ -70,6 +68,32 @@ class Engine(Protocol):
     ) -> None: ...
 
 
+def check_pixels(pixels: Pixels, manifest: Manifest) -> None:
+    """Refuse anything but (N, H, W, 3) uint8 with N >= 1.
+
+    Raises:
+        EngineError: The shape or dtype is another.
+    """
+    size = manifest.preprocessing.image_size
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (size, size, 3) or not len(pixels):
+        raise EngineError(
+            f"pixels are {pixels.shape} {pixels.dtype}, expected (N, {size}, {size}, 3) uint8 with N >= 1: "
+            "make them with runtime.images.preprocessing.preprocess"
+        )
+
+
+def network_input(pixels: Pixels, manifest: Manifest) -> Pixels | Floats:
+    """Return what the graph takes: the pixels, or for a float input the normalised NCHW batch.
+
+    Raises:
+        EngineError: The pixels' shape or dtype is not (N, H, W, 3) uint8 with N >= 1.
+    """
+    check_pixels(pixels, manifest)
+    if manifest.input.dtype == "uint8":
+        return np.ascontiguousarray(pixels)
+    return normalise(pixels, manifest.preprocessing)
+
+
 class EngineBase:
     """What the engines share: the check of the input, and closing at the end of a `with` block."""
 
@@ -81,28 +105,12 @@ class EngineBase:
         self.manifest = manifest
 
     def check_pixels(self, pixels: Pixels) -> None:
-        """Refuse anything but (N, H, W, 3) uint8 with N >= 1.
-
-        Raises:
-            EngineError: The shape or dtype is another.
-        """
-        size = self.manifest.preprocessing.image_size
-        if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (size, size, 3) or not len(pixels):
-            raise EngineError(
-                f"pixels are {pixels.shape} {pixels.dtype}, expected (N, {size}, {size}, 3) uint8 with N >= 1: "
-                "make them with runtime.images.preprocessing.preprocess"
-            )
+        """Refuse pixels that are not the bundle's; see `check_pixels`."""
+        check_pixels(pixels, self.manifest)
 
     def network_input(self, pixels: Pixels) -> Pixels | Floats:
-        """Return what the graph takes: the pixels, or for a float input the normalised NCHW batch.
-
-        Raises:
-            EngineError: The pixels' shape or dtype is not (N, H, W, 3) uint8 with N >= 1.
-        """
-        self.check_pixels(pixels)
-        if self.manifest.input.dtype == "uint8":
-            return np.ascontiguousarray(pixels)
-        return normalise(pixels, self.manifest.preprocessing)
+        """Return what the graph takes; see `network_input`."""
+        return network_input(pixels, self.manifest)
 
     def close(self) -> None:
         """Free what the engine holds."""

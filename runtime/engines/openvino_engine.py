@@ -9,9 +9,10 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from runtime.bundle.bundle import Bundle
-from runtime.engines.contract import EngineBase, ExecutionPrecision, Outputs, Pixels, describe_precision
+from runtime.engines.contract import EngineBase, ExecutionPrecision, Outputs, describe_precision
 from runtime.engines.precisions import OPENVINO, OPENVINO_HINTS, compute_type
 from runtime.errors import EngineError
+from runtime.support.arrays import Pixels
 
 if TYPE_CHECKING:
     import openvino

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from runtime.bundle.bundle import Bundle
-from runtime.engines.contract import EngineBase, Outputs, Pixels, describe_precision
+from runtime.engines.contract import EngineBase, Outputs, describe_precision
 from runtime.engines.ort_session import executed_precision, find_strays, import_onnxruntime, open_session
 from runtime.errors import EngineError, UsageError
+from runtime.support.arrays import Pixels
 from runtime.support.ort_providers import PROVIDERS, Provider
 
 if TYPE_CHECKING:

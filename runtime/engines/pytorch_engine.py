@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from runtime.bundle.bundle import Bundle
-from runtime.engines.contract import EngineBase, ExecutionPrecision, Outputs, Pixels
+from runtime.engines.contract import EngineBase, ExecutionPrecision, Outputs
 from runtime.errors import EngineError
+from runtime.support.arrays import Pixels
 
 if TYPE_CHECKING:
     import torch
@@ -50,7 +51,7 @@ class PyTorchEngine(EngineBase):
 
         if threads is not None:
             pytorch.set_num_threads(threads)
-        network = load_original(bundle.manifest, weights=weights, near=bundle.path.resolve().parent)
+        network = load_original(bundle, weights=weights)
         if precision == "fp16":
             module = wrap_fp16(network, bundle.manifest.preprocessing)
         else:

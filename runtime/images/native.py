@@ -15,7 +15,7 @@ from PIL import Image
 
 from runtime.bundle.manifest import Preprocessing
 from runtime.errors import DataError, UsageError
-from runtime.images.preprocessing import Pixels
+from runtime.support.arrays import Pixels
 
 _OK = 0
 _RGB = 0

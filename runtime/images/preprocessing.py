@@ -28,14 +28,11 @@ Source: torchvision `Resize` and `CenterCrop`; Pillow `src/libImaging/Resample.c
 """
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
 from runtime.bundle.manifest import Preprocessing
 from runtime.errors import BundleError, DataError
-
-Pixels = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
+from runtime.support.arrays import Floats, Pixels
 
 # Half the filter's width in output pixels. Source: Pillow, Resample.c.
 _SUPPORT = {"bilinear": 1.0, "bicubic": 2.0}

@@ -37,7 +37,8 @@ from PIL import Image
 
 from runtime.bundle.manifest import Preprocessing
 from runtime.errors import DataError
-from runtime.images.preprocessing import Pixels, preprocess
+from runtime.images.preprocessing import preprocess
+from runtime.support.arrays import Pixels
 
 # What a folder is searched for, in lower case. timm looks for the first three only.
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp"})

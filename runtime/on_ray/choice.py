@@ -6,6 +6,7 @@ from typing import Any
 
 from runtime.errors import UsageError
 from runtime.on_ray.connect import is_local
+from runtime.support.words import counted
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ def check_resources(ray: Any, choice: RayChoice) -> None:
 
 def amount(choice: RayChoice) -> str:
     """Return what a worker takes, in words."""
-    cpus = "1 CPU" if choice.cpus == 1 else f"{choice.cpus} CPUs"
+    cpus = counted(choice.cpus, "CPU")
     return f"{cpus} and {choice.gpus:g} GPUs" if choice.gpus else cpus
 
 

@@ -19,6 +19,7 @@ from runtime.errors import CheckpointError
 from runtime.original.checkpoint_files import PICKLE_SUFFIXES, read_pickle, read_safetensors
 from runtime.original.network import fitting_architecture
 from runtime.support.files import hash_file
+from runtime.support.words import first_few
 
 if TYPE_CHECKING:
     import torch
@@ -31,7 +32,6 @@ _PREFIXES = ("module.", "_orig_mod.")
 # Files older than PyTorch 0.4.1 lack BatchNorm's counter of batches, which inference does not use.
 _COUNTER = ".num_batches_tracked"
 # A message is one line: this many names show what kind of network it is.
-_NAMES_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,7 @@ def _misfit(
     """Return the message for a checkpoint of another network."""
     architecture = getattr(model, "pretrained_cfg", {}).get("architecture", type(model).__name__)
     reasons = (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
-    found = "; ".join(f"{len(names)} {kind} ({_some(names)})" for kind, names in reasons if names)
+    found = "; ".join(f"{len(names)} {kind} ({first_few(names)})" for kind, names in reasons if names)
     fits = fitting_architecture({name: tuple(tensor.shape) for name, tensor in checkpoint.state.items()})
     if fits is None:
         advice = "pass the checkpoint's own architecture with --model"
@@ -165,10 +165,6 @@ def _misfit(
     else:
         advice = f"it fits {fits}: pass --model {fits}"
     return f"{checkpoint.name} is not a checkpoint of this {architecture}: of its tensors, {found}; {advice}"
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:_NAMES_SHOWN]) + (", …" if len(names) > _NAMES_SHOWN else "")
 
 
 def check_file(path: Path) -> None:

@@ -1,9 +1,9 @@
-"""Load the PyTorch original that a manifest names, and refuse any other."""
+"""Load the PyTorch original that a bundle was exported from, and refuse any other."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from runtime.bundle.manifest import Manifest
+from runtime.bundle.bundle import Bundle
 from runtime.errors import CheckpointError
 from runtime.original.checkpoint import hash_tensors, load_into, read_checkpoint
 from runtime.original.hub import fetch_hub_weights
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     import torch
 
 
-def load_original(manifest: Manifest, *, weights: Path | None, near: Path) -> "torch.nn.Module":
+def load_original(bundle: Bundle, *, weights: Path | None) -> "torch.nn.Module":
     """Return timm's network with the weights that the bundle was exported from, in eval mode.
 
     Args:
-        manifest: The bundle's.
+        bundle: An opened bundle.
         weights: The checkpoint; None looks for what the manifest names: timm's hub (or its cache),
-            the file of that name in `near` or the working directory, or the seed of random weights.
-        near: A folder to look in, the bundle's parent.
+            the file of `find_file`, or the seed of random weights.
 
     Raises:
         CheckpointError: The checkpoint is not found, or its tensors are not those of the bundle.
         HubError: The hub is not reachable.
     """
+    manifest = bundle.manifest
     model = build_network(manifest.model.architecture, manifest.model.classes)
-    path = find_checkpoint(manifest, weights=weights, near=near)
+    path = find_checkpoint(bundle, weights=weights)
     if path is None:
         assert manifest.weights.seed is not None
         randomise(model, manifest.weights.seed)
@@ -47,22 +47,29 @@ def load_original(manifest: Manifest, *, weights: Path | None, near: Path) -> "t
     return model
 
 
-def find_checkpoint(manifest: Manifest, *, weights: Path | None, near: Path) -> Path | None:
+def find_checkpoint(bundle: Bundle, *, weights: Path | None) -> Path | None:
     """Return where the original's checkpoint is, or None where its weights are drawn from a seed.
 
     The arguments and errors are those of `load_original`.
     """
+    stated = bundle.manifest.weights
     if weights is not None:
         return weights
-    if manifest.weights.source == "random":
+    if stated.source == "random":
         return None
-    if manifest.weights.source == "hub":
-        return fetch_hub_weights(manifest.weights.name)
-    candidates = [folder / manifest.weights.name for folder in (near, Path.cwd())]
-    for candidate in candidates:
-        if candidate.is_file():
-            return candidate
-    raise CheckpointError(
-        f"the bundle was exported from {manifest.weights.name}, which is neither beside it nor in the working "
-        "directory: pass it with --weights FILE"
-    )
+    if stated.source == "hub":
+        return fetch_hub_weights(stated.name)
+    found = find_file(bundle)
+    if found is None:
+        raise CheckpointError(
+            f"the bundle was exported from {stated.name}, which is neither beside it nor in the working directory: "
+            "pass it with --weights FILE"
+        )
+    return found
+
+
+def find_file(bundle: Bundle) -> Path | None:
+    """Return the checkpoint file that a manifest names, beside the bundle or else here; None where it is in neither."""
+    folders = (bundle.path.resolve().parent, Path.cwd())
+    candidates = (folder / bundle.manifest.weights.name for folder in folders)
+    return next((file for file in candidates if file.is_file()), None)

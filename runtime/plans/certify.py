@@ -22,6 +22,7 @@ from runtime.plans.inspector import (
     is_quantisation,
     is_reformat,
 )
+from runtime.support.words import first_few
 
 _PROMISES: dict[str, Promise] = {"int8": "int8", "fp16": "fp16", "fp32": "fp32"}
 _PROMISING = frozenset({"Conv", "Gemm", "MatMul"})
@@ -78,13 +79,12 @@ def explain_failure(certificate: Certificate) -> str:
         f"{verdict.name} was promised {verdict.promised} and ran in {verdict.ran} ({verdict.reason})"
         if verdict.ran != "unknown"
         else f"{verdict.name} was promised {verdict.promised} ({verdict.reason})"
-        for verdict in broken[:_SHOWN_IN_ERROR]
+        for verdict in broken
     ]
-    if len(broken) > _SHOWN_IN_ERROR:
-        shown.append(f"and {len(broken) - _SHOWN_IN_ERROR} more")
+    told = first_few(shown, shown=_SHOWN_IN_ERROR, separator="; ")
     return (
         f"{certificate.kept} of {certificate.promised} layers ({certificate.share:.1%}) run in the precision that the"
-        f" bundle promises, expected {certificate.required_share:.1%}: {'; '.join(shown)}; `--min-share` lowers"
+        f" bundle promises, expected {certificate.required_share:.1%}: {told}; `--min-share` lowers"
         " what is asked"
     )
 

@@ -7,14 +7,10 @@ from runtime.plans.plan_account import (
     QUANTISATIONS,
     REFORMATS,
     FloatPool,
-    Group,
     PlanAccount,
-    account,
 )
+from runtime.support.words import counted, first_few, verb_for
 
-__all__ = ["Group", "PlanAccount", "account", "compare", "findings"]
-
-_NAMED = 3
 # A fused layer's name joins those of all its nodes.
 _NAME_LENGTH = 60
 # Parts of a comparison below this share of the slower plan's time are not worth a sentence.
@@ -61,7 +57,7 @@ def _reformats(account: PlanAccount) -> list[tuple[float, str]]:
     if not group.count:
         return []
     sentence = (
-        f"{_count(group.count, 'reformat layer')} {_takes(group.count, group.ms, account)} to copy tensors"
+        f"{counted(group.count, 'reformat layer')} {_takes(group.count, group.ms, account)} to copy tensors"
         f" to another layout or datatype ({join_names(account.reformats)})"
     )
     return [(group.ms or 0.0, sentence)]
@@ -73,13 +69,13 @@ def _quantisations(account: PlanAccount) -> list[tuple[float, str]]:
         return []
     inner = group.count - len(account.entry_qdq)
     start = (
-        f"{_count(group.count, 'stand-alone quantise or dequantise layer')} {_takes(group.count, group.ms, account)}"
+        f"{counted(group.count, 'stand-alone quantise or dequantise layer')} {_takes(group.count, group.ms, account)}"
     )
     entry = "the one of the network's input is needed" if account.entry_qdq else ""
     if not inner:
         return [(group.ms or 0.0, f"{start}: {entry}")]
     cause = f"TensorRT found no convolution to fuse {'them' if inner > 1 else 'it'} into"
-    kept = f"; {entry}, {_count(inner, 'other')} {'are' if inner > 1 else 'is'} not: {cause}" if entry else f": {cause}"
+    kept = f"; {entry}, {counted(inner, 'other')} {verb_for(inner, 'are')} not: {cause}" if entry else f": {cause}"
     return [(group.ms or 0.0, f"{start}{kept}")]
 
 
@@ -93,8 +89,8 @@ def _crossings(account: PlanAccount) -> list[tuple[float, str]]:
         found.append(
             (
                 beside or 0.0,
-                f"{_count(len(residual), 'INT8 convolution')} {_verb(len(residual), 'read')} or"
-                f" {_verb(len(residual), 'write')} FP16 or FP32 around a residual Add, whose skip side or sum has no"
+                f"{counted(len(residual), 'INT8 convolution')} {verb_for(len(residual), 'read')} or"
+                f" {verb_for(len(residual), 'write')} FP16 or FP32 around a residual Add, whose skip side or sum has no"
                 f" Q/DQ{price}; put Q/DQ on both (`export-ssl --int8` does)",
             )
         )
@@ -102,8 +98,8 @@ def _crossings(account: PlanAccount) -> list[tuple[float, str]]:
         found.append(
             (
                 0.0,
-                f"{_count(len(others), 'INT8 convolution')} {_verb(len(others), 'read')} or"
-                f" {_verb(len(others), 'write')} FP16 or FP32 ({join_names(others)}): put Q/DQ on that side",
+                f"{counted(len(others), 'INT8 convolution')} {verb_for(len(others), 'read')} or"
+                f" {verb_for(len(others), 'write')} FP16 or FP32 ({join_names(others)}): put Q/DQ on that side",
             )
         )
     return found
@@ -124,7 +120,7 @@ def _islands(account: PlanAccount) -> list[tuple[float, str]]:
     return [
         (
             account.group(CONVOLUTION_GROUPS[2]).ms or 0.0,
-            f"{_count(len(named), 'layer')} {_verb(len(named), 'compute')} in FP32: {join_names(named)}",
+            f"{counted(len(named), 'layer')} {verb_for(len(named), 'compute')} in FP32: {join_names(named)}",
         )
     ]
 
@@ -146,7 +142,7 @@ def _part(name: str, gained: float, slow: PlanAccount, fast: PlanAccount) -> str
 def _cause(name: str, slow: PlanAccount, fast: PlanAccount) -> str:
     if name == _ALL_CONVOLUTIONS:
         return f"{_convolutions(fast)} against {_convolutions(slow)}"
-    counts = f"{_count(fast.group(name).count, 'layer')} against {slow.group(name).count}"
+    counts = f"{counted(fast.group(name).count, 'layer')} against {slow.group(name).count}"
     if name == POOLS and len(fast.fused_pools) > len(slow.fused_pools):
         return f"{counts}; the max pool runs inside a convolution ({join_names(fast.fused_pools)})"
     if name == QUANTISATIONS and len(slow.residual_crossings) > len(fast.residual_crossings):
@@ -190,20 +186,10 @@ def _without_time(first: PlanAccount, second: PlanAccount) -> str:
 
 def _takes(count: int, ms: float | None, account: PlanAccount) -> str:
     if ms is None or not account.total_ms:
-        return "take time (not measured)" if count > 1 else "takes time (not measured)"
-    return f"{_verb(count, 'take')} {ms:.2f} ms of {account.total_ms:.2f} ms ({ms / account.total_ms:.0%})"
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def _verb(count: int, verb: str) -> str:
-    return f"{verb}s" if count == 1 else verb
+        return f"{verb_for(count, 'take')} time (not measured)"
+    return f"{verb_for(count, 'take')} {ms:.2f} ms of {account.total_ms:.2f} ms ({ms / account.total_ms:.0%})"
 
 
 def join_names(names: tuple[str, ...]) -> str:
     """Return the first names, each cut to what a line can hold, and how many more there are."""
-    shown = [name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 3]}..." for name in names[:_NAMED]]
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(shown) + more
+    return first_few([name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 3]}..." for name in names])

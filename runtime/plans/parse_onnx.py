@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from runtime.errors import EngineError
+from runtime.support.words import counted, first_few
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -46,9 +47,8 @@ def explain_faults(faults: list[str], *, name: str) -> str:
     """Return the parser's faults as one line."""
     if not faults:
         return f"TensorRT cannot parse {name} and gives no reason: see its log with --verbose"
-    told = "; ".join(faults[:_TOLD])
-    more = f"; and {len(faults) - _TOLD} more" if len(faults) > _TOLD else ""
-    return f"TensorRT cannot parse {name}, {len(faults)} fault{'s' * (len(faults) > 1)}: {told}{more}"
+    told = first_few(faults, shown=_TOLD, separator="; ")
+    return f"TensorRT cannot parse {name}, {counted(len(faults), 'fault')}: {told}"
 
 
 def _describe(error: "trt.ParserError") -> str:

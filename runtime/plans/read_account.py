@@ -5,8 +5,8 @@ from pathlib import Path
 from runtime.bundle.layout import MANIFEST_FILE, PLAN_LAYERS_FILE
 from runtime.bundle.plan_json import read_sidecar
 from runtime.errors import BundleError, UsageError
-from runtime.plans.explain import PlanAccount, account
 from runtime.plans.inspector import read_layer_information, read_layer_times
+from runtime.plans.plan_account import PlanAccount, account
 
 
 def read_account(text: str) -> PlanAccount:

@@ -6,7 +6,8 @@ from rich.table import Table
 from rich.text import Text
 
 from runtime.bundle.plan_json import Certificate, LayerVerdict
-from runtime.plans.explain import PlanAccount, compare, findings, join_names
+from runtime.plans.explain import compare, findings, join_names
+from runtime.plans.plan_account import PlanAccount
 
 
 def render(certificate: Certificate, console: Console, *, explain: bool = True) -> None:

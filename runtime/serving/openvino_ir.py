@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.bundle.bundle import Bundle
-from runtime.engines.contract import EngineBase
+from runtime.engines.contract import network_input
 from runtime.errors import EngineError, VerificationError
 from runtime.support.paired_statistics import sqnr_db
 
@@ -47,7 +47,7 @@ def write_ir(bundle: Bundle, folder: Path) -> float:
         openvino.save_model(model, folder / XML, compress_to_fp16=False)
         # A CPU with bf16 instructions would compute in them: the hint checks the file and not the machine.
         compiled = core.compile_model(core.read_model(folder / XML), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-        outputs = compiled(EngineBase(bundle.manifest).network_input(golden.pixels))
+        outputs = compiled(network_input(golden.pixels, bundle.manifest))
         logits, embedding = (outputs[compiled.output(spec.name)] for spec in bundle.manifest.outputs)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]

@@ -20,7 +20,7 @@ from pathlib import Path
 from runtime.bundle.bundle import Bundle, open_bundle
 from runtime.bundle.layout import LABELS_FILE, LICENCE_FILE
 from runtime.bundle.licence import check_licence
-from runtime.engines.contract import EngineBase
+from runtime.engines.contract import network_input
 from runtime.errors import BundleError
 from runtime.serving.backends import choose_backend
 from runtime.serving.place import Place, check_version, find_place, staged
@@ -103,7 +103,7 @@ def _write_shared(bundle: Bundle, model: Path, config: str) -> None:
     for name in (LABELS_FILE, LICENCE_FILE):
         shutil.copyfile(bundle.path / name, model / name)
     (model / WARM_UP_FOLDER).mkdir()
-    pictures = EngineBase(bundle.manifest).network_input(bundle.golden().pixels)
+    pictures = network_input(bundle.golden().pixels, bundle.manifest)
     for number, picture in enumerate(pictures):
         (model / WARM_UP_FOLDER / warm_up_file(number)).write_bytes(picture.tobytes())
 

@@ -7,16 +7,11 @@ gets right, and `gained` those that only the engine gets right.
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from runtime.errors import DataError, VerificationError
-
-AnyFloats = npt.NDArray[np.floating[Any]]
-Ints = npt.NDArray[np.int64]
-Flags = npt.NDArray[np.bool_]
+from runtime.support.arrays import AnyFloats, Ints
 
 # Class index of a row that holds NaN: such a row decides nothing.
 NO_DECISION = -1

@@ -1,4 +1,32 @@
-"""How figures are written in sentences and tables."""
+"""Numbers and names in sentences: `1 layer`, `2 layers`, `a, b, c and 4 more`, `72.62`."""
+
+from collections.abc import Sequence
+
+# Of a long list a sentence names so many, enough to go and look.
+_SHOWN = 3
+# Verbs that do not take an s after one.
+_OF_ONE = {"are": "is", "have": "has"}
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun, which takes an s after any number but 1."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def verb_for(number: int, verb: str) -> str:
+    """Return a verb as it stands after so many things; it is given as it stands after several."""
+    return _OF_ONE.get(verb, f"{verb}s") if number == 1 else verb
+
+
+def first_few(names: Sequence[str], *, shown: int = _SHOWN, separator: str = ", ") -> str:
+    """Return the first names of a list, and how many more there are."""
+    told = separator.join(names[:shown])
+    return f"{told}{separator.rstrip(', ')} and {len(names) - shown:,} more" if len(names) > shown else told
+
+
+def listed(names: Sequence[str], *, none: str) -> str:
+    """Return all names of a list, or what to say where there is none."""
+    return ", ".join(names) or none
 
 
 def percent(share: float) -> str:

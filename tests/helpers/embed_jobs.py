@@ -9,7 +9,8 @@ import pytest
 import runtime.embed.opening
 from runtime.embed.job import JobListener, JobResult, run_embedding
 from runtime.embed.request import EmbedRequest
-from runtime.engines.contract import EngineBase, Outputs, Pixels
+from runtime.engines.contract import EngineBase, Outputs
+from runtime.support.arrays import Pixels
 from tests.helpers.bundles import CLASSES, DIM, SIZE, hand_made_manifest
 from tests.helpers.image_folders import picture, write_picture
 from tests.helpers.pillow.resample_reference import evaluation_pixels

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from runtime.bundle.results.bench_json import BatchChoice, Measured
 from runtime.errors import UsageError
+from runtime.support.words import counted
 
 
 def choose_batches(measured: Sequence[Measured], budget_ms: float) -> tuple[BatchChoice, ...]:
@@ -51,7 +52,7 @@ def _choose(points: Sequence[Measured], budget_ms: float) -> BatchChoice:
 
 
 def _curve_name(point: Measured) -> str:
-    threads = "" if point.threads is None else f", {_count(point.threads, 'thread')}"
+    threads = "" if point.threads is None else f", {counted(point.threads, 'thread')}"
     return f"{point.bundle} in {point.engine} ({point.precision}{threads}): "
 
 
@@ -74,7 +75,7 @@ def _none_within(points: Sequence[Measured], budget_ms: float) -> str:
 
 def _time(point: Measured) -> str:
     statistic, milliseconds = _judged(point)
-    few = "" if point.latency.p99_ms is not None else f" ({_count(point.latency.runs, 'run')}: too few for a p99)"
+    few = "" if point.latency.p99_ms is not None else f" ({counted(point.latency.runs, 'run')}: too few for a p99)"
     return f"{statistic} {milliseconds:.4g} ms{few}"
 
 
@@ -83,7 +84,3 @@ def _judged(point: Measured) -> tuple[str, float]:
     if point.latency.p99_ms is None:
         return "median", point.latency.median_ms
     return "p99", point.latency.p99_ms
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -13,12 +13,9 @@ from collections.abc import Sequence
 from statistics import NormalDist
 
 import numpy as np
-import numpy.typing as npt
 
 from runtime.bundle.results.bench_json import Interval
-
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from runtime.support.arrays import Doubles, Ints
 
 RESAMPLES = 2_000
 # More than 30 blocks sharpen an interval by less than 5 %, while longer blocks are less alike to their neighbours.
@@ -34,7 +31,7 @@ _CONFIDENCE = 0.95
 _BISECTIONS = 60
 
 
-def split_blocks(rounds_ms: Sequence[Sequence[float]]) -> tuple[Floats, ...]:
+def split_blocks(rounds_ms: Sequence[Sequence[float]]) -> tuple[Doubles, ...]:
     """Return the calls in blocks that are neighbours in time: what is drawn as a whole.
 
     A block is a round. More than `MOST_BLOCKS` rounds are joined with their neighbours. A single round is cut into
@@ -60,15 +57,15 @@ def draw_blocks(blocks: int, rng: np.random.Generator) -> Ints:
     return rng.multinomial(blocks, np.full(blocks, 1 / blocks), size=RESAMPLES).astype(np.int64)
 
 
-def resampled_mean(blocks: Sequence[Floats], draws: Ints) -> Floats:
+def resampled_mean(blocks: Sequence[Doubles], draws: Ints) -> Doubles:
     """Return the mean of all calls of each resample, (RESAMPLES,) float64."""
     sums = np.array([block.sum() for block in blocks])
     counts = np.array([block.size for block in blocks])
-    means: Floats = (draws @ sums) / (draws @ counts)
+    means: Doubles = (draws @ sums) / (draws @ counts)
     return means
 
 
-def resampled_percentile(blocks: Sequence[Floats], draws: Ints, share: float) -> Floats:
+def resampled_percentile(blocks: Sequence[Doubles], draws: Ints, share: float) -> Doubles:
     """Return a percentile of all calls of each resample, interpolated as numpy's `linear`.
 
     No resample is written out: all calls are sorted once, and a bisection finds each order statistic from the number
@@ -88,7 +85,7 @@ def resampled_percentile(blocks: Sequence[Floats], draws: Ints, share: float) ->
     lower = np.floor(position).astype(np.int64)
     low = pooled[_ranked(below, draws, lower)]
     high = pooled[_ranked(below, draws, np.ceil(position).astype(np.int64))]
-    values: Floats = low + (position - lower) * (high - low)
+    values: Doubles = low + (position - lower) * (high - low)
     return values
 
 
@@ -110,7 +107,7 @@ def _ranked(below: Ints, draws: Ints, rank: Ints) -> Ints:
     return low
 
 
-def bootstrap_interval(values: Floats, *, blocks: int) -> Interval:
+def bootstrap_interval(values: Doubles, *, blocks: int) -> Interval:
     """Return the 95 % interval from a statistic of each resample.
 
     Plain percentiles of so few blocks are too narrow, by the factor that Student's t has over the normal and by
@@ -127,7 +124,7 @@ def bootstrap_interval(values: Floats, *, blocks: int) -> Interval:
     return Interval(low=float(low), high=float(high))
 
 
-def student_interval(centre: float, *sides: Floats) -> Interval:
+def student_interval(centre: float, *sides: Doubles) -> Interval:
     """Return the 95 % interval of a time, or of a ratio of two, from one logarithm per block, by Student's t.
 
     In logarithms, so that no time is negative and a ratio and its inverse give one answer.

@@ -8,8 +8,6 @@ import numpy as np
 
 from runtime.bench.figures.intervals import (
     BOOTSTRAP_BLOCKS,
-    Floats,
-    Ints,
     bootstrap_interval,
     draw_blocks,
     resampled_mean,
@@ -19,6 +17,7 @@ from runtime.bench.figures.intervals import (
 )
 from runtime.bundle.results.bench_json import Interval, Latency
 from runtime.errors import UsageError
+from runtime.support.arrays import Doubles, Ints
 
 # With 5 calls the median lies outside all of them with probability 2 / 2^5 = 6 %: no interval of them can be a 95 %
 # one. Source: the interval of a quantile from order statistics, any text on non-parametric statistics.
@@ -84,7 +83,7 @@ def describe_latency(rounds_ms: Sequence[Sequence[float]], *, seed: int) -> Late
 
 
 def _interval(
-    blocks: Sequence[Floats], whole: float, resampled: Floats, statistic: Callable[[Floats], np.floating[Any]]
+    blocks: Sequence[Doubles], whole: float, resampled: Doubles, statistic: Callable[[Doubles], np.floating[Any]]
 ) -> Interval:
     """Return the interval of a statistic: from its resamples, or from its blocks where these are few.
 
@@ -99,7 +98,7 @@ def _interval(
     return student_interval(whole, np.log([statistic(block) for block in blocks]))
 
 
-def _p99_interval(blocks: Sequence[Floats], draws: Ints) -> Interval | None:
+def _p99_interval(blocks: Sequence[Doubles], draws: Ints) -> Interval | None:
     # No block has calls enough for a p99 of its own, so there is no Student's t where blocks are few.
     if len(blocks) < BOOTSTRAP_BLOCKS:
         return None

@@ -15,7 +15,7 @@ from runtime.bundle.bundle import Bundle
 from runtime.bundle.layers import Layer
 from runtime.bundle.layout import PLAN_LAYERS_FILE
 from runtime.bundle.plan_json import read_sidecar, rebuild_command
-from runtime.engines.contract import ExecutionPrecision, Floats, Pixels
+from runtime.engines.contract import ExecutionPrecision
 from runtime.engines.open_engine import TENSORRT, parse_engine
 from runtime.engines.openvino_engine import NAME as OPENVINO
 from runtime.engines.ort_engine import NAME as ONNXRUNTIME
@@ -23,11 +23,12 @@ from runtime.engines.ort_session import import_onnxruntime
 from runtime.errors import BundleError, EngineError, UsageError
 from runtime.images.preprocessing import normalise
 from runtime.plans.inspector import EngineLayer, Tensor, compute_type, read_layer_information
+from runtime.support.arrays import Floats, Pixels
+from runtime.support.words import first_few
 
 # The first runs allocate, pack weights and wake threads.
 WARM_UP = 5
 _ELEMENT_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1}
-_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def raw_layers(
     missing = names.missing()
     if missing:
         raise EngineError(
-            f"{engine} names no layer for {len(missing)} convolutions of the bundle ({', '.join(missing[:_NAMED])}): "
+            f"{engine} names no layer for {len(missing)} convolutions of the bundle ({first_few(missing)}): "
             "this version names its layers in a way that is not known here; its latency can still be measured"
         )
     return tuple(found)

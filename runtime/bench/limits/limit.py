@@ -17,13 +17,14 @@ from runtime.bench.limits.layer_times import RawLayer, layer_times
 from runtime.bench.limits.node_names import QUANTISATIONS, REFORMATS, sort_of
 from runtime.bench.limits.probe import Rates, probe_rates
 from runtime.bench.subjects import Subject
-from runtime.bench.turns import BenchListener
 from runtime.bundle.bundle import open_bundle
 from runtime.bundle.results.bench_json import LayerTime, Limit, Measured
 from runtime.engines.open_engine import parse_engine
 from runtime.engines.openvino_engine import NAME as OPENVINO
 from runtime.engines.ort_engine import NAME as ONNXRUNTIME
 from runtime.errors import BundleError, EngineError, UsageError
+from runtime.support.progress import Listener
+from runtime.support.words import counted, verb_for
 
 _LOG = logging.getLogger(__name__)
 # Layers named as the worst, and the least share of the time that is worth a sentence.
@@ -32,9 +33,7 @@ _WORST, _WORTH_SAYING = 3, 0.02
 _SHORT_MS = 0.02
 
 
-def find_limits(
-    subjects: Mapping[str, Subject], measured: Sequence[Measured], listener: BenchListener
-) -> tuple[Limit, ...]:
+def find_limits(subjects: Mapping[str, Subject], measured: Sequence[Measured], listener: Listener) -> tuple[Limit, ...]:
     """Return how far every bundle that was measured is from its limit, where that can be probed.
 
     Args:
@@ -61,7 +60,7 @@ def find_limits(
             found.append(find_limit(one, layers, rates[key]))
         except (EngineError, BundleError, UsageError) as error:
             _LOG.warning("%s has no limit: %s", one.name, error)
-        listener.on_step(1)
+        listener.on_steps(1)
     return tuple(found)
 
 
@@ -180,7 +179,7 @@ def _between(layers: Sequence[RawLayer], latency: float) -> list[str]:
         chosen = [layer for layer in layers if not layer.macs and sort_of(layer.operator) == sort]
         spent = fsum(layer.ms for layer in chosen)
         if spent >= _WORTH_SAYING * latency:
-            count = "1 layer only converts" if len(chosen) == 1 else f"{len(chosen)} layers only convert"
+            count = f"{counted(len(chosen), 'layer')} only {verb_for(len(chosen), 'convert')}"
             found.append(f"{count} ({sort}), {spent / latency:.0%} of the time")
     return found
 

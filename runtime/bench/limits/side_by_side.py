@@ -7,8 +7,8 @@ from math import fsum
 from runtime.bench.limits.node_names import OTHER, QUANTISATIONS, REFORMATS, sort_of
 from runtime.bundle.results.bench_json import LayerTime
 from runtime.errors import UsageError
+from runtime.support.words import counted, first_few, verb_for
 
-_NAMED = 3
 # Parts below this share of the slower one's time are not worth a sentence.
 _WORTH_SAYING = 0.02
 
@@ -68,24 +68,24 @@ def side_by_side(
 
 def _product_rows(first: Sequence[LayerTime], second: Sequence[LayerTime]) -> list[Row]:
     """Return one row per product, in the first's order; layers that share a node are one row."""
-    left = [layer for layer in first if layer.macs]
-    right = [layer for layer in second if layer.macs]
+    products = [layer for layer in first if layer.macs]
+    others = [layer for layer in second if layer.macs]
     rows, done = [], set[int]()
-    for start in left:
+    for start in products:
         if id(start) in done:
             continue
-        ours, theirs, nodes = [start], list[LayerTime](), _nodes(start)
+        of_first, of_second, nodes = [start], list[LayerTime](), _nodes(start)
         while True:
-            more = [layer for layer in right if nodes & _nodes(layer) and layer not in theirs]
-            theirs += more
-            nodes = nodes.union(*map(_nodes, theirs))
-            others = [layer for layer in left if nodes & _nodes(layer) and layer not in ours]
-            ours += others
-            nodes = nodes.union(*map(_nodes, ours))
-            if not more and not others:
+            more = [layer for layer in others if nodes & _nodes(layer) and layer not in of_second]
+            of_second += more
+            nodes = nodes.union(*map(_nodes, of_second))
+            again = [layer for layer in products if nodes & _nodes(layer) and layer not in of_first]
+            of_first += again
+            nodes = nodes.union(*map(_nodes, of_first))
+            if not more and not again:
                 break
-        done |= {id(layer) for layer in ours}
-        rows.append(_row(start.name.split(" + ")[0], ours, theirs))
+        done |= {id(layer) for layer in of_first}
+        rows.append(_row(start.name.split(" + ")[0], of_first, of_second))
     if not any(row.second_layers for row in rows):
         raise UsageError("the two have no convolution of one name in common: compare bundles of one network")
     return rows
@@ -158,7 +158,7 @@ def _faster(totals: Sequence[float], names: tuple[str, str]) -> str:
 def _part(name: str, rows: Sequence[Row], gained: float, names: tuple[str, str]) -> str:
     def side(ms: Callable[[Row], float], count: Callable[[Row], int]) -> str:
         layers = sum(map(count, rows))
-        return f"{fsum(map(ms, rows)):.3g} ms in {layers} {'layer' if layers == 1 else 'layers'}"
+        return f"{fsum(map(ms, rows)):.3g} ms in {counted(layers, 'layer')}"
 
     return (
         f"{name}: {names[1]} {'gains' if gained > 0 else 'loses'} {abs(gained):.3g} ms,"
@@ -178,13 +178,9 @@ def _left_float(side: Sequence[LayerTime], name: str) -> list[str]:
     share = fsum(layer.ms for layer in floats) / total if total else 0.0
     if len(floats) == len(products):
         return [f"{name}: not one product runs in INT8 although the network is quantised; the floats are {share:.0%}"]
-    verb = "runs" if len(floats) == 1 else "run"
-    shown = ", ".join(layer.name.split(" + ")[0] for layer in floats[:_NAMED])
-    more = f" and {len(floats) - _NAMED} more" if len(floats) > _NAMED else ""
-    verb = "runs" if len(floats) == 1 else "run"
-    return [
-        f"{name}: {len(floats)} of {len(products)} products {verb} in floats, {share:.0%} of its time: {shown}{more}"
-    ]
+    shown = first_few([layer.name.split(" + ")[0] for layer in floats])
+    run = verb_for(len(floats), "run")
+    return [f"{name}: {len(floats)} of {len(products)} products {run} in floats, {share:.0%} of its time: {shown}"]
 
 
 def _weights_dequantised(side: Sequence[LayerTime], name: str, worth: float) -> list[str]:
@@ -192,7 +188,7 @@ def _weights_dequantised(side: Sequence[LayerTime], name: str, worth: float) -> 
     spent = fsum(layer.ms for layer in found)
     if spent < worth or not found:
         return []
-    count = "1 weight is" if len(found) == 1 else f"{len(found)} weights are"
+    count = f"{counted(len(found), 'weight')} {verb_for(len(found), 'are')}"
     return [
         f"{name}: {count} dequantised in every call, {spent:.3g} ms: the engine has no INT8 kernel for these Q/DQ; for"
         " onnxruntime export with `--int8-target cpu`"

@@ -13,6 +13,7 @@ from runtime.engines.trt.machine import current_platform
 from runtime.errors import EngineError
 from runtime.support.cpu import cpu_flags, fast_instructions, read_cpuinfo, usable_cores
 from runtime.support.installed import installed_versions
+from runtime.support.words import listed
 
 _CHECKOUT = Path(__file__).resolve().parents[3]
 _GIT_TIMEOUT_S = 10
@@ -56,10 +57,10 @@ def same_hardware(a: Machine, b: Machine) -> str:
         return f"{a.cores} usable cores against {b.cores}"
     if set(a.instructions) != set(b.instructions):
         # A hypervisor can hide them from one of two machines of the same model.
-        return f"instruction sets {_listed(a.instructions)} against {_listed(b.instructions)}"
+        return f"instruction sets {listed(a.instructions, none='none')} against {listed(b.instructions, none='none')}"
     gpus = tuple(tuple(gpu.name for gpu in machine.gpus) for machine in (a, b))
     if gpus[0] != gpus[1]:
-        return f"GPU {_listed(gpus[0])} against {_listed(gpus[1])}"
+        return f"GPU {listed(gpus[0], none='none')} against {listed(gpus[1], none='none')}"
     return ""
 
 
@@ -172,7 +173,3 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8", errors="replace").strip("\0 \n\t")
     except OSError:
         return ""
-
-
-def _listed(names: tuple[str, ...]) -> str:
-    return ", ".join(names) or "none"

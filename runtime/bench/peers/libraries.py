@@ -13,8 +13,9 @@ import numpy as np
 from typing_extensions import Self
 
 from runtime.bundle.bundle import Bundle
-from runtime.engines.contract import EngineBase, Pixels, describe_precision
+from runtime.engines.contract import EngineBase, describe_precision
 from runtime.errors import EngineError
+from runtime.support.arrays import Pixels
 
 AutocastPrecision = Literal["fp32", "bf16", "fp16"]
 _TORCH_DEVICES = {"cpu": "cpu", "gpu": "cuda"}
@@ -51,19 +52,17 @@ class RawOnnxRuntime(EngineBase):
 
     name = "raw-onnxruntime"
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None, weights: Path | None = None) -> None:
+    def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
         """Open a session with the settings of `runtime.engines.ort_engine`.
 
         Args:
             bundle: An opened bundle.
             threads: Threads for one inference; None leaves onnxruntime's choice.
-            weights: Not used: the weights are in the graph.
 
         Raises:
             EngineError: onnxruntime is not installed, or cannot load the graph.
         """
         super().__init__(bundle.manifest)
-        del weights
         from runtime.engines.ort_session import executed_precision, import_onnxruntime
 
         ort = import_onnxruntime()
@@ -105,19 +104,17 @@ class RawOpenVino(EngineBase):
 
     name = "raw-openvino"
 
-    def __init__(self, bundle: Bundle, *, threads: int | None = None, weights: Path | None = None) -> None:
+    def __init__(self, bundle: Bundle, *, threads: int | None = None) -> None:
         """Compile the graph with the settings of `runtime.engines.openvino_engine` in FP32.
 
         Args:
             bundle: An opened bundle.
             threads: Threads for one inference; None leaves OpenVINO's choice.
-            weights: Not used: the weights are in the graph.
 
         Raises:
             EngineError: OpenVINO is not installed, or cannot compile the graph.
         """
         super().__init__(bundle.manifest)
-        del weights
         from runtime.engines.openvino_engine import executed_precision
 
         try:
@@ -180,7 +177,7 @@ class PyTorchPeer(EngineBase):
 
         if threads is not None:
             torch.set_num_threads(threads)
-        network = load_original(bundle.manifest, weights=weights, near=bundle.path.resolve().parent)
+        network = load_original(bundle, weights=weights)
         module = wrap(network, bundle.manifest.preprocessing, input_kind=bundle.manifest.input.dtype)
         self._device = _TORCH_DEVICES[device]
         try:

@@ -115,10 +115,10 @@ def _why_no_original(bundle: Bundle, weights: Path | None) -> str:
         return f"{' and '.join(missing)} not installed: pip install 'export-ssl[export]'"
     if weights is not None:
         return "" if weights.is_file() else f"the checkpoint {weights} does not exist: check --weights"
+    from runtime.original.load_original import find_file
+
     source = bundle.manifest.weights
-    # Where runtime.original.load_original looks.
-    folders = (bundle.path.resolve().parent, Path.cwd())
-    if source.source == "file" and not any((folder / source.name).is_file() for folder in folders):
+    if source.source == "file" and find_file(bundle) is None:
         return f"the checkpoint {source.name} is neither beside the bundle nor in the working directory: pass --weights"
     return ""
 

@@ -34,10 +34,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runtime.embed.neighbours.nearest import Doubles, Metric, lengths, nearest_others, pair_distances
+from runtime.embed.neighbours.nearest import Metric, lengths, nearest_others, pair_distances
 from runtime.embed.neighbours.recall_interval import recall_ci95
 from runtime.errors import UsageError, VerificationError
-from runtime.support.paired_statistics import AnyFloats, Ints
+from runtime.support.arrays import AnyFloats, Doubles, Ints
 
 # Just above what embeddings of one image differ by between FP32 engines, a share of their length:
 # docs/explanation/decisions.md.

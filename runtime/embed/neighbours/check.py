@@ -10,9 +10,10 @@ from runtime.bundle.bundle import Bundle
 from runtime.embed.neighbours.agreement import neighbour_agreement
 from runtime.embed.neighbours.nearest import Metric
 from runtime.embed.neighbours.result_table import NeighbourCheck
-from runtime.engines.contract import Engine, Floats, Pixels
+from runtime.engines.contract import Engine
 from runtime.engines.open_engine import ORIGINAL, EngineOptions, load_engine, parse_engine
 from runtime.errors import DataError, EngineError
+from runtime.support.arrays import Floats, Pixels
 
 # The first neighbour, and the ten that a page of results shows.
 KS = (1, 10)

@@ -19,8 +19,8 @@ from runtime.embed.sources.entries import Entry, Source
 from runtime.embed.sources.open_source import open_source
 from runtime.embed.sources.sample import sample_keys
 from runtime.errors import DataError
-from runtime.images.preprocessing import Pixels
 from runtime.images.reading import pillow_silenced
+from runtime.support.arrays import Pixels
 from runtime.support.cpu import usable_cores
 from runtime.support.read_ahead import Ahead, read_ahead
 

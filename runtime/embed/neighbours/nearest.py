@@ -12,12 +12,10 @@
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from runtime.support.paired_statistics import AnyFloats, Ints
+from runtime.support.arrays import AnyFloats, Doubles, Ints
 
 Metric = Literal["cosine", "euclidean"]
-Doubles = npt.NDArray[np.float64]
 
 # Of the largest temporary array; two or three of that size exist at a time.
 _BLOCK_BYTES = 1 << 26  # 64 MiB

@@ -2,7 +2,7 @@
 
 import math
 
-from runtime.embed.neighbours.nearest import Doubles
+from runtime.support.arrays import Doubles
 
 # Two-sided 95 % quantile of the standard normal distribution. Source: scipy.stats.norm.ppf(0.975).
 _Z95 = 1.959963984540054

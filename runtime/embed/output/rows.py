@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.embed.output.identity import RowFacts
-from runtime.engines.contract import Floats
+from runtime.support.arrays import Floats
 
 Embeddings = npt.NDArray[np.float32] | npt.NDArray[np.float16]
 

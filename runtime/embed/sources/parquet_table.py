@@ -21,6 +21,7 @@ from typing import Any
 
 from runtime.embed.sources.entries import Entry, names_in_keys, printable
 from runtime.errors import DataError, UsageError
+from runtime.support.words import listed
 
 PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
 _USUAL_IMAGES = ("image", "img", "jpg", "jpeg", "png", "webp", "image_bytes", "bytes", "content", "data")
@@ -188,7 +189,7 @@ def _is_struct(kind: Any) -> bool:
 
 
 def _listed(names: Sequence[str]) -> str:
-    return ", ".join(names) or "there is none"
+    return listed(names, none="there is none")
 
 
 def _present(value: bytes | None) -> bytes:

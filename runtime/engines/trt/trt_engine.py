@@ -17,7 +17,7 @@ import numpy.typing as npt
 from runtime.bundle.bundle import Bundle
 from runtime.bundle.manifest import Manifest
 from runtime.bundle.plan_json import Sidecar
-from runtime.engines.contract import EngineBase, Outputs, Pixels
+from runtime.engines.contract import EngineBase, Outputs
 from runtime.engines.trt.buffer_pool import BufferPool, Lease
 from runtime.engines.trt.cuda_calls import use_device
 from runtime.engines.trt.device_arrays import DeviceArray, read_device_array, stream_handle
@@ -26,6 +26,7 @@ from runtime.engines.trt.machine import find_machine, require_machine
 from runtime.engines.trt.monitor import make_logger
 from runtime.engines.trt.preflight import check_plan
 from runtime.errors import EngineError
+from runtime.support.arrays import Pixels
 
 if TYPE_CHECKING:
     import tensorrt as trt

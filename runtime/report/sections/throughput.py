@@ -7,6 +7,7 @@ from runtime.report.decision import subject_label
 from runtime.report.document import Block, Column, Figure, Section, Table, Text
 from runtime.report.inputs import Inputs
 from runtime.report.style import SeriesStyle, series_styles
+from runtime.support.words import counted
 
 
 def throughput_section(inputs: Inputs) -> Section:
@@ -44,7 +45,7 @@ def throughput_section(inputs: Inputs) -> Section:
 def _by_series(benches: tuple[BenchResult, ...]) -> dict[str, list[Measured]]:
     found: dict[str, dict[int, Measured]] = {}
     for one in (one for bench in benches for one in bench.measured):
-        threads = "" if one.threads is None else f", {one.threads} threads" if one.threads > 1 else ", 1 thread"
+        threads = "" if one.threads is None else f", {counted(one.threads, 'thread')}"
         found.setdefault(subject_label(one) + threads, {})[one.batch] = one
     return {label: [points[batch] for batch in sorted(points)] for label, points in found.items()}
 

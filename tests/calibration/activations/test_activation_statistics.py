@@ -1,5 +1,4 @@
 import numpy as np
-import numpy.typing as npt
 import pytest
 
 from calibration.activations.activation_statistics import (
@@ -11,8 +10,7 @@ from calibration.activations.activation_statistics import (
     compare_halves,
 )
 from calibration.activations.histogram import Histograms
-
-Floats = npt.NDArray[np.float32]
+from runtime.support.arrays import Floats
 
 IMAGES, CHANNELS, POSITIONS = 7, 4, 60
 STRIDE = 7

@@ -8,7 +8,7 @@ from PIL import Image
 from calibration.images.lint import Finding, PixelLint, hash_images, lint_sample, lint_unreadable, raise_refusals
 from calibration.images.sampling import sample_images
 from runtime.data.batches import Unreadable
-from runtime.data.open_images import Dataset, LabelledImage
+from runtime.data.dataset import Dataset, LabelledImage
 from runtime.errors import DataError
 
 RNG = np.random.default_rng(0)

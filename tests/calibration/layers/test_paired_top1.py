@@ -9,7 +9,7 @@ from onnx import TensorProto, helper, numpy_helper
 from calibration.layers.paired_top1 import Infer, Load, count_paired, graph_infer, top1_hits
 from runtime.data.batches import Batch
 from runtime.errors import DataError
-from runtime.images.preprocessing import Pixels
+from runtime.support.arrays import Pixels
 
 # Each image is one pixel whose three colours are the scores of three classes.
 SCORES = np.array([[9, 1, 2], [1, 9, 2], [1, 2, 9], [5, 5, 1], [3, 2, 1]], np.uint8)

@@ -12,11 +12,12 @@ import pytest
 from runtime.bench import turns as module
 from runtime.bench.runners import Runner, noise_pixels, open_runner
 from runtime.bench.subjects import Subject
-from runtime.bench.turns import BenchListener, Effort, measure
+from runtime.bench.turns import Effort, measure
 from runtime.bench.worker import peak_memory_mb, run, timed, warm_up
 from runtime.bundle.bundle import open_bundle
 from runtime.errors import BundleError, EngineError, UsageError
 from runtime.support.child_process import ChildProcess
+from runtime.support.progress import Listener
 
 QUICK = Effort(rounds=2, runs=6, warm_up_s=0.05)
 ENGINES = ("onnxruntime", "openvino")
@@ -99,7 +100,7 @@ def failing(monkeypatch):
 
 
 def test_rounds_take_turns_and_every_other_one_goes_backwards(log):
-    found = measure([subject("a"), subject("b"), subject("c")], Effort(rounds=3, runs=3), BenchListener())
+    found = measure([subject("a"), subject("b"), subject("c")], Effort(rounds=3, runs=3), Listener())
     assert [name for name, what, *_ in log if what == "run"] == list("abccbaabc")
     # All are open and warm before anything counts, and closed after it.
     assert [what for _, what, *_ in log] == ["open"] * 3 + ["warm"] * 3 + ["run"] * 9 + ["close"] * 3
@@ -114,14 +115,14 @@ def test_rounds_take_turns_and_every_other_one_goes_backwards(log):
 
 @pytest.mark.parametrize(("runs", "rounds", "each"), [(200, 10, 20), (201, 10, 21), (6, 10, 1), (7, 2, 4)])
 def test_runs_are_shared_out_over_the_rounds_and_rounded_up(log, runs, rounds, each):
-    measure([subject("a")], Effort(rounds=rounds, runs=runs, seconds=5.0, warm_up_s=1.5), BenchListener())
+    measure([subject("a")], Effort(rounds=rounds, runs=runs, seconds=5.0, warm_up_s=1.5), Listener())
     assert [one for one in log if one[1] == "run"] == [("a", "run", each, 5.0 / rounds)] * rounds
     assert ("a", "warm", 1.5) in log
 
 
 def test_the_listener_hears_of_every_stage_and_step(log):
     heard: list = []
-    listener = BenchListener(on_stage=lambda name, steps: heard.append((name, steps)), on_step=heard.append)
+    listener = Listener(on_stage=lambda name, steps: heard.append((name, steps)), on_steps=heard.append)
     measure([subject("a"), subject("b")], Effort(rounds=2, runs=2), listener)
     assert heard == [("open", 2), 1, 1, ("warm up", 2), 1, 1, ("measure", 4), 1, 1, 1, 1]
     assert log
@@ -141,14 +142,14 @@ def test_the_listener_hears_of_every_stage_and_step(log):
 )
 def test_a_process_that_fails_is_named_with_its_reason(fault, kind, words):
     with pytest.raises(kind) as caught:
-        measure([subject("fine"), subject(fault)], Effort(rounds=2, runs=2), BenchListener())
+        measure([subject("fine"), subject(fault)], Effort(rounds=2, runs=2), Listener())
     assert str(caught.value).startswith(f"net {fault} batch 1: ")
     assert words in str(caught.value)
 
 
 @pytest.mark.usefixtures("failing")
 def test_a_process_that_answers_is_reported_as_it_answered():
-    (times,) = measure([subject("fine")], Effort(rounds=2, runs=4), BenchListener())
+    (times,) = measure([subject("fine")], Effort(rounds=2, runs=4), Listener())
     assert (times.load_ms, times.first_ms, times.precision, times.notes) == (1.0, 2.0, "fp32", ("a note",))
     assert times.rounds_ms == ((1.0, 1.0), (1.0, 1.0))
     assert times.peak_memory_mb == 10.0
@@ -156,7 +157,7 @@ def test_a_process_that_answers_is_reported_as_it_answered():
 
 def test_every_subject_has_a_process_of_its_own_and_none_is_left(exported):
     counts = []
-    listener = BenchListener(on_stage=lambda *_: counts.append(len(workers())))
+    listener = Listener(on_stage=lambda *_: counts.append(len(workers())))
     subjects = [subject(engine, bundle=exported.fp32) for engine in ENGINES]
     found = measure(subjects, QUICK, listener)
     assert counts == [0, 2, 2]
@@ -174,7 +175,7 @@ def test_every_subject_has_a_process_of_its_own_and_none_is_left(exported):
 def test_no_process_is_left_when_one_cannot_be_opened(exported):
     subjects = [subject(bundle=exported.fp32), subject(bundle=exported.fp32.parent / "absent", name="gone")]
     with pytest.raises(BundleError, match=r"^gone: .*absent is not a directory"):
-        measure(subjects, QUICK, BenchListener())
+        measure(subjects, QUICK, Listener())
     assert workers() == []
 
 
@@ -183,7 +184,7 @@ def test_no_process_is_left_after_ctrl_c(exported):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        measure([subject(bundle=exported.fp32)], QUICK, BenchListener(on_step=interrupt))
+        measure([subject(bundle=exported.fp32)], QUICK, Listener(on_steps=interrupt))
     assert workers() == []
 
 

@@ -26,7 +26,7 @@ from runtime.compare.ray_job import run_comparison_on_ray
 from runtime.compare.request import CompareRequest
 from runtime.compare.score import score
 from runtime.compare.tally import Tallies, tally_batches
-from runtime.data.open_images import Dataset, LabelledImage
+from runtime.data.dataset import Dataset, LabelledImage
 from runtime.data.pieces import cut_dataset
 from runtime.engines.contract import Outputs
 from runtime.errors import DataError, EngineError

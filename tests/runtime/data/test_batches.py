@@ -14,7 +14,8 @@ import pytest
 from PIL import Image
 
 from runtime.data.batches import Batch, load_batches
-from runtime.data.open_images import Dataset, LabelledImage, open_dataset
+from runtime.data.dataset import Dataset, LabelledImage
+from runtime.data.open_images import open_images
 from runtime.errors import DataError, UsageError
 from runtime.support.cpu import usable_cores
 from tests.helpers.image_folders import picture, write_picture
@@ -49,7 +50,9 @@ def folder(root: Path, count: int) -> Dataset:
     """Write `count` different pictures in two classes and open them."""
     for index in range(count):
         write_picture(root / "ab"[index % 2] / f"{index:03}.png", index)
-    return open_dataset(str(root), ("a", "b"))
+    opened = open_images(str(root), ("a", "b"))
+    assert isinstance(opened, Dataset)
+    return opened
 
 
 def decoding_threads() -> list[threading.Thread]:

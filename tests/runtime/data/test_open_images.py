@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from torchvision.datasets import ImageFolder
 
-from runtime.data.open_images import Dataset, open_dataset
+from runtime.data.dataset import Dataset
+from runtime.data.open_images import open_images
 from runtime.errors import DataError, UsageError
 from tests.helpers.image_folders import picture, write_picture
 
@@ -27,25 +28,25 @@ def pairs(dataset: Dataset) -> list[tuple[str, int]]:
 
 def refuse(source: Path | str, labels: tuple[str, ...], message: str, labels_file: Path | None = None) -> None:
     with pytest.raises(DataError, match=message) as caught:
-        open_dataset(str(source), labels, labels_file=labels_file)
+        open_images(str(source), labels, labels_file=labels_file)
     assert "\n" not in str(caught.value)
 
 
 def test_all_class_folders_are_read_as_torchvision_reads_them(tmp_path: Path) -> None:
     tree(tmp_path, "bee/2.png", "bee/1.PNG", "ant/deep/er/x.jpg", "cat/y.JPeG", "ant/a.png")
     theirs = [(Path(path).relative_to(tmp_path).as_posix(), label) for path, label in ImageFolder(tmp_path).samples]
-    assert sorted(pairs(open_dataset(str(tmp_path), NAMES))) == sorted(theirs)
+    assert sorted(pairs(open_images(str(tmp_path), NAMES))) == sorted(theirs)
 
 
 def test_a_subset_of_wnid_folders_keeps_its_imagenet_indices(tmp_path: Path) -> None:
     tree(tmp_path, "n03126707/a.png", "n01443537/b.png")
-    assert pairs(open_dataset(str(tmp_path), WNIDS)) == [("n01443537/b.png", 1), ("n03126707/a.png", 3)]
+    assert pairs(open_images(str(tmp_path), WNIDS)) == [("n01443537/b.png", 1), ("n03126707/a.png", 3)]
 
 
 def test_order_is_sorted_and_hidden_files_are_left_out(tmp_path: Path) -> None:
     tree(tmp_path, "bee/b.png", "bee/a.png", "bee/._a.png", ".cache/x.png", "ant/.thumbs/x.png", "ant/z.png")
     (tmp_path / "ant" / "notes.txt").write_text("not an image")
-    assert [name for name, _ in pairs(open_dataset(str(tmp_path), NAMES))] == ["ant/z.png", "bee/a.png", "bee/b.png"]
+    assert [name for name, _ in pairs(open_images(str(tmp_path), NAMES))] == ["ant/z.png", "bee/a.png", "bee/b.png"]
 
 
 def test_folders_that_are_no_class_are_named(tmp_path: Path) -> None:
@@ -65,8 +66,8 @@ def test_a_mixture_of_names_and_indices_is_refused(tmp_path: Path) -> None:
 
 def test_index_folders_count_where_no_label_is_a_number(tmp_path: Path) -> None:
     tree(tmp_path, "0/a.png", "002/b.png")
-    assert pairs(open_dataset(str(tmp_path), NAMES)) == [("0/a.png", 0), ("002/b.png", 2)]
-    assert pairs(open_dataset(str(tmp_path), WNIDS)) == [("0/a.png", 0), ("002/b.png", 2)]
+    assert pairs(open_images(str(tmp_path), NAMES)) == [("0/a.png", 0), ("002/b.png", 2)]
+    assert pairs(open_images(str(tmp_path), WNIDS)) == [("0/a.png", 0), ("002/b.png", 2)]
 
 
 def test_index_folders_beyond_the_classes_are_refused(tmp_path: Path) -> None:
@@ -76,7 +77,7 @@ def test_index_folders_beyond_the_classes_are_refused(tmp_path: Path) -> None:
 
 def test_labels_that_are_numbers_are_names_and_not_indices(tmp_path: Path) -> None:
     tree(tmp_path, "1/a.png", "3/b.png")
-    assert pairs(open_dataset(str(tmp_path), ("1", "2", "3"))) == [("1/a.png", 0), ("3/b.png", 2)]
+    assert pairs(open_images(str(tmp_path), ("1", "2", "3"))) == [("1/a.png", 0), ("3/b.png", 2)]
     tree(tmp_path, "0/a.png")
     refuse(tmp_path, ("1", "2", "3"), r"1 of 3 class folders of .* \(0\)")
 
@@ -97,7 +98,7 @@ def test_missing_empty_and_flat_folders_say_what_to_do(tmp_path: Path) -> None:
 def test_empty_class_folders_and_loose_images_are_noted(tmp_path: Path) -> None:
     tree(tmp_path, "ant/a.png", "loose.png")
     (tmp_path / "bee").mkdir()
-    assert open_dataset(str(tmp_path), NAMES).notes == (
+    assert open_images(str(tmp_path), NAMES).notes == (
         "1 class folders without an image (bee)",
         "1 images beside the class folders, not read (loose.png)",
     )
@@ -117,7 +118,7 @@ def test_empty_class_folders_and_loose_images_are_noted(tmp_path: Path) -> None:
 def test_a_flat_folder_takes_its_classes_from_a_labels_file(text: str, tmp_path: Path) -> None:
     tree(tmp_path / "data", "a.png", "b c.png")
     (tmp_path / "labels").write_text(text, encoding="utf-8")
-    dataset = open_dataset(str(tmp_path / "data"), WNIDS, labels_file=tmp_path / "labels")
+    dataset = open_images(str(tmp_path / "data"), WNIDS, labels_file=tmp_path / "labels")
     assert pairs(dataset) == [("b c.png", 1), ("a.png", 0)]
 
 
@@ -154,7 +155,7 @@ def test_an_unreadable_labels_file_is_refused(tmp_path: Path) -> None:
 def test_images_that_a_labels_file_does_not_name_are_noted(tmp_path: Path) -> None:
     tree(tmp_path / "data", "a.png", "b.png")
     (tmp_path / "labels.txt").write_text("a.png 0\n")
-    dataset = open_dataset(str(tmp_path / "data"), NAMES, labels_file=tmp_path / "labels.txt")
+    dataset = open_images(str(tmp_path / "data"), NAMES, labels_file=tmp_path / "labels.txt")
     assert dataset.notes == ("1 images that labels.txt does not name, not read (b.png)",)
 
 
@@ -163,56 +164,54 @@ def test_limit_is_balanced_seeded_and_keeps_order(tmp_path: Path) -> None:
     tree(tmp_path, *files)
 
     def take(limit: int, seed: int = 0) -> list[tuple[str, int]]:
-        return pairs(open_dataset(str(tmp_path), NAMES, limit=limit, seed=seed))
+        return pairs(open_images(str(tmp_path), NAMES, limit=limit, seed=seed))
 
     assert Counter(label for _, label in take(6)) == {0: 2, 1: 2, 2: 2}
     assert Counter(label for _, label in take(10)) == {0: 4, 1: 4, 2: 2}
     assert take(7) == take(7) == sorted(take(7))
     assert take(7) != take(7, seed=1)
     assert set(take(7)) < set(take(8))
-    assert take(20) == take(99) == pairs(open_dataset(str(tmp_path), NAMES))
-    assert open_dataset(str(tmp_path), NAMES, limit=6).notes == ("6 of 20 images, balanced over the classes, seed 0",)
+    assert take(20) == take(99) == pairs(open_images(str(tmp_path), NAMES))
+    assert open_images(str(tmp_path), NAMES, limit=6).notes == ("6 of 20 images, balanced over the classes, seed 0",)
 
 
 def test_a_limit_below_one_is_a_usage_error(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--limit 0: expected at least 1 image"):
-        open_dataset(str(tmp_path), NAMES, limit=0)
+        open_images(str(tmp_path), NAMES, limit=0)
 
 
 def test_a_torchvision_data_set_is_opened_by_timms_name(tmp_path: Path) -> None:
     tree(tmp_path, "val/a/0.png", "val/b/1.png", "val/c/2.png", "train/a/9.png")
-    dataset = open_dataset("torch/image_folder", NAMES, root=tmp_path)
+    dataset = open_images("torch/image_folder", NAMES, root=tmp_path)
     assert [image.label for image in dataset.images] == [0, 1, 2]
     for seed, image in enumerate(dataset.images):
         np.testing.assert_array_equal(np.asarray(image.read()), picture(seed))
-    limited = open_dataset("Torch/image_folder", NAMES, root=tmp_path, limit=2)
+    limited = open_images("Torch/image_folder", NAMES, root=tmp_path, limit=2)
     assert len(limited) == 2
 
 
 def test_a_damaged_sample_of_a_named_data_set_is_named_and_not_replaced(tmp_path: Path) -> None:
     tree(tmp_path, "val/a/0.png", "val/b/1.png", "val/c/2.png")
     (tmp_path / "val" / "b" / "1.png").write_bytes(b"nothing")
-    dataset = open_dataset("torch/image_folder", NAMES, root=tmp_path)
+    dataset = open_images("torch/image_folder", NAMES, root=tmp_path)
     with pytest.raises(DataError, match=r"torch/image_folder\[validation\]\[1\] cannot be read as an image"):
         dataset.images[1].read()
 
 
-def test_named_data_sets_with_other_classes_streams_and_unknown_names_are_refused(tmp_path: Path) -> None:
+def test_named_data_sets_with_other_classes_and_unknown_names_are_refused(tmp_path: Path) -> None:
     tree(tmp_path, "val/a/0.png", "val/b/1.png")
     with pytest.raises(DataError, match=r"has 2 classes \(labels 0 to 1\), expected the network's 3"):
-        open_dataset("torch/image_folder", NAMES, root=tmp_path)
-    with pytest.raises(DataError, match="tfds/mnist is a stream, expected a data set with positions"):
-        open_dataset("tfds/mnist", NAMES)
+        open_images("torch/image_folder", NAMES, root=tmp_path)
     with pytest.raises(DataError, match="timm cannot open torch/nonesuch, split validation"):
-        open_dataset("torch/nonesuch", NAMES, root=tmp_path)
+        open_images("torch/nonesuch", NAMES, root=tmp_path)
     with pytest.raises(UsageError, match="brings its own labels"):
-        open_dataset("torch/image_folder", NAMES, root=tmp_path, labels_file=tmp_path / "labels.txt")
+        open_images("torch/image_folder", NAMES, root=tmp_path, labels_file=tmp_path / "labels.txt")
 
 
 def test_a_data_set_that_gives_open_files_is_decoded_and_closed(tmp_path: Path) -> None:
     from timm.data import ImageDataset
 
-    from runtime.data.open_images import LabelledImage
+    from runtime.data.dataset import LabelledImage
     from runtime.data.timm_names import TimmSample
 
     tree(tmp_path, "a/0.png")

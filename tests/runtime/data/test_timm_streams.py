@@ -21,7 +21,8 @@ from runtime.commands.console import progress_bar
 from runtime.compare.job import _data_report
 from runtime.data import timm_names
 from runtime.data.batches import Batch, load_batches
-from runtime.data.open_images import Dataset, Stream, open_dataset, open_images
+from runtime.data.dataset import Dataset, Stream
+from runtime.data.open_images import open_images
 from runtime.errors import DataError, UsageError
 from tests.helpers.image_folders import picture, write_picture
 from tests.helpers.pillow.pillow_contract import Case
@@ -162,8 +163,6 @@ def test_usage_errors_of_streams_are_those_of_other_data(fake: Any, tmp_path: Pa
         stream(limit=0)
     with pytest.raises(UsageError, match="brings its own labels"):
         stream(labels_file=tmp_path / "labels.txt")
-    with pytest.raises(DataError, match="expected a data set with positions: open it with open_images"):
-        open_dataset("tfds/fake", NAMES)
 
 
 def test_a_folder_is_opened_as_before_also_where_its_name_looks_like_a_stream(

@@ -9,8 +9,9 @@ import pytest
 from rich.console import Console
 
 from runtime.errors import EngineError
-from runtime.plans.explain import PlanAccount, account, compare, findings
+from runtime.plans.explain import compare, findings
 from runtime.plans.inspector import read_layer_information, read_layer_times
+from runtime.plans.plan_account import PlanAccount, account
 from runtime.plans.tables import render_accounts
 from tests.helpers.paths import ROOT
 

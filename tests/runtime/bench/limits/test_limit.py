@@ -12,10 +12,10 @@ from runtime.bench.limits.limit import bound_ms, find_limit, find_limits, main_p
 from runtime.bench.limits.probe import MoveRate, Rates, probe_rates
 from runtime.bench.limits.tiny_onnx import tiny_model
 from runtime.bench.subjects import Subject
-from runtime.bench.turns import BenchListener
 from runtime.bundle.bundle import open_bundle
 from runtime.bundle.results.bench_json import Interval, Latency, Measured
 from runtime.errors import EngineError
+from runtime.support.progress import Listener
 from tests.conftest import Exported
 
 # 100e9 multiply-accumulates, and 50e9 bytes in a cache or 10e9 beyond it, per second.
@@ -202,7 +202,7 @@ def test_no_layer_is_faster_than_its_bound(exported: Exported, engine: str) -> N
 def test_every_bundle_that_can_be_probed_gets_a_limit(exported: Exported) -> None:
     pytest.importorskip("openvino")
     stages: list[tuple[str, int | None]] = []
-    listener = BenchListener(on_stage=lambda name, steps: stages.append((name, steps)))
+    listener = Listener(on_stage=lambda name, steps: stages.append((name, steps)))
     other = measured(1.0).model_copy(update={"name": "a peer"})
     (limit,) = find_limits({"a": subject(exported)}, [measured(30.0), other], listener)
     assert limit.name == "a"
@@ -215,7 +215,7 @@ def test_the_reason_for_no_limit_is_said(exported: Exported) -> None:
     assert "tensorrt are not probed" in why_no_limit(subject(exported, engine="tensorrt"))
     assert "on a GPU" in why_no_limit(subject(exported, engine="onnxruntime:cuda"))
     assert "on a GPU" in why_no_limit(subject(exported, device="gpu"))
-    assert find_limits({"a": subject(exported, engine="tensorrt")}, [measured(1.0)], BenchListener()) == ()
+    assert find_limits({"a": subject(exported, engine="tensorrt")}, [measured(1.0)], Listener()) == ()
 
 
 def test_a_tiny_model_is_what_onnx_reads() -> None:
