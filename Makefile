@@ -7,11 +7,15 @@ DEMO := demo
 DIGITS = --model resnet18 --weights $(DEMO)/digits_resnet18.safetensors --labels $(DEMO)/digits_labels.txt \
 	--licence CC0-1.0 --img-size 64 --interpolation bilinear --golden $(DEMO)/digits/train --overwrite
 
-.PHONY: help env test test-gpu gate cpp test-thin lint types unit demo bench bench-int8 readme clean
+.PHONY: help env test fast coverage fresh test-gpu gate cpp test-thin lint types unit demo bench bench-int8 readme clean
 
 help:
 	@echo "make demo    train a real ResNet-18 on digits, export it, compare every engine, print a table"
 	@echo "make test    environment, ruff, mypy --strict, all tests"
+	@echo "make fast    the tests to run before each commit: nothing slow, no C++, no Ray, no browser"
+	@echo "make coverage"
+	@echo "             all tests, and which branches of runtime, calibration and exporter they take"
+	@echo "make fresh   demo, tests and continuous integration in a bare Debian 12; needs root, debootstrap, an hour"
 	@echo "make bench   the benchmarks behind the README's figures"
 	@echo "make bench-int8"
 	@echo "             train networks on fractals, then INT8 accuracy beside every peer; over an hour"
@@ -32,7 +36,20 @@ $(VENV)/.done: pyproject.toml tests/helpers/pillow/pillow_versions.txt tests/ten
 	$(BIN)/python tests/tensorrt_bindings/install_bindings.py
 	touch $@
 
-test: lint types unit
+# mypy has one process: it runs beside the tests.
+test: lint
+	@$(MAKE) --no-print-directory --jobs 2 types unit
+
+# What is left out stands in tests/helpers/lanes.py.
+fast: env
+	$(BIN)/pytest -n 2 --fast
+
+coverage: env
+	$(BIN)/pytest -n 2 --cov --cov-report=term
+
+# A clean clone of this checkout in a Debian 12 that has Python, make and a compiler alone: it shows a missing install step.
+fresh:
+	bash tests/house/fresh_machine.sh
 
 lint: env
 	$(BIN)/ruff check .

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from tests.helpers import lanes
+from tests.helpers.made_once import made_once
 from tests.helpers.paths import PHOTOGRAPHS
 
 IMAGE_SIZE = 64
@@ -19,6 +21,39 @@ SEED = 3
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CROPS_PER_PHOTOGRAPH = 12
 PICTURES = 24
+CHECKPOINT = "drawn.safetensors"
+TESTS = Path(__file__).parent
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--fast", action="store_true", help="leave out what is slow or needs C++, Ray, a browser or a GPU")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out whole files before they are imported: that alone takes seconds."""
+    marked = lanes.markers_of(collection_path.relative_to(TESTS).as_posix())
+    return True if marked and config.getoption("fast") else None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark tests by where they stand; where several workers run them, put the longest first."""
+    files = {item.path: item.path.relative_to(TESTS).as_posix() for item in items}
+    for item in items:
+        for marker in lanes.markers_of(files[item.path]):
+            item.add_marker(marker)
+    if config.getoption("fast"):
+        left_out = [item for item in items if any(item.get_closest_marker(name) for name in lanes.LEFT_OUT)]
+        config.hook.pytest_deselected(items=left_out)
+        gone = set(left_out)
+        items[:] = [item for item in items if item not in gone]
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: lanes.rank(files[item.path]))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> lanes.ByUnit:
+    """Have one worker run a file's tests."""
+    return lanes.ByUnit(config, log)
 
 
 @dataclass(frozen=True)
@@ -92,6 +127,11 @@ def timm_logits(network: Any, pictures: list[Image.Image]) -> np.ndarray:
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
+    folder = made_once(tmp_path_factory, "exported", _export)
+    return Exported(fp32=folder / "fp32", fp16=folder / "fp16", checkpoint=folder / CHECKPOINT)
+
+
+def _export(folder: Path) -> None:
     from safetensors.torch import save_file
 
     from exporter.pipeline import export_bundle
@@ -99,26 +139,27 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
     from runtime.original.network import build_network
     from runtime.original.random_weights import randomise
 
-    folder = tmp_path_factory.mktemp("exported")
     network = build_network("resnet18", 1000)
     randomise(network, SEED)
-    checkpoint = folder / "drawn.safetensors"
-    save_file(network.state_dict(), checkpoint)
-    bundles = {}
+    save_file(network.state_dict(), folder / CHECKPOINT)
     for precision in ("fp32", "fp16"):
         request = ExportRequest(
             model="ssl_resnet18",
             fp16=precision == "fp16",
-            weights=WeightsChoice(source="file", path=checkpoint),
+            weights=WeightsChoice(source="file", path=folder / CHECKPOINT),
             img_size=IMAGE_SIZE,
             output=folder / precision,
         )
-        bundles[precision] = export_bundle(request).path
-    return Exported(fp32=bundles["fp32"], fp16=bundles["fp16"], checkpoint=checkpoint)
+        export_bundle(request)
 
 
 @pytest.fixture(scope="session")
-def reference(exported: Exported) -> Reference:
+def reference(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Reference:
+    folder = made_once(tmp_path_factory, "reference", lambda folder: _run_timm(exported, folder))
+    return Reference(**{name: np.load(folder / f"{name}.npy") for name in Reference.__dataclass_fields__})
+
+
+def _run_timm(exported: Exported, folder: Path) -> None:
     import torch
 
     pixels = np.stack([np.asarray(picture.resize((IMAGE_SIZE, IMAGE_SIZE))) for picture in crops()[::6]])
@@ -130,7 +171,9 @@ def reference(exported: Exported) -> Reference:
         embedding = network.forward_head(features, pre_logits=True)
         logits = network(feed)
         fp16_logits = network.half()(feed.half()).float()
-    return Reference(pixels=pixels, logits=logits.numpy(), embedding=embedding.numpy(), fp16_logits=fp16_logits.numpy())
+    np.save(folder / "pixels.npy", pixels)
+    for name, tensor in (("logits", logits), ("embedding", embedding), ("fp16_logits", fp16_logits)):
+        np.save(folder / f"{name}.npy", tensor.numpy())
 
 
 @pytest.fixture(scope="session")
@@ -141,15 +184,17 @@ def class_folders(exported: Exported, tmp_path_factory: pytest.TempPathFactory) 
     with its first choice, one with its second and one with its ninth. Only pictures with a clear first
     choice are taken: Pillow 13 resizes some sizes in another order than this project and older Pillows.
     """
+    return made_once(tmp_path_factory, "pictures", lambda folder: _write_classes(exported, folder))
+
+
+def _write_classes(exported: Exported, folder: Path) -> None:
     pictures = crops()
     ranking = timm_logits(timm_network(exported.checkpoint), pictures)
     ordered = np.sort(ranking, axis=1)
     clearest = np.argsort(ordered[:, -2] - ordered[:, -1], kind="stable")[:PICTURES]
     labels = (exported.fp32 / "labels.txt").read_text(encoding="utf-8").splitlines()
-    folder = tmp_path_factory.mktemp("pictures")
     for number, index in enumerate(sorted(clearest)):
         choice = (0, 1, 0, 8)[number % 4]
         wnid = labels[np.argsort(-ranking[index])[choice]].partition("\t")[0]
         (folder / wnid).mkdir(exist_ok=True)
         pictures[index].save(folder / wnid / f"{number:02}.png")
-    return folder

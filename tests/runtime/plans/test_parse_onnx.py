@@ -181,8 +181,9 @@ def test_a_process_that_dies_in_the_middle_of_its_answer_is_one_line(bundle, unt
 def slow(bundle, untouched, tmp_path):  # noqa: ARG001  (looked at before the build begins)
     """A build that takes seconds, in the midst of it: the command, and the building process's id."""
     sign = tmp_path / "building"
-    fault = {"STANDIN_FAULT": "slow-build", "STANDIN_SIGN": str(sign)}
-    process = start("run-ssl", "build", bundle, cache=tmp_path / "cache", **fault)
+    process = start(
+        "run-ssl", "build", bundle, cache=tmp_path / "cache", STANDIN_FAULT="slow-build", STANDIN_SIGN=str(sign)
+    )
     wait_until(lambda: sign.exists() or process.poll() is not None)
     assert process.poll() is None
     (worker,) = (member for member in members(process.pid) if ignores_interrupts(member))

@@ -1,0 +1,78 @@
+"""Which tests are left out of `make fast`, and what one worker of pytest-xdist runs together and when.
+
+Markers are given by folder and file here, and by `pytest.mark.slow` at a test that takes over five seconds among
+quick ones. `tests/house/test_lanes.py` holds every package to a test that `make fast` runs.
+"""
+
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
+
+# Marker, and the files and folders below `tests/` that have it.
+MARKED: dict[str, tuple[str, ...]] = {
+    "cpp": ("runtime/cpp/", "exporter/writing/test_cpp_project.py"),
+    "ray": ("runtime/compare/test_ray_job.py", "runtime/embed/test_ray_job.py"),
+    "browser": ("runtime/report/test_browser.py",),
+    # Each starts a process for nearly every test, or exports a network again.
+    "slow": (
+        "documents/",
+        "exporter/test_cli.py",
+        "exporter/test_int8.py",
+        "exporter/test_plan.py",
+        "house/test_loaded_modules.py",
+        "runtime/bench/limits/test_layer_times.py",
+        "runtime/commands/test_bench.py",
+        "runtime/commands/test_build.py",
+        "runtime/embed/test_kill.py",
+        "runtime/engines/trt/test_trt_engine.py",
+        "runtime/engines/trt/test_cuda_calls.py",
+        "runtime/plans/test_build_plan.py",
+        "runtime/plans/test_failures.py",
+        "runtime/plans/test_parse_onnx.py",
+        "tensorrt_bindings/",
+    ),
+}
+LEFT_OUT = (*MARKED, "gpu")
+# The longest first, so that the workers end together; what is not named comes behind, in its own order.
+_FIRST = (
+    "cpp",
+    "exporter/test_int8.py",
+    "runtime/commands/test_build.py",
+    "exporter/test_cli.py",
+    "runtime/commands/test_bench.py",
+    "ray",
+    "runtime/embed/test_kill.py",
+    "runtime/plans/",
+    "runtime/bench/",
+    "tensorrt_bindings/",
+)
+
+
+def markers_of(file: str) -> list[str]:
+    """Return the markers of a test file, whose path is from `tests/`."""
+    return [marker for marker, places in MARKED.items() if file.startswith(places)]
+
+
+def unit_of(file: str) -> str:
+    """Return what a file is run together with, in one worker.
+
+    A file's own fixtures are made once then. C++ is built under one lock, and Ray takes all processors: two workers
+    at it would wait for each other.
+    """
+    return next((marker for marker in ("cpp", "ray") if marker in markers_of(file)), file)
+
+
+def rank(file: str) -> int:
+    """Return a file's place in the order of a run."""
+    unit = unit_of(file)
+    return next((place for place, first in enumerate(_FIRST) if unit.startswith(first)), len(_FIRST))
+
+
+class ByUnit(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives whole units to the workers, in the order of the collection."""
+
+    def __init__(self, config: object, log: Producer | None = None) -> None:
+        super().__init__(config, log)
+        self.config.option.loadscopereorder = False
+
+    def _split_scope(self, nodeid: str) -> str:
+        return unit_of(nodeid.partition("::")[0].removeprefix("tests/"))
