@@ -1,8 +1,9 @@
-"""Fill the README's outputs and figures from real runs: `make readme`.
+"""Fill the outputs and figures of README.md and docs/ from real runs: `make readme`.
 
     <!-- output: COMMAND -->   the fenced block below becomes what COMMAND prints on stdout
     <!-- figures -->           the lines up to <!-- /figures --> become a table of benchmarks/results/*.json
     <!-- int8 -->              the lines up to <!-- /int8 --> become that of benchmarks/results/int8_accuracy.json
+    <!-- compared -->          the lines up to <!-- /compared --> become the README's table, of the demo's compare.json
 
 Run `make demo` first: the commands use its bundles.
 """
@@ -16,12 +17,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+from benchmarks.documents.compared_table import compared
+
 ROOT = Path(__file__).resolve().parents[2]
-README = ROOT / "README.md"
+DOCUMENTS = (ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")))
 RESULTS = ROOT / "benchmarks" / "results"
 COLUMNS = "110"
 _OUTPUT = re.compile(r"(<!-- output: (?P<command>.+?) -->\n```text\n)(?P<old>.*?)(```\n)", re.DOTALL)
 _FIGURES = re.compile(r"(<!-- figures -->\n).*?(<!-- /figures -->)", re.DOTALL)
+_COMPARED = re.compile(r"(<!-- compared -->\n).*?(<!-- /compared -->)", re.DOTALL)
 _INT8 = re.compile(r"(<!-- int8 -->\n).*?(<!-- /int8 -->)", re.DOTALL)
 
 
@@ -179,12 +183,14 @@ def int8_accuracy() -> str:
 
 
 def main() -> None:
-    """Rewrite README.md."""
-    text = README.read_text(encoding="utf-8")
-    text = _OUTPUT.sub(lambda match: match[1] + run(match["command"]) + match[4], text)
-    text = _FIGURES.sub(lambda match: match[1] + figures() + match[2], text)
-    text = _INT8.sub(lambda match: match[1] + int8_accuracy() + match[2], text)
-    README.write_text(text, encoding="utf-8")
+    """Rewrite the documents."""
+    for document in DOCUMENTS:
+        text = document.read_text(encoding="utf-8")
+        text = _OUTPUT.sub(lambda match: match[1] + run(match["command"]) + match[4], text)
+        text = _FIGURES.sub(lambda match: match[1] + figures() + match[2], text)
+        text = _INT8.sub(lambda match: match[1] + int8_accuracy() + match[2], text)
+        text = _COMPARED.sub(lambda match: match[1] + compared() + match[2], text)
+        document.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":
