@@ -7,7 +7,8 @@ DEMO := demo
 DIGITS = --model resnet18 --weights $(DEMO)/digits_resnet18.safetensors --labels $(DEMO)/digits_labels.txt \
 	--licence CC0-1.0 --img-size 64 --interpolation bilinear --golden $(DEMO)/digits/train --overwrite
 
-.PHONY: help env test fast coverage fresh test-gpu gate cpp test-thin lint types unit demo bench bench-int8 readme clean
+.PHONY: help env test fast coverage fresh test-gpu gate cpp test-thin lint types unit demo bench bench-int8 readme picture docs \
+	clean
 
 help:
 	@echo "make demo    train a real ResNet-18 on digits, export it, compare every engine, print a table"
@@ -16,7 +17,8 @@ help:
 	@echo "make coverage"
 	@echo "             all tests, and which branches of runtime, calibration and exporter they take"
 	@echo "make fresh   demo, tests and continuous integration in a bare Debian 12; needs root, debootstrap, an hour"
-	@echo "make bench   the benchmarks behind the README's figures"
+	@echo "make bench   the benchmarks behind the figures in the documents"
+	@echo "make docs    the documents as a site, in build/site"
 	@echo "make bench-int8"
 	@echo "             train networks on fractals, then INT8 accuracy beside every peer; over an hour"
 	@echo "make test-gpu"
@@ -117,6 +119,15 @@ bench-int8: env
 readme: env
 	$(BIN)/python -m benchmarks.documents.update_documents
 	$(BIN)/python -m benchmarks.documents.scale_costs --write
+
+# The picture of the report in the documents: needs Chromium, and the page that `make demo` writes.
+picture: env
+	$(BIN)/python -m benchmarks.documents.report_picture
+
+# Strict: a page that is missing from the site, or a link that leads nowhere, is an error.
+docs: env
+	$(BIN)/python -m pip install --quiet --editable '.[docs]'
+	$(BIN)/zensical build --clean --strict
 
 clean:
 	rm -rf $(VENV) $(DEMO) build dist

@@ -5,9 +5,11 @@
     <!-- output: COMMAND -->   the fenced block below becomes what COMMAND prints on stdout
     <!-- figures -->           the lines up to <!-- /figures --> become a table of benchmarks/results/*.json
     <!-- int8 -->              the lines up to <!-- /int8 --> become that of benchmarks/results/int8_accuracy.json
+    <!-- compared -->          the lines up to <!-- /compared --> become the README's table, of the demo's compare.json
 
-A SECTION is `figures`, `int8`, or the beginning of an output's COMMAND, such as `run-ssl verify`; only those are
-renewed, from nothing but what they need. Without any, all are. Run `make demo` first: the commands use its bundles.
+A SECTION is `figures`, `int8`, `compared`, or the beginning of an output's COMMAND, such as `run-ssl verify`; only those
+are renewed, from nothing but what they need. Without any, all are. Run `make demo` first: the commands use its
+bundles.
 """
 
 import argparse
@@ -22,12 +24,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.documents.compared_table import compared
+
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = (ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")))
 RESULTS = ROOT / "benchmarks" / "results"
 COLUMNS = "110"
 _OUTPUT = re.compile(r"(<!-- output: (?P<command>.+?) -->\n```text\n)(?P<old>.*?)(```\n)", re.DOTALL)
-_MARK = re.compile(r"^<!-- (?:output: (.+?)|(figures|int8)) -->$", re.MULTILINE)
+_MARK = re.compile(r"^<!-- (?:output: (.+?)|(figures|int8|compared)) -->$", re.MULTILINE)
 
 
 def run(command: str) -> str:
@@ -217,13 +221,13 @@ def is_wanted(section: str, wanted: Sequence[str]) -> bool:
     return not wanted or any(section == name or section.startswith(f"{name} ") for name in wanted)
 
 
-_TABLES = {"figures": figures, "int8": int8_accuracy}
+_TABLES = {"figures": figures, "int8": int8_accuracy, "compared": compared}
 
 
 def main() -> None:
     """Rewrite the documents."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("sections", nargs="*", metavar="SECTION", help="figures, int8, or the beginning of a COMMAND")
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help="a table's mark, or the beginning of a COMMAND")
     parser.add_argument("--list", action="store_true", help="print the sections and change nothing")
     arguments = parser.parse_args()
     texts = {path: path.read_text(encoding="utf-8") for path in DOCUMENTS}

@@ -1,7 +1,10 @@
 """The documents are true: commands parse, options exist, code runs, and links and make targets lead somewhere.
 
-A Python block of README.md that has the line `<!-- runs -->` above it is run here, in a folder where every
-bundle and picture that it names by a string exists.
+Three marks stand above a fenced block of README.md and docs/:
+
+    <!-- runs -->            Python that is run here, in a folder where every file exists that it names by a string
+    <!-- needs: gpu -->      commands or Python for an NVIDIA GPU
+    <!-- output: … -->       what a command printed; `benchmarks/documents/update_documents.py` renews it
 """
 
 import ast
@@ -14,8 +17,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import onnx
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import timm
+import torch
 import typer
 from typer.main import get_command
 
@@ -28,12 +36,32 @@ from tests.helpers.paths import ROOT
 from tests.helpers.tiny_resnet import pictures, tiny_resnet
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = {
+    str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
+    for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")))
+}
+# Which page explains a command's options; docs/reference/commands.md may have them too.
+HOW_TO = {
+    "export-ssl": ("export", "int8", "tensorrt", "serve", "cpp"),
+    "run-ssl verify": ("verify-and-compare",),
+    "run-ssl compare": ("verify-and-compare",),
+    "run-ssl bench": ("benchmark",),
+    "run-ssl report": ("report",),
+    "run-ssl build": ("tensorrt",),
+    "run-ssl explain": ("tensorrt",),
+    "run-ssl doctor": ("install",),
+    "run-ssl embed": ("embed",),
+    "run-ssl repo": ("serve",),
+}
+# What a newcomer reads to the end: lines, bytes, columns.
+README_LINES, README_BYTES, README_COLUMNS = 130, 8_000, 120
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "benchmarks" / "README.md"])
 COMMANDS = {"export-ssl": get_command(export_app), "run-ssl": get_command(run_app)}
 # Of typer's click, which is a package of its own or part of typer, depending on typer's version.
 UsageProblem = typer.BadParameter.__bases__[0]
 FENCE = re.compile(
-    r"^(?P<mark><!-- runs -->\n+)?```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^```", re.MULTILINE | re.DOTALL
+    r"^(?:<!-- (?P<mark>runs|needs: gpu) -->\n+)?```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^```",
+    re.MULTILINE | re.DOTALL,
 )
 OPERATORS = frozenset({"|", "||", "&&", ";", "&", ">", ">>", "<"})
 
@@ -42,13 +70,18 @@ OPERATORS = frozenset({"|", "||", "&&", ";", "&", ">", ">>", "<"})
 class Block:
     """A fenced block of a document."""
 
+    page: str
     language: str
     text: str
-    runs: bool
+    mark: str
+
+    def __str__(self) -> str:
+        first = next((line for line in self.text.splitlines() if line.strip()), "")
+        return f"{self.page}: {first}"
 
 
-def blocks(document: str) -> list[Block]:
-    return [Block(found["language"], found["text"], bool(found["mark"])) for found in FENCE.finditer(document)]
+def blocks(document: str, page: str = "") -> list[Block]:
+    return [Block(page, found["language"], found["text"], found["mark"] or "") for found in FENCE.finditer(document)]
 
 
 def command_lines(text: str) -> Iterator[list[str]]:
@@ -96,8 +129,9 @@ def options() -> Iterator[tuple[str, str]]:
 
 
 OPTIONS = list(options())
-LINES = [line for block in blocks(README) if block.language != "python" for line in command_lines(block.text)]
-PYTHON = [block for block in blocks(README) if block.language == "python"]
+BLOCKS = [block for page, text in PAGES.items() for block in blocks(text, page)]
+PYTHON = [block for block in BLOCKS if block.language == "python"]
+LINES = [(block, line) for block in BLOCKS if block.language != "python" for line in command_lines(block.text)]
 
 
 def slugs(document: str) -> set[str]:
@@ -111,18 +145,38 @@ def make_targets(document: str) -> set[str]:
     return set(re.findall(r"(?:^|`|\$ )make ([a-z][\w-]*)", document, re.MULTILINE))
 
 
-def test_the_readme_shows_both_commands_and_every_subcommand() -> None:
-    # A block of output stands below the command that it is of.
-    lines = [*LINES, *(line for text in re.findall(r"<!-- output: (.+) -->", README) for line in command_lines(text))]
-    shown = {" ".join(line[:2]) if line[0] == "run-ssl" else line[0] for line in lines}
-    subcommands = {f"run-ssl {name}" for name in vars(COMMANDS["run-ssl"])["commands"]}
-    assert len(subcommands) >= 9
-    assert {"export-ssl", *subcommands} - shown == set()
+def test_the_readme_is_short() -> None:
+    lines = README.splitlines()
+    assert len(lines) <= README_LINES
+    assert len(README.encode()) <= README_BYTES
+    assert [line for line in lines if len(line) > README_COLUMNS] == []
 
 
-@pytest.mark.parametrize("line", LINES, ids=" ".join)
-def test_a_command_line_of_the_readme_parses(line: list[str]) -> None:
+def test_the_readme_shows_both_commands_and_links_to_a_page_of_each() -> None:
+    shown = {
+        " ".join(line[:2]) if line[0] == "run-ssl" else line[0] for block, line in LINES if block.page == "README.md"
+    }
+    assert {"export-ssl", "run-ssl verify", "run-ssl compare", "run-ssl report"} - shown == set()
+    linked = set(re.findall(r"\]\(docs/how-to/([\w-]+)\.md", README))
+    assert {pages[0] for pages in HOW_TO.values()} - linked == set()
+
+
+def test_every_command_has_a_page() -> None:
+    assert {command for command, _ in OPTIONS} - set(HOW_TO) == set()
+
+
+@pytest.mark.parametrize("line", [line for _, line in LINES], ids=" ".join)
+def test_a_command_line_of_the_documents_parses(line: list[str]) -> None:
     parse(line)
+
+
+def needs_gpu(line: list[str]) -> bool:
+    """Return whether a command line does nothing without an NVIDIA GPU."""
+    return line[:2] == ["run-ssl", "build"] or bool({"tensorrt", "gpu", "--ray-gpus"} & set(line[1:]))
+
+
+def test_what_needs_a_gpu_is_marked() -> None:
+    assert [(block.page, line) for block, line in LINES if needs_gpu(line) and block.mark != "needs: gpu"] == []
 
 
 @pytest.mark.parametrize(
@@ -153,38 +207,47 @@ def test_command_lines_are_found_beside_prompts_comments_pipes_and_output() -> N
 
 
 @pytest.mark.parametrize(("command", "option"), OPTIONS, ids=lambda value: value)
-def test_every_option_is_in_the_readme(command: str, option: str) -> None:
-    assert re.search(rf"(?<![\w-]){option}(?![\w-])", README), f"README.md does not mention {option} of {command}"
+def test_every_option_is_in_the_page_of_its_command(command: str, option: str) -> None:
+    pages = [f"docs/how-to/{name}.md" for name in HOW_TO[command]]
+    text = "\n".join(PAGES.get(page, "") for page in (*pages, "docs/reference/commands.md"))
+    assert re.search(rf"(?<![\w-]){option}(?![\w-])", text), f"{pages[0]} does not mention {option} of {command}"
 
 
-def test_every_option_that_the_readme_names_in_code_exists() -> None:
-    named = set(re.findall(r"`(--[a-z][\w-]*)", FENCE.sub("", README)))
+@pytest.mark.parametrize("page", PAGES)
+def test_every_option_that_a_page_names_in_code_exists(page: str) -> None:
+    named = set(re.findall(r"`(--[a-z][\w-]*)", FENCE.sub("", PAGES[page])))
     assert named - {option for _, option in OPTIONS} - {"--help"} == set()
 
 
-@pytest.mark.parametrize("block", PYTHON, ids=lambda block: block.text.partition("\n")[0])
-def test_python_of_the_readme_compiles(block: Block) -> None:
-    compile(block.text, "README.md", "exec")
+@pytest.mark.parametrize("block", PYTHON, ids=str)
+def test_python_of_the_documents_compiles(block: Block) -> None:
+    if ">>>" not in block.text:
+        compile(block.text, block.page, "exec")
 
 
-def test_the_python_of_the_readme_that_is_marked_runs(tmp_path: Path) -> None:
-    marked = [block for block in PYTHON if block.runs]
-    assert marked, "README.md has no Python block with the line <!-- runs --> above it"
-    bundle = tmp_path / "bundle"
+@pytest.fixture(scope="module")
+def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    bundle = tmp_path_factory.mktemp("documents") / "bundle"
     request = ExportRequest(
         model="ssl_resnet18", fp16=True, weights=WeightsChoice(source="random"), img_size=64, output=bundle
     )
     export_bundle(request)
-    for block in marked:
-        provide_files(block.text, tmp_path, bundle)
-        done = subprocess.run(
-            [sys.executable, "-c", block.text], cwd=tmp_path, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
+    return bundle
+
+
+@pytest.mark.parametrize("block", [block for block in PYTHON if block.mark == "runs"], ids=str)
+def test_the_python_of_the_documents_that_is_marked_runs(block: Block, small_bundle: Path, tmp_path: Path) -> None:
+    provide_files(block.text, tmp_path, small_bundle)
+    done = subprocess.run([sys.executable, "-c", block.text], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_readme_has_python_that_runs() -> None:
+    assert [block for block in PYTHON if block.page == "README.md" and block.mark == "runs"]
 
 
 def provide_files(code: str, folder: Path, bundle: Path) -> None:
-    """Put a bundle or a picture wherever a string of the code names one."""
+    """Put a bundle, a picture or what else is needed wherever a string of the code names one."""
     for node in ast.walk(ast.parse(code)):
         if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
             continue
@@ -198,6 +261,24 @@ def provide_files(code: str, folder: Path, bundle: Path) -> None:
             save_resnet_at_224(path)
         elif node.value == "imagenet/train":
             pictures(path, 8)
+        elif node.value == "moco.pth":
+            save_backbone(path)
+        elif node.value == "embeddings":
+            save_embeddings(path)
+
+
+def save_backbone(path: Path) -> None:
+    """Save an untrained backbone as MoCo names its tensors, with a projection head."""
+    network = timm.create_model("resnet18", num_classes=128)
+    torch.save({"state_dict": {f"encoder_q.{name}": tensor for name, tensor in network.state_dict().items()}}, path)
+
+
+def save_embeddings(folder: Path) -> None:
+    """Save a part as `run-ssl embed --normalise --dtype float16` writes it: key and embedding, five rows."""
+    folder.mkdir()
+    rows = np.eye(5, 8, dtype=np.float16)
+    embedding = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), 8)
+    pq.write_table(pa.table({"key": list("abcde"), "embedding": embedding}), folder / "part-000000.parquet")
 
 
 def save_resnet_at_224(path: Path) -> None:
