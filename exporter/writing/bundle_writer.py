@@ -22,7 +22,7 @@ from runtime.bundle.bundle import (
 )
 from runtime.bundle.layers import Layer, LayerList
 from runtime.bundle.manifest import Licence, Manifest
-from runtime.engines.facts import DISTRIBUTIONS
+from runtime.support.engine_names import DISTRIBUTIONS
 from runtime.support.files import atomic_directory
 from runtime.support.installed import installed_versions
 

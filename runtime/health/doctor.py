@@ -12,7 +12,6 @@ from typing import Literal
 
 from runtime.bundle.bundle import Bundle, open_bundle
 from runtime.bundle.plan_json import PLAN_FILE, read_sidecar
-from runtime.engines.facts import DISTRIBUTIONS
 from runtime.engines.open_engine import installed_engines
 from runtime.engines.trt.machine import Machine, find_machine
 from runtime.engines.trt.preflight import check_plan_file, find_mismatch, read_plan
@@ -26,6 +25,7 @@ from runtime.support.cpu import (
     read_cpuinfo,
     usable_cores,
 )
+from runtime.support.engine_names import DISTRIBUTIONS
 from runtime.support.installed import installed_versions
 
 # `missing` is no fault: a machine need not have everything.
