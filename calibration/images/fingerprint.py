@@ -7,7 +7,7 @@ import onnx
 
 from runtime.bundle.calibration_json import Fingerprint
 from runtime.bundle.manifest import Preprocessing
-from runtime.engines.facts import DISTRIBUTIONS
+from runtime.support.engine_names import DISTRIBUTIONS
 from runtime.support.installed import installed_versions
 
 _TOOLS = ("export-ssl", "onnx", *DISTRIBUTIONS["onnxruntime"], "numpy", "pillow")

@@ -17,12 +17,12 @@ from runtime.bench.subjects import Subject, bundle_labels, list_subjects, subjec
 from runtime.bench.turns import Effort, Times, measure
 from runtime.bundle.bundle import Bundle, open_bundle
 from runtime.bundle.results.bench_json import BenchResult, Measured, Scope
-from runtime.engines.facts import DISTRIBUTIONS
 from runtime.errors import UsageError
 from runtime.support.progress import Listener
+from runtime.support.engine_names import DISTRIBUTIONS
 
 # Their versions decide speed.
-PACKAGES = ("numpy", *chain.from_iterable(DISTRIBUTIONS.values()), "export-ssl")
+PACKAGES = ("numpy", *sorted(chain.from_iterable(DISTRIBUTIONS.values())), "export-ssl")
 
 
 @dataclass(frozen=True)

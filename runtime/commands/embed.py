@@ -8,12 +8,14 @@ import typer
 from runtime.commands.console import message_console, one_line_errors, result_console
 from runtime.commands.ray_options import RayAddressOption, RayCpusOption, RayGpusOption, RayOption, RayWorkersOption
 from runtime.errors import UsageError
+from runtime.support.engine_names import DISTRIBUTIONS
 
 if TYPE_CHECKING:
     from runtime.embed.neighbours.check_job import CheckChoice
     from runtime.embed.request import EmbedRequest
     from runtime.on_ray.choice import RayChoice
 
+*_FIRST_NAMES, _LAST_NAME = DISTRIBUTIONS
 # Headings of the help.
 _IMAGES = "Images"
 _ENGINE = "Engine"
@@ -41,7 +43,7 @@ def embed(
     engine: Annotated[
         str,
         typer.Option(
-            help="tensorrt, openvino, onnxruntime or pytorch, with `:bf16` and the like as in compare.",
+            help=f"{', '.join(_FIRST_NAMES)} or {_LAST_NAME}, with `:bf16` and the like as in compare.",
             rich_help_panel=_ENGINE,
         ),
     ] = "auto",

@@ -24,6 +24,7 @@ from runtime.commands.ray_options import RayAddressOption, RayCpusOption, RayGpu
 from runtime.commands.repo import repo
 from runtime.commands.report import report
 from runtime.commands.version_option import version_option
+from runtime.support.engine_names import DISTRIBUTIONS
 from runtime.support.ort_providers import PROVIDERS
 
 app = typer.Typer(
@@ -38,7 +39,7 @@ _PROVIDER_HELP = " or ".join(f"`onnxruntime:{name}`" for name, provider in PROVI
 EnginesOption = Annotated[
     str,
     typer.Option(
-        help="Comma-separated: tensorrt, openvino, onnxruntime, pytorch; with `:bf16` or `:fp16` for an execution "
+        help=f"Comma-separated: {', '.join(DISTRIBUTIONS)}; with `:bf16` or `:fp16` for an execution "
         f"precision, {_PROVIDER_HELP} for a provider.",
         show_default="all that are installed",
     ),

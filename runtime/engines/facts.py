@@ -1,17 +1,10 @@
-"""What an engine comes from, and what an opened one is: what must be the same wherever parts of one job run."""
+"""What an opened engine is: what must be the same wherever parts of one job run."""
 
 from pydantic import BaseModel, ConfigDict
 
 from runtime.engines.contract import Engine
+from runtime.support.engine_names import DISTRIBUTIONS
 from runtime.support.installed import installed_versions
-
-# The distributions that an engine's package may come from; its version is that of the one that is installed.
-DISTRIBUTIONS = {
-    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
-    "openvino": ("openvino",),
-    "tensorrt": ("tensorrt", "tensorrt-cu12"),
-    "pytorch": ("torch",),
-}
 
 
 class EngineFacts(BaseModel):

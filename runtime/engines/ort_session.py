@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from runtime.engines.facts import DISTRIBUTIONS
 from runtime.engines.precisions import ONNXRUNTIME, compute_type
 from runtime.errors import EngineError
+from runtime.support.engine_names import DISTRIBUTIONS
 from runtime.support.installed import installed_versions
 from runtime.support.ort_providers import PROVIDERS
 

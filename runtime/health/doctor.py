@@ -15,6 +15,7 @@ from runtime.bundle.layout import PLAN_FILE
 from runtime.bundle.licence import check_licence
 from runtime.bundle.plan_json import read_sidecar
 from runtime.engines.facts import DISTRIBUTIONS
+from runtime.bundle.plan_json import PLAN_FILE, read_sidecar
 from runtime.engines.open_engine import installed_engines
 from runtime.engines.trt.machine import Machine, find_machine
 from runtime.engines.trt.preflight import check_plan_file, find_mismatch, read_plan
@@ -27,6 +28,7 @@ from runtime.support.cpu import (
     read_cpuinfo,
     usable_cores,
 )
+from runtime.support.engine_names import DISTRIBUTIONS
 from runtime.support.installed import installed_versions
 
 # `missing` is no fault: a machine need not have everything.
