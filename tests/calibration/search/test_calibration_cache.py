@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from calibration.activations.activation_statistics import Convergence
 from calibration.images.fingerprint import make_fingerprint
 from calibration.search.calibration_cache import (
     Activation,
     Calibration,
-    Convergence,
     Tried,
     check_cache_target,
     read_cache,
@@ -44,7 +44,7 @@ CALIBRATION = Calibration(
     warnings=("all pictures are of Zürich",),
 )
 RNG = np.random.default_rng(0)
-ARRAYS = {
+ARRAYS: dict[str, np.ndarray] = {
     "factors/act1": RNG.uniform(0.5, 2, 4),
     "weight/conv1": RNG.integers(-127, 128, (4, 3, 3, 3)).astype(np.int8),
     "weight_scale/conv1": RNG.uniform(0.01, 0.1, 4).astype(np.float32),

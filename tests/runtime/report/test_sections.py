@@ -11,7 +11,15 @@ import pytest
 from PIL import Image
 
 from runtime.bundle.results.bench_json import Interval
-from runtime.compare.changed_images import MAX_KEPT, Changes, EngineChanges, read_changes, record_changed, write_changes
+from runtime.compare.changed_images import (
+    MAX_KEPT,
+    ChangedImage,
+    Changes,
+    EngineChanges,
+    read_changes,
+    record_changed,
+    write_changes,
+)
 from runtime.errors import BundleError, UsageError
 from runtime.report.build_report import build_report
 from runtime.report.decision import describe_decision, find_candidates, pareto_front, speed_ratio
@@ -336,7 +344,7 @@ def test_batches_keep_the_surest_of_all_of_them():
     margins = np.random.default_rng(1).permutation(100).astype(np.float32) + 1
     original = np.stack([margins, np.zeros(100), np.full(100, -1)], axis=1).astype(np.float32)
     found = original[:, [1, 0, 2]]
-    kept = ()
+    kept: tuple[ChangedImage, ...] = ()
     for start in range(0, 100, 10):
         batch = slice(start, start + 10)
         kept = record_changed(
