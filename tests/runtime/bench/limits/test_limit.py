@@ -247,4 +247,4 @@ def test_a_tiny_integer_model_is_what_onnx_reads() -> None:
     model = onnx.load_from_string(raw)
     onnx.checker.check_model(model, full_check=True)
     found: Any = ReferenceEvaluator(model).run(None, {"x": x})
-    np.testing.assert_array_equal(found, x.astype(np.int64) @ weight.astype(np.int64))
+    np.testing.assert_array_equal(found[0], x.astype(np.int64) @ weight.astype(np.int64))
