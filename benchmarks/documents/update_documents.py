@@ -7,8 +7,8 @@
     <!-- int8 -->              the lines up to <!-- /int8 --> become that of benchmarks/results/int8_accuracy.json
     <!-- compared -->          the lines up to <!-- /compared --> become the README's table, of the demo's compare.json
 
-A SECTION is `figures`, `int8`, `compared`, or the beginning of an output's COMMAND, such as `run-ssl verify`; only those
-are renewed, from nothing but what they need. Without any, all are. Run `make demo` first: the commands use its
+A SECTION is a table's mark, such as `figures`, or the beginning of an output's COMMAND, such as `run-ssl verify`. Only
+those are renewed, from nothing but what they need. Without any, all are. Run `make demo` first: the commands use its
 bundles.
 """
 

@@ -22,9 +22,7 @@ from runtime.bundle.layout import (
     MODEL_FILE,
 )
 from runtime.bundle.manifest import Licence, Manifest
-from runtime.engines.facts import DISTRIBUTIONS
 from runtime.support.engine_names import DISTRIBUTIONS
-from runtime.support.files import atomic_directory
 from runtime.support.installed import installed_versions
 
 # What made the bundle; versions of the packages that touch its bytes.

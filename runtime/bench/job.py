@@ -18,8 +18,8 @@ from runtime.bench.turns import Effort, Times, measure
 from runtime.bundle.bundle import Bundle, open_bundle
 from runtime.bundle.results.bench_json import BenchResult, Measured, Scope
 from runtime.errors import UsageError
-from runtime.support.progress import Listener
 from runtime.support.engine_names import DISTRIBUTIONS
+from runtime.support.progress import Listener
 
 # Their versions decide speed.
 PACKAGES = ("numpy", *sorted(chain.from_iterable(DISTRIBUTIONS.values())), "export-ssl")

@@ -14,8 +14,6 @@ from runtime.bundle.bundle import Bundle, open_bundle
 from runtime.bundle.layout import PLAN_FILE
 from runtime.bundle.licence import check_licence
 from runtime.bundle.plan_json import read_sidecar
-from runtime.engines.facts import DISTRIBUTIONS
-from runtime.bundle.plan_json import PLAN_FILE, read_sidecar
 from runtime.engines.open_engine import installed_engines
 from runtime.engines.trt.machine import Machine, find_machine
 from runtime.engines.trt.preflight import check_plan_file, find_mismatch, read_plan

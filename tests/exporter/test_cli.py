@@ -59,8 +59,8 @@ def empty(tmp_path):
 def shell_export(tmp_path_factory):
     """The command of the issue, in a process of its own: its bundle, stdout and stderr."""
     target = tmp_path_factory.mktemp("shell") / "bundle"
-    command = [Path(sys.executable).with_name("export-ssl"), "--model", "ssl_resnet18", "--fp16"]
-    command += ["--weights", "random", "--img-size", SIZE, "--output", target]
+    command = [str(Path(sys.executable).with_name("export-ssl")), "--model", "ssl_resnet18", "--fp16"]
+    command += ["--weights", "random", "--img-size", SIZE, "--output", str(target)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     return target, done

@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import exporter.steps.int8
-from calibration.options import QuantizeOptions
+from calibration.options import QuantizeOptions, Target
 from exporter.cli import app
 from exporter.pipeline import export_bundle
 from exporter.request import ExportRequest, Int8Request, WeightsChoice
@@ -61,7 +61,7 @@ def by_command(exported, class_folders, tmp_path_factory):
 def quick(exported, class_folders, tmp_path_factory):
     """Bundles made without rounding: `int8-fp16` for TensorRT, and `int8` for CPUs."""
 
-    def export(name: str, target: str, *, fp16: bool) -> Path:
+    def export(name: str, target: Target, *, fp16: bool) -> Path:
         options = QuantizeOptions(method="max", rounding=False, bias_correction=False, target=target)
         request = ExportRequest(
             model="ssl_resnet18",

@@ -175,4 +175,4 @@ def test_a_spec_cannot_be_changed():
     spec = resolve_model("ssl_resnet18")
     assert isinstance(spec, ModelSpec)
     with pytest.raises(AttributeError):
-        spec.name = "other"
+        spec.name = "other"  # type: ignore[misc]

@@ -1,6 +1,9 @@
 """Results of a benchmark with the times that a test asks for."""
 
 from collections.abc import Sequence
+from typing import Any
+
+import numpy.typing as npt
 
 from runtime.bench.figures.percentiles import describe_latency
 from runtime.bundle.manifest import Licence
@@ -43,7 +46,7 @@ def summary(median_ms: float, *, p99_ms: float | None, runs: int = 200) -> Laten
 
 def subject(
     name: str = "net openvino batch 1",
-    rounds_ms: Sequence[Sequence[float]] = (),
+    rounds_ms: Sequence[Sequence[float]] | npt.NDArray[Any] = (),
     *,
     latency: Latency | None = None,
     batch: int = 1,
@@ -53,7 +56,7 @@ def subject(
     images_per_s: float | None = None,
 ) -> Measured:
     """Return a subject with these times, or with a summary alone."""
-    latency = latency or describe_latency(rounds_ms, seed=0)
+    latency = latency or describe_latency(list(rounds_ms), seed=0)
     return Measured(
         name=name,
         kind="bundle",

@@ -57,7 +57,7 @@ def run_forked(request: EmbedRequest, end_at: int = 0) -> int:
 
 
 def main(folder: Path, case: str) -> None:
-    runtime.embed.opening.load_engine = lambda *_arguments: SumEngine()  # type: ignore[assignment]
+    runtime.embed.opening.load_engine = lambda *_arguments: SumEngine()  # type: ignore[attr-defined]
     writing = OutputChoice(format="npy" if case == "npy" else "parquet")
     whole = EmbedRequest(
         bundle=folder / "bundle",

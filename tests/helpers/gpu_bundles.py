@@ -13,7 +13,8 @@ import numpy as np
 from calibration.options import QuantizeOptions
 from exporter.pipeline import export_bundle
 from exporter.request import ExportRequest, Int8Request, WeightsChoice
-from tests.conftest import IMAGE_SIZE, MEAN, PHOTOGRAPHS, SEED, STD, crops, timm_network
+from tests.conftest import IMAGE_SIZE, MEAN, SEED, STD, crops, timm_network
+from tests.helpers.paths import PHOTOGRAPHS
 
 PRECISIONS = ("fp32", "fp16", "int8-fp16")
 # Quick: what the tests are about is the plan, not how well its scales are.

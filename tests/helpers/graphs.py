@@ -1,5 +1,8 @@
 """Small ONNX graphs and references for the tests of the graph passes."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -13,10 +16,10 @@ IR_VERSION = 9
 
 def make_model(
     nodes: list[onnx.NodeProto],
-    constants: dict[str, npt.NDArray[np.generic]],
+    constants: Mapping[str, npt.NDArray[Any]],
     *,
     input_shape: tuple[int | str, ...],
-    outputs: dict[str, tuple[int | str, ...]],
+    outputs: Mapping[str, tuple[int | str, ...]],
 ) -> onnx.ModelProto:
     """Return a checked float32 model with the input `x`."""
     graph = helper.make_graph(
@@ -31,7 +34,7 @@ def make_model(
     return onnx.shape_inference.infer_shapes(model, strict_mode=True)
 
 
-def evaluate(model: onnx.ModelProto | ir.Model, x: npt.NDArray[np.generic]) -> list[npt.NDArray[np.generic]]:
+def evaluate(model: onnx.ModelProto | ir.Model, x: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
     """Return the outputs by onnx's own reference implementation."""
     proto = ir.to_proto(model) if isinstance(model, ir.Model) else model
     return list(ReferenceEvaluator(proto).run(None, {proto.graph.input[0].name: x}))

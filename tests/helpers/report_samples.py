@@ -4,6 +4,7 @@ import base64
 import io
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -277,7 +278,7 @@ def sample_sensitivity() -> dict[str, object]:
     }
 
 
-def write_bundles(folder: Path, **changes: object) -> tuple[Path, Path]:
+def write_bundles(folder: Path, **changes: Any) -> tuple[Path, Path]:
     """Write an FP32 and an INT8 bundle without results and return their paths."""
     int8 = Int8(target="cpu", method="mse", techniques=(), images=32, held_out=8, held_out_sqnr_db=33.0)
     return (

@@ -1,6 +1,7 @@
 """Small ResNets written out by hand, one residual block each, with the names that timm gives."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +17,7 @@ class Network:
 
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
     nodes: list[onnx.NodeProto] = field(default_factory=list)
-    constants: dict[str, npt.NDArray[np.generic]] = field(default_factory=dict)
+    constants: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
 
     def conv(self, name: str, source: str, *, shape: tuple[int, int, int], group: int = 1, stride: int = 1) -> str:
         """Add a convolution with bias; `shape` is (K, C / group, R = S)."""
@@ -31,7 +32,7 @@ class Network:
         )
         return name
 
-    def node(self, operator: str, name: str, *sources: str, **attributes: object) -> str:
+    def node(self, operator: str, name: str, *sources: str, **attributes: Any) -> str:
         """Add any other node."""
         self.nodes.append(helper.make_node(operator, list(sources), [name], name=name, **attributes))
         return name

@@ -14,8 +14,8 @@ else:
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-BOUNDS = dict(
-    re.match(r"([\w.-]+)(?:\[[\w,]+\])?>=([\w.]+)", requirement).groups()  # type: ignore[union-attr]
+BOUNDS: dict[str, str] = dict(
+    re.match(r"([\w.-]+)(?:\[[\w,]+\])?>=([\w.]+)", requirement).group(1, 2)  # type: ignore[misc]
     for requirement in [*PROJECT["dependencies"], *(one for extra in EXTRAS.values() for one in extra)]
     if not requirement.startswith(PROJECT["name"])
 )

@@ -14,7 +14,7 @@ RTOL = 1e-5
 
 def quantized_convolution() -> onnx.ModelProto:
     """A convolution between Q/DQ whose sums of neighbouring products leave int16, as integer kernels add them."""
-    constants = {
+    constants: dict[str, np.ndarray] = {
         "scale": np.array(0.02, np.float32),
         "zero": np.array(0, np.uint8),
         "weight": np.full((3, 4, 3, 3), 127, np.int8),

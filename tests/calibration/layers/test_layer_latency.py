@@ -1,3 +1,4 @@
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -47,7 +48,7 @@ def test_graphs_take_turns_and_medians_are_over_all_rounds(
 
     calls: dict[str, int] = {}
     monkeypatch.setitem(layer_latency._OPENERS, "onnxruntime", open_fake)
-    monkeypatch.setattr(layer_latency.time, "perf_counter", lambda: now["s"])
+    monkeypatch.setattr(layer_latency, "time", SimpleNamespace(perf_counter=lambda: now["s"]))
     steps: list[int] = []
     graphs = [graph, lambda: graph("Sqrt")]
     latencies_ms = measure_latency(graphs, FEED, engine="onnxruntime", rounds=rounds, on_graph=steps.append)

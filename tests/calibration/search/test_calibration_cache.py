@@ -37,7 +37,7 @@ CALIBRATION = Calibration(
     warnings=("all pictures are of Zürich",),
 )
 RNG = np.random.default_rng(0)
-ARRAYS = {
+ARRAYS: dict[str, np.ndarray] = {
     "factors/act1": RNG.uniform(0.5, 2, 4),
     "weight/conv1": RNG.integers(-127, 128, (4, 3, 3, 3)).astype(np.int8),
     "weight_scale/conv1": RNG.uniform(0.01, 0.1, 4).astype(np.float32),

@@ -188,7 +188,7 @@ def test_thresholds_are_those_of_the_divided_activations(method: Method, behind_
     values = RNG.normal(size=(4, 32, 1000)) * np.exp(RNG.uniform(-3, 0, (32, 1)))
     values = (np.maximum(values, 0) if behind_relu else values).astype(np.float32)
     factors = np.abs(values).max(axis=(0, 2)) / np.abs(values).max()
-    found = equalize_statistics(gather(values), factors.astype(np.float64))
+    found = equalize_statistics(gather(values.astype(np.float32)), factors.astype(np.float64))
     expected = gather((values / factors[:, None]).astype(np.float32))
     ours, theirs = (threshold(s.counts, s.width, s.amax, method=method, levels=255) for s in (found, expected))
     assert abs(ours - theirs) <= theirs * THRESHOLD_TOLERANCE

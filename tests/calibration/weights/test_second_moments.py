@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,7 +21,7 @@ STEP = Step(scale=0.05, lowest=-20, highest=17)
 RTOL, ATOL = 1e-4, 1e-4
 
 
-def convolution(side: int = SIDE, **attributes: object) -> onnx.ModelProto:
+def convolution(side: int = SIDE, **attributes: Any) -> onnx.ModelProto:
     """One convolution with 3x2 kernels on the input, its mean the logits."""
     groups = attributes.get("group", 1)
     assert isinstance(groups, int)

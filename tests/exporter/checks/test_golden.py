@@ -5,9 +5,10 @@ import torch
 from exporter.checks.golden import golden_files, golden_outputs, load_golden_pixels, network_feed, run_original
 from runtime.bundle.manifest import Preprocessing
 from runtime.errors import CheckpointError, DataError
-from tests.conftest import MEAN, PHOTOGRAPHS, STD
+from tests.conftest import MEAN, STD
 from tests.helpers.damaged_images import DAMAGES, write_damaged
 from tests.helpers.image_folders import write_picture
+from tests.helpers.paths import PHOTOGRAPHS
 
 PREPROCESSING = Preprocessing(image_size=8, resize_size=9, crop_pct=0.875, interpolation="bilinear", mean=MEAN, std=STD)
 # One rounding each for the division by 255, the subtraction and the division.

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import onnx_ir as ir
 import pytest
@@ -85,8 +87,9 @@ class OneWeight(torch.nn.Module):
 
     def __init__(self, stem, classifier):
         super().__init__()
-        self.global_pool = torch.nn.Identity()
-        self.global_pool.pool_type = "avg"
+        pool: Any = torch.nn.Identity()
+        pool.pool_type = "avg"
+        self.global_pool = pool
         self.stem, self.fc = torch.nn.Conv2d(3, 1, 1, bias=False), torch.nn.Linear(1, 1, bias=False)
         torch.nn.init.zeros_(self.stem.weight)
         with torch.no_grad():

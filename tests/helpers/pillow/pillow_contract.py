@@ -91,7 +91,7 @@ def main(cases_file: str, out_file: str, *flags: str) -> None:
         if "--timm" in flags:
             results[f"normalised{index}"] = normalise(ours[np.newaxis], case.preprocessing)[0]
             results[f"timm{index}"] = timm_pixels(case, image)
-    np.savez(out_file, **results)
+    np.savez(out_file, **results)  # type: ignore[arg-type]  # NumPy has a keyword of its own, bool, among them
 
 
 if __name__ == "__main__":

@@ -32,5 +32,5 @@ def fsync(handle: int) -> None:
     _fsync(handle)
 
 
-pathlib.Path.read_bytes = read_bytes  # type: ignore[method-assign]
+pathlib.Path.read_bytes = read_bytes  # type: ignore[method-assign, assignment]
 os.fsync = fsync  # type: ignore[assignment]

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from click.testing import Result
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -25,8 +25,8 @@ import runtime.commands.embed
 from runtime.commands.embed_bar import job_bar
 from runtime.commands.run_ssl import app
 from runtime.embed.neighbours.check_job import CheckChoice
-from runtime.embed.ray_job import RayChoice
 from runtime.embed.request import DEFAULT_PART_IMAGES, EmbedRequest
+from runtime.on_ray.choice import RayChoice
 from tests.helpers.bundles import write_hand_made
 from tests.helpers.command_lines import refused
 from tests.helpers.embed_jobs import BROKEN_REASON, SumEngine, files_below, picture_folder, use_engine
@@ -47,7 +47,7 @@ def pictures(tmp_path: Path) -> Path:
     return picture_folder(tmp_path / "pictures", range(5))
 
 
-def run(*arguments: object) -> Result:
+def run(*arguments: object) -> Any:
     return CliRunner().invoke(app, ["embed", *map(str, arguments)])
 
 

@@ -32,9 +32,15 @@ def console(*, terminal: bool) -> Console:
     return Console(file=io.StringIO(), force_terminal=terminal, width=100, highlight=False, soft_wrap=not terminal)
 
 
+def written(console: Console) -> str:
+    """Return all that was written."""
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
 def shown(console: Console) -> str:
     """Return what was written, without what moves and colours it."""
-    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.file.getvalue())
+    return re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", written(console))
 
 
 def test_a_log_has_a_line_a_minute_with_speed_and_time_left(clock):
@@ -101,5 +107,5 @@ def test_a_bar_leaves_nothing_behind_and_gives_the_cursor_back_also_after_an_err
     with pytest.raises(DataError):
         fail()
     # Rich ends with: move up and erase the line; show the cursor.
-    assert screen.file.getvalue().count("\x1b[?25l") == screen.file.getvalue().count("\x1b[?25h")
-    assert "\x1b[2K" in screen.file.getvalue()[-20:]
+    assert written(screen).count("\x1b[?25l") == written(screen).count("\x1b[?25h")
+    assert "\x1b[2K" in written(screen)[-20:]

@@ -6,6 +6,7 @@ import io
 import numpy as np
 from PIL import Image
 
+from runtime.bundle.results.changed_json import ChangedImage
 from runtime.compare.changed_images import MAX_KEPT, record_changed
 
 CLASSES = ("cat", "dog", "owl")
@@ -38,7 +39,7 @@ def test_batches_keep_the_surest_of_all_of_them():
     margins = np.random.default_rng(1).permutation(100).astype(np.float32) + 1
     original = np.stack([margins, np.zeros(100), np.full(100, -1)], axis=1).astype(np.float32)
     found = original[:, [1, 0, 2]]
-    kept = ()
+    kept: tuple[ChangedImage, ...] = ()
     for start in range(0, 100, 10):
         batch = slice(start, start + 10)
         kept = record_changed(

@@ -37,6 +37,7 @@ from runtime.on_ray.ship_file import pack_file, unpack_file
 from tests.conftest import PICTURES
 from tests.helpers.command_lines import refused
 from tests.helpers.exported import change_weights, copy_bundle
+from tests.helpers.fake_engine import FakeEngine
 from tests.helpers.paths import ROOT
 from tests.helpers.ray_warnings import RAYS_WARNINGS
 from tests.helpers.standin_commands import wait_until
@@ -48,7 +49,7 @@ ONE_CPU = RayChoice(cpus=1)
 pytestmark = RAYS_WARNINGS
 
 
-class Replay:
+class Replay(FakeEngine):
     """An engine that has its answers; a picture is its number."""
 
     def __init__(self, logits: np.ndarray) -> None:
@@ -325,7 +326,12 @@ def test_the_command_prints_json_alone_though_a_worker_is_killed(
         text=True,
     ) as process:
         killed: list[int] = []
-        wait_until(lambda: killed.extend(workers_below(process.pid)) or killed or process.poll() is not None)
+
+        def found_one() -> bool:
+            killed.extend(workers_below(process.pid))
+            return bool(killed) or process.poll() is not None
+
+        wait_until(found_one)
         os.kill(killed[0], signal.SIGKILL)
         stdout, stderr = process.communicate()
     assert process.returncode == 0, stderr

@@ -3,6 +3,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from sklearn.metrics import accuracy_score, top_k_accuracy_score
 from runtime.compare.score import Scores, compare
 from runtime.engines.contract import Outputs
 from runtime.errors import DataError, EngineError
+from tests.helpers.fake_engine import FakeEngine
 
 CLASSES = 10
 SIDE = 4
@@ -26,7 +28,7 @@ class Batch:
     labels: np.ndarray
 
 
-class LinearEngine:
+class LinearEngine(FakeEngine):
     """A linear map whose logits a test may bend."""
 
     def __init__(self, precision: str, *, bend: Callable[[np.ndarray], np.ndarray] = np.asarray) -> None:
@@ -34,7 +36,7 @@ class LinearEngine:
         self.weights = np.random.default_rng(1).normal(size=(SIDE * SIDE * 3, CLASSES)).astype(np.float32)
 
     def infer(self, pixels: np.ndarray) -> Outputs:
-        flat = pixels.reshape(len(pixels), -1).astype(np.float32) / 255
+        flat: Any = pixels.reshape(len(pixels), -1).astype(np.float32) / 255
         return Outputs(logits=self.bend(flat @ self.weights), embedding=flat)
 
 
@@ -65,7 +67,10 @@ def everything(engine: LinearEngine, data: list[Batch]) -> tuple[np.ndarray, np.
 def test_accuracies_equal_scikit_learns_over_all_images_at_once() -> None:
     data = batches()
     scores = run(LinearEngine("coarse", bend=coarse), data=data)
-    pairs = [(scores.original, LinearEngine("fp32")), (scores.engines[0], LinearEngine("coarse", bend=coarse))]
+    pairs: list[tuple[Any, LinearEngine]] = [
+        (scores.original, LinearEngine("fp32")),
+        (scores.engines[0], LinearEngine("coarse", bend=coarse)),
+    ]
     for score, engine in pairs:
         logits, truth = everything(engine, data)
         assert score.top1 == accuracy_score(truth, logits.argmax(axis=1))

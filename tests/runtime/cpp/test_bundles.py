@@ -5,6 +5,7 @@ import hashlib
 import json
 import shutil
 import unicodedata
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ NEEDED = [
     "preprocessing/resampling", "preprocessing/colour", "input", "input/name", "input/dtype", "outputs",
     "outputs/0/name", "outputs/1/name", "files", "files/0/path",
 ]  # fmt: skip
-OTHER_TYPES = [None, True, -1.5, "", "x", [], [[]], {}]
+OTHER_TYPES: list[Any] = [None, True, -1.5, "", "x", [], [[]], {}]
 ANY_TEXT, ANY_NUMBER = {"model/name", "licence/spdx"}, {"precision/min_sqnr_db"}
 SIZES = ["model/classes", "model/embedding_dim", "preprocessing/image_size", "preprocessing/resize_size"]
 NO_SIZES = [0, -1, -(2**63), 2**63, 2**64 - 1, 2**64, 1e300, -1e300, 0.5, 64.5, True, None, "64", [64], {"a": 64}]
@@ -114,7 +115,8 @@ def test_an_impossible_size_is_refused(opener, manifest, path):
 
 
 def test_another_schema_version_is_refused(opener, manifest):
-    for version in (2, 2**63, 2**64 - 1, 1e300, "1", "2", None, 1.5, 0, -1, True, []):
+    versions: list[Any] = [2, 2**63, 2**64 - 1, 1e300, "1", "2", None, 1.5, 0, -1, True, []]
+    for version in versions:
         text = changed(manifest, "schema_version", put(version))
         refused(opener.open(manifest=text, model=b"x"), "schema", "build a newer" if version in (2, 2**63) else "")
 

@@ -5,6 +5,7 @@ import shutil
 import struct
 import subprocess
 import zlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -130,7 +131,7 @@ KINDS = [
 
 def parse_classify(text):
     """The lines of classify: {file: [(share, logit, class, label)]}."""
-    found = {}
+    found: dict[str, Any] = {}
     for line in text.splitlines():
         if not line.startswith("  "):
             rows = found[line] = []

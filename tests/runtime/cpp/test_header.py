@@ -21,7 +21,7 @@ def test_structures_are_laid_out_as_the_compiled_header_has_them(tmp_path):
     for name, structure in cpp_library.STRUCTURES.items():
         lines.append(f'printf("%zu\\n", sizeof({name}));')
         expected.append(ctypes.sizeof(structure))
-        for field, _ in structure._fields_:
+        for field, *_ in structure._fields_:
             lines.append(f'printf("%zu\\n", offsetof({name}, {field}));')
             expected.append(getattr(structure, field).offset)
     (tmp_path / "sizes.c").write_text("\n".join([*lines, "return 0; }"]), encoding="utf-8")

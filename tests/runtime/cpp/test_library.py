@@ -15,6 +15,7 @@ from runtime.bundle.bundle import open_bundle
 from runtime.engines.open_engine import EngineOptions, load_engine
 from runtime.health.verify import verify_bundle
 from runtime.images.preprocessing import preprocess
+from runtime.original.network import InputKind
 from tests.conftest import IMAGE_SIZE, crops
 from tests.helpers.cpp import library as cpp_library
 from tests.helpers.cpp.build import SOURCE, require_tools
@@ -39,10 +40,11 @@ def bundles(exported, tmp_path_factory):
         (folder / "pictures" / str(number % 4)).mkdir(parents=True, exist_ok=True)
         picture.save(folder / "pictures" / str(number % 4) / f"{number}.png")
     found = {"fp32": exported.fp32, "fp16": exported.fp16}
-    for name, int8, kind in (
+    rows: tuple[tuple[str, Int8Request | None, InputKind], ...] = (
         ("int8", Int8Request(images=folder / "pictures", options=QUICK), "uint8"),
         ("float32_input", None, "float32"),
-    ):
+    )
+    for name, int8, kind in rows:
         request = ExportRequest(
             model="ssl_resnet18",
             int8=int8,
@@ -90,7 +92,7 @@ def test_either_output_may_be_left_out(bundles, pixels):
         both = engine.infer(pixels[:1])
         for wanted in range(2):
             alone = np.full_like(both[wanted], np.nan)
-            addresses = [None, None]
+            addresses: list[int | None] = [None, None]
             addresses[wanted] = alone.ctypes.data
             status = engine.library.rne_infer(engine.handle, pixels.ctypes.data, 1, *addresses)
             assert status == Status.OK

@@ -60,7 +60,7 @@ def test_all_of_it_holds_with_headers_of_tensorrt_11(compiler: str, tmp_path: Pa
 
 
 def test_no_memory_error_and_no_undefined_behaviour_is_found(compiler: str, tmp_path: Path) -> None:
-    flags = ["-g", "-fsanitize=address,undefined", "-fno-sanitize-recover"]
+    flags = ["-g1", "-fsanitize=address,undefined", "-fno-sanitize-recover"]
     require_flags(compiler, flags, package="g++")
     program = build_tests(compiler, tmp_path, major=10, flags=flags)
     for name in names_of_tests():

@@ -43,7 +43,7 @@ class Probe:
         return buffer
 
     def dataset(self, count: int) -> Dataset:
-        return Dataset(tuple(LabelledImage(str(index), 0, self) for index in range(count)), "probe")
+        return Dataset(tuple(LabelledImage(str(index), 0, self) for index in range(count)), ("probe",))
 
 
 def folder(root: Path, count: int) -> Dataset:

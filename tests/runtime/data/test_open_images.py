@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from torchvision.datasets import ImageFolder
 
-from runtime.data.dataset import Dataset
+from runtime.data.dataset import Dataset, Stream
 from runtime.data.open_images import open_images
 from runtime.errors import DataError, UsageError
 from tests.helpers.image_folders import picture, write_picture
@@ -22,7 +22,8 @@ def tree(folder: Path, *files: str) -> Path:
     return folder
 
 
-def pairs(dataset: Dataset) -> list[tuple[str, int]]:
+def pairs(dataset: Dataset | Stream) -> list[tuple[str, int]]:
+    assert isinstance(dataset, Dataset)
     return [(image.name, image.label) for image in dataset.images]
 
 
@@ -183,17 +184,19 @@ def test_a_limit_below_one_is_a_usage_error(tmp_path: Path) -> None:
 def test_a_torchvision_data_set_is_opened_by_timms_name(tmp_path: Path) -> None:
     tree(tmp_path, "val/a/0.png", "val/b/1.png", "val/c/2.png", "train/a/9.png")
     dataset = open_images("torch/image_folder", NAMES, root=tmp_path)
+    assert isinstance(dataset, Dataset)
     assert [image.label for image in dataset.images] == [0, 1, 2]
     for seed, image in enumerate(dataset.images):
         np.testing.assert_array_equal(np.asarray(image.read()), picture(seed))
     limited = open_images("Torch/image_folder", NAMES, root=tmp_path, limit=2)
-    assert len(limited) == 2
+    assert len(pairs(limited)) == 2
 
 
 def test_a_damaged_sample_of_a_named_data_set_is_named_and_not_replaced(tmp_path: Path) -> None:
     tree(tmp_path, "val/a/0.png", "val/b/1.png", "val/c/2.png")
     (tmp_path / "val" / "b" / "1.png").write_bytes(b"nothing")
     dataset = open_images("torch/image_folder", NAMES, root=tmp_path)
+    assert isinstance(dataset, Dataset)
     with pytest.raises(DataError, match=r"torch/image_folder\[validation\]\[1\] cannot be read as an image"):
         dataset.images[1].read()
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas
+import pandas  # type: ignore[import-untyped]
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -65,7 +65,7 @@ def request_(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EmbedRequest:
 
 def decode_beside_inference(monkeypatch: pytest.MonkeyPatch) -> None:
     """Have decoders go on while the engine works, as they do for one on a GPU."""
-    describe = runtime.embed.job.describe_place
+    describe = vars(runtime.embed.job)["describe_place"]
     monkeypatch.setattr(
         runtime.embed.job, "describe_place", lambda *given, **named: replace(describe(*given, **named), overlap=True)
     )

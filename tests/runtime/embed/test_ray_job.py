@@ -20,11 +20,12 @@ import pytest
 import runtime.embed.ray_job
 from runtime.embed.job import JobListener, run_embedding
 from runtime.embed.output.pieces_on_disk import note_attempt, read_piece, write_pieces
-from runtime.embed.ray_job import RayChoice, run_on_ray
+from runtime.embed.ray_job import run_on_ray
 from runtime.embed.request import EmbedRequest, OutputChoice
 from runtime.embed.sources.entries import Entry
 from runtime.embed.sources.pieces import Piece
 from runtime.errors import BundleError, EngineError, UsageError
+from runtime.on_ray.choice import RayChoice
 from runtime.on_ray.connect import connected
 from tests.helpers.image_folders import write_picture
 from tests.helpers.ray_cluster import GATE, RunningCluster, part_makers, ray_environment, running_cluster

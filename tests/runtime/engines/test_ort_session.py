@@ -21,7 +21,7 @@ X = np.random.default_rng(0).normal(size=(2, 4, 6, 6)).astype(np.float32)
 
 def quantized_convolution() -> onnx.ModelProto:
     """Q/DQ around a convolution, for which onnxruntime has a kernel, behind a node that does nothing."""
-    constants = {
+    constants: dict[str, np.ndarray] = {
         "scale": np.array(0.05, np.float32),
         "zero": np.array(128, np.uint8),
         "weight": np.full((3, 4, 3, 3), 3, np.int8),

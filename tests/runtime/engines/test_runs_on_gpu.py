@@ -69,7 +69,7 @@ def test_embedding_decodes_while_onnxruntime_computes_on_a_gpu(exported: Exporte
         request = replace(asked, engine=name)
         with open_engine(request, bundle) as engine:
             job = describe_job(request, bundle, describe_engine(engine), Listing(0, ""))
-            place = describe_place(request, bundle, job=job, source=None, engine=engine)  # type: ignore[arg-type]
+            place = describe_place(request, bundle, job=job, source=None, engine=engine)
             overlaps[job.device] = place.overlap
     assert overlaps == {"gpu": True, "cpu": False}
 
@@ -79,7 +79,7 @@ def test_benchmark_from_files_decodes_while_onnxruntime_computes_on_a_gpu(
     exported: Exported, class_folders: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     overlaps = []
-    load_batches = runtime.bench.runners.load_batches
+    load_batches = vars(runtime.bench.runners)["load_batches"]
 
     @contextmanager
     def watched(*given: Any, overlap: bool, **named: Any) -> Iterator[Any]:

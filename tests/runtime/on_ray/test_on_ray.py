@@ -8,6 +8,7 @@ import shutil
 import socket
 import sys
 import tarfile
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,7 +22,7 @@ from typer.testing import CliRunner
 from runtime.bundle.bundle import open_bundle
 from runtime.commands.run_ssl import app
 from runtime.errors import BundleError, EngineError
-from runtime.on_ray import connect, node_folder
+from runtime.on_ray import connect
 from runtime.on_ray.connect import connected, is_local
 from runtime.on_ray.ship_bundle import PackedBundle, pack_bundle, unpack_bundle
 from runtime.support.files import hash_file
@@ -244,7 +245,7 @@ def test_what_a_killed_process_left_half_unpacked_is_done_anew(tmp_path, bundle)
 
 
 def test_a_folder_that_others_may_enter_is_not_used(tmp_path, bundle, monkeypatch):
-    monkeypatch.setattr(node_folder.tempfile, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
     own = tmp_path / f"export-ssl-{os.getuid()}"
     packed = pack_bundle(open_bundle(bundle))
     own.mkdir()
@@ -261,6 +262,6 @@ def test_a_folder_that_others_may_enter_is_not_used(tmp_path, bundle, monkeypatc
 
 
 def test_a_node_without_room_for_temporary_files_is_one_line(tmp_path, bundle, monkeypatch):
-    monkeypatch.setattr(node_folder.tempfile, "gettempdir", lambda: str(tmp_path / "absent"))
+    monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / "absent"))
     with pytest.raises(BundleError, match=r"^cannot unpack a bundle into .* \(No such file or directory\): make room"):
         unpack_bundle(pack_bundle(open_bundle(bundle)))

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -33,10 +34,21 @@ except HubError as error:
 """
 
 
+class HubServer(http.server.ThreadingHTTPServer):
+    """Notes what it is asked, and may be without weights."""
+
+    has_weights = True
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.requests: list[tuple[str, str]] = []
+
+
 class Hub(http.server.BaseHTTPRequestHandler):
     """Speaks what huggingface_hub asks of a file: HEAD and GET of resolve/main."""
 
     protocol_version = "HTTP/1.1"
+    server: HubServer
 
     def do_HEAD(self):
         self.answer(with_body=False)
@@ -68,8 +80,7 @@ class Hub(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def hub():
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    server.requests, server.has_weights = [], True
+    server = HubServer(("127.0.0.1", 0), Hub)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
     server.shutdown()

@@ -1,4 +1,5 @@
 import copy
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from runtime.original.random_weights import randomise
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 # Two orders of float32 operations through 20 layers: some 1e-6 of the largest value.
-SAME_FUNCTION = {"rtol": 1e-4, "atol": 1e-4}
+SAME_FUNCTION: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-4}
 # float16 has 11 significant bits; 20 layers of rounding cost a small ResNet some 10 dB of its 66.
 FP16_RELATIVE_ERROR = 1e-2
 
@@ -56,7 +57,7 @@ def test_float32_module_takes_normalised_images(network, normalised):
 
 
 def test_fp16_module_is_float16_inside_and_float32_outside(network, pixels, normalised):
-    module = wrap_fp16(network, preprocessing())
+    module: Any = wrap_fp16(network, preprocessing())
     assert {value.dtype for value in module.network.parameters()} == {torch.float16}
     logits, embedding = module(torch.from_numpy(pixels))
     assert logits.dtype == embedding.dtype == torch.float32
@@ -77,7 +78,7 @@ def test_wrapped_parameters_keep_timms_names(network):
 
 
 def test_copy_of_the_module_runs_its_own_network(network, pixels):
-    module = copy.deepcopy(wrap(network, preprocessing(), input_kind="uint8"))
+    module: Any = copy.deepcopy(wrap(network, preprocessing(), input_kind="uint8"))
     module.network.fc.weight.zero_()
     module.network.fc.bias.zero_()
     logits, _ = module(torch.from_numpy(pixels))

@@ -3,6 +3,7 @@ import hashlib
 import os
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 import timm
@@ -116,7 +117,8 @@ def test_network_stays_float32_in_eval_mode_without_hooks(network):
 
 
 def test_running_statistics_are_those_of_what_the_layer_sees():
-    network, seen = build_network("resnet18", 10), {}
+    network: Any = build_network("resnet18", 10)
+    seen: dict[str, torch.Tensor] = {}
     network.bn1.register_forward_pre_hook(lambda _, inputs: seen.update(bn1=inputs[0].clone()))
     randomise(network, 3)
     values = seen["bn1"].double().transpose(0, 1).flatten(1)
@@ -130,7 +132,7 @@ def test_running_statistics_are_those_of_what_the_layer_sees():
 
 @pytest.mark.parametrize("architecture", ["resnet18", "resnet50", "resnext50_32x4d"])
 def test_features_neither_explode_nor_vanish_and_logits_differ(architecture):
-    network = build_network(architecture, 1000)
+    network: Any = build_network(architecture, 1000)
     randomise(network, 0)
     images = pictures()
     with torch.inference_mode():

@@ -1,6 +1,7 @@
 """The roofline: hand-worked bounds, probed rates that layers do not beat, and what is said of the worst layers."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import onnx
@@ -230,8 +231,8 @@ def test_a_tiny_model_is_what_onnx_reads() -> None:
     )
     model = onnx.load_from_string(raw)
     onnx.checker.check_model(model, full_check=True)
-    (found,) = ReferenceEvaluator(model).run(None, {"x": x})
-    np.testing.assert_allclose(found, np.maximum(x @ weight, 0), rtol=1e-5, atol=1e-5)
+    found: Any = ReferenceEvaluator(model).run(None, {"x": x})
+    np.testing.assert_allclose(found[0], np.maximum(x @ weight, 0), rtol=1e-5, atol=1e-5)
 
 
 def test_a_tiny_integer_model_is_what_onnx_reads() -> None:
@@ -245,5 +246,5 @@ def test_a_tiny_integer_model_is_what_onnx_reads() -> None:
     )
     model = onnx.load_from_string(raw)
     onnx.checker.check_model(model, full_check=True)
-    (found,) = ReferenceEvaluator(model).run(None, {"x": x})
-    np.testing.assert_array_equal(found, x.astype(np.int64) @ weight.astype(np.int64))
+    found: Any = ReferenceEvaluator(model).run(None, {"x": x})
+    np.testing.assert_array_equal(found[0], x.astype(np.int64) @ weight.astype(np.int64))

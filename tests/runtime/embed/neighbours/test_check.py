@@ -21,6 +21,7 @@ from runtime.engines.contract import Outputs
 from runtime.engines.open_engine import EngineOptions, load_engine
 from runtime.errors import DataError, EngineError, UsageError
 from tests.conftest import IMAGE_SIZE, crops
+from tests.helpers.fake_engine import FakeEngine
 
 KEYS = st.lists(st.text(), unique=True, min_size=1, max_size=40)
 
@@ -35,7 +36,7 @@ def in_batches(pixels, size=16):
     return [pixels[start : start + size] for start in range(0, len(pixels), size)]
 
 
-class Scripted:
+class Scripted(FakeEngine):
     """An engine whose embedding of an image is a function of its pixels."""
 
     name = "scripted"
@@ -65,7 +66,7 @@ def drawn(images, dim=16, *, seed=0):
 def printed(check, width=80):
     console = Console(file=io.StringIO(), width=width, highlight=False)
     render_check(check, console)
-    return console.file.getvalue()
+    return console.file.getvalue()  # type: ignore[attr-defined]  # it is the StringIO above
 
 
 def checked(reference, candidate, **options):
@@ -80,7 +81,7 @@ def checked(reference, candidate, **options):
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 def test_an_fp32_bundle_finds_every_neighbour_of_pytorch(exported, pixels, engine):
-    done = []
+    done: list[int] = []
     check = check_neighbours(open_bundle(exported.fp32), in_batches(pixels), engine=engine, on_batch=done.append)
     assert (check.engine, check.precision, check.model) == (engine, "fp32", "ssl_resnet18")
     assert done[-1] == check.agreement.images == len(pixels)

@@ -1,6 +1,7 @@
 """The stand-in's engines: numbers of onnx's evaluator, profiles, memory, versions and GPUs."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,7 +43,8 @@ def test_a_small_network_gives_the_numbers_of_onnx_s_evaluator(tmp_path, version
         version=version,
         args=[write_model(tmp_path, model), tmp_path],
     )
-    expected = ReferenceEvaluator(model).run(None, {"x": x})[0]
+    outputs: Any = ReferenceEvaluator(model).run(None, {"x": x})
+    expected = outputs[0]
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected, rtol=1e-5, atol=ABSOLUTE)
 
 
