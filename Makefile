@@ -19,6 +19,7 @@ help:
 	@echo "make fresh   demo, tests and continuous integration in a bare Debian 12; needs root, debootstrap, an hour"
 	@echo "make bench   the benchmarks behind the figures in the documents"
 	@echo "make docs    the documents as a site, in build/site"
+	@echo "make readme  renew outputs and figures in the documents; make picture, the picture of the report"
 	@echo "make bench-int8"
 	@echo "             train networks on fractals, then INT8 accuracy beside every peer; over an hour"
 	@echo "make test-gpu"
