@@ -20,25 +20,6 @@ else:
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 # From the ground up; a floor may import itself and those before it.
 FLOORS = ("runtime", "calibration", "exporter")
-# Of `runtime`, from the ground up: a package may import itself and those of the storeys below; sisters never import
-# each other.
-STOREYS = (
-    ("errors",),
-    ("support",),
-    ("bundle",),
-    ("images",),
-    ("data", "original"),
-    ("engines",),
-    ("plans", "on_ray"),
-    ("health", "compare", "bench", "embed", "serving"),
-    ("report",),
-    ("commands",),
-)
-# Loose files of `runtime`: the public names and the exceptions, and one more where it must be.
-MOST_LOOSE_FILES = 3
-# Where options of `export-ssl` are declared; and where it shares options and bars with `run-ssl`.
-EXPORT_OPTIONS = {"exporter/cli.py", "exporter/options.py"}
-EXPORT_COMMAND_LINE = {*EXPORT_OPTIONS, "exporter/steps/plan.py"}
 # Beside the shipped floors: these import them and are never imported.
 OUTSIDE = ("benchmarks", "tests")
 HEAVY = frozenset(PYPROJECT["tool"]["ruff"]["lint"]["flake8-tidy-imports"]["banned-module-level-imports"])
@@ -81,47 +62,6 @@ def upward(source: str, floor: str) -> list[str]:
     """Return the imports in `source` that a module of `floor` may not have."""
     forbidden = {*FLOORS[FLOORS.index(floor) + 1 :], *OUTSIDE}
     return [name for name in imports(ast.parse(source)) if name.split(".")[0] in forbidden]
-
-
-def package_of(path: Path) -> str:
-    """Return which of STOREYS' packages a file of `runtime` is in, or is."""
-    return path.relative_to(ROOT / "runtime").with_suffix("").parts[0]
-
-
-def not_below(source: str, package: str) -> list[str]:
-    """Return the imports in `source` that a module of `runtime.PACKAGE` may not have; the front door is no storey."""
-    own = next(number for number, storey in enumerate(STOREYS) if package in storey)
-    below = {f"runtime.{one}" for storey in STOREYS[:own] for one in storey} | {f"runtime.{package}"}
-    inside = [name for name in imports(ast.parse(source)) if name.split(".")[0] == "runtime"]
-    return [name for name in inside if ".".join(name.split(".")[:2]) not in below]
-
-
-def imported_modules(source: str) -> Iterator[str]:
-    """Yield what `source` imports, with the names after `from`: each may be a module too."""
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def rooms_in_circles(sources_by_module: dict[str, str]) -> list[tuple[str, str]]:
-    """Return the pairs of a folder inside a package and what it both imports and is imported by.
-
-    A package's folders stand below its loose files: `job.py` imports `output/`, so `output/` does not import it.
-
-    Args:
-        sources_by_module: Full module name to source, of one package.
-    """
-    package = ".".join(next(iter(sources_by_module)).split(".")[:2])
-    arrows = set()
-    for module, source in sources_by_module.items():
-        room = module.removeprefix(f"{package}.").split(".")[0]
-        for name in imported_modules(source):
-            if name.startswith(f"{package}."):
-                arrows.add((room, name.removeprefix(f"{package}.").split(".")[0]))
-    folders = {module.split(".")[2] for module in sources_by_module if module.count(".") > 2}
-    return sorted((one, other) for one, other in arrows if one in folders and one != other and (other, one) in arrows)
 
 
 def distributions(requirements: list[str]) -> set[str]:
@@ -176,74 +116,6 @@ def test_an_upward_arrow_is_found_even_inside_a_function() -> None:
 @named
 def test_imports_are_absolute(path: Path) -> None:
     assert [name for name in imports(ast.parse(path.read_text(encoding="utf-8"))) if name.startswith(".")] == []
-
-
-def test_every_package_of_runtime_stands_on_a_storey() -> None:
-    packages = {path.parent.name for path in (ROOT / "runtime").glob("*/__init__.py")}
-    loose = {path.stem for path in (ROOT / "runtime").glob("*.py")}
-    on_storeys = [package for storey in STOREYS for package in storey]
-    assert len(on_storeys) == len(set(on_storeys))
-    assert set(on_storeys) == packages | (loose - {"__init__"})
-    assert len(loose) <= MOST_LOOSE_FILES
-
-
-@pytest.mark.parametrize(
-    "path",
-    [path for path in sources("runtime") if path != ROOT / "runtime" / "__init__.py"],
-    ids=lambda path: str(path.relative_to(ROOT)),
-)
-def test_a_package_imports_only_what_stands_below_it(path: Path) -> None:
-    assert not_below(path.read_text(encoding="utf-8"), package_of(path)) == []
-
-
-def test_an_arrow_to_a_higher_storey_or_to_a_sister_is_found_even_inside_a_function() -> None:
-    source = (
-        "import runtime.embed.job, runtime.errors\nfrom runtime.bundle import layout\nfrom runtime import load_engine\n"
-        "def f():\n    from runtime.compare.explain import explain\n    from runtime.report.inputs import read_inputs\n"
-    )
-    sister, above, front = "runtime.compare.explain", "runtime.report.inputs", "runtime"
-    assert not_below(source, "embed") == [front, sister, above]
-    assert not_below(source, "report") == [front]
-    assert not_below(source, "bundle") == ["runtime.embed.job", front, sister, above]
-
-
-@pytest.mark.parametrize("package", [package for storey in STOREYS[1:] for package in storey])
-def test_the_folders_of_a_package_stand_below_its_loose_files(package: str) -> None:
-    files = (ROOT / "runtime" / package).rglob("*.py")
-    modules = {
-        ".".join(path.relative_to(ROOT).with_suffix("").parts): path.read_text(encoding="utf-8") for path in files
-    }
-    assert rooms_in_circles(modules) == []
-
-
-def test_a_folder_that_imports_its_user_is_found() -> None:
-    modules = {
-        "runtime.embed.job": "from runtime.embed.output.rows import Rows",
-        "runtime.embed.request": "",
-        "runtime.embed.output.rows": "from runtime.embed import job\nfrom runtime.embed.request import Request",
-    }
-    assert rooms_in_circles(modules) == [("output", "job")]
-
-
-@named
-def test_options_are_declared_by_the_command_lines_alone(path: Path) -> None:
-    name = path.relative_to(ROOT).as_posix()
-    if not name.startswith("runtime/commands/") and name not in EXPORT_OPTIONS:
-        assert "typer" not in {module.split(".")[0] for module in imports(ast.parse(path.read_text(encoding="utf-8")))}
-
-
-@named
-def test_commands_are_the_roof(path: Path) -> None:
-    name = path.relative_to(ROOT).as_posix()
-    if not name.startswith("runtime/commands/") and name not in EXPORT_COMMAND_LINE:
-        found = imports(ast.parse(path.read_text(encoding="utf-8")))
-        assert [module for module in found if f"{module}.".startswith("runtime.commands.")] == []
-
-
-def test_the_console_scripts_are_the_command_lines() -> None:
-    assert {one.partition(":")[0] for one in PYPROJECT["project"]["scripts"].values()} == {
-        *("exporter.cli", "runtime.commands.run_ssl"),
-    }
 
 
 @named
