@@ -12,25 +12,6 @@ from tests.helpers.project import BASE, HEAVY, OPTIONAL, PYPROJECT
 
 # From the ground up; a floor may import itself and those before it.
 FLOORS = ("runtime", "calibration", "exporter")
-# Of `runtime`, from the ground up: a package may import itself and those of the storeys below; sisters never import
-# each other.
-STOREYS = (
-    ("errors",),
-    ("support",),
-    ("bundle",),
-    ("images",),
-    ("data", "original"),
-    ("engines",),
-    ("plans", "on_ray"),
-    ("health", "compare", "bench", "embed", "serving"),
-    ("report",),
-    ("commands",),
-)
-# Loose files of `runtime`: the public names and the exceptions, and one more where it must be.
-MOST_LOOSE_FILES = 3
-# Where options of `export-ssl` are declared; and where it shares options and bars with `run-ssl`.
-EXPORT_OPTIONS = {"exporter/cli.py", "exporter/options.py"}
-EXPORT_COMMAND_LINE = {*EXPORT_OPTIONS, "exporter/steps/plan.py"}
 # Beside the shipped floors: these import them and are never imported.
 OUTSIDE = ("benchmarks", "tests")
 
@@ -95,47 +76,6 @@ def upward(tree: ast.AST, floor: str) -> list[str]:
     return [name for name in imports(tree) if name.split(".")[0] in forbidden]
 
 
-def package_of(path: Path) -> str:
-    """Return which of STOREYS' packages a file of `runtime` is in, or is."""
-    return path.relative_to(ROOT / "runtime").with_suffix("").parts[0]
-
-
-def not_below(tree: ast.AST, package: str) -> list[str]:
-    """Return the imports in a module of `runtime.PACKAGE` that it may not have; the front door is no storey."""
-    own = next(number for number, storey in enumerate(STOREYS) if package in storey)
-    below = {f"runtime.{one}" for storey in STOREYS[:own] for one in storey} | {f"runtime.{package}"}
-    inside = [name for name in imports(tree) if name.split(".")[0] == "runtime"]
-    return [name for name in inside if ".".join(name.split(".")[:2]) not in below]
-
-
-def imported_modules(tree: ast.AST) -> Iterator[str]:
-    """Yield what a module imports, with the names after `from`: each may be a module too."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def rooms_in_circles(trees: dict[str, ast.Module]) -> list[tuple[str, str]]:
-    """Return the pairs of a folder inside a package and what it both imports and is imported by.
-
-    A package's folders stand below its loose files: `job.py` imports `output/`, so `output/` does not import it.
-
-    Args:
-        trees: Full module name to what it holds, of one package.
-    """
-    package = ".".join(next(iter(trees)).split(".")[:2])
-    arrows = set()
-    for module, tree in trees.items():
-        room = module.removeprefix(f"{package}.").split(".")[0]
-        for name in imported_modules(tree):
-            if name.startswith(f"{package}."):
-                arrows.add((room, name.removeprefix(f"{package}.").split(".")[0]))
-    folders = {module.split(".")[2] for module in trees if module.count(".") > 2}
-    return sorted((one, other) for one, other in arrows if one in folders and one != other and (other, one) in arrows)
-
-
 def run_python(script: str) -> str:
     """Return what a fresh interpreter in the repository prints for `script`."""
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False)
@@ -176,67 +116,6 @@ def test_a_call_is_found_by_attribute_and_by_name() -> None:
 
 def test_imports_are_absolute() -> None:
     assert offenders(SHIPPED, lambda path: [name for name in imports(parsed(path)) if name.startswith(".")]) == []
-
-
-def test_every_package_of_runtime_stands_on_a_storey() -> None:
-    packages = {path.parent.name for path in (ROOT / "runtime").glob("*/__init__.py")}
-    loose = {path.stem for path in (ROOT / "runtime").glob("*.py")}
-    on_storeys = [package for storey in STOREYS for package in storey]
-    assert len(on_storeys) == len(set(on_storeys))
-    assert set(on_storeys) == packages | (loose - {"__init__"})
-    assert len(loose) <= MOST_LOOSE_FILES
-
-
-def test_a_package_imports_only_what_stands_below_it() -> None:
-    inside = [path for path in sources("runtime") if path != ROOT / "runtime" / "__init__.py"]
-    assert offenders(inside, lambda path: not_below(parsed(path), package_of(path))) == []
-
-
-def test_an_arrow_to_a_higher_storey_or_to_a_sister_is_found_even_inside_a_function() -> None:
-    tree = ast.parse(
-        "import runtime.embed.job, runtime.errors\nfrom runtime.bundle import layout\nfrom runtime import load_engine\n"
-        "def f():\n    from runtime.compare.explain import explain\n    from runtime.report.inputs import read_inputs\n"
-    )
-    sister, above, front = "runtime.compare.explain", "runtime.report.inputs", "runtime"
-    assert not_below(tree, "embed") == [front, sister, above]
-    assert not_below(tree, "report") == [front]
-    assert not_below(tree, "bundle") == ["runtime.embed.job", front, sister, above]
-
-
-def test_the_folders_of_a_package_stand_below_its_loose_files() -> None:
-    for package in (package for storey in STOREYS[1:] for package in storey):
-        files = (ROOT / "runtime" / package).rglob("*.py")
-        trees = {".".join(path.relative_to(ROOT).with_suffix("").parts): parsed(path) for path in files}
-        assert rooms_in_circles(trees) == []
-
-
-def test_a_folder_that_imports_its_user_is_found() -> None:
-    modules = {
-        "runtime.embed.job": "from runtime.embed.output.rows import Rows",
-        "runtime.embed.request": "",
-        "runtime.embed.output.rows": "from runtime.embed import job\nfrom runtime.embed.request import Request",
-    }
-    trees = {name: ast.parse(source) for name, source in modules.items()}
-    assert rooms_in_circles(trees) == [("output", "job")]
-
-
-def outside_the_command_line(allowed: set[str]) -> list[Path]:
-    """Return the shipped files but for `runtime/commands/` and those allowed."""
-    names = {path: path.relative_to(ROOT).as_posix() for path in SHIPPED}
-    return [path for path, name in names.items() if not name.startswith("runtime/commands/") and name not in allowed]
-
-
-def test_options_are_declared_by_the_command_lines_alone() -> None:
-    files = outside_the_command_line(EXPORT_OPTIONS)
-    assert (
-        offenders(files, lambda path: {name for name in imports(parsed(path)) if name.split(".")[0] == "typer"}) == []
-    )
-
-
-def test_commands_are_the_roof() -> None:
-    files = outside_the_command_line(EXPORT_COMMAND_LINE)
-    roof = "runtime.commands."
-    assert offenders(files, lambda path: [name for name in imports(parsed(path)) if f"{name}.".startswith(roof)]) == []
 
 
 def test_the_console_scripts_are_the_command_lines() -> None:

@@ -1,18 +1,25 @@
 """Each subcommand loads what it needs and no more: which optional packages, and which parts of `runtime`."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.core import TyperGroup
+from typer.main import get_command
 
 import runtime
+from runtime.commands.run_ssl import app
+from tests.helpers.paths import ROOT
 from tests.helpers.project import HEAVY, OPTIONAL
+from tests.tensorrt_bindings.standin import standin_environment
 
-# Parts of `runtime` that only some subcommands need.
+# Parts of `runtime` that only some subcommands need; a module counts for the innermost that it is in.
 PARTS = (
     "bench",
+    "bench.limits",
     "compare",
     "data",
     "embed",
@@ -23,6 +30,7 @@ PARTS = (
     "on_ray",
     "original",
     "plans",
+    "plans.inspector",
     "report",
     "serving",
 )
@@ -30,38 +38,51 @@ PARTS = (
 ALWAYS = ("bundle", "commands", "support")
 # What pyarrow brings along by itself.
 WITH_PYARROW = {"pyarrow", "pandas"}
+# What timm and torch do.
+WITH_TIMM = {"cuda", "huggingface_hub", "safetensors", "timm", "torch", "torchgen", "torchvision"}
+# A package's own `__init__.py` is a docstring: it is no part that was needed.
 SCRIPT = """
 import json, sys
 from runtime.commands.run_ssl import app
 try:
     app(sys.argv[1:], standalone_mode=False)
 finally:
-    print("loaded", json.dumps(sorted(sys.modules)))
+    folders = {name for name in sys.modules if name.startswith("runtime") and hasattr(sys.modules[name], "__path__")}
+    print("loaded", json.dumps(sorted({*sys.modules} - folders)))
 """
 
 # Words of the command line, the optional packages that it may load, and the parts of `runtime` beside the core.
-# BUNDLE, PICTURES and OUT stand for a bundle, a folder of pictures, and a place to write.
+# BUNDLE, FP16, PICTURES, LAYERS and OUT stand for bundles, a folder of pictures, an engine inspector's file, and a
+# place to write.
 MAY_LOAD = {
     "--help": (set(), set()),
     "verify BUNDLE --engines openvino": ({"openvino"}, {"engines", "health", "images"}),
     "verify BUNDLE --engines onnxruntime": ({"onnxruntime"}, {"engines", "health", "images"}),
+    "compare BUNDLE --data PICTURES --engines onnxruntime": (
+        {"onnxruntime", *WITH_TIMM},
+        {"compare", "data", "engines", "images", "on_ray", "original"},
+    ),
+    # The stand-in of TensorRT reads the graph with onnx.
+    "build FP16": ({"cuda", "onnx", "tensorrt"}, {"engines.trt", "plans", "plans.inspector"}),
+    "explain LAYERS": (set(), {"plans", "plans.inspector"}),
     "embed BUNDLE PICTURES -o OUT --format npy --engine onnxruntime": (
         {"onnxruntime"},
-        {"compare", "data", "embed", "engines", "images", "on_ray"},
+        {"embed", "engines", "images", "on_ray"},
     ),
     "embed BUNDLE PICTURES -o OUT --engine openvino": (
         {"openvino", *WITH_PYARROW},
-        {"compare", "data", "embed", "engines", "images", "on_ray"},
+        {"embed", "engines", "images", "on_ray"},
     ),
-    "repo BUNDLE OUT": (set(), {"engines", "engines.trt", "health", "images", "plans", "serving"}),
-    "repo BUNDLE OUT --backend openvino": (
-        {"openvino"},
-        {"engines", "engines.trt", "health", "images", "plans", "serving"},
-    ),
-    "report BUNDLE -o OUT": ({"plotly"}, {"bench", "compare", "engines", "engines.trt", "images", "plans", "report"}),
+    "repo BUNDLE OUT": (set(), {"engines", "images", "serving"}),
+    "repo BUNDLE OUT --backend openvino": ({"openvino"}, {"engines", "images", "serving"}),
+    "report BUNDLE -o OUT": ({"plotly"}, {"bench.limits", "plans.inspector", "report"}),
     "doctor": (
         {"cuda", "onnxruntime", "openvino", "tensorrt"},
-        {"engines", "engines.trt", "health", "images", "plans"},
+        {"engines", "engines.trt", "health", "images"},
+    ),
+    "bench BUNDLE --engines onnxruntime --runs 8 --rounds 2 --no-limit --output OUT": (
+        {"cuda"},
+        {"bench", "bench.limits", "engines", "engines.trt", "images", "plans", "plans.inspector"},
     ),
 }
 
@@ -72,9 +93,11 @@ def part_of(module: str) -> str | None:
     return max(inside, key=len, default=None)
 
 
-def loaded(words: list[str]) -> set[str]:
+def loaded(words: list[str], environment: dict[str, str] | None = None) -> set[str]:
     """Return the modules that a subcommand has loaded when it ends."""
-    done = subprocess.run([sys.executable, "-c", SCRIPT, *words], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", SCRIPT, *words], capture_output=True, text=True, check=False, env=environment
+    )
     assert done.returncode == 0, done.stderr
     return set(json.loads(done.stdout.rpartition("loaded ")[2]))
 
@@ -82,12 +105,26 @@ def loaded(words: list[str]) -> set[str]:
 @pytest.mark.parametrize("words", MAY_LOAD)
 def test_a_subcommand_loads_what_it_needs_and_no_more(words, exported, class_folders, tmp_path):
     packages, parts = MAY_LOAD[words]
-    places = {"BUNDLE": exported.fp32, "PICTURES": class_folders, "OUT": tmp_path / "out"}
-    modules = loaded([str(places.get(word, word)) for word in words.split()])
+    places = {
+        "BUNDLE": exported.fp32,
+        # A plan is built into its bundle.
+        "FP16": shutil.copytree(exported.fp16, tmp_path / "fp16"),
+        "PICTURES": class_folders,
+        "LAYERS": ROOT / "tests/runtime/plans/layers/int8_10.json",
+        "OUT": tmp_path / "out",
+    }
+    environment = standin_environment(XDG_CACHE_HOME=str(tmp_path)) if words.startswith("build") else None
+    modules = loaded([str(places.get(word, word)) for word in words.split()], environment)
     optional = (OPTIONAL | HEAVY | WITH_PYARROW) - {"numpy", "PIL"}
     assert {name.partition(".")[0].lstrip("_") for name in modules} & optional <= packages
     inside = {name.removeprefix("runtime.") for name in modules if name.startswith("runtime.")}
     assert {part_of(name) for name in inside} - {None} <= parts
+
+
+def test_every_subcommand_is_run():
+    commands = get_command(app)
+    assert isinstance(commands, TyperGroup)
+    assert {words.split()[0] for words in MAY_LOAD} - {"--help"} == set(commands.commands)
 
 
 def test_a_package_that_is_not_allowed_would_be_seen(exported):

@@ -20,7 +20,6 @@ from runtime.embed.output.rows import best_classes, finish_embedding, why_not_fi
 from runtime.embed.request import EmbedRequest, OutputChoice
 from runtime.embed.run_parts import embed_batch
 from runtime.embed.sources.entries import Entry, Listing
-from runtime.embed.sources.pieces import cut_pieces
 from runtime.engines.contract import Outputs
 from runtime.engines.facts import EngineFacts
 from runtime.errors import DataError
@@ -165,27 +164,6 @@ def test_a_batch_of_which_nothing_can_be_read_is_not_run_and_has_empty_arrays(ma
     assert rows.classes.shape == rows.scores.shape == (0, 2)
     assert CLASSES >= 2
     assert [one.key for one in without] == ["a"]
-
-
-@given(
-    count=st.integers(0, 200),
-    batch=st.integers(1, 9),
-    batches_per_part=st.integers(1, 5),
-    there=st.sets(st.integers(0, 60)),
-)
-def test_each_image_is_in_one_piece_and_batches_do_not_depend_on_the_pieces_that_are_done(
-    count: int, batch: int, batches_per_part: int, there: set[int]
-) -> None:
-    images = batch * batches_per_part
-    pieces = list(cut_pieces((Entry(str(index), "") for index in range(count)), images))
-    assert [entry.key for piece in pieces for entry in piece.entries] == [str(index) for index in range(count)]
-    assert [piece.number for piece in pieces] == list(range(-(-count // images)))
-    # As `read_ahead` batches what is left: one after the other, without regard to the pieces.
-    left = [int(entry.key) for piece in pieces if piece.number not in there for entry in piece.entries]
-    for first in range(0, len(left), batch):
-        here = left[first : first + batch]
-        start = here[0] // batch * batch
-        assert here == list(range(start, min(start + batch, count)))
 
 
 @given(arrays(np.float32, (3, 4), elements=st.floats(width=32, allow_nan=True, allow_infinity=True)))
