@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from runtime.bundle.bundle import Bundle
 from runtime.engines.contract import EngineBase, ExecutionPrecision, Outputs, describe_precision
+from runtime.engines.openvino_floats import compute_in_floats
 from runtime.engines.precisions import OPENVINO, OPENVINO_HINTS, compute_type
 from runtime.errors import EngineError
 from runtime.support.arrays import Pixels
+from runtime.support.cpu import int8_sums_saturate
 
 if TYPE_CHECKING:
     import openvino
@@ -52,7 +54,7 @@ class OpenVinoEngine(EngineBase):
             config["INFERENCE_NUM_THREADS"] = threads
         try:
             core = ov.Core()
-            compiled = core.compile_model(core.read_model(bundle.model_path), device, config)
+            compiled = core.compile_model(read_graph(core, bundle, device), device, config)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise EngineError(f"OpenVINO {ov.__version__} cannot compile {bundle.model_path}: {reason}") from error
@@ -80,6 +82,22 @@ def _import_openvino() -> Any:
     except ImportError as error:
         raise EngineError(f"OpenVINO cannot be imported ({error}): pip install 'export-ssl[cpu]'") from error
     return openvino
+
+
+def read_graph(core: Any, bundle: Bundle, device: str) -> Any:
+    """Return a bundle's graph as it is compiled for a device.
+
+    On a CPU whose INT8 kernels saturate an INT8 graph is rounded in floats (`runtime/engines/openvino_floats.py`).
+
+    Args:
+        core: OpenVINO's `Core`.
+        bundle: An opened bundle.
+        device: OpenVINO device.
+    """
+    model = core.read_model(bundle.model_path)
+    if device == "CPU" and bundle.manifest.precision.int8 is not None and int8_sums_saturate():
+        return compute_in_floats(model)
+    return model
 
 
 def executed_precision(compiled: Any) -> str:

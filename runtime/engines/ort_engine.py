@@ -8,7 +8,7 @@ import numpy as np
 
 from runtime.bundle.bundle import Bundle
 from runtime.engines.contract import EngineBase, Outputs, describe_precision
-from runtime.engines.ort_session import executed_precision, find_strays, import_onnxruntime, open_session
+from runtime.engines.ort_session import executed_precision, find_strays, fusion_on_cpu, import_onnxruntime, open_session
 from runtime.errors import EngineError, UsageError
 from runtime.support.arrays import Pixels
 from runtime.support.ort_providers import PROVIDERS, Provider
@@ -51,7 +51,7 @@ class OrtEngine(EngineBase):
             # The profile of one inference says which kernels run; afterwards profiling is off.
             self._session: onnxruntime.InferenceSession | None = open_session(
                 bundle.model_path,
-                fusion="float" if bundle.manifest.precision.needs_unfused_qdq and not asked.gpu else "all",
+                fusion="all" if asked.gpu else fusion_on_cpu(bundle.manifest.precision),
                 threads=threads,
                 spin=not share_cores,
                 profile=Path(folder) / "profile",

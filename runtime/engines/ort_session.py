@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from runtime.bundle.manifest import Precision
 from runtime.engines.precisions import ONNXRUNTIME, compute_type
 from runtime.errors import EngineError
+from runtime.support.cpu import int8_sums_saturate
 from runtime.support.engine_names import DISTRIBUTIONS
 from runtime.support.installed import installed_versions
 from runtime.support.ort_providers import PROVIDERS
@@ -27,12 +29,20 @@ Fusion = Literal["none", "float", "all"]
   graph is judged then, and not the integer kernels of the machine at hand, some of which saturate (CPUs without VNNI).
 - `all`: Q/DQ too, into integer kernels: what a user runs, and what is timed. Around FP16 scales the fused ones are
   another function on a CPU: a ResNet-18 at 33 dB as written came out at -1.5 dB (onnxruntime 1.32, x86). A graph
-  whose manifest says so (`Precision.needs_unfused_qdq`) is run with `float` there, which is right, and slower.
+  whose manifest says so (`Precision.needs_unfused_qdq`) is run with `float` there, which is right, and slower; so is
+  every INT8 graph on a CPU whose integer kernels saturate (`fusion_on_cpu`).
 """
 
 # What a network's work is in: where one of these runs, the network runs.
 _WORK = ("Conv", "Gemm", "MatMul")
 _SUBGRAPHS = tuple(provider.subgraph for provider in PROVIDERS.values() if provider.subgraph)
+
+
+def fusion_on_cpu(precision: Precision) -> Fusion:
+    """Return what may be fused on this machine's CPU so that its integer kernels cannot change the function."""
+    if precision.needs_unfused_qdq or (precision.int8 is not None and int8_sums_saturate()):
+        return "float"
+    return "all"
 
 
 def import_onnxruntime() -> Any:

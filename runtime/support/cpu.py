@@ -46,3 +46,21 @@ def cpu_flags(cpuinfo: dict[str, str]) -> frozenset[str]:
 def fast_instructions(flags: frozenset[str]) -> tuple[str, ...]:
     """Return those of the features that make INT8 or bf16 fast, in one order for all machines."""
     return tuple(name for name in (*_X86, *_ARM) if name in flags)
+
+
+def int8_sums_saturate(flags: frozenset[str] | None = None) -> bool:
+    """Return whether INT8 kernels on this processor add products in 16 bits, where sums overflow and are clipped.
+
+    x86 before VNNI has one instruction for products of bytes, PMADDUBSW: it adds two products of an unsigned and a
+    signed byte, up to 2 x 255 x 128 in magnitude, into a signed 16-bit integer that saturates at 32,767. The kernels of
+    OpenVINO and onnxruntime use it there. VNNI's and AMX's instructions, and ARM's, add in 32 bits.
+
+    Args:
+        flags: The processor's features by Linux's names; None reads this machine's. Where a system has none to read,
+            the answer is False, because nobody can tell.
+
+    Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, PMADDUBSW and VPDPBUSD.
+    """
+    if flags is None:
+        flags = cpu_flags(read_cpuinfo())
+    return "ssse3" in flags and not flags & INT8_DOT_PRODUCTS

@@ -18,8 +18,9 @@ from runtime.bundle.plan_json import read_sidecar, rebuild_command
 from runtime.engines.contract import ExecutionPrecision
 from runtime.engines.open_engine import TENSORRT, parse_engine
 from runtime.engines.openvino_engine import NAME as OPENVINO
+from runtime.engines.openvino_engine import read_graph
 from runtime.engines.ort_engine import NAME as ONNXRUNTIME
-from runtime.engines.ort_session import import_onnxruntime
+from runtime.engines.ort_session import fusion_on_cpu, import_onnxruntime
 from runtime.errors import BundleError, EngineError, UsageError
 from runtime.images.preprocessing import normalise
 from runtime.plans.inspector import EngineLayer, Tensor, compute_type, read_layer_information
@@ -160,7 +161,7 @@ def _openvino(
     ov = import_openvino()
     try:
         core = ov.Core()
-        compiled = core.compile_model(core.read_model(bundle.model_path), "CPU", openvino_config(threads, precision))
+        compiled = core.compile_model(read_graph(core, bundle, "CPU"), "CPU", openvino_config(threads, precision))
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise EngineError(f"OpenVINO {ov.__version__} cannot compile {bundle.model_path}: {reason}") from error
@@ -174,7 +175,7 @@ def _onnxruntime(bundle: Bundle, feed: Pixels | Floats, *, threads: int | None, 
             bundle.model_path,
             [feed],
             # As the engine opens it.
-            fusion="float" if bundle.manifest.precision.needs_unfused_qdq else "all",
+            fusion=fusion_on_cpu(bundle.manifest.precision),
             threads=threads,
             warm_up=WARM_UP,
             runs=runs,

@@ -4,6 +4,7 @@
 #include <openvino/openvino.hpp>
 
 #include "backend.h"
+#include "openvino_floats.h"
 #include "status.h"
 
 namespace rne {
@@ -70,6 +71,9 @@ public:
         const std::string text(bundle.model.begin(), bundle.model.end());
         // No weights beside it: everything is in the ONNX file.
         auto model = core.read_model(text, ov::Tensor());
+        if (manifest_.precision.rfind("int8", 0) == 0 && int8_sums_saturate()) {
+            compute_in_floats(model);
+        }
         compiled_ = core.compile_model(model, "CPU", config);
         request_ = compiled_.create_infer_request();
         logits_ = compiled_.output(manifest_.logits_name);

@@ -1,0 +1,59 @@
+"""INT8 graphs for CPUs whose INT8 kernels saturate: OpenVINO computes them in FP32, as ONNX defines them.
+
+1. OpenVINO reads QuantizeLinear as FakeQuantize and a conversion to integers, and DequantizeLinear as a conversion
+   back and a multiplication. Wherever it finds them around a convolution it uses integer kernels. No public option
+   turns that off, and on CPUs without VNNI those kernels give another function (`runtime/support/cpu.py`).
+2. Every FakeQuantize is replaced by what it stands for: clamp(round(x / scale), lowest, highest), ties to even.
+3. The two conversions behind it are dropped: whole numbers from -128 to 255 are the same in FP32.
+
+The network is the one that the bundle states, at the speed of FP32.
+
+Source: ONNX QuantizeLinear, opset 19; OpenVINO FakeQuantize-1.
+"""
+
+from typing import Any
+
+import numpy as np
+
+
+def compute_in_floats(model: Any) -> Any:
+    """Return an OpenVINO model whose activations are rounded in floats; it is changed in place.
+
+    Args:
+        model: An `openvino.Model` read from ONNX, whose FakeQuantize have constant bounds for a whole tensor.
+    """
+    from openvino import opset13 as opset
+
+    for node in model.get_ordered_ops():
+        if node.get_type_name() != "FakeQuantize":
+            continue
+        low, high, lowest, highest = (float(node.input_value(index).get_node().get_data()) for index in range(1, 5))
+        value = node.input_value(0)
+        scale = opset.constant(np.float32((high - low) / (highest - lowest)), dtype=value.get_element_type())
+        rounded = opset.round(opset.divide(value, scale), "half_to_even")
+        whole = opset.clamp(rounded, lowest, highest)
+        _move_readers(node, whole)
+        _drop_conversions(whole)
+    model.validate_nodes_and_infer_types()
+    return model
+
+
+def _move_readers(old: Any, new: Any) -> None:
+    for reader in list(old.output(0).get_target_inputs()):
+        reader.replace_source_output(new.output(0))
+
+
+def _drop_conversions(whole: Any) -> None:
+    """Let what reads the integers again as floats read the whole numbers instead; rule 3."""
+    from openvino import opset13 as opset
+
+    for to_integer in _conversions(whole):
+        for to_float in _conversions(to_integer):
+            kind = to_float.get_element_type()
+            same = kind == whole.get_element_type()
+            _move_readers(to_float, whole if same else opset.convert(whole, kind.get_type_name()))
+
+
+def _conversions(node: Any) -> list[Any]:
+    readers = (reader.get_node() for reader in node.output(0).get_target_inputs())
+    return [reader for reader in readers if reader.get_type_name() == "Convert"]
