@@ -5,14 +5,12 @@ are kept for the next call.
 """
 
 import logging
-import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from runtime.bundle.bundle import Bundle
 from runtime.bundle.manifest import Manifest
@@ -24,6 +22,7 @@ from runtime.engines.trt.device_arrays import DeviceArray, read_device_array, st
 from runtime.engines.trt.lane import Lane, PlanTensors, TensorInfo
 from runtime.engines.trt.machine import find_machine, require_machine
 from runtime.engines.trt.monitor import make_logger
+from runtime.engines.trt.pending import PendingOutputs
 from runtime.engines.trt.preflight import check_plan
 from runtime.errors import EngineError
 from runtime.support.arrays import Pixels
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
 
 NAME = "tensorrt"
 LOGGER = logging.getLogger("export_ssl.tensorrt")
-# A call that is split keeps this many lanes busy: one computes while the next one's images are copied.
-_LANES_PER_CALL = 2
 _T = TypeVar("_T")
 
 # TensorRT's error messages that are kept for an exception's text.
@@ -51,60 +48,6 @@ class DeviceOutputs(NamedTuple):
 
     logits: DeviceArray
     embedding: DeviceArray
-
-
-class PendingOutputs:
-    """A batch that is being computed; `result()` waits for it."""
-
-    def __init__(self, engine: "TensorRtEngine", images: npt.NDArray[Any]) -> None:
-        self._engine, self._images = engine, images
-        self._size = engine.tensors.max_batch
-        self._next = 0
-        self._busy: deque[Lane] = deque()
-        self._found: list[tuple[npt.NDArray[Any], ...]] = []
-        self._fill()
-
-    def done(self) -> bool:
-        """Return whether `result()` would not wait."""
-        return self._next >= len(self._images) and all(lane.done() for lane in self._busy)
-
-    def result(self) -> Outputs:
-        """Return the outputs, which are the caller's own arrays.
-
-        Raises:
-            EngineError: The GPU reports an error.
-        """
-        while self._busy:
-            lane = self._busy.popleft()
-            self._found.append(self._engine.with_lane(lane, lane.finish))
-            self._fill()
-        logits, embedding = (np.concatenate(parts) for parts in zip(*self._found, strict=True))
-        return Outputs(logits, embedding)
-
-    def close(self) -> None:
-        """Wait for what is under way and give it up."""
-        while self._busy:
-            lane = self._busy.popleft()
-            self._engine.with_lane(lane, lane.finish)
-
-    def __del__(self) -> None:
-        """Give the lanes back even if nobody asked for the result."""
-        # At the end of the process the driver takes them back.
-        if getattr(self, "_busy", None) and not sys.is_finalizing():
-            self.close()
-
-    def _fill(self) -> None:
-        """Start as many parts as may be under way."""
-        while self._next < len(self._images) and len(self._busy) < _LANES_PER_CALL:
-            part = self._images[self._next : self._next + self._size]
-            lane = self._engine.take_lane()
-            try:
-                lane.begin(part)
-            except BaseException:
-                lane.close()
-                raise
-            self._busy.append(lane)
-            self._next += self._size
 
 
 class TensorRtEngine(EngineBase):
