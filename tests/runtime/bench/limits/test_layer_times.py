@@ -20,6 +20,7 @@ from runtime.bundle.layers import Layer
 from runtime.bundle.results.bench_json import LayerTime
 from runtime.engines.open_engine import EngineOptions, load_engine
 from runtime.errors import EngineError, UsageError
+from runtime.support.cpu import int8_sums_saturate
 from tests.conftest import IMAGE_SIZE, Exported, crops
 from tests.helpers.bundles import write_hand_made
 from tests.helpers.plans import put_plan, sidecar_fields
@@ -87,12 +88,25 @@ def test_all_products_of_a_float_bundle_are_in_the_profile(exported: Exported, e
 
 
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+@pytest.mark.skipif(int8_sums_saturate(), reason="INT8 kernels of this CPU clip sums, so the engines compute in FP32")
 def test_all_products_of_an_int8_bundle_are_in_the_profile(int8_cpu: Path, engine: str) -> None:
     pytest.importorskip(engine)
     layers = check(int8_cpu, engine, "int8")
     one = next(layer for layer in layers if "layer1.0.conv1" in layer.nodes)
     assert one.weight_bytes == 3 * 3 * 64 * 64 + 64
     assert one.activation_bytes == 2 * 64 * 16 * 16
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_products_of_an_int8_bundle_are_floats_where_int8_kernels_clip_sums(
+    int8_cpu: Path, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip(engine)
+    for module in ("openvino_engine", "ort_session"):
+        monkeypatch.setattr(f"runtime.engines.{module}.int8_sums_saturate", lambda: True)
+    layers = check(int8_cpu, engine, "fp32")
+    one = next(layer for layer in layers if "layer1.0.conv1" in layer.nodes)
+    assert one.activation_bytes == 2 * 64 * 16 * 16 * 4
 
 
 def test_a_residual_is_read_too(exported: Exported) -> None:
