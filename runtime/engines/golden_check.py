@@ -83,7 +83,7 @@ def explain_difference(decibels: float, required_db: float, *, executed: str) ->
         return "NaN or infinity: arithmetic overflows in this engine; use the FP32 bundle or another engine"
     if decibels > _REDUCED_PRECISION_DB:
         return (
-            f"more than rounding: the engine executes {executed}, a reduced precision, or optimises in a way that "
+            f"more than rounding: it executes {executed}, a reduced precision, or optimises in a way that "
             "is not exact; compare accuracy with `run-ssl compare` before using it"
         )
     return "another function: this engine runs the graph wrongly; do not use it with this bundle, and report it"

@@ -399,7 +399,7 @@ def test_ctrl_c_leaves_no_cache_file(images: Path, tmp_path: Path, stage: str) -
 
 def test_a_cache_in_a_missing_folder_is_refused_before_the_work(images: Path, tmp_path: Path) -> None:
     stages: list[str] = []
-    with pytest.raises(CalibrationError, match="absent is not a directory: make it first"):
+    with pytest.raises(CalibrationError, match="absent is not a directory: create it first"):
         quantize_model(
             tiny_resnet(),
             images,

@@ -194,7 +194,7 @@ def _run(command: Sequence[str], *, patience_s: float, errors: "re.Pattern[str]"
         )
     except subprocess.TimeoutExpired as error:
         raise EngineError(
-            f"{name} did not end within {patience_s:.0f} s: run `{whole}` to see where it stands"
+            f"{name} did not finish within {patience_s:.0f} s: run `{whole}` to see where it hangs"
         ) from error
     except OSError as error:
         raise EngineError(f"{program} does not start ({error.strerror}): {INSTALL[name]}") from error

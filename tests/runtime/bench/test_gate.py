@@ -120,7 +120,7 @@ def test_a_gate_is_a_percentage_or_a_fraction(text: str, limit: float) -> None:
 
 @pytest.mark.parametrize("text", ["5", "", "%", "-1%", "nan", "inf%", "five", "5%%"])
 def test_a_gate_that_is_neither_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="expected the growth"):
+    with pytest.raises(UsageError, match="expected the slowdown"):
         parse_gate(text)
 
 

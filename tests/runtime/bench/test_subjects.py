@@ -75,7 +75,7 @@ def test_paths_are_absolute_since_the_measuring_process_is_elsewhere(bundles, mo
 
 @pytest.mark.parametrize("engines", [("onnxruntime", "onnxruntime"), ("pytorch", "pytorch:fp32")])
 def test_one_thing_asked_for_twice_is_refused(bundles, engines):
-    with pytest.raises(UsageError, match="asked for twice"):
+    with pytest.raises(UsageError, match="requested twice"):
         subjects(bundles, engines=engines)
 
 
@@ -87,7 +87,7 @@ def test_two_bundles_of_one_folder_name_are_told_apart(tmp_path):
 
 
 def test_one_bundle_given_twice_is_refused(bundles):
-    with pytest.raises(UsageError, match="asked for twice"):
+    with pytest.raises(UsageError, match="requested twice"):
         subjects([bundles[0], bundles[0]])
 
 

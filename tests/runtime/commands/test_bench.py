@@ -281,7 +281,7 @@ def test_a_damaged_bundle_is_refused(bundle):
         (("--engines", "tensorflow"), ("no engine is named tensorflow", "net-fp32 tensorflow batch 1"), 2),
         (("--engines", "openvino:int3"), ("no precision int3",), 2),
         (("--engines", "tensorrt"), ("run-ssl build",), 1),
-        (("--engines", "onnxruntime,onnxruntime"), ("asked for twice",), 2),
+        (("--engines", "onnxruntime,onnxruntime"), ("requested twice",), 2),
         (("--batch", "0"), ("--batch 0", "1,8,32"), 2),
         (("--batch", "1,x"), ("'x'", "1,8,32"), 2),
         (("--batch", "-1"), ("--batch -1",), 2),

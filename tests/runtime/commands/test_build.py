@@ -103,9 +103,9 @@ def test_no_timing_cache_is_written_where_none_is_wanted(tmp_path, build):
 def test_a_timing_cache_that_is_corrupt_or_of_another_version_is_begun_anew_and_replaced(tmp_path, build):
     file = tmp_path / "times.cache"
     file.write_bytes(b"no timing cache")
-    assert "timing cache not usable, begun anew" in succeeded(build("--timing-cache", file)).stdout
+    assert "timing cache not usable, started over" in succeeded(build("--timing-cache", file)).stdout
     assert f"timing cache {file.stat().st_size} bytes reused" in succeeded(build("--timing-cache", file)).stdout
-    assert "not usable, begun anew" in succeeded(build("--timing-cache", file, version="10.3")).stdout
+    assert "not usable, started over" in succeeded(build("--timing-cache", file, version="10.3")).stdout
 
 
 def test_two_builds_at_once_leave_a_whole_timing_cache(exported, tmp_path, build):

@@ -91,7 +91,7 @@ def test_a_job_says_how_many_it_wrote_and_where_and_nothing_on_stderr(
     assert re.fullmatch(r"sums \(exact\), [\d,]+ images/s with decoding, \d+\.\d s", second)
     again = run(bundle, pictures, "-o", tmp_path / "out")
     assert again.exit_code == 0
-    assert again.stdout.splitlines() == [first, "nothing was left to do: an earlier run had done all of it"]
+    assert again.stdout.splitlines() == [first, "nothing was left to do: an earlier run had finished the job"]
 
 
 def test_paths_are_printed_as_they_are_on_one_line(bundle: Path, pictures: Path, tmp_path: Path) -> None:
@@ -152,10 +152,10 @@ def test_an_output_that_is_a_file_or_another_folder_or_has_no_parent_is_one_line
     (tmp_path / "file").write_text("mine")
     (tmp_path / "folder").mkdir()
     (tmp_path / "folder" / "notes.txt").write_text("mine")
-    refused(run(bundle, pictures, "-o", tmp_path / "file"), "file is not a directory: expected one that a job makes")
+    refused(run(bundle, pictures, "-o", tmp_path / "file"), "file is not a directory: expected the output of a job")
     for more in ((), ("--overwrite",)):
         refused(run(bundle, pictures, "-o", tmp_path / "folder", *more), "folder holds files and is not a job's output")
-    refused(run(bundle, pictures, "-o", tmp_path / "no" / "out"), "no is not a directory: make it first")
+    refused(run(bundle, pictures, "-o", tmp_path / "no" / "out"), "no is not a directory: create it first")
     assert files_below(tmp_path / "folder") == {"notes.txt": b"mine"}
 
 
@@ -169,7 +169,7 @@ def test_an_output_without_rights_is_one_line(bundle: Path, pictures: Path, tmp_
     with without_rights():
         new, there = run(bundle, pictures, "-o", locked / "out"), run(bundle, pictures, "-o", hidden)
     refused(new, "cannot write", "locked")
-    refused(there, "cannot write", "hidden: permission denied; pass --output for another place")
+    refused(there, "cannot write", "hidden: permission denied; pass another --output")
 
 
 @pytest.mark.parametrize(("kind", "file"), [("parquet", "part-000000.parquet"), ("npy", "part-000000.npy")])
@@ -227,7 +227,7 @@ def test_usage_errors_are_one_line_and_exit_code_2(
 def test_images_of_two_kinds_are_a_usage_error(bundle: Path, pictures: Path, tmp_path: Path) -> None:
     pq.write_table(pa.table({"image": [b""]}), tmp_path / "t.parquet")
     result = run(bundle, pictures, tmp_path / "t.parquet", "-o", tmp_path / "out")
-    refused(result, "(images) and", "(Parquet files) are of two kinds, expected one: run a job for each", code=2)
+    refused(result, "(images) and", "(Parquet files) are of two kinds, expected one kind: run a job for each", code=2)
 
 
 def test_without_pyarrow_the_extra_is_named_before_anything_is_made_and_npy_works(exported, tmp_path: Path) -> None:

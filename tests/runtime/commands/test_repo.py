@@ -70,7 +70,7 @@ def test_a_plan_is_taken_where_there_is_one_and_said_to_be_this_gpus(tmp_path):
         (["--backend", "openvino", "--device", "gpu"], ["--device is gpu", "--backend onnxruntime"]),
         (["--backend", "tensorrt", "--device", "cpu"], ["--device is cpu"]),
         (["--preferred-batch", "64"], ["--preferred-batch 64", "largest batch is 32"]),
-        (["--preferred-batch", "0"], ["--preferred-batch 0", "expected such as 1,8,32"]),
+        (["--preferred-batch", "0"], ["--preferred-batch 0", "expected a list such as 1,8,32"]),
         (["--backend", "openvino", "--max-batch", "8"], ["--max-batch 8", "--backend onnxruntime"]),
         (["--backend", "openvino", "--max-queue-delay-us", "9"], ["--max-queue-delay-us 9"]),
         (["--name", "../x"], ["--name '../x'", "expected letters"]),
@@ -122,7 +122,7 @@ def test_an_int8_graph_for_cpus_cannot_be_a_plan(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"plan_sha256": "0" * 64}, "not the plan that its description is of"),
+        ({"plan_sha256": "0" * 64}, "not the plan that its sidecar describes"),
         ({"onnx_sha256": "0" * 64}, "built from another model.onnx"),
         ({"profile": {"min": 4, "opt": 8, "max": 32}}, "--profile 1:8:32"),
     ],

@@ -341,7 +341,7 @@ def test_a_run_that_ends_within_a_part_leaves_nothing_of_it(
     with pytest.raises(type(error)) as caught:
         embed(request_)
     if isinstance(error, KeyboardInterrupt):
-        assert str(caught.value) == f"6 of 13 images are in {request_.output}; the same command goes on"
+        assert str(caught.value) == f"6 of 13 images are in {request_.output}; run the same command again to resume"
     assert [name for name in files_below(request_.output) if "000001" in name or ".partial" in name] == []
     use_engine(monkeypatch, SumEngine())
     embed(request_)
@@ -523,7 +523,7 @@ def test_images_that_change_while_the_job_runs_end_it_and_a_resumed_one_is_anoth
         for index in range(added):
             write_picture(folder / f"new{index:02}.png")
 
-    with pytest.raises(DataError, match=r"the images changed while the job ran: .*--overwrite to begin anew"):
+    with pytest.raises(DataError, match=r"the images changed while the job ran: .*--overwrite to start over"):
         embed(request_, JobListener(on_start=change))
     with pytest.raises(BundleError, match=rf"images\.count is 13, this one's is {13 + added}"):
         embed(request_)

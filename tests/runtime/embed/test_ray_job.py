@@ -150,13 +150,13 @@ def test_a_job_is_gone_on_with_on_ray_and_without(on_ray, request_of, tmp_path):
         if done >= stop_after:
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt, match=r"^[246] of 8 images are in .*; the same command goes on$"):
+    with pytest.raises(KeyboardInterrupt, match=r"^[246] of 8 images are in .*; run the same command again to resume$"):
         run_embedding(request, JobListener(on_images=stop))
     assert on_ray(request).images_before in (2, 4, 6)
     assert_same_as_without_ray(request)
     other = replace(request, output=tmp_path / "other")
     stop_after = 2
-    with pytest.raises(KeyboardInterrupt, match=r"^[2468] of 8 images are in .*; the same command goes on$"):
+    with pytest.raises(KeyboardInterrupt, match=r"^[2468] of 8 images are in .*; run the same command again to resume$"):
         on_ray(other, listener=JobListener(on_images=stop))
     assert run_embedding(other).images_before in (2, 4, 6, 8)
     assert contents(other.output) == contents(request.output)
@@ -288,7 +288,7 @@ def test_paths_are_those_of_the_commands_folder_and_ctrl_c_says_how_far_it_came(
     assert (started.returncode, stdout) == (130, "")
     # Ray may give the second piece out first.
     done = BATCH * len(list((request.output / "_parts").iterdir()))
-    assert stderr == f"interrupted: {done} of 4 images are in {request.output}; the same command goes on\n"
+    assert stderr == f"interrupted: {done} of 4 images are in {request.output}; run the same command again to resume\n"
     assert not [name for name in contents(request.output) if name.startswith((".", "_pieces"))]
     open_gate(folder)
     assert run_embedding(request).images_before == done

@@ -76,7 +76,7 @@ def test_without_times_groups_are_counted_and_nothing_is_invented() -> None:
     assert one.total_ms is None
     assert {group.ms for group in one.groups} == {None}
     assert any("(not measured)" in sentence for sentence in findings(one))
-    assert "without times" in compare(one, one)[0]
+    assert "without the times" in compare(one, one)[0]
 
 
 def test_an_int8_plan_without_detours_has_nothing_to_say_but_its_ends() -> None:

@@ -95,7 +95,7 @@ def test_killed_build_is_most_likely_out_of_memory() -> None:
 def test_crash_is_named_by_its_signal(number: signal.Signals) -> None:
     text = explain_death(-number, stage="golden images", last_words="free(): invalid pointer")
     assert text.startswith(f"TensorRT crashed ({number.name}) while it was at 'golden images'")
-    assert "its last words: free(): invalid pointer" in text
+    assert "its last output: free(): invalid pointer" in text
     assert "the bundle is as it was" in text
 
 
@@ -107,7 +107,7 @@ def test_signal_without_a_name_is_its_number() -> None:
 def test_exit_code_is_said_with_the_last_words(code: int) -> None:
     text = explain_death(code, stage="start", last_words="ImportError: libnvinfer.so.10")
     assert text == (
-        f"the build ended with exit code {code} while it was at 'start'; its last words: ImportError: "
+        f"the build ended with exit code {code} while it was at 'start'; its last output: ImportError: "
         "libnvinfer.so.10: run it with --verbose"
     )
 

@@ -161,7 +161,7 @@ def test_errors_that_stopped_nothing_are_shown_in_the_end_each_on_one_line(build
 def test_the_last_error_before_a_crash_is_told(build, patch_worker):
     patch_worker(SPEAKING_LOGGER)
     result = build(fault="crash-build")
-    assert "its last words: Skipping tactic 0x1: no memory for it:" in result.stderr.splitlines()[-1]
+    assert "its last output: Skipping tactic 0x1: no memory for it:" in result.stderr.splitlines()[-1]
 
 
 def test_a_process_that_dies_in_the_middle_of_its_answer_is_one_line(bundle, untouched, build, patch_worker):

@@ -233,8 +233,8 @@ def test_a_repository_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     with pytest.raises(BundleError, match="is not a directory: pass a folder"):
         check_repository(tmp_path / "dangling")
-    with pytest.raises(BundleError, match="absent is not a directory: make it first"):
+    with pytest.raises(BundleError, match="absent is not a directory: create it first"):
         check_repository(tmp_path / "absent/models")
     monkeypatch.setattr(os, "access", lambda *_arguments: False)
-    with pytest.raises(BundleError, match=r"cannot write into .*change its rights"):
+    with pytest.raises(BundleError, match=r"cannot write into .*change its permissions"):
         check_repository(tmp_path / "models")

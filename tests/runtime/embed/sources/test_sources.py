@@ -369,7 +369,7 @@ def test_several_tables_must_have_the_columns_of_the_first(tmp_path: Path) -> No
     assert [entry.key for entry in both.entries()] == ["b.parquet:0", "a.parquet:0", "a.parquet:1"]
     assert contents(both) == [b"3", b"1", b"2"]
     for other in ("c", "d"):
-        with pytest.raises(DataError, match=rf"{other}\.parquet lacks the column image of .*a\.parquet, expected"):
+        with pytest.raises(DataError, match=rf"{other}\.parquet has no column image of .*a\.parquet, expected"):
             opened(tmp_path / "a.parquet", tmp_path / f"{other}.parquet")
 
 
