@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from typer import Typer
 from typer.models import ArgumentInfo, OptionInfo
@@ -135,9 +135,10 @@ def title(stem: str) -> str:
 
 def parameters(function: Callable[..., object]) -> Iterator[Parameter]:
     """Yield a command's arguments and options in its order; a parameter without either is Typer's own affair."""
-    hints = get_type_hints(function, include_extras=True)
-    for name, given in inspect.signature(function).parameters.items():
-        kind, info = get_args(hints[name])[:2] if get_origin(hints[name]) is Annotated else (hints[name], None)
+    # Not get_type_hints: before Python 3.11 it puts an Optional around a type whose default is None.
+    for name, given in inspect.signature(function, eval_str=True).parameters.items():
+        hint = given.annotation
+        kind, info = get_args(hint)[:2] if get_origin(hint) is Annotated else (hint, None)
         if isinstance(info, OptionInfo | ArgumentInfo) and not info.hidden:
             is_argument = isinstance(info, ArgumentInfo)
             yield Parameter(
