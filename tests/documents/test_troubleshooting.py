@@ -24,7 +24,7 @@ PASSED_ON = {"runtime/images/native.py"}
 
 
 def texts_of_the_code() -> str:
-    """Return every string of the packages, a new line each, with a new line for each value in it, and the C header."""
+    """Return every string of the packages, a new line each, with a new line for each value in it, and the C library."""
     found: list[str] = []
     for package in ("runtime", "calibration", "exporter"):
         for file in sorted((ROOT / package).rglob("*.py")):
@@ -34,7 +34,8 @@ def texts_of_the_code() -> str:
                     found.append("".join(map(str, parts)))
                 elif isinstance(node, ast.Constant) and isinstance(node.value, str):
                     found.append(node.value)
-    return "\n".join([*found, HEADER.read_text(encoding="utf-8")])
+    library = [file.read_text(encoding="utf-8") for file in (HEADER, *sorted((HEADER.parents[1] / "src").iterdir()))]
+    return "\n".join([*found, *library])
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +46,17 @@ def texts() -> str:
 def test_every_message_of_the_code_leads_to_a_paragraph() -> None:
     lost = [message for message in all_messages() if message.text != VALUE and not paragraph_for(message, PARAGRAPHS)]
     assert [f"{message.file}: {message.kind}: {message.text}" for message in lost] == []
+
+
+def test_a_message_without_a_paragraph_is_found() -> None:
+    assert paragraph_for(Message("UsageError", "--moon …: expected a full one; wait for it", ""), PARAGRAPHS) is None
+
+
+def test_of_several_paragraphs_the_one_that_quotes_most_is_led_to() -> None:
+    text = "… is a directory: expected a file; pass --calib-cache …"
+    found = paragraph_for(Message("CalibrationError", text, ""), PARAGRAPHS)
+    assert found is not None
+    assert found.heading == "The calibration belongs to something else"
 
 
 def test_every_status_of_the_c_library_leads_to_a_paragraph() -> None:

@@ -76,7 +76,7 @@ def all_messages() -> tuple[Message, ...]:
         for kind, call, place in raised
         for text in _told(call.args[0], place, index)
     }
-    return tuple(sorted(found, key=lambda message: (message.file, message.text)))
+    return tuple(sorted(found, key=lambda message: (message.file, message.text, message.kind)))
 
 
 def _build_index() -> _Index:
