@@ -7,7 +7,7 @@ DEMO := demo
 DIGITS = --model resnet18 --weights $(DEMO)/digits_resnet18.safetensors --labels $(DEMO)/digits_labels.txt \
 	--licence CC0-1.0 --img-size 64 --interpolation bilinear --golden $(DEMO)/digits/train --overwrite
 
-.PHONY: help env test fast coverage fresh test-gpu gate cpp test-thin lint types unit demo bench bench-int8 readme picture docs \
+.PHONY: help env test fast coverage fresh test-gpu gate cpp test-thin lint types unit demo bench bench-int8 readme reference picture docs \
 	clean
 
 help:
@@ -20,6 +20,8 @@ help:
 	@echo "make bench   the benchmarks behind the figures in the documents"
 	@echo "make docs    the documents as a site, in build/site"
 	@echo "make readme  renew outputs and figures in the documents; make picture, the picture of the report"
+	@echo "make reference"
+	@echo "             renew docs/reference from the code"
 	@echo "make bench-int8"
 	@echo "             train networks on fractals, then INT8 accuracy beside every peer; over an hour"
 	@echo "make test-gpu"
@@ -117,9 +119,13 @@ bench-int8: env
 	$(BIN)/python -m benchmarks.inputs.train_fractals $(FRACTALS)
 	$(BIN)/python -m benchmarks.int8.accuracy $(FRACTALS) $(DEMO) --output benchmarks/results/int8_accuracy.json
 
-readme: env
+readme: env reference
 	$(BIN)/python -m benchmarks.documents.update_documents
 	$(BIN)/python -m benchmarks.documents.scale_costs --write
+
+# docs/reference/ from the commands, schemas, docstrings and messages; a test fails when a page is stale.
+reference: env
+	$(BIN)/python -m benchmarks.documents.write_reference
 
 # The picture of the report in the documents: needs Chromium, and the page that `make demo` writes.
 picture: env
