@@ -14,7 +14,7 @@ What is made later, and no manifest lists, because it belongs to a machine or to
 
     model.plan      TensorRT's, with model.plan.json (`runtime/bundle/plan_json.py`) and what the engine inspector
                     said of it; a plan that broke its promise leaves only the latter, as model.plan.rejected.json
-    results/        bench.json, compare.json and changed.json (`runtime/bundle/results/`)
+    results/        bench.json, compare.json, changed.json and neighbours.json (`runtime/bundle/results/`)
 """
 
 from pathlib import Path
@@ -44,6 +44,7 @@ RESULTS_FOLDER = "results"
 BENCH_FILE = "bench.json"
 COMPARE_FILE = "compare.json"
 CHANGED_FILE = "changed.json"
+NEIGHBOURS_FILE = "neighbours.json"
 
 
 def make_results_folder(bundle: Path) -> Path:
