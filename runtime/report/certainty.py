@@ -9,7 +9,7 @@
 3. A lead that is not shown, of a quiet machine and within 5 % on either side, means that the two are equally fast.
 4. Everything else was too noisy to decide.
 
-Source: the limits of a quiet machine and the 5 % are those of `runtime/bench/machine/noise.py`, with their reasons.
+Source: the limits of a quiet machine and the 5 % are those of `runtime/bench/machine/quiet.py`, with their reasons.
 """
 
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from runtime.bench.machine.noise import BUSY_SHARE, DRIFT, LOAD_PER_CORE, STEAL_SHARE
+from runtime.bench.machine.quiet import BUSY_SHARE, DRIFT, LOAD_PER_CORE, STEAL_SHARE
 from runtime.bundle.results.bench_json import BenchResult, Interval, Measured
 from runtime.report.document import format_cell
 

@@ -84,7 +84,7 @@ def test_check_writes_nothing_and_refuses_an_output(exported, class_folders, tmp
 def test_a_saved_check_is_what_was_printed_with_where_its_images_are_from(exported, class_folders, tmp_path):
     bundle = tmp_path / "bundle"
     shutil.copytree(exported.fp32, bundle)
-    result = check(bundle, class_folders, "--json", "--save")
+    result = check(bundle, class_folders, "--weights", exported.checkpoint, "--json", "--save")
     assert result.exit_code == 0, result.stderr
     saved = read_neighbours(bundle / "results" / "neighbours.json")
     assert saved == NeighbourCheck.model_validate_json(result.stdout)

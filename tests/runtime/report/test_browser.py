@@ -148,6 +148,7 @@ def four_bundles(tmp_path_factory):
     folder = tmp_path_factory.mktemp("four")
     first = write_everything(folder)
     write_plan(first[1])
+    (folder / "again").mkdir()
     others = write_everything(folder / "again")
     write_plan(others[1])
     # The same results again would be those of bundles of the same names.
