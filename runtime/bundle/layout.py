@@ -51,6 +51,8 @@ COMPARE_FILE = "compare.json"
 """The last result of `run-ssl compare --save`."""
 CHANGED_FILE = "changed.json"
 """With it: images whose top-1 class an engine changed."""
+NEIGHBOURS_FILE = "neighbours.json"
+"""The last result of `run-ssl embed --check --save`: how many nearest neighbours an engine kept."""
 
 
 def make_results_folder(bundle: Path) -> Path:

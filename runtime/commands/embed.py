@@ -124,6 +124,14 @@ def embed(
             rich_help_panel=_INSTEAD_OF_WRITING,
         ),
     ] = None,
+    save: Annotated[
+        bool,
+        typer.Option(
+            "--save",
+            help="With --check: keep the result in the bundle's `results` folder, for `run-ssl report`.",
+            rich_help_panel=_INSTEAD_OF_WRITING,
+        ),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Begin an output that is there anew, where else it is gone on with.")
     ] = False,
@@ -154,6 +162,7 @@ def embed(
             )
         on_ray = ray or ray_address is not None
         _refuse("--min-recall", min_recall, "it is of --check", unless=check)
+        _refuse("--save", save or None, "it is of --check", unless=check)
         _refuse("--ray-workers", ray_workers, "it is of --ray", unless=on_ray)
         _refuse("--ray-gpus", ray_gpus or None, "it is of --ray", unless=on_ray)
         _refuse("--ray", on_ray or None, "--check runs on this machine", unless=not check)
@@ -174,7 +183,7 @@ def embed(
             overwrite=overwrite,
         )
         if check:
-            passed = _check(request, CheckChoice(sample, seed, metric), min_recall, json_output=json_output)
+            passed = _check(request, CheckChoice(sample, seed, metric, save), min_recall, json_output=json_output)
         else:
             cluster = RayChoice(ray_address, ray_workers, ray_cpus, ray_gpus) if on_ray else None
             passed = _embed(request, cluster, json_output=json_output)

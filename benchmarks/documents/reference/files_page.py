@@ -20,6 +20,7 @@ from runtime.bundle.plan_json import Sidecar
 from runtime.bundle.results.bench_json import BenchResult
 from runtime.bundle.results.changed_json import Changes
 from runtime.bundle.results.compare_json import Comparison
+from runtime.bundle.results.neighbours_json import NeighbourCheck
 from runtime.bundle.sensitivity_json import LayerReport
 from runtime.embed.output.identity import JOB_FILE, Job
 from runtime.embed.output.part_files import RECORDS, PartRecord
@@ -36,6 +37,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     f"{_RESULTS}/{layout.BENCH_FILE}": BenchResult,
     f"{_RESULTS}/{layout.COMPARE_FILE}": Comparison,
     f"{_RESULTS}/{layout.CHANGED_FILE}": Changes,
+    f"{_RESULTS}/{layout.NEIGHBOURS_FILE}": NeighbourCheck,
 }
 OTHER_SCHEMAS: dict[str, type[BaseModel]] = {
     JOB_FILE: Job,
