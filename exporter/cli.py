@@ -105,7 +105,7 @@ def export(
 ) -> None:
     """Export a semi-supervised ResNet to a verified bundle: ONNX, manifest, golden outputs, licence.
 
-    Every step is compared with PyTorch on real images; a step that differs leaves no bundle.
+    Every step is compared with PyTorch on real images; if one differs, no bundle is written.
 
     Examples:
       export-ssl --model ssl_resnet18 --fp16

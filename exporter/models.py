@@ -166,8 +166,8 @@ def licence_of(spec: ModelSpec, source: WeightsSource, *, stated: str | None = N
     ssl = spec.name in {model.name for model in SSL_MODELS}
     if ssl and stated is not None and stated.lower() != spec.licence.spdx.lower():
         raise UsageError(
-            f"--licence {stated}: weights of {spec.name} are under {spec.licence.spdx}, which everything made from "
-            f"them carries: leave the option out, or pass --model {spec.architecture} for weights of your own"
+            f"--licence {stated}: weights of {spec.name} are under {spec.licence.spdx}, and so is everything made "
+            f"from them: leave the option out, or pass --model {spec.architecture} for weights of your own"
         )
     if ssl and source == "random":
         notice = f"{spec.licence.notice} (The weights here are untrained random numbers.)"
@@ -176,9 +176,9 @@ def licence_of(spec: ModelSpec, source: WeightsSource, *, stated: str | None = N
         return Licence(spdx=_SPDX.get(stated.lower(), stated), notice="As stated at the export.")
     if source == "random":
         trained = f"; {spec.timm_tag} is {spec.licence.spdx}" if spec.timm_tag else ""
-        return Licence(spdx=_NO_ASSERTION, notice=f"Untrained random weights: no one's work{trained}.")
+        return Licence(spdx=_NO_ASSERTION, notice=f"Untrained random weights: nobody's work{trained}.")
     if source == "file" and not ssl:
-        return Licence(spdx=_NO_ASSERTION, notice="Weights of the user's; no licence was stated at the export.")
+        return Licence(spdx=_NO_ASSERTION, notice="The user's own weights; no licence was stated at the export.")
     return spec.licence
 
 
@@ -206,7 +206,7 @@ def resolve_preprocessing(
     channels, height, width = config.input_size
     if config.crop_mode != "center" or height != width or channels != 3:
         raise UsageError(
-            f"{spec.name} wants {channels}x{height}x{width} pixels and crop mode {config.crop_mode!r}: "
+            f"{spec.name} needs {channels}x{height}x{width} pixels and crop mode {config.crop_mode!r}: "
             "expected a square RGB image and 'center'; choose another model"
         )
     size = height if img_size is None else img_size

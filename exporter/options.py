@@ -32,8 +32,8 @@ ModelOption = Annotated[
 WeightsOption = Annotated[
     str,
     typer.Option(
-        help="`hub`: timm's own, downloaded. A path: your .safetensors or .pth file. `random`: untrained, for tests "
-        "of speed; needs no network.",
+        help="`hub`: download timm's. A path: your .safetensors or .pth file. `random`: untrained weights, for speed "
+        "tests without a network.",
         rich_help_panel=_MODEL,
     ),
 ]
@@ -43,7 +43,7 @@ SeedOption = Annotated[
 ]
 NumClassesOption = Annotated[
     int | None,
-    typer.Option(min=1, help="Classes of random weights.", show_default="timm's", rich_help_panel=_MODEL),
+    typer.Option(min=1, help="Number of classes with --weights random.", show_default="timm's", rich_help_panel=_MODEL),
 ]
 LabelsOption = Annotated[
     Path | None,
@@ -93,7 +93,7 @@ Fp16Option = Annotated[
     bool,
     typer.Option(
         "--fp16",
-        help="Compute in FP16; with --int8, whatever is not INT8. Without this option that is FP32.",
+        help="Compute in FP16 instead of FP32. With --int8 this is for the layers that are not INT8.",
         rich_help_panel=_PRECISION,
     ),
 ]
@@ -108,8 +108,8 @@ Int8Option = Annotated[
 Int8TargetOption = Annotated[
     Target,
     typer.Option(
-        help="`tensorrt`: signed activations, which every engine takes. `cpu`: unsigned ones where no value is "
-        "negative, which is more accurate, and fast in onnxruntime and OpenVINO; TensorRT does not take it.",
+        help="`tensorrt`: signed activations, which every engine accepts. `cpu`: unsigned ones where no value is "
+        "negative: more accurate, and fast in onnxruntime and OpenVINO, but TensorRT refuses it.",
         rich_help_panel=_PRECISION,
     ),
 ]
@@ -125,7 +125,7 @@ Int8FloatWeightsOption = Annotated[
     bool,
     typer.Option(
         "--int8-float-weights",
-        help="Store the INT8 weights as float32 with Q/DQ nodes behind them, four times larger.",
+        help="Store the INT8 weights as float32 followed by Q/DQ nodes: four times larger.",
         rich_help_panel=_PRECISION,
     ),
 ]
@@ -159,8 +159,8 @@ CalibMethodOption = Annotated[
 CalibCacheOption = Annotated[
     Path | None,
     typer.Option(
-        help="File that keeps the calibration. Written if it does not exist; otherwise used, and refused if model, "
-        "images or options are not the same.",
+        help="File that stores the calibration. It is written if it does not exist; otherwise it is used, and refused "
+        "if the model, images or options differ.",
         rich_help_panel=_INT8,
     ),
 ]
@@ -168,7 +168,7 @@ SensitivityOption = Annotated[
     bool,
     typer.Option(
         "--sensitivity",
-        help="Measure what each INT8 layer costs in accuracy: a table, a JSON file and a plot.",
+        help="Measure how much accuracy each INT8 layer costs; gives a table, a JSON file and a plot.",
         rich_help_panel=_INT8,
     ),
 ]
@@ -184,8 +184,8 @@ MaxDropOption = Annotated[
     float | None,
     typer.Option(
         min=0,
-        help="Largest loss of top-1 accuracy on --eval-data, percentage points. As few layers as possible stay float "
-        "to keep it.",
+        help="Largest loss of top-1 accuracy on --eval-data, percentage points. Layers are kept float until it holds, "
+        "as few as possible.",
         show_default="no limit",
         rich_help_panel=_INT8,
     ),
@@ -210,7 +210,7 @@ OverwriteOption = Annotated[
 GoldenOption = Annotated[
     Path | None,
     typer.Option(
-        help="Folder of pictures to verify the export with; 8 are taken.",
+        help="Folder of images to verify the export with; 8 of them are used.",
         show_default="four packaged photographs",
         rich_help_panel=_OUTPUT,
     ),
@@ -223,7 +223,7 @@ JsonOption = Annotated[
 EngineOption = Annotated[
     Literal["none", "tensorrt"],
     typer.Option(
-        help="`tensorrt`: also build a plan for this machine's GPU, as `run-ssl build` does later.",
+        help="`tensorrt`: also build a plan for this machine's GPU, as `run-ssl build` would.",
         rich_help_panel=PLAN_PANEL,
     ),
 ]
@@ -231,7 +231,7 @@ EngineOption = Annotated[
 EmitCppOption = Annotated[
     Path | None,
     typer.Option(
-        help="Directory for a C++ project that classifies pictures with this bundle.",
+        help="Directory for a C++ project that classifies images with this bundle.",
         show_default="none",
         rich_help_panel=_ALSO,
     ),
@@ -239,7 +239,7 @@ EmitCppOption = Annotated[
 TritonRepoOption = Annotated[
     Path | None,
     typer.Option(
-        help="Triton model repository to put the bundle into, as `run-ssl repo` does later.",
+        help="Triton model repository to put the bundle into, as `run-ssl repo` would.",
         show_default="none",
         rich_help_panel=_ALSO,
     ),

@@ -101,12 +101,12 @@ def _too_few(distinct: int, sample: CalibrationSample) -> list[Finding]:
     if distinct < FEWEST:
         return [Finding("refusal", f"{where}, expected {FEWEST} or more, and 512 to trust it: add images")]
     if distinct < FEW:
-        return [Finding("warning", f"{where}; with fewer than {FEW} the scales still move: use 512")]
+        return [Finding("warning", f"{where}; with fewer than {FEW} the scales are not stable yet: use 512")]
     if len(sample.dataset) < sample.requested:
         return [
             Finding(
                 "warning",
-                f"{sample.folder} has {sample.available} images, {sample.requested} were asked for: all are used",
+                f"{sample.folder} has {sample.available} images, {sample.requested} were requested: all are used",
             )
         ]
     return []
@@ -118,8 +118,8 @@ def _one_class(sample: CalibrationSample) -> list[Finding]:
         return [
             Finding(
                 "warning",
-                f"all {len(sample.dataset)} calibration images are of one class ({sample.classes[0]}): the ranges of "
-                "others are not seen; pass the folder above it",
+                f"all {len(sample.dataset)} calibration images are of one class ({sample.classes[0]}): the other "
+                "classes may have larger ranges; pass the folder above it",
             )
         ]
     return []
@@ -152,8 +152,8 @@ def _overlap(sample: CalibrationSample, hashes: dict[str, str], eval_data: Path)
     if not shared:
         return []
     text = (
-        f"{len(shared)} of {len(hashes)} calibration images are also in {eval_data} ({shared[0]}, for one): accuracy "
-        "measured on images that the scales were fitted to looks better than it is"
+        f"{len(shared)} of {len(hashes)} calibration images are also in {eval_data} ({shared[0]}, for one): "
+        "measured on images that the scales were fitted to, accuracy looks better than it is"
     )
     if len(shared) == len(hashes):
         return [Finding("refusal", f"{text}; calibrate on training images")]

@@ -105,8 +105,9 @@ def _shortest_prefix(ranked: Sequence[str], within: Callable[[frozenset[str]], b
 def _cannot_be_met(budget: float, *, everything: Evaluation, best: Evaluation) -> CalibrationError:
     return CalibrationError(
         f"the top-1 drop cannot be brought to {100 * budget:g} percentage points: with all "
-        f"{len(everything.kept_float)} layers float it is {_points(everything)}, and the least found, with "
-        f"{len(best.kept_float)} float, is {_points(best)}; allow a larger drop, or check that images, labels and "
+        f"{len(everything.kept_float)} layers float it is {_points(everything)}, and the smallest that was "
+        f"reached, with {len(best.kept_float)} float, is {_points(best)}; allow a larger drop, or check that "
+        "images, labels and "
         "preprocessing are the network's own"
     )
 
@@ -139,7 +140,7 @@ class _Evaluations:
             if state.key == key:
                 self._known = {frozenset(found.kept_float): found for found in state.evaluations}
             else:
-                self.notice = f"{path} is of another search (graph, images or options differ): started anew"
+                self.notice = f"{path} is of another search (graph, images or options differ): it is started again"
 
     def get(self, kept: frozenset[str]) -> Evaluation:
         """Return what was measured with these layers float, measuring it if it was not."""

@@ -169,7 +169,9 @@ def _search(
             state_key=_key(quantized, images, question.labels),
         )
     except KeyboardInterrupt as interrupt:
-        raise KeyboardInterrupt(f"{question.state} keeps what was measured; the same command goes on") from interrupt
+        raise KeyboardInterrupt(
+            f"{question.state} keeps what was measured; run the same command again to resume"
+        ) from interrupt
 
 
 def _key(quantized: QuantizedModel, images: Dataset, labels: tuple[str, ...]) -> str:

@@ -89,8 +89,8 @@ def read_cache(path: Path, expected: Fingerprint) -> tuple[Calibration, dict[str
     difference = first_difference(expected, calibration.fingerprint)
     if difference is not None:
         raise CalibrationError(
-            f"{path} is the calibration of something else: {difference}; pass another --calib-cache, or delete it to "
-            "calibrate anew"
+            f"{path} is the calibration of something else: {difference}; pass another --calib-cache, or delete it "
+            "to calibrate again"
         )
     return calibration, arrays
 
@@ -104,13 +104,11 @@ def check_cache_target(path: Path) -> None:
     if path.is_dir():
         raise CalibrationError(f"{path} is a directory: expected a file; pass --calib-cache {path / 'calibration.zip'}")
     if not path.parent.is_dir():
-        raise CalibrationError(
-            f"{path.parent} is not a directory: make it first, or pass --calib-cache for another place"
-        )
+        raise CalibrationError(f"{path.parent} is not a directory: create it first, or pass another --calib-cache")
     # A cache that exists is only read, which a read-only folder allows.
     if not path.exists() and not os.access(path.parent, os.W_OK):
         raise CalibrationError(
-            f"cannot write into {path.parent}: change its rights, or pass --calib-cache for another place"
+            f"cannot write into {path.parent}: change its permissions, or pass another --calib-cache"
         )
 
 

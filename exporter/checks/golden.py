@@ -33,7 +33,7 @@ def golden_files(folder: Path | None) -> tuple[Path, ...]:
         packaged = resources.files("exporter") / "photographs"
         return tuple(sorted(Path(str(file)) for file in packaged.iterdir() if file.name.endswith(".jpg")))
     if not folder.is_dir():
-        raise DataError(f"--golden {folder} is not a directory: expected a folder of pictures")
+        raise DataError(f"--golden {folder} is not a directory: expected a folder of images")
     files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
     if not files:
         raise DataError(f"--golden {folder} holds no image: expected files such as .jpg or .png")

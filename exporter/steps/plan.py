@@ -31,7 +31,7 @@ def check_plan_choices(request: ExportRequest, choices: BuildChoices, *, wanted:
     choices.read()
     if request.int8 is not None and request.int8.options.target == "cpu":
         raise UsageError(
-            "--int8-target cpu makes partly unsigned activations, and TensorRT takes signed ones only: drop "
+            "--int8-target cpu makes some activations unsigned, and TensorRT accepts only signed ones: drop "
             "--engine tensorrt, or pass --int8-target tensorrt"
         )
     require_machine()

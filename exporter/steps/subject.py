@@ -116,9 +116,14 @@ def read_class_names(path: Path, classes: int) -> tuple[str, ...]:
     try:
         names = tuple(line.rstrip() for line in path.read_text(encoding="utf-8").splitlines())
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"--labels {path} cannot be read ({error}): expected a text file, a class per line") from error
+        raise DataError(
+            f"--labels {path} cannot be read ({error}): expected a text file with one class per line"
+        ) from error
     if len(names) != classes:
-        raise DataError(f"--labels {path} has {len(names)} lines, the network {classes} classes: expected a line each")
+        raise DataError(
+            f"--labels {path} has {len(names)} lines, but the network has {classes} classes: expected "
+            "one line per class"
+        )
     repeated = sorted({name for name in names if names.count(name) > 1 or not name})
     if repeated:
         raise DataError(

@@ -23,7 +23,7 @@ _LIBRARY = ("CMakeLists.txt", "cmake", "include", "src")
 _README = """\
 # {model}, {precision}
 
-Classifies pictures with the bundle in `bundle/`, in C++. Licence of the weights: **{licence}**.
+Classifies images with the bundle in `bundle/`, in C++. Licence of the weights: **{licence}**.
 {notice}
 
     sudo apt-get install cmake g++ libjpeg-dev libpng-dev nlohmann-json3-dev python3-venv
@@ -47,7 +47,7 @@ def check_cpp_target(target: Path) -> None:
     if target.exists() or target.is_symlink():
         raise BundleError(f"{target} exists: remove it, or pass another folder to --emit-cpp")
     if not target.parent.is_dir():
-        raise BundleError(f"{target.parent} is not a directory: make it first, or pass another folder to --emit-cpp")
+        raise BundleError(f"{target.parent} is not a directory: create it first, or pass another folder to --emit-cpp")
 
 
 def write_cpp_project(path: Path, target: Path) -> None:

@@ -71,7 +71,7 @@ def _contradiction(result: BenchResult) -> str:
     for subject in result.measured:
         calls = [call for calls in subject.rounds_ms for call in calls]
         if names.count(subject.name) > 1:
-            return f"{subject.name} is there {names.count(subject.name)} times"
+            return f"{subject.name} appears {names.count(subject.name)} times"
         # A program that prints a summary alone has runs without times.
         if calls and len(calls) != subject.latency.runs:
             return f"{subject.name} has {len(calls)} times for {subject.latency.runs} runs"
@@ -128,12 +128,12 @@ def require_comparable(
     if before.scope != scope:
         raise UsageError(
             f"--against was measured with --scope {before.scope}, this run with {scope}: "
-            f"their times are not of the same thing; use --scope {before.scope}"
+            f"the two time different things; use --scope {before.scope}"
         )
     if before.model != model:
         raise UsageError(
-            f"--against was measured on {before.model}, this run on {model}: expected one network; "
-            "give a result of the same one"
+            f"--against was measured on {before.model}, this run on {model}: expected the same network; pass an "
+            "earlier result of it"
         )
     difference = same_hardware(before.machine, machine)
     if not difference:
@@ -141,7 +141,7 @@ def require_comparable(
     if not force:
         raise UsageError(
             f"--against was measured on another machine ({difference}): its times say nothing about this one; "
-            "measure both here, or pass --force"
+            "measure both on one machine, or pass --force"
         )
     return (f"Measured on different machines: {difference}.",)
 
@@ -174,7 +174,7 @@ def parse_gate(text: str) -> float:
         limit = math.nan
     # Without the sign a 5 could be 5 % or five times.
     if not (math.isfinite(limit) and limit >= 0 and (percent or limit < 1)):
-        raise UsageError(f"--gate {text}: expected the growth that is accepted, such as 5% or 0.05")
+        raise UsageError(f"--gate {text}: expected the slowdown that is acceptable, such as 5% or 0.05")
     return limit
 
 
@@ -231,12 +231,13 @@ def _change(old: Measured, new: Measured, *, seed: int, warnings: tuple[str, ...
     if (old.batch, old.scope) != (new.batch, new.scope):
         raise UsageError(
             f"{new.name} was batch {old.batch} with scope {old.scope}, now batch {new.batch} with scope {new.scope}: "
-            "expected one thing under one name; measure again"
+            "expected the same measurement under one name; measure again"
         )
     fewest = min(old.latency.runs, new.latency.runs)
     if fewest < LEAST_RUNS:
         raise UsageError(
-            f"{new.name} has {fewest} timed runs in one result: expected at least {LEAST_RUNS} in both; ask for more"
+            f"{new.name} has {fewest} timed runs in one result: expected at least {LEAST_RUNS} in both; pass more "
+            "--runs"
         )
     notes = [*warnings]
     if old.precision != new.precision:

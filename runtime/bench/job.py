@@ -124,8 +124,8 @@ def _require_one_network(bundles: Sequence[Bundle]) -> None:
         ):
             if of_first != of_second:
                 raise UsageError(
-                    f"{first.path} and {second.path} differ in {what}, {of_first} and {of_second}: one benchmark "
-                    "compares bundles of one network; run them one at a time"
+                    f"{first.path} and {second.path} differ in {what}, {of_first} and {of_second}: a benchmark "
+                    "compares bundles of the same network; run them one at a time"
                 )
 
 

@@ -97,12 +97,12 @@ def _on_device(bundle: Bundle, engine: Engine, batch: int) -> Runner:
 def _pipeline(subject: Subject, bundle: Bundle, engine: Engine) -> Runner:
     """Return a runner whose call is one batch from files: reading, decoding, preprocessing, inference."""
     if subject.images is None:
-        raise UsageError("--scope end-to-end needs --data FOLDER of pictures in class folders")
+        raise UsageError("--scope end-to-end needs --data FOLDER with images in class folders")
     dataset = open_images(str(subject.images), bundle.labels())
     if dataset.length is not None and dataset.length < subject.batch:
         raise UsageError(
-            f"batch {subject.batch} is more than the {dataset.length} pictures of {subject.images}: pass a smaller "
-            "--batch, or more pictures"
+            f"batch {subject.batch} is more than the {dataset.length} images of {subject.images}: pass a smaller "
+            "--batch, or more images"
         )
 
     def batches() -> Iterator[Pixels]:

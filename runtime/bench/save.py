@@ -23,9 +23,9 @@ def check_places(bundles: Sequence[Path], output: Path | None) -> None:
     folders = [output.absolute().parent] if output is not None else [path for path in bundles if path.is_dir()]
     for folder in folders:
         if not folder.is_dir():
-            raise BundleError(f"{folder} is not a directory: make it first, or pass --output for another place")
+            raise BundleError(f"{folder} is not a directory: create it first, or pass another --output")
         if not os.access(folder, os.W_OK):
-            raise BundleError(f"cannot write into {folder}: pass --output for another place, or change its rights")
+            raise BundleError(f"cannot write into {folder}: pass another --output, or change its permissions")
 
 
 def save_result(result: BenchResult, bundles: Sequence[Path], output: Path | None) -> tuple[Path, ...]:

@@ -126,7 +126,7 @@ def list_subjects(
     repeated = {name for name in names if names.count(name) > 1}
     if repeated:
         raise UsageError(
-            f"{sorted(repeated)[0]} is asked for twice: name each bundle, engine, batch and thread count once"
+            f"{sorted(repeated)[0]} is requested twice: name each bundle, engine, batch and thread count once"
         )
     return tuple(found)
 

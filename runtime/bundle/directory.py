@@ -51,17 +51,17 @@ def check_target(target: Path, *, overwrite: bool) -> None:
     """
     if target.exists() or target.is_symlink():
         if not overwrite:
-            raise BundleError(f"{target} exists: pass --overwrite to replace it, or --output for another place")
+            raise BundleError(f"{target} exists: pass --overwrite to replace it, or another --output")
         if target.is_symlink() or not target.is_dir():
-            raise BundleError(f"{target} is not a directory: pass --output for another place")
+            raise BundleError(f"{target} is not a directory: pass another --output")
         if any(target.iterdir()) and not (target / MANIFEST_FILE).is_file():
             raise BundleError(
                 f"{target} is not a bundle (it has no {MANIFEST_FILE}) and is not replaced: pass --output"
             )
     if not target.parent.is_dir():
-        raise BundleError(f"{target.parent} is not a directory: make it first, or pass --output for another place")
+        raise BundleError(f"{target.parent} is not a directory: create it first, or pass another --output")
     if not os.access(target.parent, os.W_OK):
-        raise BundleError(f"cannot write into {target.parent}: pass --output for another place, or change its rights")
+        raise BundleError(f"cannot write into {target.parent}: pass another --output, or change its permissions")
 
 
 def _replace(staging: Path, target: Path) -> None:

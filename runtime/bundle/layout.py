@@ -65,5 +65,7 @@ def make_results_folder(bundle: Path) -> Path:
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
-        raise BundleError(f"cannot write {folder}: {error.strerror}; copy the bundle to where you may write") from error
+        raise BundleError(
+            f"cannot write {folder}: {error.strerror}; copy the bundle to a place where you have write permission"
+        ) from error
     return folder

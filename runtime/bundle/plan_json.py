@@ -250,8 +250,8 @@ def read_sidecar(bundle: Path) -> Sidecar:
         return read_versioned(file, Sidecar, otherwise="does not describe a plan", next_step=rebuild)
     except OSError as error:
         raise BundleError(
-            f"{bundle / PLAN_FILE} has no readable {SIDECAR_FILE} beside it ({error.strerror}), so nothing says what "
-            f"it was built from and for: {rebuild}"
+            f"{bundle / PLAN_FILE} has no readable {SIDECAR_FILE} beside it ({error.strerror}), so it is unknown "
+            f"what it was built from and for which GPU: {rebuild}"
         ) from error
 
 

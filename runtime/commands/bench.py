@@ -9,70 +9,87 @@ from runtime.commands.console import message_console, one_line_errors, result_co
 
 
 def bench(
-    bundles: Annotated[list[Path], typer.Argument(help="Bundles of one network, of any precision.")],
+    bundles: Annotated[list[Path], typer.Argument(help="Bundles of the same network, in any precision.")],
     engines: Annotated[
         str,
         typer.Option(
-            help="Comma-separated, as in `compare`; `pytorch` is the original.",
-            show_default="all that can run each bundle",
+            help="Engines, comma-separated, named as in `compare`; `pytorch` is the original.",
+            show_default="all that can run the bundle",
         ),
     ] = "",
-    batch: Annotated[str, typer.Option(help="Images per call, comma-separated: 1,8,32.")] = "1",
+    batch: Annotated[str, typer.Option(help="Images per call; one or more numbers, such as 1,8,32.")] = "1",
     threads: Annotated[
-        str, typer.Option(help="Threads for one call, comma-separated.", show_default="the engine's choice")
+        str,
+        typer.Option(
+            help="Threads for one call; one or more numbers, such as 1,4.",
+            show_default="the engine's choice",
+        ),
     ] = "",
     scope: Annotated[
         Literal["model", "copies", "end-to-end"],
         typer.Option(
-            help="What is timed. `model`: the engine's call; on a GPU its kernels. `copies`: with host-device "
-            "copies. `end-to-end`: files to logits, with --data."
+            help="What is timed. `model`: the engine's call, on a GPU its kernels. `copies`: also the copies between "
+            "host and device. `end-to-end`: from image files, which --data gives, to logits."
         ),
     ] = "model",
-    data: Annotated[Path | None, typer.Option(help="Folder of class folders, for `--scope end-to-end`.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with one folder of images per class, for `--scope end-to-end`.")
+    ] = None,
     runs: Annotated[
-        int, typer.Option(min=6, help="Calls of each that count, at least. A p99 needs 200; less are not extrapolated.")
+        int, typer.Option(min=6, help="Timed calls per measurement, at least. A p99 is given from 200 calls on.")
     ] = 200,
     seconds: Annotated[
-        float, typer.Option(min=0, help="Time for the calls of each; more calls where the runs take less.")
+        float, typer.Option(min=0, help="Time per measurement, at least; more calls are made until it is reached.")
     ] = 0,
-    rounds: Annotated[int, typer.Option(min=2, help="Rounds in which all take turns.")] = 10,
+    rounds: Annotated[
+        int, typer.Option(min=2, help="Number of rounds. In each round every engine and bundle takes its turn.")
+    ] = 10,
     peers: Annotated[
         str,
         typer.Option(
-            help="Others on the same network, comma-separated, or `all`: pytorch-eager, pytorch-compile, raw-openvino, "
-            "raw-onnxruntime, benchmark_app, trtexec.",
+            help="Other tools to time on the same network, comma-separated, or `all`: pytorch-eager, pytorch-compile, "
+            "raw-openvino, raw-onnxruntime, benchmark_app, trtexec.",
             show_default="none",
         ),
     ] = "",
     budget_ms: Annotated[
-        float | None, typer.Option(min=0, help="Choose the batch with most images/s within this latency (p99).")
+        float | None,
+        typer.Option(min=0, help="Recommend the batch with most images/s whose p99 latency stays within this."),
     ] = None,
     limit: Annotated[
-        bool, typer.Option(help="Measure layers and the machine's attainable rates: how far from the limit it is.")
+        bool,
+        typer.Option(
+            help="Also time each layer and measure what the machine can reach, to show how far from that limit it is."
+        ),
     ] = True,
     against: Annotated[
-        Path | None, typer.Option(help="An earlier result, to compare with; it must be of the same hardware.")
+        Path | None, typer.Option(help="Earlier result to compare with, measured on the same hardware.")
     ] = None,
     gate: Annotated[
-        str, typer.Option(help="With --against: exit 1 if something is slower by more than this, and significantly so.")
+        str, typer.Option(help="With --against: exit with 1 if something is significantly slower, by more than this.")
     ] = "5%",
-    force: Annotated[bool, typer.Option("--force", help="Compare results of different machines all the same.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Compare with --against even if it comes from another machine.")
+    ] = False,
     details: Annotated[
-        bool, typer.Option("--details", help="Say what limits each, layer by layer, and the commands that do the same.")
+        bool,
+        typer.Option(
+            "--details", help="Show what limits each measurement, layer by layer, and the commands that repeat it."
+        ),
     ] = False,
     weights: Annotated[
-        Path | None, typer.Option(help="The original's checkpoint.", show_default="the one named in the manifest")
+        Path | None, typer.Option(help="Checkpoint of the original.", show_default="the one named in the manifest")
     ] = None,
-    device: Annotated[str, typer.Option(help="`cpu` or `gpu`.")] = "cpu",
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap.")] = 0,
+    device: Annotated[str, typer.Option(help="Where the engines run: `cpu` or `gpu`.")] = "cpu",
+    seed: Annotated[int, typer.Option(help="Seed of the bootstrap that gives the intervals.")] = 0,
     output: Annotated[
-        Path | None, typer.Option(help="Where the result goes.", show_default="BUNDLE/results/bench.json of each")
+        Path | None, typer.Option(help="File for the result.", show_default="results/bench.json in each bundle")
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Measure latency and throughput so that someone else gets the same, and how far they are from the machine's limit.
+    """Measure latency and throughput reproducibly, and show how far they are from the machine's limit.
 
-    Everything takes turns, each in a process of its own. Examples:
+    Engines and bundles take turns, each in a process of its own. Examples:
 
       run-ssl bench r50-fp32 r50-int8
 

@@ -30,20 +30,25 @@ def embed(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="The directory to make, or to go on with.", show_default="required"),
+        typer.Option(
+            "--output",
+            "-o",
+            help="Directory for the embeddings. If it holds an unfinished job, that job is resumed.",
+            show_default="required",
+        ),
     ] = None,
     output_format: Annotated[
-        Literal["parquet", "npy"], typer.Option("--format", help="What the parts are.")
+        Literal["parquet", "npy"], typer.Option("--format", help="File format of the output parts.")
     ] = "parquet",
-    dtype: Annotated[Literal["float32", "float16"], typer.Option(help="Of the embeddings.")] = "float32",
+    dtype: Annotated[Literal["float32", "float16"], typer.Option(help="Number type of the embeddings.")] = "float32",
     normalise: Annotated[
         bool, typer.Option("--normalise", "--normalize", help="Divide each embedding by its L2 norm.")
     ] = False,
-    top_k: Annotated[int, typer.Option(min=0, help="Write so many best classes with their probabilities too.")] = 0,
+    top_k: Annotated[int, typer.Option(min=0, help="Also write this many best classes with their probabilities.")] = 0,
     engine: Annotated[
         str,
         typer.Option(
-            help=f"{', '.join(_FIRST_NAMES)} or {_LAST_NAME}, with `:bf16` and the like as in compare.",
+            help=f"{', '.join(_FIRST_NAMES)} or {_LAST_NAME}. `:bf16` after a name sets the precision, as in compare.",
             rich_help_panel=_ENGINE,
         ),
     ] = "auto",
@@ -52,14 +57,16 @@ def embed(
     ] = "cpu",
     batch_size: Annotated[int, typer.Option(min=1, help="Images per inference.", rich_help_panel=_ENGINE)] = 32,
     part_images: Annotated[
-        int | None, typer.Option(min=1, help="Images per part, a multiple of --batch-size.", show_default="8192")
+        int | None, typer.Option(min=1, help="Images per output part; a multiple of --batch-size.", show_default="8192")
     ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Decoding threads.", show_default="one per core", rich_help_panel=_IMAGES)
     ] = None,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, help="Threads for one inference.", show_default="the engine's", rich_help_panel=_ENGINE),
+        typer.Option(
+            min=1, help="Threads for one inference.", show_default="the engine's choice", rich_help_panel=_ENGINE
+        ),
     ] = None,
     root: Annotated[
         Path | None,
@@ -70,25 +77,31 @@ def embed(
     image_column: Annotated[
         str | None,
         typer.Option(
-            help="Of Parquet files: the column of encoded images.", show_default="found", rich_help_panel=_IMAGES
+            help="Column of a Parquet file that holds the encoded images.",
+            show_default="found by name and type",
+            rich_help_panel=_IMAGES,
         ),
     ] = None,
     key_column: Annotated[
         str | None,
         typer.Option(
-            help="Of Parquet files: the column of keys.", show_default="found, or row numbers", rich_help_panel=_IMAGES
+            help="Column of a Parquet file that holds the keys.",
+            show_default="found by its name, or row numbers",
+            rich_help_panel=_IMAGES,
         ),
     ] = None,
     weights: Annotated[
         Path | None,
         typer.Option(
-            help="Checkpoint, for `--engine pytorch`.", show_default="the manifest's", rich_help_panel=_ENGINE
+            help="Checkpoint for `--engine pytorch`.",
+            show_default="the one named in the manifest",
+            rich_help_panel=_ENGINE,
         ),
     ] = None,
     native: Annotated[
         Path | None,
         typer.Option(
-            help="The C library, libresnet_engine.so of `make cpp`: preprocesses faster, to the same bytes.",
+            help="Preprocess with the C library, libresnet_engine.so from `make cpp`: faster, with the same result.",
             show_default="Pillow",
             rich_help_panel=_IMAGES,
         ),
@@ -102,24 +115,27 @@ def embed(
         bool,
         typer.Option(
             "--check",
-            help="Write nothing: compare nearest neighbours with PyTorch's, on a sample.",
+            help="Write nothing. Compare the nearest neighbours of a sample with those that PyTorch finds.",
             rich_help_panel=_INSTEAD_OF_WRITING,
         ),
     ] = False,
     sample: Annotated[
-        int, typer.Option(min=1, help="Of --check: so many images.", rich_help_panel=_INSTEAD_OF_WRITING)
+        int,
+        typer.Option(min=1, help="With --check: number of images in the sample.", rich_help_panel=_INSTEAD_OF_WRITING),
     ] = 2000,
-    seed: Annotated[int, typer.Option(help="Of --check: of the sample.", rich_help_panel=_INSTEAD_OF_WRITING)] = 0,
+    seed: Annotated[
+        int, typer.Option(help="With --check: seed of the random sample.", rich_help_panel=_INSTEAD_OF_WRITING)
+    ] = 0,
     metric: Annotated[
         Literal["cosine", "euclidean"],
-        typer.Option(help="Of --check: the index's distance.", rich_help_panel=_INSTEAD_OF_WRITING),
+        typer.Option(help="With --check: distance that your search index uses.", rich_help_panel=_INSTEAD_OF_WRITING),
     ] = "cosine",
     min_recall: Annotated[
         float | None,
         typer.Option(
             min=0,
             max=1,
-            help="Of --check: exit with 1 where recall at 10 is less.",
+            help="With --check: exit with 1 if recall at 10 is below this.",
             show_default="none",
             rich_help_panel=_INSTEAD_OF_WRITING,
         ),
@@ -133,14 +149,14 @@ def embed(
         ),
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Begin an output that is there anew, where else it is gone on with.")
+        bool, typer.Option("--overwrite", help="Delete an existing output and start over, instead of resuming it.")
     ] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Write the embeddings of any number of images, as Parquet parts that pandas and DuckDB read as a table.
 
-    A job that was stopped, in whichever way, goes on with the same command. Exits with 1 when images could not be
-    read; `_unreadable.csv` in the output names them. Examples:
+    If the job stops for any reason, run the same command again to resume it. Exits with 1 if some images could not
+    be read; `_unreadable.csv` in the output lists them. Examples:
 
       run-ssl embed ssl_resnet50-int8 photos/ -o embeddings
 
@@ -158,13 +174,15 @@ def embed(
 
         if check == (output is not None):
             raise UsageError(
-                f"--check writes nothing: leave --output {output} out" if check else "where to: pass --output DIRECTORY"
+                f"--check writes nothing: leave --output {output} out"
+                if check
+                else "no output directory: pass --output DIRECTORY"
             )
         on_ray = ray or ray_address is not None
-        _refuse("--min-recall", min_recall, "it is of --check", unless=check)
-        _refuse("--save", save or None, "it is of --check", unless=check)
-        _refuse("--ray-workers", ray_workers, "it is of --ray", unless=on_ray)
-        _refuse("--ray-gpus", ray_gpus or None, "it is of --ray", unless=on_ray)
+        _refuse("--min-recall", min_recall, "it needs --check", unless=check)
+        _refuse("--save", save or None, "it needs --check", unless=check)
+        _refuse("--ray-workers", ray_workers, "it needs --ray", unless=on_ray)
+        _refuse("--ray-gpus", ray_gpus or None, "it needs --ray", unless=on_ray)
         _refuse("--ray", on_ray or None, "--check runs on this machine", unless=not check)
         request = EmbedRequest(
             bundle=bundle,
@@ -195,10 +213,10 @@ def _refuse(option: str, given: object, why: str, *, unless: bool) -> None:
     """Refuse an option that would have no effect.
 
     Raises:
-        UsageError: It is given, and has none.
+        UsageError: The option is given where it has no effect.
     """
     if given is not None and not unless:
-        raise UsageError(f"{option}: expected none here, {why}; leave it out")
+        raise UsageError(f"{option} has no effect here, {why}: leave it out")
 
 
 def _embed(request: "EmbedRequest", cluster: "RayChoice | None", *, json_output: bool) -> bool:
@@ -231,5 +249,5 @@ def _check(request: "EmbedRequest", choice: "CheckChoice", least: float | None, 
     else:
         render_check(result.check, result_console())
     if result.unreadable:
-        message_console().print(f"warning: {result.unreadable} images of the sample cannot be read, and were left out")
+        message_console().print(f"warning: {result.unreadable} images of the sample cannot be read and were left out")
     return not has_failed(result.check.agreement) and (least is None or result.check.recall(10) >= least)

@@ -20,8 +20,10 @@ def parse_counts(text: str, *, option: str) -> tuple[int, ...]:
     found: dict[int, None] = {}
     for part in split_list(text):
         if not (part.isascii() and part.isdigit() and 1 <= int(part) <= _MOST):
-            raise UsageError(f"{option} {text}: {part!r} is no number from 1 to {_MOST}; expected such as 1,8,32")
+            raise UsageError(
+                f"{option} {text}: {part!r} is not a whole number from 1 to {_MOST}; expected a list such as 1,8,32"
+            )
         found[int(part)] = None
     if not found:
-        raise UsageError(f"{option} {text!r} is empty: expected such as 1,8,32")
+        raise UsageError(f"{option} {text!r} is empty: expected a list such as 1,8,32")
     return tuple(found)

@@ -19,14 +19,17 @@ HardwareCompatibility = Literal["none", "ampere+", "same-compute-capability"]
 ProfileOption = Annotated[
     str,
     typer.Option(
-        help="Batch sizes of the plan, MIN:OPT:MAX. It is made to be fastest at OPT; batches above MAX are split.",
+        help="Batch sizes of the plan, MIN:OPT:MAX. It is fastest at OPT; batches above MAX are split.",
         rich_help_panel=PLAN_PANEL,
     ),
 ]
 WorkspaceOption = Annotated[
     int | None,
     typer.Option(
-        min=1, help="Scratch memory for a layer, MiB.", show_default="the GPU's memory", rich_help_panel=PLAN_PANEL
+        min=1,
+        help="Scratch memory for a layer, MiB.",
+        show_default="all of the GPU's memory",
+        rich_help_panel=PLAN_PANEL,
     ),
 ]
 LevelOption = Annotated[
@@ -41,7 +44,7 @@ LevelOption = Annotated[
 TimingCacheOption = Annotated[
     str,
     typer.Option(
-        help="File that keeps measured kernel times, so that the next build is faster; `none` keeps none.",
+        help="File that stores measured kernel times, which makes the next build faster; `none` stores nothing.",
         show_default="one per version and GPU in ~/.cache/export-ssl",
         rich_help_panel=PLAN_PANEL,
     ),
@@ -50,7 +53,7 @@ VersionCompatibleOption = Annotated[
     bool,
     typer.Option(
         "--version-compatible",
-        help="Let later TensorRT versions load the plan too. It then holds host code, and may be slower.",
+        help="Let later TensorRT versions load the plan too. It then contains host code and may be slower.",
         rich_help_panel=PLAN_PANEL,
     ),
 ]
@@ -67,7 +70,7 @@ MinShareOption = Annotated[
     typer.Option(
         min=0,
         max=1,
-        help="Share of the INT8 and FP16 layers that must really run in that precision; with less there is no plan.",
+        help="Share of the INT8 and FP16 layers that must really run in that precision. With less, no plan is written.",
         rich_help_panel=PLAN_PANEL,
     ),
 ]
@@ -75,7 +78,7 @@ VerboseOption = Annotated[
     bool,
     typer.Option(
         "--verbose",
-        help="Show TensorRT's log and the trtexec commands that do the same.",
+        help="Show TensorRT's log, and trtexec commands that build the same plan.",
         rich_help_panel=PLAN_PANEL,
     ),
 ]
@@ -131,7 +134,7 @@ class BuildChoices:
 
         Raises:
             EngineError: There is no TensorRT or GPU, whose names are in the default.
-            UsageError: It is a directory.
+            UsageError: The option names a directory.
         """
         from runtime.engines.trt.machine import require_machine
         from runtime.plans.timing_cache import default_path

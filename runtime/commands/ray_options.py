@@ -11,23 +11,31 @@ RayOption = Annotated[
     bool,
     typer.Option(
         "--ray",
-        help="Run on Ray: RAY_ADDRESS's cluster where that is set, else this machine.",
+        help="Run on Ray: on the cluster that RAY_ADDRESS names if it is set, otherwise on this machine.",
         rich_help_panel=_ON_RAY,
     ),
 ]
 RayAddressOption = Annotated[
     str | None,
     typer.Option(
-        help="Run on the Ray cluster at HOST:PORT, or `auto` on one of its nodes.",
+        help="Run on the Ray cluster at HOST:PORT. `auto` finds the cluster when you are on one of its nodes.",
         show_default="none",
         rich_help_panel=_ON_RAY,
     ),
 ]
 RayWorkersOption = Annotated[
     int | None,
-    typer.Option(min=1, help="So many workers, for good.", show_default="as Ray finds room", rich_help_panel=_ON_RAY),
+    typer.Option(
+        min=1,
+        help="Number of workers; it stays the same during the run.",
+        show_default="as many as fit, more or fewer as Ray finds room",
+        rich_help_panel=_ON_RAY,
+    ),
 ]
-RayCpusOption = Annotated[int, typer.Option(min=1, help="CPUs of each worker.", rich_help_panel=_ON_RAY)]
+RayCpusOption = Annotated[int, typer.Option(min=1, help="CPUs for each worker.", rich_help_panel=_ON_RAY)]
 RayGpusOption = Annotated[
-    float, typer.Option(min=0, help="GPUs of each worker; with some, the engine runs there.", rich_help_panel=_ON_RAY)
+    float,
+    typer.Option(
+        min=0, help="GPUs for each worker. With more than 0 the engine runs on the GPU.", rich_help_panel=_ON_RAY
+    ),
 ]

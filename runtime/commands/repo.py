@@ -8,23 +8,26 @@ import typer
 from runtime.commands.console import message_console, one_line_errors
 from runtime.commands.parsing import parse_counts
 
-_STANDING = "what the model there has, else"
+_STANDING = "as the served model has it, or"
 
 
 def repo(
     bundle: Annotated[Path, typer.Argument(help="A bundle's directory.")],
-    repository: Annotated[Path, typer.Argument(metavar="DIR", help="The repository: new, or with models in it.")],
-    name: Annotated[str | None, typer.Option(help="The model's name there.", show_default="the bundle's")] = None,
-    version: Annotated[int | None, typer.Option(help="Version number.", show_default="highest + 1")] = None,
+    repository: Annotated[Path, typer.Argument(metavar="DIR", help="Model repository, new or existing.")],
+    name: Annotated[
+        str | None, typer.Option(help="Name of the model in the repository.", show_default="the bundle's")
+    ] = None,
+    version: Annotated[int | None, typer.Option(help="Version number.", show_default="one above the highest")] = None,
     backend: Annotated[
         Literal["auto", "tensorrt", "onnxruntime", "openvino"],
         typer.Option(
-            help="`auto`: what the model there has, else the bundle's plan if it has one, else onnxruntime, or where "
-            "that is wrong (int8-fp16 on CPUs) openvino."
+            help="`auto` keeps the backend of a model that is already served. A new model gets tensorrt if the bundle "
+            "has a plan, otherwise onnxruntime, or openvino for int8-fp16 on CPUs, which onnxruntime computes wrongly."
         ),
     ] = "auto",
     device: Annotated[
-        Literal["auto", "cpu", "gpu"], typer.Option(help="`auto`: a GPU where Triton finds one; openvino: CPUs.")
+        Literal["auto", "cpu", "gpu"],
+        typer.Option(help="`auto`: a GPU if Triton finds one; openvino always runs on CPUs."),
     ] = "auto",
     max_batch: Annotated[
         int | None,
@@ -33,28 +36,33 @@ def repo(
         ),
     ] = None,
     instances: Annotated[
-        int | None, typer.Option(min=1, help="Instances of the model, per device.", show_default=f"{_STANDING} 1")
+        int | None, typer.Option(min=1, help="Instances of the model per device.", show_default=f"{_STANDING} 1")
     ] = None,
     max_queue_delay_us: Annotated[
         int | None,
         typer.Option(
-            min=0, help="How long a request may wait for others, microseconds.", show_default=f"{_STANDING} 0"
+            min=0,
+            help="How long a request may wait to be batched with others, microseconds.",
+            show_default=f"{_STANDING} 0",
         ),
     ] = None,
     preferred_batch: Annotated[
         str,
-        typer.Option(help="Batches that are sent without waiting, such as 8,16,32.", show_default=f"{_STANDING} none"),
+        typer.Option(
+            help="Batch sizes that Triton runs without waiting for more, such as 8,16,32.",
+            show_default=f"{_STANDING} none",
+        ),
     ] = "",
     keep: Annotated[
         Literal["latest", "all"] | None,
-        typer.Option(help="Which versions Triton serves.", show_default=f"{_STANDING} latest"),
+        typer.Option(help="Versions that Triton serves.", show_default=f"{_STANDING} latest"),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a version that exists.")] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
 ) -> None:
-    """Put a bundle into a repository that NVIDIA Triton serves, and OpenVINO Model Server too unless it is a plan.
+    """Put a bundle into a model repository for NVIDIA Triton, and for OpenVINO Model Server unless it is a plan.
 
-    A version stands beside those that are there and appears at once, whole. Examples:
+    The new version is added beside the existing ones, and appears only when it is complete. Examples:
 
       run-ssl repo ssl_resnet50-int8 models
 

@@ -9,7 +9,9 @@ from runtime.commands.console import message_console, one_line_errors
 
 
 def report(
-    bundles: Annotated[list[Path], typer.Argument(help="One bundle, or several of one network side by side.")],
+    bundles: Annotated[
+        list[Path], typer.Argument(help="One bundle, or several of the same network to put side by side.")
+    ],
     bench: Annotated[
         Path | None, typer.Option(help="Result of `run-ssl bench`.", show_default="BUNDLE/results/bench.json")
     ] = None,
@@ -18,18 +20,22 @@ def report(
     ] = None,
     changed: Annotated[
         Path | None,
-        typer.Option(help="Changed images of `run-ssl compare --save`.", show_default="BUNDLE/results/changed.json"),
+        typer.Option(help="Changed images from `run-ssl compare --save`.", show_default="BUNDLE/results/changed.json"),
     ] = None,
     max_drop: Annotated[
-        float, typer.Option(min=0, help="Largest top-1 drop that the decision accepts for speed, percentage points.")
+        float, typer.Option(min=0, help="Largest top-1 drop that is acceptable for more speed, percentage points.")
     ] = 1.0,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The page: one HTML file.")] = Path("report.html"),
-    markdown: Annotated[Path | None, typer.Option(help="The same figures as Markdown.", show_default="none")] = None,
-    json_file: Annotated[Path | None, typer.Option("--json", help="The same as JSON.", show_default="none")] = None,
+    output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = Path("report.html"),
+    markdown: Annotated[
+        Path | None, typer.Option(help="Also write the figures as Markdown to this file.", show_default="none")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Also write the figures as JSON to this file.", show_default="none")
+    ] = None,
 ) -> None:
-    """Put everything that was measured of bundles on one page that opens without a network.
+    """Write one HTML page with everything that was measured of the bundles; it opens without a network.
 
-    It reads what `run-ssl bench`, `run-ssl compare --save` and the export left beside the bundle. Examples:
+    It reads the results of `run-ssl bench`, `run-ssl compare --save` and the export from the bundle. Examples:
 
       run-ssl report r50-int8
 

@@ -31,7 +31,7 @@ app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Run, check, compare, build, time, report on and serve the bundles that export-ssl makes.",
+    help="Check, compare, time, report on and serve the bundles that export-ssl makes.",
 )
 
 BundleArgument = Annotated[Path, typer.Argument(help="A bundle's directory.")]
@@ -39,13 +39,13 @@ _PROVIDER_HELP = " or ".join(f"`onnxruntime:{name}`" for name, provider in PROVI
 EnginesOption = Annotated[
     str,
     typer.Option(
-        help=f"Comma-separated: {', '.join(DISTRIBUTIONS)}; with `:bf16` or `:fp16` for an execution "
-        f"precision, {_PROVIDER_HELP} for a provider.",
+        help=f"Comma-separated: {', '.join(DISTRIBUTIONS)}. `:bf16` or `:fp16` after a name sets the precision it "
+        f"computes in; {_PROVIDER_HELP} runs it on a GPU.",
         show_default="all that are installed",
     ),
 ]
 ThreadsOption = Annotated[
-    int | None, typer.Option(min=1, help="Threads for one inference.", show_default="the engine's")
+    int | None, typer.Option(min=1, help="Threads for one inference.", show_default="the engine's choice")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -59,9 +59,9 @@ def _commands(_version: Annotated[bool, version_option("run-ssl")] = False) -> N
 def verify(
     bundle: BundleArgument, engines: EnginesOption = "", threads: ThreadsOption = None, json_output: JsonOption = False
 ) -> None:
-    """Check a bundle on this machine: hashes, schema, licence, and golden outputs on every engine.
+    """Check a bundle on this machine: hashes, schema, licence, and the golden outputs of every engine.
 
-    Exits with 1 when anything differs, and says what the difference means.
+    If anything differs, it says what the difference means and exits with 1.
     """
     with one_line_errors():
         from runtime.bundle.bundle import open_bundle
@@ -81,30 +81,40 @@ def verify(
 
 @app.command()
 def compare(
-    bundles: Annotated[list[Path], typer.Argument(help="Bundles of one original, of any precision.")],
-    data: Annotated[str, typer.Option(help="Folder of class folders, or a data-set name that timm takes.")],
+    bundles: Annotated[list[Path], typer.Argument(help="Bundles of the same original, in any precision.")],
+    data: Annotated[
+        str, typer.Option(help="Folder with one folder of images per class, or a data-set name that timm knows.")
+    ],
     engines: EnginesOption = "",
     weights: Annotated[
         Path | None, typer.Option(help="The original's checkpoint.", show_default="the one named in the manifest")
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="At most this many images, class-balanced; the first of a stream.")
+        int | None,
+        typer.Option(
+            min=1, help="Use at most this many images: balanced over the classes, or the first ones of a stream."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the sample that --limit takes.")] = 0,
-    labels: Annotated[Path | None, typer.Option(help="For a flat folder: a file with lines `filename label`.")] = None,
-    split: Annotated[str, typer.Option(help="Split of a data-set name.")] = "validation",
-    root: Annotated[Path | None, typer.Option(help="Where a data set's files are.")] = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="For a folder without class folders: a file with lines `filename label`.")
+    ] = None,
+    split: Annotated[str, typer.Option(help="Split of the data set that --data names.")] = "validation",
+    root: Annotated[Path | None, typer.Option(help="Folder that holds the files of the data set.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per inference.")] = 32,
     workers: Annotated[int | None, typer.Option(min=1, help="Decoding threads.", show_default="one per core")] = None,
     threads: ThreadsOption = None,
     device: Annotated[Literal["cpu", "gpu"], typer.Option(help="Where the engines run.")] = "cpu",
     skip_unreadable: Annotated[
-        bool, typer.Option("--skip-unreadable", help="Leave unreadable images out, named and counted.")
+        bool,
+        typer.Option(
+            "--skip-unreadable", help="Leave unreadable images out instead of stopping; they are listed and counted."
+        ),
     ] = False,
     native: Annotated[
         Path | None,
         typer.Option(
-            help="The C library, libresnet_engine.so of `make cpp`: preprocesses faster, to the same bytes.",
+            help="Preprocess with the C library, libresnet_engine.so from `make cpp`: faster, with the same result.",
             show_default="Pillow",
         ),
     ] = None,
@@ -118,7 +128,7 @@ def compare(
     ray_gpus: RayGpusOption = 0,
     json_output: JsonOption = False,
 ) -> None:
-    """Compare accuracy, decisions, FLOPs and speed of exported networks with the PyTorch original.
+    """Compare exported networks with the PyTorch original: accuracy, changed decisions, FLOPs and speed.
 
     The original and every engine see the same images in one pass. Examples:
 
@@ -181,10 +191,10 @@ def build(
     verbose: VerboseOption = BuildChoices.verbose,
     json_output: JsonOption = False,
 ) -> None:
-    """Build the bundle's TensorRT plan for this machine's GPU, and prove its precision and its outputs.
+    """Build the bundle's TensorRT plan for this machine's GPU, and check its precision and its outputs.
 
-    Plans are not portable: build where the plan runs. A plan that is there is replaced; one that breaks the
-    bundle's promise is not kept. Examples:
+    Plans are not portable: build on the machine where the plan will run. An existing plan is replaced. A new plan
+    is discarded if it does not run in the promised precision or its outputs are wrong. Examples:
 
       run-ssl build ssl_resnet50-int8-fp16
 
@@ -217,12 +227,12 @@ def explain(
     plans: Annotated[
         list[str],
         typer.Argument(
-            help="Bundles with a plan, or LAYERS.json[,PROFILE.json], as trtexec's --exportLayerInfo and "
-            "--exportProfile write them. The first is compared with each other one."
+            help="Bundles with a plan, or LAYERS.json[,PROFILE.json] as trtexec writes them with --exportLayerInfo and "
+            "--exportProfile. The first one is compared with each of the others."
         ),
     ],
 ) -> None:
-    """Say where a TensorRT plan's time goes, and why one plan is faster than another.
+    """Show where the time of a TensorRT plan goes, and why one plan is faster than another.
 
     Needs neither a GPU nor TensorRT. Examples:
 
@@ -239,12 +249,14 @@ def explain(
 
 @app.command()
 def doctor(
-    bundle: Annotated[Path | None, typer.Argument(help="A bundle to check against this machine too.")] = None,
+    bundle: Annotated[
+        Path | None, typer.Argument(help="Also check whether this bundle can run on this machine.")
+    ] = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Say what this machine can run, what is missing for the rest, and whether a bundle and its plan fit it.
+    """Show what this machine can run, what is missing for the rest, and whether a bundle and its plan fit it.
 
-    Exits with 1 when no engine can run here, or the bundle or its plan cannot.
+    Exits with 1 if no engine can run here, or if the bundle or its plan cannot.
     """
     with one_line_errors():
         from runtime.health.doctor import examine

@@ -139,7 +139,7 @@ def _installed(bundle: Bundle) -> tuple[EngineChoice, ...]:
     """
     chosen = tuple(EngineChoice(name) for name in runnable_engines(bundle))
     if not chosen:
-        raise EngineError("no engine is installed beside PyTorch: pip install 'export-ssl[cpu]'")
+        raise EngineError("no engine is installed besides PyTorch: pip install 'export-ssl[cpu]'")
     return chosen
 
 

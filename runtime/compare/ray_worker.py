@@ -88,7 +88,7 @@ class ScoredPiece:
         if self.ran != later.ran:
             raise EngineError(
                 f"{self.node} ran {_listed(self.ran)}, {later.node} {_listed(later.ran)}: install the same on all "
-                "nodes, or name what all have with --engines"
+                "nodes, or name engines that all nodes have with --engines"
             )
         return replace(
             self,

@@ -77,7 +77,7 @@ def read_flat_folder(folder: Path, labels: Sequence[str], labels_file: Path) -> 
     missing = [row.filename for row in rows if not (folder / row.filename).is_file()]
     if missing:
         raise DataError(
-            f"--labels {labels_file} names {len(missing)} files that {folder} lacks ({first_few(missing)}): "
+            f"--labels {labels_file} names {len(missing)} files that are not in {folder} ({first_few(missing)}): "
             "expected paths below that folder; correct the list or the folder"
         )
     classes = match_classes(tuple(dict.fromkeys(row.label for row in rows)), labels, what=f"labels of {labels_file}")

@@ -101,8 +101,8 @@ class TimmStream:
                 f"or compare on those before it with --limit {position}" if position else "check --split and --root"
             )
             raise DataError(
-                f"{self.what}[{position}] cannot be read ({reason}), and a stream cannot go on after that: expected "
-                f"whole data within reach; repair them, {repair}"
+                f"{self.what}[{position}] cannot be read ({reason}), and a stream cannot continue after that: "
+                f"expected undamaged data; repair it, {repair}"
             ) from error
 
 

@@ -61,14 +61,14 @@ def decode_entry(opened: Opened, transform: Callable[[Image.Image], Pixels]) -> 
         return Decoded(entry.key, digest, None, str(error))
     except MemoryError as error:
         raise DataError(
-            f"there is not enough memory to decode {entry.file}: free some, or leave the image out; the job goes on "
-            "when it is started again"
+            f"there is not enough memory to decode {entry.file}: free some, or leave the image out; then run the "
+            "same command again to resume the job"
         ) from error
     except UNREADABLE as error:
         if isinstance(error, OSError) and error.errno in _MACHINES_FAULTS:
             raise DataError(
-                f"{entry.file} cannot be read now ({error.strerror}): the job stops here, and goes on when it is "
-                "started again"
+                f"{entry.file} cannot be read now ({error.strerror}): the job stops here; run the same command "
+                "again to resume it"
             ) from error
         return Decoded(entry.key, digest, None, _in_words(error))
 

@@ -22,7 +22,7 @@ from runtime.engines.facts import describe_engine
 from runtime.errors import DataError, UsageError
 
 _CHANGED = (
-    "the images changed while the job ran: expected the same ones from start to end; pass --overwrite to begin anew"
+    "the images changed while the job ran: expected the same ones from start to end; pass --overwrite to start over"
 )
 
 
@@ -142,7 +142,7 @@ def _refuse_own_output(request: EmbedRequest, source: Source) -> None:
     for folder in request.images:
         if folder.is_dir() and output.is_relative_to(folder.resolve()):
             raise UsageError(
-                f"--output {request.output} is inside {folder}, whose Parquet files are read: pass another"
+                f"--output {request.output} is inside {folder}, whose Parquet files are read: pass another --output"
             )
 
 
@@ -186,7 +186,8 @@ def missing_pieces(pieces: Iterable[Piece], output: Path, parts: int) -> Iterato
 
 def how_far(output: Path, job: Job) -> str:
     """Return in words what an interrupted job leaves."""
-    return f"{add_up(output, job).images} of {job.images.count} images are in {output}; the same command goes on"
+    done = f"{add_up(output, job).images} of {job.images.count} images are in {output}"
+    return f"{done}; run the same command again to resume"
 
 
 def end_job(output: Path, job: Job, *, seen: Listing, before: int, seconds: float) -> JobResult:

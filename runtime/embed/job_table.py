@@ -39,7 +39,7 @@ def render(result: JobResult, console: Console) -> None:
 
     show(f"{result.rows:,} embeddings of {result.images:,} images in {counted(result.parts, 'part')}: {result.output}")
     if result.images_before == result.images:
-        show("nothing was left to do: an earlier run had done all of it")
+        show("nothing was left to do: an earlier run had finished the job")
     else:
         before = f", {result.images_before:,} were done before" if result.images_before else ""
         show(

@@ -112,5 +112,6 @@ def _check_engine(wanted: EngineFacts, found: EngineFacts) -> None:
         asked, opened = getattr(wanted, field), getattr(found, field)
         if asked != opened:
             raise EngineError(
-                f"{here()} has an engine whose {field} is {opened}, the job's is {asked}: install the same on all nodes"
+                f"{here()} has an engine whose {field} is {opened}, but the job's is {asked}: install the same on "
+                "all nodes"
             )

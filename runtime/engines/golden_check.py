@@ -70,7 +70,7 @@ def _run(engine: Engine, bundle: Bundle) -> Outputs:
     if finite and difference < bundle.manifest.precision.min_sqnr_db:
         raise EngineError(
             f"the same image gives other logits alone than in a batch of {len(pixels)} ({difference:.1f} dB): "
-            "this engine breaks the dynamic batch of this graph; do not use it with this bundle"
+            "this engine does not handle the dynamic batch of this graph; do not use it with this bundle"
         )
     return together
 
@@ -83,7 +83,7 @@ def explain_difference(decibels: float, required_db: float, *, executed: str) ->
         return "NaN or infinity: arithmetic overflows in this engine; use the FP32 bundle or another engine"
     if decibels > _REDUCED_PRECISION_DB:
         return (
-            f"more than rounding: it executes {executed}; a reduced precision, or an optimisation of this engine's "
-            "that is not exact; compare accuracy with `run-ssl compare` before using it"
+            f"more than rounding: the engine executes {executed}, a reduced precision, or optimises in a way that "
+            "is not exact; compare accuracy with `run-ssl compare` before using it"
         )
     return "another function: this engine runs the graph wrongly; do not use it with this bundle, and report it"

@@ -68,8 +68,8 @@ class OrtEngine(EngineBase):
         if strays:
             self.close()
             raise EngineError(
-                f"onnxruntime fell back: {strays} although {asked.chain[0]} was asked for; its log says why, "
-                "and `run-ssl doctor` what is missing"
+                f"onnxruntime fell back: {strays} although {asked.chain[0]} was requested; its log says why, and "
+                "`run-ssl doctor` shows what is missing"
             )
         # Where the graph is one node, its layers have the precision that the graph gives them.
         self.precision = stored if asked.subgraph else describe_precision(stored, executed)

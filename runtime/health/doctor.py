@@ -74,7 +74,7 @@ def _cpu() -> Finding:
         notes.append("no INT8 dot products: INT8 bundles will hardly be faster than FP32 on this CPU")
     if BF16_ARITHMETIC & flags:
         notes.append("has bf16: `--engines openvino:bf16` is faster than FP32 and less exact")
-    instructions = ", ".join(fast) or ("none that matter" if flags else "not known on this system")
+    instructions = ", ".join(fast) or ("none that speed up inference" if flags else "not known on this system")
     return Finding("CPU", "ok", "; ".join([f"{usable_cores()} usable cores, instructions {instructions}", *notes]))
 
 
@@ -177,7 +177,7 @@ def _plan(bundle: Bundle, machine: Machine) -> Finding:
         return Finding("plan", "bad", str(error))
     what = f"TensorRT {sidecar.tensorrt}, {sidecar.gpu}, batch {sidecar.options.profile}"
     if machine.problem:
-        return Finding("plan", "missing", f"whole, for {what}; it cannot run here: {machine.problem}")
+        return Finding("plan", "missing", f"undamaged, for {what}; it cannot run here: {machine.problem}")
     mismatch = find_mismatch(sidecar, machine)
     if mismatch:
         return Finding("plan", "bad", f"{mismatch}: build it again with `run-ssl build {bundle.path}`")

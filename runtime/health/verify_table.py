@@ -19,7 +19,7 @@ def render(bundle: Bundle, checks: tuple[EngineCheck, ...], console: Console) ->
         f"{bundle.path}: {manifest.model.name}, {manifest.precision.name}, licence {manifest.licence.spdx}",
         markup=False,
     )
-    console.print(f"schema {manifest.schema_version}; {len(manifest.files)} files have the sha256 that they should")
+    console.print(f"schema {manifest.schema_version}; {len(manifest.files)} files have the right sha256")
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("engine", no_wrap=True)
     table.add_column("executes")

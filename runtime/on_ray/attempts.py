@@ -55,6 +55,6 @@ def refuse_after_attempts(begun: int, images: str) -> None:
     """
     if begun > ATTEMPTS:
         raise EngineError(
-            f"{ATTEMPTS} workers died at the images {images}: expected images that no decoder crashes at, and memory "
-            "enough for a worker; run these without --ray to see why"
+            f"{ATTEMPTS} workers died at the images {images}: expected images that crash no decoder, and enough "
+            "memory for a worker; run these images without --ray to see why"
         )

@@ -37,7 +37,7 @@ def check_resources(ray: Any, choice: RayChoice) -> None:
     here = ray.cluster_resources()
     if here.get("CPU", 0) < choice.cpus or here.get("GPU", 0) < choice.gpus:
         raise UsageError(
-            f"a worker wants {amount(choice)}, this machine has {here.get('CPU', 0):g} CPUs and "
+            f"a worker needs {amount(choice)}, but this machine has {here.get('CPU', 0):g} CPUs and "
             f"{here.get('GPU', 0):g} GPUs: pass fewer as --ray-cpus or --ray-gpus, or a cluster as --ray-address"
         )
 

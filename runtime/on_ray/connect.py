@@ -34,7 +34,9 @@ _TRY = "import ray, sys; ray.init(sys.argv[1], logging_level='ERROR', log_to_dri
 
 
 @contextmanager
-def connected(address: str | None, *, next_step: str = "what is done stays; start the job again") -> Iterator[Any]:
+def connected(
+    address: str | None, *, next_step: str = "finished parts are kept; run the same command again to resume"
+) -> Iterator[Any]:
     """Yield the `ray` package, connected; the connection ends with the block.
 
     Args:
@@ -133,7 +135,7 @@ def check_address(address: str) -> None:
     except subprocess.TimeoutExpired as error:
         raise EngineError(
             f"Ray at {address} did not answer within {PATIENCE_S:.0f} s: expected a running cluster of Ray, with this "
-            "machine as a node; start one with `ray start --head`, or set RAY_AUTH_MODE=token where it wants a token"
+            "machine as a node; start one with `ray start --head`, or set RAY_AUTH_MODE=token if it needs a token"
         ) from error
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]

@@ -24,7 +24,7 @@ def own_folder() -> Path:
         folder.mkdir(mode=0o700, exist_ok=True)
         status = folder.lstat()
     except OSError as error:
-        raise BundleError(f"cannot unpack a bundle into {folder} ({error.strerror}): make room there") from error
+        raise BundleError(f"cannot unpack a bundle into {folder} ({error.strerror}): free some space there") from error
     if status.st_uid != os.getuid() or status.st_mode & 0o077 or folder.is_symlink():
         raise BundleError(f"{folder} is not this user's alone: remove it")
     return folder

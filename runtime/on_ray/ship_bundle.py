@@ -77,7 +77,7 @@ def unpack_bundle(packed: PackedBundle, *, cache: Path | None = None) -> Bundle:
             if not folder.is_dir():
                 _unpack(packed, folder)
     except OSError as error:
-        raise BundleError(f"cannot unpack a bundle into {folder} ({error.strerror}): make room there") from error
+        raise BundleError(f"cannot unpack a bundle into {folder} ({error.strerror}): free some space there") from error
     _check(packed, folder)
     return open_bundle(folder)
 
@@ -101,7 +101,7 @@ def _check(packed: PackedBundle, folder: Path) -> None:
     for name, contents in _members(packed):
         file = folder / name
         if not file.is_file() or hash_file(file) != hashlib.sha256(contents).hexdigest():
-            raise BundleError(f"{file} is not what was unpacked there: remove {folder}, and it is unpacked anew")
+            raise BundleError(f"{file} is not what was unpacked there: remove {folder}, and it will be unpacked again")
 
 
 def _members(packed: PackedBundle) -> Iterator[tuple[str, bytes]]:

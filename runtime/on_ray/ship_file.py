@@ -65,7 +65,7 @@ def unpack_file(packed: PackedFile, *, cache: Path | None = None) -> Path:
                 partial.rename(file)
         found = hash_file(file)
     except OSError as error:
-        raise BundleError(f"cannot write {file} ({error.strerror}): make room there") from error
+        raise BundleError(f"cannot write {file} ({error.strerror}): free some space there") from error
     if found != packed.sha256:
         raise BundleError(f"{file} has sha256 {found[:12]}…, expected {packed.sha256[:12]}…: remove it, and try again")
     return file

@@ -87,8 +87,8 @@ def _refused(path: Path, message: str) -> str:
         return _damaged(path, "it is no pickle")
     asks = f"asks to run {named[1]}" if named else "is not of tensors alone"
     return (
-        f"{path} is a pickle that {asks}: nothing was run, expected tensors only; convert it to safetensors "
-        "where you trust it, or save model.state_dict()"
+        f"{path} is a pickle that {asks}: nothing was run; expected tensors only: if you trust the file, convert "
+        "it to safetensors, or save model.state_dict()"
     )
 
 

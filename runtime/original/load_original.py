@@ -33,7 +33,7 @@ def load_original(bundle: Bundle, *, weights: Path | None) -> "torch.nn.Module":
         assert manifest.weights.seed is not None
         randomise(model, manifest.weights.seed)
         where = f"random weights with seed {manifest.weights.seed}"
-        advice = "another PyTorch version draws other numbers; export again on this machine"
+        advice = "another PyTorch version draws different numbers; export again on this machine"
     else:
         load_into(model, read_checkpoint(path))
         where = str(path)

@@ -156,7 +156,7 @@ def _require_average_pool(network: "torch.nn.Module") -> None:
     pool = getattr(network.global_pool, "pool_type", "")
     if pool != "avg":
         raise GraphError(
-            f"the network's global pool is {pool!r}: expected 'avg', the mean that the embedding is made of; "
+            f"the network's global pool is {pool!r}: expected 'avg', since the embedding is the mean over positions; "
             "choose a model with an average pool"
         )
 

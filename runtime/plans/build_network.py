@@ -139,8 +139,8 @@ def _hardware_level(level: HardwareCompatibility, version: Version) -> "trt.Hard
         if features.HAS_SAME_COMPUTE_CAPABILITY:
             return trt.HardwareCompatibilityLevel.SAME_COMPUTE_CAPABILITY
         raise EngineError(
-            f"TensorRT {version} has no --hardware-compatible same-compute-capability, 10.9 and later have: "
-            "choose ampere+ or none, or update TensorRT"
+            f"TensorRT {version} does not have --hardware-compatible same-compute-capability, which came with "
+            "10.9: choose ampere+ or none, or update TensorRT"
         )
     return trt.HardwareCompatibilityLevel.NONE
 

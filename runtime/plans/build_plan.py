@@ -79,8 +79,8 @@ def check_can_build(bundle: Bundle) -> None:
     int8 = bundle.manifest.precision.int8
     if int8 is not None and int8.target == "cpu":
         raise EngineError(
-            f"{bundle.path} is INT8 for CPUs, whose activations are partly unsigned, and TensorRT takes signed ones "
-            "only: export the other with `export-ssl --int8 --int8-target tensorrt`"
+            f"{bundle.path} is INT8 for CPUs, where some activations are unsigned, and TensorRT accepts only "
+            "signed ones: export one for TensorRT with `export-ssl --int8 --int8-target tensorrt`"
         )
 
 
@@ -142,7 +142,9 @@ def _staging_file(path: Path) -> Path:
         os.close(handle)
         Path(name).unlink()
     except OSError as error:
-        raise BundleError(f"cannot write into {path}: {error.strerror}; copy the bundle to where you may") from error
+        raise BundleError(
+            f"cannot write into {path}: {error.strerror}; copy the bundle to a place where you have write permission"
+        ) from error
     return Path(name)
 
 

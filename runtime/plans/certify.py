@@ -49,7 +49,7 @@ def certify(
         BundleError: A convolution or matrix product is promised an element type that it cannot compute in.
     """
     if not 0 <= required_share <= 1:
-        raise UsageError(f"share {required_share} of layers required, expected 0 to 1: 1 asks for all of them")
+        raise UsageError(f"share {required_share} of layers required, expected 0 to 1: 1 requires all of them")
     verdicts = tuple(_judge(layer, information) for layer in layers if layer.operator in _PROMISING)
     promised = [verdict for verdict in verdicts if verdict.promised != "fp32"]
     kept = [verdict for verdict in promised if not verdict.reason]
@@ -146,7 +146,7 @@ def _outcome(promise: Promise, holder: EngineLayer) -> tuple[str, Datatype, Engi
     if ran == promise:
         return "", ran, holder
     if ran == "unknown":
-        return f"the inspector does not tell what its {holder.kind} layer computes in", ran, holder
+        return f"the inspector does not say what its {holder.kind} layer computes in", ran, holder
     cause = "its Q/DQ did not fuse into it: " if promise == "int8" else ""
     return f"{cause}its {holder.kind} layer reads {ran}", ran, holder
 

@@ -39,7 +39,8 @@ def compare(first: PlanAccount, second: PlanAccount) -> tuple[str, ...]:
     """
     if not first.total_ms or not second.total_ms:
         return (
-            f"{_without_time(first, second)} without times of both plans nobody can tell the faster one: profile both",
+            f"{_without_time(first, second)} without the times of both plans it is unknown which is faster: "
+            "profile both",
         )
     slow, fast = (first, second) if first.total_ms >= second.total_ms else (second, first)
     slow_ms, fast_ms = max(first.total_ms, second.total_ms), min(first.total_ms, second.total_ms)
@@ -146,7 +147,7 @@ def _cause(name: str, slow: PlanAccount, fast: PlanAccount) -> str:
     if name == POOLS and len(fast.fused_pools) > len(slow.fused_pools):
         return f"{counts}; the max pool runs inside a convolution ({join_names(fast.fused_pools)})"
     if name == QUANTISATIONS and len(slow.residual_crossings) > len(fast.residual_crossings):
-        return f"{counts}; in {slow.label} residual Adds are in floats, so their sums are quantised anew"
+        return f"{counts}; in {slow.label} residual Adds are in floats, so their sums are quantised again"
     return counts
 
 

@@ -48,7 +48,7 @@ def explain_death(returncode: int, *, stage: str, last_words: str) -> str:
         stage: What it was doing.
         last_words: The end of what it wrote to stderr, or its last message.
     """
-    said = f"; its last words: {last_words}" if last_words else ""
+    said = f"; its last output: {last_words}" if last_words else ""
     # By name: Windows has no SIGKILL.
     signals = {-one.value: one.name for one in signal.Signals}
     if signals.get(returncode) == "SIGKILL":

@@ -37,7 +37,7 @@ def load_timing_cache(config: "trt.IBuilderConfig", path: Path | None) -> str:
     if stored and _set(config, stored):
         return f"{len(stored)} bytes reused"
     _set(config, b"")
-    return "not usable, begun anew" if stored else "new"
+    return "not usable, started over" if stored else "new"
 
 
 def _set(config: "trt.IBuilderConfig", stored: bytes) -> bool:

@@ -126,17 +126,17 @@ def _checked_plan(bundle: Bundle) -> Sidecar:
     _refuse_unsigned(bundle.manifest)
     if not file.is_file():
         raise BundleError(
-            f"{file} is not there: build it on the machine that serves it with `run-ssl build {bundle.path}`"
+            f"{file} does not exist: build it on the machine that serves it with `run-ssl build {bundle.path}`"
         )
     plan = read_sidecar(bundle.path)
     if hash_file(file) != plan.plan_sha256:
-        raise BundleError(f"{file} is not the plan that its description is of: {rebuild_command(bundle.path)}")
+        raise BundleError(f"{file} is not the plan that its sidecar describes: {rebuild_command(bundle.path)}")
     if hash_file(bundle.model_path) != plan.onnx_sha256:
         raise BundleError(f"{file} was built from another model.onnx: {rebuild_command(bundle.path)}")
     profile = plan.options.profile
     if profile.min > 1:
         raise BundleError(
-            f"{file} takes batches of {profile} only, and Triton sends single pictures too: "
+            f"{file} takes batches of {profile} only, but Triton sends single images too: "
             f"`run-ssl build {bundle.path} --profile 1:{profile.opt}:{profile.max}`"
         )
     return plan
@@ -146,15 +146,15 @@ def _refuse_unsigned(manifest: Manifest) -> None:
     int8 = manifest.precision.int8
     if int8 is not None and int8.target == "cpu":
         raise BundleError(
-            "this INT8 graph was exported with --int8-target cpu, which TensorRT does not take: "
-            "pass --backend onnxruntime or openvino, or export with --int8-target tensorrt"
+            "this INT8 graph was exported with --int8-target cpu, which TensorRT refuses: pass --backend "
+            "onnxruntime or openvino, or export with --int8-target tensorrt"
         )
 
 
 def _onnxruntime_notes(kind: Kind, int8_target: str | None) -> tuple[str, ...]:
     notes = []
     if kind == "KIND_AUTO":
-        notes.append("Triton takes the GPU where its container sees one")
+        notes.append("Triton uses the GPU if its container sees one")
     if kind != "KIND_GPU" and int8_target == "tensorrt":
         notes.append(
             "this INT8 graph has signed activations, and onnxruntime on a CPU computes it in FP32: for CPUs, export "

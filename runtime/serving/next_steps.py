@@ -46,8 +46,8 @@ def _notes(written: Written) -> tuple[str, ...]:
     if plan is not None:
         return (
             f"the plan is for this machine's GPU, {plan.gpu} (compute capability {plan.compute_capability}), and for "
-            f"TensorRT {plan.tensorrt}: take the Triton image that has it",
-            "OpenVINO Model Server takes no plans",
+            f"TensorRT {plan.tensorrt}: use a Triton image with that version",
+            "OpenVINO Model Server cannot serve plans",
         )
     return BACKENDS[contract.backend].notes(contract.settings.kind, written.record.int8_target)
 

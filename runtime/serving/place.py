@@ -83,16 +83,16 @@ def check_repository(repository: Path) -> None:
             own.
     """
     if (repository.exists() or repository.is_symlink()) and not repository.is_dir():
-        raise BundleError(f"{repository} is not a directory: pass a folder, new or with models in it")
+        raise BundleError(f"{repository} is not a directory: pass a model repository, new or existing")
     repository = repository.resolve()
     parent = repository.parent
     if not parent.is_dir():
-        raise BundleError(f"{parent} is not a directory: make it first, or pass another repository")
+        raise BundleError(f"{parent} is not a directory: create it first, or pass another repository")
     for folder in (repository, parent):
         if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
             raise BundleError(
                 f"cannot write into {folder}, and a version is made beside {repository} and renamed into it: "
-                "change its rights, or pass another repository"
+                "change its permissions, or pass another repository"
             )
     if repository.exists() and repository.stat().st_dev != parent.stat().st_dev:
         raise BundleError(
@@ -145,7 +145,8 @@ def staged(place: Place, version: int) -> Iterator[Path]:
             shutil.rmtree(staging, ignore_errors=True)
     except OSError as error:
         raise BundleError(
-            f"cannot write {target}: {error.strerror or error}; free some space or change the rights of {beside}, "
+            f"cannot write {target}: {error.strerror or error}; free some space, or change the permissions of "
+            f"{beside}, "
             "or pass another repository"
         ) from error
 

@@ -96,6 +96,7 @@ def _refuse_batches(settings: Settings, why: str) -> None:
     for option, value in batches.items():
         if value:
             raise UsageError(
-                f"{option} {value}: {why}, so none is made and a request keeps its own batch; leave {option} out, or "
+                f"{option} {value}: {why}, so Triton makes no batches and each request keeps its own; leave "
+                f"{option} out, or "
                 "pass --backend onnxruntime"
             )

@@ -17,6 +17,6 @@ def require_posix(purpose: str) -> None:
     """
     if find_spec("fcntl") is None:
         raise BundleError(
-            f"{purpose} needs file locks as POSIX has them, and {sys.platform} has none that Python knows (fcntl): "
+            f"{purpose} needs POSIX file locks, and Python has none on {sys.platform} (no fcntl): "
             "run it on Linux, on macOS or in WSL"
         )

@@ -55,9 +55,9 @@ def cannot_write(target: Path, error: OSError) -> BundleError:
     reasons = {
         errno.ENOSPC: "the disk is full; free some space",
         errno.EDQUOT: "the disk quota is used up; free some space",
-        errno.EROFS: "the file system is read-only; pass --output for another place",
-        errno.EACCES: "permission denied; pass --output for another place",
-        errno.EPERM: "not permitted; pass --output for another place",
+        errno.EROFS: "the file system is read-only; pass another --output",
+        errno.EACCES: "permission denied; pass another --output",
+        errno.EPERM: "not permitted; pass another --output",
     }
     reason = reasons.get(error.errno or 0, error.strerror or str(error))
     return BundleError(f"cannot write {target}: {reason}")

@@ -53,8 +53,8 @@ def describe_latency(rounds_ms: Sequence[Sequence[float]], *, seed: int) -> Late
     runs = sum(block.size for block in blocks)
     if runs < LEAST_RUNS:
         raise UsageError(
-            f"{runs} timed runs: expected at least {LEAST_RUNS}, below which the median has no 95 % interval, and "
-            f"{RUNS_FOR_P99} for a p99: ask for more runs or seconds"
+            f"{runs} timed runs: expected at least {LEAST_RUNS}, since with fewer the median has no 95 % "
+            f"interval, and {RUNS_FOR_P99} for a p99: pass more --runs or --seconds"
         )
     calls = np.concatenate(blocks)
     if not (np.isfinite(calls).all() and calls.min() > 0):

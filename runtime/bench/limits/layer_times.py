@@ -105,7 +105,7 @@ def layer_times(
         counted = _onnxruntime(bundle, feed, threads=threads, runs=runs)
     else:
         raise UsageError(
-            f"engine {engine} has no layer times here: expected {OPENVINO}, {ONNXRUNTIME} on the CPU or {TENSORRT}"
+            f"engine {engine} gives no layer times: expected {OPENVINO}, {ONNXRUNTIME} on the CPU or {TENSORRT}"
         )
     return raw_layers(counted, bundle.layers(), batch=batch, engine=engine)
 
@@ -131,7 +131,7 @@ def raw_layers(
     if missing:
         raise EngineError(
             f"{engine} names no layer for {len(missing)} convolutions of the bundle ({first_few(missing)}): "
-            "this version names its layers in a way that is not known here; its latency can still be measured"
+            "this version of run-ssl does not know how it names its layers; its latency can still be measured"
         )
     return tuple(found)
 

@@ -114,8 +114,8 @@ def _share_warnings(steal: float | None, busy: float | None) -> list[str]:
     found = []
     if steal is not None and steal > STEAL_SHARE:
         found.append(
-            f"The hypervisor gave {steal:.1%} of the cores' time to other virtual machines, so that medians may be "
-            "right and p99 and max are not: measure on a dedicated machine, or again at a quieter hour."
+            f"The hypervisor gave {steal:.1%} of the cores' time to other virtual machines, so medians may be "
+            "right while p99 and max are not: measure on a dedicated machine, or again at a quieter time."
         )
     if busy is not None and busy > BUSY_SHARE:
         found.append(
@@ -129,8 +129,8 @@ def _load_warnings(load: float, busy: float | None) -> list[str]:
     if busy is not None or load <= LOAD_PER_CORE * usable_cores():
         return []
     return [
-        f"A mean of {load:.1f} processes wanted a core in the minute before, and what others took meanwhile is "
-        "unknown: wait until the machine is at rest and measure again."
+        f"A mean of {load:.1f} processes wanted a core in the minute before, and how much other processes took "
+        "during the measurement is unknown: wait until the machine is idle and measure again."
     ]
 
 
@@ -139,16 +139,16 @@ def _quota_warnings(stops: int) -> list[str]:
         return []
     return [
         f"The container's CPU quota stopped the measurement in {stops:,} of its periods, which lengthens single calls "
-        "by up to 100 ms: raise the quota, or run with no more threads than it allows for."
+        "by up to 100 ms: raise the quota, or run with no more threads than it allows."
     ]
 
 
 def _drift_warnings(drifts: dict[str, float], governor: str) -> list[str]:
     if not drifts:
-        return ["No subject has two rounds, so that a drift of the machine cannot be seen: measure more runs."]
+        return ["No subject has two rounds, so a drift of the machine cannot be seen: measure with more runs."]
     steadiest = min(drifts.values())
     if steadiest > DRIFT:
-        advice = "let it cool down and end other work"
+        advice = "let it cool down and stop other work"
         if governor not in ("", "performance"):
             advice = f"set the frequency governor to `performance` (it is `{governor}`), {advice}"
         return [
@@ -160,7 +160,7 @@ def _drift_warnings(drifts: dict[str, float], governor: str) -> list[str]:
         return []
     return [
         f"Round medians of some subjects differ by a large factor while others were steady: {', '.join(unsteady)}. "
-        "Measure these again, with more runs."
+        "Measure them again, with more runs."
     ]
 
 

@@ -92,8 +92,8 @@ def missing_peers(bundle: Bundle, *, weights: Path | None = None, device: str = 
     """
     original = _why_no_original(bundle, weights)
     compiler = original or _why_no_compiler(device)
-    fp16 = "" if device == "gpu" else "autocast in FP16 is for GPUs; a CPU's is bf16"
-    cpu_only = "" if device == "cpu" else "it runs on the CPU, and another device was asked for"
+    fp16 = "" if device == "gpu" else "autocast in FP16 needs a GPU; on a CPU it is bf16"
+    cpu_only = "" if device == "cpu" else "it runs only on the CPU, and --device asks for another"
     return {
         EAGER: original,
         f"{EAGER}:bf16": original,
@@ -154,7 +154,7 @@ def _why_no_program(name: str) -> str:
 
 def _why_no_plan(bundle: Bundle) -> str:
     has = (bundle.path / PLAN_FILE).is_file()
-    return "" if has else f"the bundle has no plan: `run-ssl build {bundle.path}` makes one"
+    return "" if has else f"the bundle has no plan: build one with `run-ssl build {bundle.path}`"
 
 
 def run_program(

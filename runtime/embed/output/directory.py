@@ -53,7 +53,7 @@ def check_output(output: Path, *, overwrite: bool) -> None:
     try:
         if output.exists():
             if not output.is_dir():
-                raise BundleError(f"{output} is not a directory: expected one that a job makes; pass another --output")
+                raise BundleError(f"{output} is not a directory: expected the output of a job; pass another --output")
             if not (output / JOB_FILE).is_file() and not _is_unbegun(output):
                 raise BundleError(
                     f"{output} holds files and is not a job's output (it has no {JOB_FILE}): pass a new directory as "
@@ -62,10 +62,10 @@ def check_output(output: Path, *, overwrite: bool) -> None:
             if not overwrite:
                 read_job(output)
         elif not output.absolute().parent.is_dir():
-            raise BundleError(f"{output.parent} is not a directory: make it first, or pass another --output")
+            raise BundleError(f"{output.parent} is not a directory: create it first, or pass another --output")
         place = output if output.exists() else output.absolute().parent
         if not os.access(place, os.W_OK):
-            raise BundleError(f"cannot write into {place}: pass another --output, or change its rights")
+            raise BundleError(f"cannot write into {place}: pass another --output, or change its permissions")
     except OSError as error:
         raise cannot_write(output, error) from error
 

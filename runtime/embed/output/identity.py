@@ -182,8 +182,8 @@ def require_same_job(output: Path, found: Job, asked: Job) -> None:
     if difference is not None:
         field, there, here = difference
         raise BundleError(
-            f"{output} is the output of another job: its {field} is {there}, this one's is {here}; pass another "
-            "--output, or --overwrite to begin it anew"
+            f"{output} is the output of another job: its {field} is {there}, this job's is {here}; pass another "
+            "--output, or --overwrite to start over"
         )
 
 

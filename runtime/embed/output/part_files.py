@@ -152,10 +152,10 @@ def read_part(output: Path, number: int) -> PartRecord | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise BundleError(f"{file} cannot be read ({error.strerror}): change its rights, or remove it") from error
+        raise BundleError(f"{file} cannot be read ({error.strerror}): change its permissions, or remove it") from error
     except ValidationError as error:
         raise BundleError(
-            f"{file} is not a part's record ({first_problem(error)}): remove it, and the part is made again"
+            f"{file} is not a part's record ({first_problem(error)}): remove it, and the part will be made again"
         ) from error
     for entry in record.files:
         made = output / entry.name
@@ -163,7 +163,7 @@ def read_part(output: Path, number: int) -> PartRecord | None:
         if size != entry.size_bytes:
             given = "is missing" if size is None else f"has {size} bytes"
             raise BundleError(
-                f"{made} {given}, its record says {entry.size_bytes}: remove {file}, and the part is made again"
+                f"{made} {given}, its record says {entry.size_bytes}: remove {file}, and the part will be made again"
             )
     return record
 

@@ -89,7 +89,7 @@ class ListSource(_FilesOfTheirOwn):
                         yield Entry(printable(name), str(self.start / name))
         except OSError as error:
             raise DataError(
-                f"{self.file} cannot be read ({error.strerror}): expected a list, a path per line"
+                f"{self.file} cannot be read ({error.strerror}): expected a list with one path per line"
             ) from error
 
     def check_start(self) -> None:
@@ -106,8 +106,8 @@ class ListSource(_FilesOfTheirOwn):
             )
         if first and not any(Path(entry.file).exists() for entry in first):
             raise DataError(
-                f"{self.file}: none of the first {len(first)} paths exists ({first[0].file}): expected paths from "
-                f"{self.start} on; say where they start with --root"
+                f"{self.file}: none of the first {len(first)} paths exists ({first[0].file}): expected paths "
+                f"relative to {self.start}; if they start elsewhere, say where with --root"
             )
 
 

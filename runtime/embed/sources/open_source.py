@@ -52,7 +52,8 @@ def open_source(paths: Sequence[Path], choice: InputChoice | None = None) -> Sou
     if len(set(kinds.values())) > 1:
         first, other = next((paths[0], path) for path in paths if kinds[path] != kinds[paths[0]])
         raise UsageError(
-            f"{first} ({kinds[first]}) and {other} ({kinds[other]}) are of two kinds, expected one: run a job for each"
+            f"{first} ({kinds[first]}) and {other} ({kinds[other]}) are of two kinds, expected one kind: run a "
+            "job for each"
         )
     kind = kinds[paths[0]]
     _check_options(choice, kind)

@@ -126,7 +126,7 @@ def open_parquet(files: Sequence[Path], *, image: str | None, key: str | None) -
                     name not in table.schema_arrow.names
                     or table.schema_arrow.field(name).type != schema.field(name).type
                 ):
-                    raise DataError(f"{file} lacks the column {name} of {files[0]}, expected files of one schema")
+                    raise DataError(f"{file} has no column {name} of {files[0]}, expected files with the same schema")
     return ParquetSource(tuple(files), chosen, _is_struct(schema.field(chosen).type), keys)
 
 

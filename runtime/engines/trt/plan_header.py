@@ -42,8 +42,8 @@ def read_plan_header(plan: bytes, *, name: str) -> Version:
     (serialisation,) = struct.unpack_from("<I", plan, 4)
     if serialisation:
         raise BundleError(
-            f"{name} has serialisation version {serialisation}, expected 0: it is of a TensorRT that this version "
-            f"does not know; {_REBUILD} and the TensorRT that is installed"
+            f"{name} has serialisation version {serialisation}, expected 0: it is from a TensorRT that this "
+            f"run-ssl does not know; {_REBUILD} and the TensorRT that is installed"
         )
     return Version(*plan[24:28])
 

@@ -97,7 +97,7 @@ def check_plan_file(bundle: Bundle, plan: bytes, sidecar: Sidecar) -> None:
             f"{onnx.sha256[:12]}…): {rebuild}"
         )
     if version[:3] != parse_version(sidecar.tensorrt)[:3]:
-        raise BundleError(f"{file} says TensorRT {version}, its description {sidecar.tensorrt}: {rebuild}")
+        raise BundleError(f"{file} says TensorRT {version}, its sidecar {sidecar.tensorrt}: {rebuild}")
 
 
 def find_mismatch(sidecar: Sidecar, machine: Machine) -> str:

@@ -77,7 +77,7 @@ def test_a_recall_below_the_least_exits_with_1_after_the_report(exported, class_
 
 def test_check_writes_nothing_and_refuses_an_output(exported, class_folders, tmp_path):
     refused(check(exported.fp32, class_folders, "-o", tmp_path / "out"), "--check writes nothing", code=2)
-    refused(check(exported.fp32, class_folders, "--ray"), "--ray: expected none here, --check runs on", code=2)
+    refused(check(exported.fp32, class_folders, "--ray"), "--ray has no effect here, --check runs on", code=2)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -109,8 +109,8 @@ def test_without_check_there_must_be_an_output_and_no_least_recall(exported, cla
     def embed(*arguments):
         return CliRunner().invoke(app, ["embed", str(exported.fp32), str(class_folders), *arguments])
 
-    refused(embed(), "where to: pass --output", code=2)
-    refused(embed("-o", str(tmp_path / "out"), "--min-recall", "0.9"), "--min-recall: expected none here", code=2)
+    refused(embed(), "no output directory: pass --output", code=2)
+    refused(embed("-o", str(tmp_path / "out"), "--min-recall", "0.9"), "--min-recall has no effect here", code=2)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -104,7 +104,7 @@ def test_without_ray_the_line_names_the_extra(bundle, monkeypatch):
 
 def test_options_of_ray_without_ray_are_usage_errors(bundle):
     for option in (("--ray-workers", "2"), ("--ray-gpus", "0.5")):
-        refused(embed(bundle, *option), f"{option[0]}: expected none here, it is of --ray", code=2)
+        refused(embed(bundle, *option), f"{option[0]} has no effect here, it needs --ray", code=2)
 
 
 def test_what_ray_prints_goes_to_stderr(monkeypatch, capsys):
