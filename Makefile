@@ -7,8 +7,8 @@ DEMO := demo
 DIGITS = --model resnet18 --weights $(DEMO)/digits_resnet18.safetensors --labels $(DEMO)/digits_labels.txt \
 	--licence CC0-1.0 --img-size 64 --interpolation bilinear --golden $(DEMO)/digits/train --overwrite
 
-.PHONY: help env test fast coverage fresh test-gpu gate cpp test-thin lint types unit demo bench bench-int8 readme picture docs \
-	clean
+.PHONY: help env test fast coverage fresh test-gpu gate cpp test-thin release lint types unit demo bench bench-int8 readme \
+	reference picture docs clean
 
 help:
 	@echo "make demo    train a real ResNet-18 on digits, export it, compare every engine, print a table"
@@ -20,6 +20,8 @@ help:
 	@echo "make bench   the benchmarks behind the figures in the documents"
 	@echo "make docs    the documents as a site, in build/site"
 	@echo "make readme  renew outputs and figures in the documents; make picture, the picture of the report"
+	@echo "make reference"
+	@echo "             renew docs/reference from the code"
 	@echo "make bench-int8"
 	@echo "             train networks on fractals, then INT8 accuracy beside every peer; over an hour"
 	@echo "make test-gpu"
@@ -28,10 +30,13 @@ help:
 	@echo "make cpp     build the C library and its examples; needs cmake, libjpeg, libpng, nlohmann-json"
 	@echo "make test-thin"
 	@echo "             install the runtime alone, newest and lowest versions, into fresh environments"
+	@echo "make release"
+	@echo "             build wheel and sdist, check both, and try the tutorial in a fresh environment with each"
 
 env: $(VENV)/.done
 
-$(VENV)/.done: pyproject.toml tests/helpers/pillow/pillow_versions.txt tests/tensorrt_bindings/bindings_versions.txt
+# The header has the version.
+$(VENV)/.done: pyproject.toml runtime/cpp/include/resnet_engine.h tests/helpers/pillow/pillow_versions.txt tests/tensorrt_bindings/bindings_versions.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	$(BIN)/python -m pip install --quiet --editable '.[dev]'
@@ -80,6 +85,11 @@ cpp: env
 test-thin: env
 	$(BIN)/python tests/house/thin_install.py
 
+# Wheel and sdist in dist/, checked, and each tried in a fresh environment. Needs the network for pip, and 6 GB of disk.
+release: env
+	$(BIN)/python -m pip install --quiet --editable '.[release]'
+	$(BIN)/python tests/house/try_release.py
+
 demo: env
 	$(BIN)/python -m benchmarks.inputs.train_digits $(DEMO)
 	$(BIN)/export-ssl $(DIGITS) --output $(DEMO)/digits-fp32
@@ -117,9 +127,13 @@ bench-int8: env
 	$(BIN)/python -m benchmarks.inputs.train_fractals $(FRACTALS)
 	$(BIN)/python -m benchmarks.int8.accuracy $(FRACTALS) $(DEMO) --output benchmarks/results/int8_accuracy.json
 
-readme: env
+readme: env reference
 	$(BIN)/python -m benchmarks.documents.update_documents
 	$(BIN)/python -m benchmarks.documents.scale_costs --write
+
+# docs/reference/ from the commands, schemas, docstrings and messages; a test fails when a page is stale.
+reference: env
+	$(BIN)/python -m benchmarks.documents.write_reference
 
 # The picture of the report in the documents: needs Chromium, and the page that `make demo` writes.
 picture: env

@@ -300,12 +300,16 @@ class Int8Options:
     def _refuse_without_int8(self) -> None:
         given = {
             "--calib": self.images is not None,
+            "--calib-images": self.count != Int8Request.count,
+            "--calib-method": self.method != QuantizeOptions.method,
             "--calib-cache": self.cache is not None,
             "--eval-data": self.eval_data is not None,
             "--max-drop": self.max_drop is not None,
             "--sensitivity": self.sensitivity,
+            "--int8-target": self.target != QuantizeOptions.target,
             "--int8-classifier": self.classifier,
             "--int8-float-weights": self.float_weights,
+            "--workers": self.workers is not None,
         }
         named = [name for name, present in given.items() if present]
         if named:

@@ -17,7 +17,6 @@ import onnx
 import onnx_ir as ir
 
 from exporter.checks.golden import run_original
-from exporter.checks.ranges import measure_ranges
 from exporter.checks.step_check import Check, as_json_db, check_graph
 from exporter.checks.tolerance import (
     INT8_FLOOR_DB,
@@ -29,8 +28,10 @@ from exporter.checks.tolerance import (
     int8_required_db,
 )
 from exporter.models import default_labels, licence_of, resolve_model
+from exporter.passes.count_layers import count_layers
 from exporter.passes.fold_batchnorm import fold_batchnorm
 from exporter.passes.fp16 import FP16_LIMIT, Fp16Report, convert_to_fp16
+from exporter.passes.ranges import measure_ranges
 from exporter.passes.simplify import count_operators, infer_shapes, simplify
 from exporter.passes.tracing import IR_VERSION, OPSET, trace_network
 from exporter.passes.written_roundings import write_roundings
@@ -38,7 +39,6 @@ from exporter.request import ExportRequest
 from exporter.steps.int8 import QuantizedGraph, quantize_graph
 from exporter.steps.subject import Subject, load_subject, read_class_names
 from exporter.writing.bundle_writer import add_metadata, write_bundle
-from exporter.writing.count_layers import count_layers
 from exporter.writing.describe_manifest import describe
 from runtime.bundle.directory import check_target
 from runtime.bundle.layers import total_macs

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import onnx_ir as ir
 
 from exporter.checks.step_check import Check
-from exporter.writing.count_layers import reduction_length
+from exporter.passes.count_layers import reduction_length
 from runtime.bundle.manifest import Preprocessing
 from runtime.original.network import wrap
 from runtime.support.arrays import Floats, Pixels

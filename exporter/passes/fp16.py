@@ -22,7 +22,7 @@ import numpy as np
 import onnx_ir as ir
 
 from calibration.graph.edit import add_constant, drop_unused_constants
-from exporter.checks.ranges import Range
+from exporter.passes.ranges import Range
 
 FP16_MAX = 65504.0
 # The verification images are few. One binary exponent of room is kept for what they did not show.
@@ -62,7 +62,7 @@ def convert_to_fp16(model: ir.Model, ranges: dict[str, Range]) -> Fp16Report:
 
     Args:
         model: The simplified graph.
-        ranges: Range of every float tensor by name (`exporter.checks.ranges.measure_ranges`).
+        ranges: Range of every float tensor by name (`exporter.passes.ranges.measure_ranges`).
     """
     body = _body(model.graph)
     overflowing = {

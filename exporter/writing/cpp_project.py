@@ -26,8 +26,9 @@ _README = """\
 Classifies images with the bundle in `bundle/`, in C++. Licence of the weights: **{licence}**.
 {notice}
 
+    sudo apt-get install cmake g++ libjpeg-dev libpng-dev nlohmann-json3-dev python3-venv
+    python3 -m venv env && . env/bin/activate
     pip install openvino          # or another OpenVINO with its CMake files
-    apt-get install cmake g++ libjpeg-dev libpng-dev nlohmann-json3-dev
     cmake -S . -B build -DOpenVINO_DIR=$(python3 -c 'import openvino; print(openvino.__path__[0] + "/cmake")')
     cmake --build build
     build/classify bundle PICTURE.jpg

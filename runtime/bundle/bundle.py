@@ -46,7 +46,12 @@ class Golden:
 
 @dataclass(frozen=True)
 class Bundle:
-    """An opened bundle, whose files have the hashes that its manifest states."""
+    """An opened bundle, whose files have the hashes that its manifest states.
+
+    Attributes:
+        path: The bundle's directory.
+        manifest: What `bundle.json` says.
+    """
 
     path: Path
     manifest: Manifest

@@ -60,7 +60,13 @@ class Activation(_Part):
 
 
 class Tried(_Part):
-    """Something that was tried, with the logits SQNR on the held-out images, decibels, and whether it was kept."""
+    """Something that was tried.
+
+    Attributes:
+        name: Name of the method or technique.
+        sqnr_db: Logits SQNR on the held-out images with it, decibels.
+        kept: Whether it was kept.
+    """
 
     name: str
     sqnr_db: float
@@ -82,7 +88,11 @@ class Convergence(_Part):
 
 
 class _Origin(_Part):
-    """What the file begins with: what the calibration was made from."""
+    """What the file begins with: what the calibration was made from.
+
+    Attributes:
+        schema_version: Raised when a meaning changes.
+    """
 
     schema_version: Literal[1] = 1
     fingerprint: Fingerprint

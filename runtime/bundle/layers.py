@@ -34,7 +34,12 @@ class Layer(BaseModel):
 
 
 class LayerList(BaseModel):
-    """All of `layers.json`."""
+    """All of `layers.json`.
+
+    Attributes:
+        batch: Images that the figures are for.
+        layers: The nodes in execution order.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

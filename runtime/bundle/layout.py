@@ -1,20 +1,7 @@
-"""The names of all files that a bundle's directory can hold.
+"""The names of all files that a bundle can hold, and what each holds: docs/reference/bundle.md is made of this file.
 
-    bundle.json     the manifest (`runtime/bundle/manifest.py`), which lists what an export writes
-    model.onnx      the network; precision and normalisation are in the graph
-    layers.json     per node: operator, shapes, MACs, bytes, precision (`runtime/bundle/layers.py`)
-    labels.txt      one class per line: `name`, or `wnid<TAB>description`
-    golden/         pixels.npy (N, H, W, 3) uint8, logits.npy (N, classes) float32 and
-                    embedding.npy (N, embedding_dim) float32, the PyTorch original's
-    LICENSE-WEIGHTS.txt
-    calibration.json    of INT8 bundles: scales, how they were found, and from what
-    sensitivity.json    of INT8 bundles, where it was asked for: what single layers cost; .svg is its plot
-
-What is made later, and no manifest lists, because it belongs to a machine or to a measurement:
-
-    model.plan      TensorRT's, with model.plan.json (`runtime/bundle/plan_json.py`) and what the engine inspector
-                    said of it; a plan that broke its promise leaves only the latter, as model.plan.rejected.json
-    results/        bench.json, compare.json and changed.json (`runtime/bundle/results/`)
+The manifest lists what an export writes. It does not list what is made later, because that belongs to a machine (the
+plan) or to a measurement (the results). The schemas of the JSON files stand beside this module.
 """
 
 from pathlib import Path
@@ -22,28 +9,50 @@ from pathlib import Path
 from runtime.errors import BundleError
 
 MANIFEST_FILE = "bundle.json"
+"""The manifest: model, weights, licence, preprocessing, precision, steps of the export, tool versions, and the sha256
+and size of every file that the export wrote."""
 MODEL_FILE = "model.onnx"
+"""The network. Input `pixels`, (batch, H, W, 3) uint8 RGB, or with `--input float32` (batch, 3, H, W) float32; outputs
+`logits`, (batch, classes), and `embedding`, (batch, 512 or 2048), float32. Precision and normalisation are in the
+graph, licence and key facts in its metadata."""
 LAYERS_FILE = "layers.json"
+"""Each node of the graph: operator, shape, parameters, MACs, bytes, precision."""
 LABELS_FILE = "labels.txt"
+"""Class i on line i: a name, or WordNet id, tab, description."""
 GOLDEN_PIXELS = "golden/pixels.npy"
+"""The golden images, preprocessed: (N, H, W, 3) uint8."""
 GOLDEN_LOGITS = "golden/logits.npy"
+"""PyTorch's logits for them: (N, classes) float32."""
 GOLDEN_EMBEDDING = "golden/embedding.npy"
+"""PyTorch's embeddings for them: (N, 512 or 2048) float32."""
 LICENCE_FILE = "LICENSE-WEIGHTS.txt"
+"""The licence of the weights."""
 CALIBRATION_FILE = "calibration.json"
+"""INT8 bundles: the scales, how they were found, and from what."""
 SENSITIVITY_FILE = "sensitivity.json"
+"""INT8 bundles made with `--sensitivity` or `--max-drop`: what single layers cost in accuracy."""
 SENSITIVITY_PLOT = "sensitivity.svg"
+"""The plot of it."""
 
 PLAN_FILE = "model.plan"
+"""TensorRT's plan, where one was built. It belongs to one machine, so the manifest does not list it."""
 SIDECAR_FILE = "model.plan.json"
-# What the engine inspector said of the plan, as trtexec's --exportLayerInfo writes it.
+"""What the plan was built from and for, and the certificate of its precision."""
 PLAN_LAYERS_FILE = "model.plan.layers.json"
-# The same of a plan that broke its promise and was not kept.
+"""What TensorRT's engine inspector said of the plan, in the form of `trtexec --exportLayerInfo`."""
 REJECTED_FILE = "model.plan.rejected.json"
+"""The same of a plan that did not keep the promised precision and was not kept."""
 
 RESULTS_FOLDER = "results"
+"""What was measured. The manifest does not list it."""
 BENCH_FILE = "bench.json"
+"""The last result of `run-ssl bench`."""
 COMPARE_FILE = "compare.json"
+"""The last result of `run-ssl compare --save`."""
 CHANGED_FILE = "changed.json"
+"""With it: images whose top-1 class an engine changed."""
+NEIGHBOURS_FILE = "neighbours.json"
+"""The last result of `run-ssl embed --check --save`: how many nearest neighbours an engine kept."""
 
 
 def make_results_folder(bundle: Path) -> Path:

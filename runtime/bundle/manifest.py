@@ -140,7 +140,15 @@ class Model(_Part):
 
 
 class TensorSpec(_Part):
-    """One input or output of the network; a dimension is a number or the name `batch`."""
+    """One input or output of the network.
+
+    Attributes:
+        name: Name of the tensor in the graph.
+        dtype: Element type.
+        shape: Dimensions; the first one is the name `batch`, the others are numbers.
+        layout: Order of the dimensions: N batch, H height, W width, C channels or classes.
+        meaning: What the values are, for a person.
+    """
 
     name: str
     dtype: Literal["uint8", "float32"]
@@ -229,7 +237,13 @@ class Step(_Part):
 
 
 class FileEntry(_Part):
-    """A file of the bundle. Every file but the manifest itself is listed."""
+    """A file of the bundle. Every file but the manifest itself is listed.
+
+    Attributes:
+        path: Path from the bundle's directory, with `/`.
+        sha256: sha256 of the content.
+        size_bytes: Size of the file.
+    """
 
     path: RelativePath
     sha256: Sha256
@@ -237,7 +251,25 @@ class FileEntry(_Part):
 
 
 class Manifest(_Part):
-    """All of `bundle.json`."""
+    """All of `bundle.json`.
+
+    Attributes:
+        schema_version: Raised when a meaning changes.
+        model: The network.
+        weights: Where the weights came from.
+        licence: Licence of the weights.
+        card: What timm's model card says; None where there is no card.
+        preprocessing: The way from an image file to the network's pixels.
+        input: The network's input.
+        outputs: The network's outputs, logits first.
+        precision: The precision in the graph.
+        opset: ONNX opset of the graph.
+        ir_version: ONNX IR version of the file.
+        golden: Names of the golden images, in the order of the arrays.
+        steps: Steps of the export, each compared with PyTorch.
+        tools: Versions of the packages that made the bundle.
+        files: Every other file that the export wrote.
+    """
 
     schema_version: Literal[1] = SCHEMA_VERSION
     model: Model

@@ -85,6 +85,7 @@ class LayerReport(_Part):
     """All of `sensitivity.json`.
 
     Attributes:
+        schema_version: Raised when a meaning changes.
         sensitivity: What each layer costs in accuracy.
         max_drop: The budget, a fraction; None where there was none.
         evaluations: What the search for the fewest float layers measured, paired with the float network.

@@ -140,6 +140,14 @@ def embed(
             rich_help_panel=_INSTEAD_OF_WRITING,
         ),
     ] = None,
+    save: Annotated[
+        bool,
+        typer.Option(
+            "--save",
+            help="With --check: keep the result in the bundle's `results` folder, for `run-ssl report`.",
+            rich_help_panel=_INSTEAD_OF_WRITING,
+        ),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Delete an existing output and start over, instead of resuming it.")
     ] = False,
@@ -172,6 +180,7 @@ def embed(
             )
         on_ray = ray or ray_address is not None
         _refuse("--min-recall", min_recall, "it needs --check", unless=check)
+        _refuse("--save", save or None, "it needs --check", unless=check)
         _refuse("--ray-workers", ray_workers, "it needs --ray", unless=on_ray)
         _refuse("--ray-gpus", ray_gpus or None, "it needs --ray", unless=on_ray)
         _refuse("--ray", on_ray or None, "--check runs on this machine", unless=not check)
@@ -192,7 +201,7 @@ def embed(
             overwrite=overwrite,
         )
         if check:
-            passed = _check(request, CheckChoice(sample, seed, metric), min_recall, json_output=json_output)
+            passed = _check(request, CheckChoice(sample, seed, metric, save), min_recall, json_output=json_output)
         else:
             cluster = RayChoice(ray_address, ray_workers, ray_cpus, ray_gpus) if on_ray else None
             passed = _embed(request, cluster, json_output=json_output)

@@ -1,6 +1,7 @@
 """A report from bundles and what was measured of them."""
 
-from runtime.report.decision import describe_decision, find_candidates
+from runtime.report.candidates import find_candidates
+from runtime.report.decision import describe_decision
 from runtime.report.document import Report, Section
 from runtime.report.inputs import Inputs, ReportRequest, read_inputs
 from runtime.report.sections.facts import (
@@ -14,6 +15,7 @@ from runtime.report.sections.int8 import convergence_section, ranges_section, se
 from runtime.report.sections.latency import latency_section
 from runtime.report.sections.layer_times import layer_time_section
 from runtime.report.sections.layers_against import against_section
+from runtime.report.sections.neighbours import neighbours_section
 from runtime.report.sections.pareto import pareto_section
 from runtime.report.sections.roofline import roofline_section
 from runtime.report.sections.tensorrt_plan import tensorrt_section
@@ -46,6 +48,7 @@ def build_report(request: ReportRequest) -> Report:
         convergence_section(inputs),
         flops_section(inputs),
         gallery_section(inputs),
+        neighbours_section(inputs),
         tensorrt_section(inputs),
         provenance_section(inputs),
     )

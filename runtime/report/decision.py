@@ -1,98 +1,20 @@
-"""Which bundle and engine to take: what has an accuracy and a latency, the front of these, the choice in words."""
+"""Which bundle and engine to take, in words: the choice, what it costs and gains, or why there is none yet."""
 
-from dataclasses import dataclass
-
-import numpy as np
-import numpy.typing as npt
-
-from runtime.bundle.results.bench_json import BenchResult, Interval, Measured
-from runtime.bundle.results.compare_json import Comparison, EngineScore
-from runtime.report.document import format_ms
+from runtime.bundle.results.bench_json import Measured
+from runtime.report.candidates import (
+    ORIGINAL,
+    Candidate,
+    fastest_by_subject,
+    smallest_batch,
+    subject_label,
+    timed_alone,
+)
+from runtime.report.certainty import Lead, format_ratio, measure_lead, speed_ratio
+from runtime.report.document import format_cell, format_ms
 from runtime.report.inputs import Inputs, bundle_name
 
-_RESAMPLES = 2000
-# With fewer rounds the bootstrap's interval is narrower than the truth.
-_MIN_ROUNDS = 5
-_ORIGINAL = "pytorch"
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """An engine with what it costs.
-
-    Attributes:
-        measured: Its latency at the smallest batch that was measured.
-        top1: Share of images that it scores right.
-        score: Its comparison with the original; None for the original itself.
-        images: Images of that comparison.
-    """
-
-    measured: Measured
-    top1: float
-    score: EngineScore | None
-    images: int
-
-    @property
-    def label(self) -> str:
-        """Bundle, engine and precision in words."""
-        return subject_label(self.measured)
-
-    @property
-    def latency_ms(self) -> float:
-        """Median of one call."""
-        return self.measured.latency.median_ms
-
-    @property
-    def drop(self) -> float:
-        """Top-1 lost against the original, a fraction."""
-        return self.score.drop if self.score else 0.0
-
-
-def subject_label(measured: Measured) -> str:
-    """Return what was timed in words: `digits-int8, openvino (int8)`, or a peer's name."""
-    name = bundle_name(measured.bundle)
-    if measured.kind == "peer":
-        return f"{measured.engine} ({measured.precision})"
-    return f"{name}, {measured.engine} ({measured.precision})"
-
-
-def smallest_batch(benches: tuple[BenchResult, ...]) -> int | None:
-    """Return the smallest batch of all that were measured; None where nothing was."""
-    return min((one.batch for bench in benches for one in bench.measured), default=None)
-
-
-def fastest_by_subject(benches: tuple[BenchResult, ...], batch: int) -> list[Measured]:
-    """Return what was measured at a batch, of several numbers of threads the fastest, fastest first."""
-    best: dict[tuple[str, ...], Measured] = {}
-    for one in (one for bench in benches for one in bench.measured if one.batch == batch):
-        key = (one.kind, one.bundle, one.engine, one.precision)
-        if key not in best or one.latency.median_ms < best[key].latency.median_ms:
-            best[key] = one
-    return sorted(best.values(), key=lambda one: one.latency.median_ms)
-
-
-def find_candidates(inputs: Inputs) -> list[Candidate]:
-    """Return every engine whose accuracy and latency are both known, fastest first."""
-    batch = smallest_batch(inputs.benches)
-    if batch is None:
-        return []
-    found = []
-    for measured in fastest_by_subject(inputs.benches, batch):
-        for comparison in inputs.comparisons:
-            candidate = _candidate(measured, comparison)
-            if candidate is not None:
-                found.append(candidate)
-                break
-    return found
-
-
-def pareto_front(candidates: list[Candidate]) -> list[Candidate]:
-    """Return those than which none is both faster and at least as accurate, fastest first."""
-    front: list[Candidate] = []
-    for one in sorted(candidates, key=lambda one: (one.latency_ms, -one.top1)):
-        if not front or one.top1 > front[-1].top1:
-            front.append(one)
-    return front
+# An interval shrinks with the square root of the calls: four times as many halve it.
+_MORE_CALLS = 4
 
 
 def choose(inputs: Inputs, candidates: list[Candidate]) -> Candidate | None:
@@ -100,12 +22,15 @@ def choose(inputs: Inputs, candidates: list[Candidate]) -> Candidate | None:
 
     Accurate enough: a top-1 drop of at most `max_drop`, and finite logits.
     """
-    good = [
+    return min(_accurate(inputs, candidates), key=lambda one: one.latency_ms, default=None)
+
+
+def _accurate(inputs: Inputs, candidates: list[Candidate]) -> list[Candidate]:
+    return [
         one
         for one in _own(inputs, candidates)
         if one.drop <= inputs.max_drop and (one.score is None or not one.score.non_finite_logits)
     ]
-    return min(good, key=lambda one: one.latency_ms, default=None)
 
 
 def _own(inputs: Inputs, candidates: list[Candidate]) -> list[Candidate]:
@@ -118,53 +43,93 @@ def _own(inputs: Inputs, candidates: list[Candidate]) -> list[Candidate]:
 
 
 def describe_decision(inputs: Inputs, candidates: list[Candidate]) -> tuple[str, ...]:
-    """Return which precision and engine to take, what it costs and what it gains, in two or three sentences."""
+    """Return which precision and engine to take, what it costs and what it gains, in two to four sentences.
+
+    Where the benchmark was too noisy to tell the fastest, they say so instead, with the next step.
+    """
     chosen = choose(inputs, candidates)
     if chosen is None:
         return _without_choice(inputs, candidates)
-    assert chosen.score is not None
-    name = bundle_name(chosen.measured.bundle)
-    take = (
-        f"Take {name} on {chosen.measured.engine}, which executes {chosen.measured.precision}: it is the fastest of"
-        f" {len(_own(inputs, candidates))} that were measured, among those with a top-1 drop of at most"
+    rivals = [one for one in _accurate(inputs, candidates) if one is not chosen]
+    leads = [(one, measure_lead(one.measured, chosen.measured, inputs.benches)) for one in rivals]
+    undecided = [(one, lead) for one, lead in leads if not (lead.shown or lead.equal)]
+    if undecided:
+        return (*_too_noisy(inputs, chosen, undecided), *_faster_alone(inputs, candidates, chosen))
+    return (
+        _take(inputs, candidates, chosen),
+        *_as_fast([(one, lead) for one, lead in leads if lead.equal]),
+        _cost(chosen, inputs.max_drop),
+        _gain(inputs, candidates, chosen),
+        *_faster_alone(inputs, candidates, chosen),
+    )
+
+
+def _take(inputs: Inputs, candidates: list[Candidate], chosen: Candidate) -> str:
+    name, count = bundle_name(chosen.measured.bundle), len(_own(inputs, candidates))
+    take = f"Take {name} on {chosen.measured.engine}, which executes {chosen.measured.precision}"
+    if count == 1:
+        return f"{take}: no other has a known accuracy and latency, and it is accurate enough."
+    return (
+        f"{take}: it is the fastest of {count} that were measured, among those with a top-1 drop of at most"
         f" {_points(inputs.max_drop)}."
     )
-    return (take, _cost(chosen, inputs.max_drop), _gain(inputs, candidates, chosen))
 
 
-def speed_ratio(slow: Measured, fast: Measured) -> tuple[float, Interval | None]:
-    """Return how many times as fast `fast` is, with a 95 % interval where there are rounds enough.
-
-    The rounds of one run are neighbours in time, so their medians are compared in pairs: the median of the ratios,
-    and the bootstrap's interval of it. Without that it is the ratio of the two medians.
-    """
-    pairs = list(zip(slow.rounds_ms, fast.rounds_ms, strict=False))
-    ratios = np.array([np.median(a) / np.median(b) for a, b in pairs if a and b], np.float64)
-    if len(ratios) < _MIN_ROUNDS:
-        return slow.latency.median_ms / fast.latency.median_ms, None
-    draws = _resample(ratios)
-    low, high = np.percentile(np.median(draws, axis=1), [2.5, 97.5])
-    return float(np.median(ratios)), Interval(low=float(low), high=float(high))
+def _as_fast(equals: list[tuple[Candidate, Lead]]) -> tuple[str, ...]:
+    """Return in a sentence what is as fast as the choice, if anything is."""
+    if not equals:
+        return ()
+    words = [
+        f"{one.label} ({format_ratio(lead.ratio)} times the latency, {format_ratio(lead.interval.low)} to"
+        f" {format_ratio(lead.interval.high)}; drop {_signed(one.drop)})"
+        for one, lead in equals
+    ]
+    return (f"As fast, as far as was measured: {'; '.join(words)}.",)
 
 
-def _resample(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    rng = np.random.default_rng(0)
-    return rng.choice(values, (_RESAMPLES, len(values)))
+def _too_noisy(inputs: Inputs, chosen: Candidate, undecided: list[tuple[Candidate, Lead]]) -> tuple[str, ...]:
+    """Return that the benchmark does not tell the fastest, why, and what to do."""
+    rival, lead = undecided[0]
+    low, high = format_ratio(lead.interval.low), format_ratio(lead.interval.high)
+    ratio = f"the ratio of their times, {format_ratio(lead.ratio)} ({low} to {high}),"
+    verdict = (
+        f"{ratio} does not exclude 1"
+        if lead.interval.low <= 1
+        else f"{ratio} is not above the {format_ratio(lead.explained)} that other work on the machine can explain"
+    )
+    why = f"; {' and '.join(lead.disturbances)}" if lead.disturbances else ""
+    more = f" ({len(undecided) - 1} more are as near)" if len(undecided) > 1 else ""
+    step = (
+        f"Run again on a quiet machine with `run-ssl bench {inputs.paths}`"
+        if lead.disturbances
+        else f"Run again on a quiet machine with more calls: `run-ssl bench {inputs.paths} --runs"
+        f" {_MORE_CALLS * chosen.measured.latency.runs}`"
+    )
+    return (
+        f"The machine was too noisy to decide between {chosen.label}, {format_ms(chosen.latency_ms)}, and"
+        f" {rival.label}, {format_ms(rival.latency_ms)}{more}: {verdict}{why}.",
+        f"{step}.",
+        f"Both are accurate enough: their top-1 changes by {_signed(-chosen.drop)} and {_signed(-rival.drop)}.",
+    )
 
 
-def _candidate(measured: Measured, comparison: Comparison) -> Candidate | None:
-    original = comparison.original
-    if measured.kind == "peer":
-        # A peer runs the network of a bundle in its own way; of PyTorch in FP32 the accuracy is the original's.
-        is_original = measured.engine.startswith(_ORIGINAL) and measured.precision == original.precision
-        return Candidate(measured, original.top1, None, original.images) if is_original else None
-    if measured.engine == _ORIGINAL and measured.precision == original.precision:
-        return Candidate(measured, original.top1, None, original.images)
-    for score in comparison.engines:
-        same_bundle = bundle_name(score.bundle) == bundle_name(measured.bundle) or not score.bundle
-        if same_bundle and (score.engine, score.precision) == (measured.engine, measured.precision):
-            return Candidate(measured, score.top1, score, original.images)
-    return None
+def _faster_alone(inputs: Inputs, candidates: list[Candidate], chosen: Candidate) -> tuple[str, ...]:
+    """Return in a sentence what is faster than the choice and was not judged, since nobody compared it."""
+    faster = [one for one in timed_alone(inputs, candidates) if one.latency.median_ms < chosen.latency_ms]
+    if not faster:
+        return ()
+    words = ", ".join(f"{subject_label(one)}, {format_ms(one.latency.median_ms)}" for one in faster)
+    return (f"Faster, but its accuracy was not compared: {words}; {compare_command(inputs, faster)} does that.",)
+
+
+def compare_command(inputs: Inputs, timed: list[Measured]) -> str:
+    """Return the command that compares engines which were timed alone, as code."""
+    engines = ",".join(dict.fromkeys(one.engine for one in timed))
+    return f"`run-ssl compare {inputs.paths} --data FOLDER --engines {engines} --save`"
+
+
+def _signed(share: float) -> str:
+    return format_cell(share, "points")
 
 
 def _cost(chosen: Candidate, max_drop: float) -> str:
@@ -189,7 +154,7 @@ def _gain(inputs: Inputs, candidates: list[Candidate], chosen: Candidate) -> str
     floats = [one for one in others if one.measured.kind == "bundle" and one.measured.precision == "fp32"]
     for words, group in (
         ("the fastest FP32 engine", floats),
-        ("PyTorch", [one for one in others if one.measured.engine.startswith(_ORIGINAL) and one.score is None]),
+        ("PyTorch", [one for one in others if one.measured.engine.startswith(ORIGINAL) and one.score is None]),
     ):
         if group:
             slow = min(group, key=lambda one: one.latency_ms)
@@ -202,13 +167,8 @@ def _gain(inputs: Inputs, candidates: list[Candidate], chosen: Candidate) -> str
 def _ratio(slow: Measured, fast: Measured, inputs: Inputs) -> str:
     together = any(slow in bench.measured and fast in bench.measured for bench in inputs.benches)
     ratio, interval = speed_ratio(slow, fast) if together else (slow.latency.median_ms / fast.latency.median_ms, None)
-    spread = f" ({_three(interval.low)} to {_three(interval.high)})" if interval else ""
-    return f"{_three(ratio)} times{spread}"
-
-
-def _three(ratio: float) -> str:
-    """Return a ratio with three significant digits."""
-    return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.1f}" if ratio < 100 else f"{ratio:,.0f}"
+    spread = f" ({format_ratio(interval.low)} to {format_ratio(interval.high)})" if interval else ""
+    return f"{format_ratio(ratio)} times{spread}"
 
 
 def _without_choice(inputs: Inputs, candidates: list[Candidate]) -> tuple[str, ...]:

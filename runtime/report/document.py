@@ -84,7 +84,7 @@ class Figure(_Part):
     Attributes:
         name: Unique on the page, letters and dashes.
         title: What it shows.
-        summary: The same in a sentence, for who cannot see it.
+        summary: What it shows in a sentence, for a reader who cannot see it.
         note: How to read it.
         traces: plotly's `data`.
         layout: plotly's `layout`, without fonts and backgrounds.

@@ -25,7 +25,7 @@ _POLICY = (
     "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data: blob:;"
     " base-uri 'none'; form-action 'none'"
 )
-# A longer table gets a window of its own to scroll in; on paper it is whole.
+# A longer table gets a window of its own to scroll in; on paper it is whole, and so is always one of unlike rows.
 _TALL_ROWS = 16
 
 
@@ -82,7 +82,7 @@ def _body(report: Report) -> Iterator[str]:
     yield "</div>\n"
     if report.warnings:
         yield '<div class="warning" role="note"><ul>'
-        yield from (f"<li>{escape(warning)}</li>" for warning in report.warnings)
+        yield from (f"<li>{_with_code(warning)}</li>" for warning in report.warnings)
         yield "</ul></div>\n"
     yield '<nav aria-label="Parts of the report"><ul>'
     yield from (f'<li><a href="#{one.name}">{escape(one.title)}</a></li>' for one in report.sections if one.blocks)
@@ -156,7 +156,7 @@ def _gallery(gallery: Gallery) -> Iterator[str]:
 
 
 def _table(table: Table) -> Iterator[str]:
-    tall = " tall" if len(table.rows) > _TALL_ROWS else ""
+    tall = " tall" if table.sortable and len(table.rows) > _TALL_ROWS else ""
     title = escape(table.title)
     yield f'<h3>{title}</h3>\n<div class="table{tall}" tabindex="0" role="region" aria-label="{title}">'
     sortable = ' class="sortable"' if table.sortable else ""

@@ -14,6 +14,7 @@ from runtime.bundle.layout import (
     CALIBRATION_FILE,
     CHANGED_FILE,
     COMPARE_FILE,
+    NEIGHBOURS_FILE,
     PLAN_LAYERS_FILE,
     RESULTS_FOLDER,
     SENSITIVITY_FILE,
@@ -23,6 +24,7 @@ from runtime.bundle.plan_json import Sidecar, read_sidecar
 from runtime.bundle.results.bench_json import RESULT_VERSION, BenchResult
 from runtime.bundle.results.changed_json import Changes, read_changes
 from runtime.bundle.results.compare_json import Comparison
+from runtime.bundle.results.neighbours_json import NeighbourCheck, read_neighbours
 from runtime.bundle.sensitivity_json import LayerReport
 from runtime.errors import BundleError, UsageError
 from runtime.plans.inspector import LayerInformation, read_layer_information
@@ -56,10 +58,15 @@ class ReportRequest:
 
 @dataclass(frozen=True)
 class Plan:
-    """A bundle's TensorRT plan, as it was described when it was built."""
+    """A bundle's TensorRT plan, as it was described when it was built.
+
+    Attributes:
+        sidecar: What it was built from and for, and its certificate.
+        layers: What the engine inspector said; None where that file is absent.
+    """
 
     sidecar: Sidecar
-    layers: LayerInformation
+    layers: LayerInformation | None
 
 
 @dataclass(frozen=True)
@@ -71,22 +78,24 @@ class BundleInputs:
         calibration: None for a bundle without INT8.
         sensitivity: None where it was not measured.
         plan: None where none was built.
+        neighbours: What `run-ssl embed --check --save` found; None where it was not run.
     """
 
     bundle: Bundle
     calibration: CalibrationFacts | None
     sensitivity: LayerReport | None
     plan: Plan | None
+    neighbours: NeighbourCheck | None
 
     @property
     def name(self) -> str:
-        """The bundle's folder."""
+        """The name of the bundle's folder."""
         return bundle_name(str(self.bundle.path.resolve()))
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """All of it.
+    """Everything that a report is made from.
 
     Attributes:
         bundles: In the order given.
@@ -144,11 +153,13 @@ def read_inputs(request: ReportRequest) -> Inputs:
 
 def _read_bundle(path: Path) -> BundleInputs:
     bundle = open_bundle(path)
+    neighbours = path / RESULTS_FOLDER / NEIGHBOURS_FILE
     return BundleInputs(
         bundle=bundle,
         calibration=_read_of_export(path / CALIBRATION_FILE, CalibrationFacts),
         sensitivity=_read_of_export(path / SENSITIVITY_FILE, LayerReport, leave_out=_NOT_SHOWN),
         plan=_read_plan(path),
+        neighbours=read_neighbours(neighbours) if neighbours.exists() else None,
     )
 
 
@@ -166,9 +177,11 @@ def _read_of_export(file: Path, schema: type[_Schema], *, leave_out: Collection[
 
 
 def _read_plan(path: Path) -> Plan | None:
-    layers = path / PLAN_LAYERS_FILE
-    if not layers.exists() or not (path / SIDECAR_FILE).exists():
+    if not (path / SIDECAR_FILE).exists():
         return None
+    layers = path / PLAN_LAYERS_FILE
+    if not layers.exists():
+        return Plan(sidecar=read_sidecar(path), layers=None)
     try:
         text = layers.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:

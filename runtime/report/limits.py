@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from runtime.bundle.results.bench_json import Limit, Measured
-from runtime.report.decision import subject_label
+from runtime.report.candidates import subject_label
 from runtime.report.inputs import Inputs
 
 

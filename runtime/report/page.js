@@ -3,6 +3,8 @@
   const figures = JSON.parse(document.getElementById("figures").textContent);
   const NARROW = 560;
   const LEGEND_ROW = 19;
+  // A4 less the margins of page.css, 186 mm; Letter is wider. A plot is not scaled to the paper, it would be cut off.
+  const PAPER = 700;
   // Of a plot's strings only this one is markup, and it is ours; all others may come from a file.
   const MARKUP = new Set(["hovertemplate"]);
   const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
@@ -22,6 +24,8 @@
     }
     return value;
   };
+
+  const printing = () => document.documentElement.dataset.print !== undefined;
 
   const shorten = (text, length) => (text.length > length ? text.slice(0, length - 1) + "…" : text);
 
@@ -58,7 +62,7 @@
   const draw = () => {
     for (const [name, figure] of Object.entries(figures)) {
       const place = document.getElementById(name);
-      const width = place.clientWidth;
+      const width = printing() ? PAPER : place.clientWidth;
       const data = structuredClone(figure.data);
       const layout = layoutOf(figure, width);
       place.style.height = `${layout.height}px`;
@@ -110,7 +114,7 @@
   const first = document.querySelector(".plot");
   let width = first ? first.clientWidth : 0;
   if (first) new ResizeObserver(() => {
-    if (first.clientWidth !== width) { width = first.clientWidth; draw(); }
+    if (!printing() && first.clientWidth !== width) { width = first.clientWidth; draw(); }
   }).observe(first);
   addEventListener("beforeprint", () => { document.documentElement.dataset.print = ""; draw(); });
   addEventListener("afterprint", () => { delete document.documentElement.dataset.print; draw(); });

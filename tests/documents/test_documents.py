@@ -27,6 +27,7 @@ import torch
 import typer
 from typer.main import get_command
 
+from benchmarks.documents.reference.commands_page import HOW_TO
 from exporter.checks.golden import golden_files
 from exporter.cli import app as export_app
 from exporter.pipeline import export_bundle
@@ -40,19 +41,7 @@ PAGES = {
     str(path.relative_to(ROOT)): path.read_text(encoding="utf-8")
     for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")))
 }
-# Which page explains a command's options; docs/reference/commands.md may have them too.
-HOW_TO = {
-    "export-ssl": ("export", "int8", "tensorrt", "serve", "cpp"),
-    "run-ssl verify": ("verify-and-compare",),
-    "run-ssl compare": ("verify-and-compare",),
-    "run-ssl bench": ("benchmark",),
-    "run-ssl report": ("report",),
-    "run-ssl build": ("tensorrt",),
-    "run-ssl explain": ("tensorrt",),
-    "run-ssl doctor": ("install",),
-    "run-ssl embed": ("embed",),
-    "run-ssl repo": ("serve",),
-}
+COMMANDS_PAGE = PAGES["docs/reference/commands.md"]
 # What a newcomer reads to the end: lines, bytes, columns.
 README_LINES, README_BYTES, README_COLUMNS = 130, 8_000, 120
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "benchmarks" / "README.md"])
@@ -207,10 +196,15 @@ def test_command_lines_are_found_beside_prompts_comments_pipes_and_output() -> N
 
 
 @pytest.mark.parametrize(("command", "option"), OPTIONS, ids=lambda value: value)
-def test_every_option_is_in_the_page_of_its_command(command: str, option: str) -> None:
-    pages = [f"docs/how-to/{name}.md" for name in HOW_TO[command]]
-    text = "\n".join(PAGES.get(page, "") for page in (*pages, "docs/reference/commands.md"))
-    assert re.search(rf"(?<![\w-]){option}(?![\w-])", text), f"{pages[0]} does not mention {option} of {command}"
+def test_every_option_is_in_the_section_of_its_command(command: str, option: str) -> None:
+    section = COMMANDS_PAGE.split(f"\n## {command}\n")[1].split("\n## ")[0]
+    assert re.search(rf"(?<![\w-]){option}(?![\w-])", section), f"commands.md does not mention {option} of {command}"
+
+
+@pytest.mark.parametrize("command", HOW_TO)
+def test_a_page_explains_each_command_in_use(command: str) -> None:
+    text = "\n".join(PAGES[f"docs/how-to/{name}.md"] for name in HOW_TO[command])
+    assert re.search(rf"(?<![\w-]){command} ", text)
 
 
 @pytest.mark.parametrize("page", PAGES)

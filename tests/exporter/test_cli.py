@@ -18,8 +18,8 @@ from typer.testing import CliRunner
 
 import exporter.pipeline
 from exporter.cli import app
+from exporter.passes.count_layers import count_layers
 from exporter.passes.fold_batchnorm import fold_batchnorm
-from exporter.writing.count_layers import count_layers
 from runtime.bundle.bundle import open_bundle
 from runtime.bundle.layers import total_macs
 from runtime.health.verify import verify_bundle

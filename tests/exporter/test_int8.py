@@ -162,6 +162,10 @@ def test_a_cache_gives_the_same_graph_without_calibrating(by_command, exported, 
         (["--int8", "--calib", "x", "--max-drop", "0.3"], ["--max-drop 0.3 needs --eval-data"]),
         (["--calib", "x"], ["--calib is for INT8: add --int8"]),
         (["--sensitivity"], ["--sensitivity is for INT8"]),
+        (["--int8-target", "cpu"], ["--int8-target is for INT8"]),
+        (["--calib-method", "max"], ["--calib-method is for INT8"]),
+        (["--calib-images", "64"], ["--calib-images is for INT8"]),
+        (["--workers", "2"], ["--workers is for INT8"]),
     ],
 )
 def test_options_that_do_not_go_together_are_refused_before_any_work(arguments, words):

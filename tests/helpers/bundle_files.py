@@ -11,6 +11,7 @@ from runtime.bundle.plan_json import Sidecar
 from runtime.bundle.results.bench_json import BenchResult
 from runtime.bundle.results.changed_json import Changes
 from runtime.bundle.results.compare_json import Comparison
+from runtime.bundle.results.neighbours_json import NeighbourCheck
 from runtime.bundle.sensitivity_json import LayerReport
 
 # A schema, or in words the format of somebody else.
@@ -33,6 +34,7 @@ DESCRIBED: dict[str, type[BaseModel] | str] = {
     "results/bench.json": BenchResult,
     "results/compare.json": Comparison,
     "results/changed.json": Changes,
+    "results/neighbours.json": NeighbourCheck,
 }
 
 

@@ -30,7 +30,9 @@ from runtime.bundle.results.compare_json import (
     OriginalScore,
     ParametersReport,
 )
+from runtime.bundle.results.neighbours_json import Agreement, NeighbourCheck, Recall, Search, write_neighbours
 from tests.helpers.bundles import write_hand_made
+from tests.helpers.plans import plan_bytes, sidecar_fields
 
 LICENCE = Licence(spdx="MIT", notice="Do what you like.")
 WEIGHTS = Weights(source="file", name="tiny.pth", file_sha256="0" * 64, tensors_sha256="1" * 64)
@@ -278,6 +280,85 @@ def sample_sensitivity() -> dict[str, object]:
     }
 
 
+def sample_neighbours(bundle: Path) -> NeighbourCheck:
+    """Return a check on 1000 images: of their first neighbours 47 are lost with a new index, 12 with PyTorch's."""
+
+    def search(lost: int, at_ten: float) -> Search:
+        first = round(1 - lost / 1000, 3)
+        return Search(
+            recalls=(
+                Recall(k=1, recall=first, ci95=(first - 0.013, first + 0.011), chance=0.001),
+                Recall(k=10, recall=at_ten, ci95=(at_ten - 0.004, at_ten + 0.004), chance=0.01),
+            ),
+            lost=lost,
+            near_ties=lost - 1,
+            farther_median=0.011,
+            farther_most=0.12,
+            first_listed=1.0,
+            noise=0.009,
+        )
+
+    return NeighbourCheck(
+        bundle=str(bundle),
+        model="tiny",
+        engine="openvino",
+        precision="int8",
+        source="photos",
+        agreement=Agreement(
+            images=1000,
+            metric="cosine",
+            depth=10,
+            renewed=search(47, 0.961),
+            kept=search(12, 0.982),
+            step=0.09,
+            copies=0,
+            cosine_mean=0.9994,
+            cosine_lowest=0.9989,
+        ),
+    )
+
+
+def write_plan(bundle: Path) -> None:
+    """Write a TensorRT plan of two layers, both INT8 by promise, of which `fc` runs in FP32, with layer times."""
+    verdicts = [
+        {"name": name, "operator": operator, "macs": macs, "promised": "int8", "ran": ran, "engine_layer": name}
+        | {"kind": "CaskConvolution", "reason": reason}
+        for name, operator, macs, ran, reason in (
+            ("conv1", "Conv", 75, "int8", ""),
+            ("fc", "Gemm", 25, "fp32", "its input is FP32"),
+        )
+    ]
+    certificate = {
+        "required_share": 0.5,
+        "kept": 1,
+        "promised": 2,
+        "macs_share": 0.75,
+        "verdicts": verdicts,
+        "reformats": ["Reformatting CopyNode for conv1"],
+        "unfused_qdq": [],
+        "fp32_islands": ["fc (CaskConvolution)"],
+        "crossings": [],
+        "layer_times_ms": {"conv1": 0.06, "fc": 0.02},
+    }
+    plan = plan_bytes()
+    (bundle / "model.plan").write_bytes(plan)
+    fields = sidecar_fields(bundle, plan, certificate=certificate, precision="int8", required_share=0.5)
+    (bundle / "model.plan.json").write_text(json.dumps(fields))
+    eight = "Thirty-two wide channel vectorized row major Int8 format"
+    layers = [
+        {"Name": "conv1", "LayerType": "CaskConvolution", "TacticName": "sm80_conv", **_tensors(eight, eight)},
+        {"Name": "fc", "LayerType": "CaskConvolution", "TacticName": "sgemm", **_tensors("Row major linear FP32")},
+    ]
+    (bundle / "model.plan.layers.json").write_text(json.dumps({"Layers": layers, "Bindings": ["pixels"]}))
+
+
+def _tensors(read: str, written: str = "Row major linear FP32") -> dict[str, object]:
+    def tensor(name: str, form: str) -> dict[str, object]:
+        return {"Name": name, "Dimensions": [-1, 64, 32, 32], "Format/Datatype": form}
+
+    return {"Inputs": [tensor("x", read)], "Outputs": [tensor("y", written)]}
+
+
 def write_bundles(folder: Path, **changes: Any) -> tuple[Path, Path]:
     """Write an FP32 and an INT8 bundle without results and return their paths."""
     int8 = Int8(target="cpu", method="mse", techniques=(), images=32, held_out=8, held_out_sqnr_db=33.0)
@@ -299,4 +380,5 @@ def write_everything(folder: Path) -> tuple[Path, Path]:
     (results / "bench.json").write_text(sample_bench(fp32, bundle).model_dump_json())
     (results / "compare.json").write_text(sample_comparison(fp32, bundle).model_dump_json())
     (results / "changed.json").write_text(sample_changes(bundle).model_dump_json())
+    write_neighbours(results / "neighbours.json", sample_neighbours(bundle))
     return fp32, bundle

@@ -77,7 +77,7 @@ COMMANDS = (
     Command(
         embed,
         (EmbedRequest, OutputChoice, InputChoice, CheckChoice, RayChoice),
-        compared=23,
+        compared=24,
         renamed={**RAY, "output_format": "format"},
     ),
     Command(repo, (RepositoryRequest,), compared=10),

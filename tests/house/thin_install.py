@@ -14,7 +14,6 @@ not part of the tests; `make test-thin` runs it.
 """
 
 import argparse
-import os
 import re
 import shutil
 import subprocess
@@ -25,6 +24,7 @@ from pathlib import Path
 
 from exporter.pipeline import export_bundle
 from exporter.request import ExportRequest, WeightsChoice
+from tests.helpers.fresh_environment import Environment
 from tests.helpers.paths import ROOT
 
 if sys.version_info >= (3, 11):
@@ -56,38 +56,6 @@ from importlib import metadata
 for one in metadata.distributions():
     print(re.sub(r"[-_.]+", "-", one.metadata["Name"]).lower())
 """
-
-
-class Environment:
-    """A fresh virtual environment with this project in it."""
-
-    def __init__(self, folder: Path, python: str) -> None:
-        self.folder = folder
-        self._clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-        subprocess.run([python, "-m", "venv", str(folder)], check=True)
-
-    def install(self, extra: str, pins: list[str]) -> None:
-        """Install the project, not editable, with some direct dependencies at exact versions."""
-        pip = ("python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check")
-        self.require(*pip, f"{ROOT}{extra}", *pins)
-
-    def run(self, command: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a command of the environment, outside the repository."""
-        return subprocess.run(
-            [str(self.folder / "bin" / command), *arguments],
-            cwd=self.folder,
-            env=self._clean,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    def require(self, command: str, *arguments: str) -> str:
-        """Run a command that must succeed and return its output."""
-        done = self.run(command, *arguments)
-        if done.returncode:
-            sys.exit(f"{command} {' '.join(arguments)} exited with {done.returncode}:\n{done.stdout}{done.stderr}")
-        return done.stdout
 
 
 def bounded(requirements: list[str]) -> dict[str, str]:
@@ -160,7 +128,7 @@ def main() -> None:
             for extra, bounds in (("", base), ("[cpu]", base | cpu)):
                 environment = Environment(Path(temporary, f"{versions}{extra}"), python)
                 pins = [f"{name}=={version}" for name, version in bounds.items()] if versions == "lowest" else []
-                environment.install(extra, pins)
+                environment.install(f"{ROOT}{extra}", *pins)
                 if not extra:
                     print(f"{versions}, {environment.require('python', '--version').strip()}")
                     check_base(environment, bundles[0])

@@ -9,20 +9,10 @@ import numpy as np
 
 from runtime.bench.machine.describe import read_governor
 from runtime.bench.machine.processor_time import ProcessorTime, count_quota_stops, read_load, read_processor_time
+from runtime.bench.machine.quiet import BUSY_SHARE, DRIFT, LOAD_PER_CORE, STEAL_SHARE
 from runtime.bundle.results.bench_json import Gpu, Measured, Noise
 from runtime.support.cpu import usable_cores
 
-# A hypervisor takes a core away for milliseconds at a time, longer than most calls: each such call is an outlier, and
-# where that is more than one call in a hundred, it is the p99 that is reported.
-STEAL_SHARE = 0.01
-# Services of a machine at rest take well below 1 %. Others' 5 % lengthen calls that use all cores by about 5 %, the
-# least regression that a gate is commonly asked to find.
-BUSY_SHARE = 0.05
-# Where the share of others is unknown: a quarter of the cores was wanted just before.
-LOAD_PER_CORE = 0.25
-# One subject's median of some dozen calls repeats within 1 to 2 % on a quiet machine at a fixed clock. More than 5 %
-# for every subject is the machine, and as much as the differences that are looked for.
-DRIFT = 1.05
 # Three times as much in one subject, while another was steady, is the subject itself.
 SUBJECT_DRIFT = 1.15
 # Half of the calls of a round lie further apart than a tenth of their median: a difference of some percent is then

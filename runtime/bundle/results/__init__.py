@@ -1,1 +1,1 @@
-"""Files of measurements beside a bundle: bench.json, compare.json, changed.json."""
+"""Files of measurements beside a bundle: bench.json, compare.json, changed.json, neighbours.json."""

@@ -23,7 +23,17 @@ class _Part(BaseModel):
 
 
 class Gpu(_Part):
-    """A GPU, and its state where it can be read."""
+    """A GPU, and its state where it can be read.
+
+    Attributes:
+        name: Name that the driver gives.
+        compute_capability: Version of its instructions, such as `8.0`.
+        memory_mb: Memory of the GPU.
+        clock_mhz: Clock of the multiprocessors; None where it cannot be read.
+        max_clock_mhz: Highest such clock; None where it cannot be read.
+        temperature_c: Temperature; None where it cannot be read.
+        throttling: Why its clock is held down, in words; empty where it is not, or cannot be read.
+    """
 
     name: str
     compute_capability: str
@@ -90,7 +100,12 @@ class Noise(_Part):
 
 
 class Interval(_Part):
-    """A 95 % confidence interval."""
+    """A 95 % confidence interval, in the unit of the figure that it belongs to.
+
+    Attributes:
+        low: Lower end.
+        high: Upper end.
+    """
 
     low: float
     high: float
@@ -101,11 +116,16 @@ class Latency(_Part):
 
     Attributes:
         runs: Calls that count.
-        median_ms: With its bootstrap interval in `median_ci95`.
-        mean_ms: With its in `mean_ci95`.
+        median_ms: Median of the calls.
+        median_ci95: Bootstrap interval of the median.
+        mean_ms: Mean of the calls.
+        mean_ci95: Interval of the mean.
         min_ms: The fastest call.
         max_ms: The slowest.
-        p90_ms: 90th percentile; likewise p95 and p99. None where there are too few runs for it.
+        p90_ms: 90th percentile. None where there are too few runs for it.
+        p95_ms: 95th percentile, likewise.
+        p99_ms: 99th percentile, likewise.
+        p99_ci95: Interval of the 99th percentile; None where there is no such percentile.
     """
 
     runs: int = Field(ge=1)

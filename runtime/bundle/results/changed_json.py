@@ -59,7 +59,12 @@ class EngineChanges(_Part):
 
 
 class Changes(_Part):
-    """All of `changed.json`."""
+    """All of `changed.json`.
+
+    Attributes:
+        schema_version: Raised when a meaning changes.
+        engines: Each engine that was compared, with the images that it changed.
+    """
 
     schema_version: Literal[1] = 1
     engines: tuple[EngineChanges, ...]

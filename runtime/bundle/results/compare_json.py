@@ -111,7 +111,12 @@ class ParametersReport(_Part):
 
 
 class CardAccuracy(_Part):
-    """The model card's ImageNet-1k accuracy as fractions."""
+    """The model card's ImageNet-1k accuracy.
+
+    Attributes:
+        top1: Top-1 accuracy, a fraction.
+        top5: Top-5 accuracy, a fraction.
+    """
 
     top1: float
     top5: float

@@ -53,9 +53,11 @@
 extern "C" {
 #endif
 
-/* Version of this interface; a program built against another major version does not fit the library. */
+/* The version of export-ssl, in this one place: CMakeLists.txt and pyproject.toml read these lines. A program built
+ * against another major version, and before 1.0 against another minor version, does not fit the library. */
 #define RNE_VERSION_MAJOR 0
 #define RNE_VERSION_MINOR 1
+#define RNE_VERSION_PATCH 0
 
 typedef struct rne_engine rne_engine;
 
@@ -191,7 +193,7 @@ RNE_API rne_status rne_self_check(rne_engine *engine, rne_check *check);
 /* Why this thread's last failed call failed; "" where none has. Lives until the thread's next failing call. */
 RNE_API const char *rne_last_error(void);
 
-/* "0.1.0 openvino tensorrt-11": version and the back ends that were built in. */
+/* "1.2.3 openvino tensorrt-11": version and the back ends that were built in. */
 RNE_API const char *rne_version(void);
 
 /* Preprocessing without a bundle, for those who bring their own engine. */

@@ -282,7 +282,8 @@ rne_status rne_self_check(rne_engine *engine, rne_check *check) {
 const char *rne_last_error(void) { return last_error.c_str(); }
 
 const char *rne_version(void) {
-    static const std::string text = RNE_VERSION_TEXT + rne::built_backends();
+    static const std::string text = std::to_string(RNE_VERSION_MAJOR) + "." + std::to_string(RNE_VERSION_MINOR) + "." +
+                                    std::to_string(RNE_VERSION_PATCH) + rne::built_backends();
     return text.c_str();
 }
 

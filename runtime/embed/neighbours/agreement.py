@@ -34,7 +34,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from runtime.embed.neighbours.nearest import Metric, lengths, nearest_others, pair_distances
+from runtime.bundle.results.neighbours_json import Agreement, Metric, Recall, Search
+from runtime.embed.neighbours.nearest import lengths, nearest_others, pair_distances
 from runtime.embed.neighbours.recall_interval import recall_ci95
 from runtime.errors import UsageError, VerificationError
 from runtime.support.arrays import AnyFloats, Doubles, Ints
@@ -44,74 +45,6 @@ from runtime.support.arrays import AnyFloats, Doubles, Ints
 _TIE = 2e-6
 # Of a normal distribution, in standard deviations. Source: 2 * scipy.stats.norm.ppf(0.75).
 _INTERQUARTILE_RANGE = 1.3489795003921634
-
-
-@dataclass(frozen=True)
-class Recall:
-    """Recall@k of all queries; rules 1 to 3.
-
-    Attributes:
-        k: How many neighbours are asked for.
-        recall: Share of them that is right, 0 to 1.
-        ci95: 95 % interval over the queries; `runtime/embed/neighbours/recall_interval.py` says what it covers.
-        chance: Recall of images drawn blindly.
-    """
-
-    k: int
-    recall: float
-    ci95: tuple[float, float]
-    chance: float
-
-
-@dataclass(frozen=True)
-class Search:
-    """The answer to one of the two questions.
-
-    Attributes:
-        recalls: One per k, as given.
-        lost: Searches that return another first image; rule 4.
-        near_ties: How many of these are near-ties; rule 5.
-        farther_median: By how much what was found is farther, median of the lost ones, a fraction; 0 where none is
-            lost, None where it is infinite, as a copy was lost.
-        farther_most: The largest of the lost ones; the same.
-        first_listed: Share of the searches that have the true first neighbour among the `depth` first images.
-        noise: Of the distances, a fraction; rule 6. None where the bundle takes most neighbours for copies.
-    """
-
-    recalls: tuple[Recall, ...]
-    lost: int
-    near_ties: int
-    farther_median: float | None
-    farther_most: float | None
-    first_listed: float
-    noise: float | None
-
-
-@dataclass(frozen=True)
-class Agreement:
-    """How far two embeddings of the same images agree about neighbours.
-
-    Attributes:
-        images: How many, N.
-        metric: `cosine` or `euclidean`.
-        depth: The largest k, at least 2.
-        renewed: Queries and index of the bundle.
-        kept: Queries of the bundle, index of PyTorch.
-        step: What separates the first two neighbours, a fraction; rule 5.
-        copies: Images that have a copy in the sample; rule 7.
-        cosine_mean: Cosine between the two embeddings of one image, mean over the images.
-        cosine_lowest: The lowest of them.
-    """
-
-    images: int
-    metric: Metric
-    depth: int
-    renewed: Search
-    kept: Search
-    step: float
-    copies: int
-    cosine_mean: float
-    cosine_lowest: float
 
 
 @dataclass(frozen=True)
@@ -235,7 +168,9 @@ def _search(truth: _Truth, queries: AnyFloats, gallery: AnyFloats, *, ks: tuple[
 
 
 def _recall(per_query: Doubles, *, k: int) -> Recall:
-    return Recall(k, float(per_query.mean()), recall_ci95(per_query, k=k), k / (len(per_query) - 1))
+    return Recall(
+        k=k, recall=float(per_query.mean()), ci95=recall_ci95(per_query, k=k), chance=k / (len(per_query) - 1)
+    )
 
 
 def _noise(truth: _Truth, moved: Doubles) -> float | None:

@@ -7,9 +7,8 @@ from typing import NamedTuple
 import numpy as np
 
 from runtime.bundle.bundle import Bundle
+from runtime.bundle.results.neighbours_json import Metric, NeighbourCheck
 from runtime.embed.neighbours.agreement import neighbour_agreement
-from runtime.embed.neighbours.nearest import Metric
-from runtime.embed.neighbours.result_table import NeighbourCheck
 from runtime.engines.contract import Engine
 from runtime.engines.open_engine import ORIGINAL, EngineOptions, load_engine, parse_engine
 from runtime.errors import DataError, EngineError

@@ -8,11 +8,11 @@ from functools import partial
 import numpy as np
 
 from runtime.bundle.bundle import Bundle, open_bundle
+from runtime.bundle.layout import NEIGHBOURS_FILE, make_results_folder
+from runtime.bundle.results.neighbours_json import Metric, NeighbourCheck, write_neighbours
 from runtime.embed.decode import decode_entry
 from runtime.embed.job import JobListener
 from runtime.embed.neighbours.check import check_neighbours
-from runtime.embed.neighbours.nearest import Metric
-from runtime.embed.neighbours.result_table import NeighbourCheck
 from runtime.embed.opening import engine_options, transform_of
 from runtime.embed.request import EmbedRequest
 from runtime.embed.sources.entries import Entry, Source
@@ -36,11 +36,13 @@ class CheckChoice:
         sample: Images drawn, or all where there are fewer.
         seed: Of the draw.
         metric: The distance that the index uses.
+        save: Whether the result is kept for `run-ssl report`, in the bundle's `results` folder.
     """
 
     sample: int = DEFAULT_SAMPLE
     seed: int = 0
     metric: Metric = "cosine"
+    save: bool = False
 
 
 @dataclass
@@ -106,6 +108,8 @@ def run_check(request: EmbedRequest, choice: CheckChoice, listener: JobListener 
     listener = listener or JobListener()
     listener.on_stage("open the bundle")
     bundle = open_bundle(request.bundle)
+    # A folder that cannot be made is found now rather than after the minute that PyTorch takes.
+    results = make_results_folder(request.bundle) if choice.save else None
     source = open_source(request.images, request.reading)
     listener.on_stage(f"draw a sample of {source.what}")
     positions = sample_keys((entry.key for entry in source.entries()), size=choice.sample, seed=choice.seed)
@@ -127,4 +131,7 @@ def run_check(request: EmbedRequest, choice: CheckChoice, listener: JobListener 
                 f"none of {len(positions)} images can be read; the first: {sampled.first_reason}"
             ) from error
         raise
+    check = check.model_copy(update={"source": source.what})
+    if results is not None:
+        write_neighbours(results / NEIGHBOURS_FILE, check)
     return CheckResult(check, sampled.unreadable)

@@ -10,7 +10,7 @@
 
 import math
 
-from runtime.embed.neighbours.agreement import Agreement, Search
+from runtime.bundle.results.neighbours_json import Agreement, Search
 from runtime.support.words import percent
 
 # Where chance alone finds half of the neighbours, recall tells too little to fail a bundle.

@@ -9,13 +9,10 @@
    differ in the last bits. Who judges neighbours must allow for it; `runtime/embed/neighbours/agreement.py` does.
 """
 
-from typing import Literal
-
 import numpy as np
 
+from runtime.bundle.results.neighbours_json import Metric
 from runtime.support.arrays import AnyFloats, Doubles, Ints
-
-Metric = Literal["cosine", "euclidean"]
 
 # Of the largest temporary array; two or three of that size exist at a time.
 _BLOCK_BYTES = 1 << 26  # 64 MiB

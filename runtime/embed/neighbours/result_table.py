@@ -1,53 +1,18 @@
-"""The result of a neighbour check: the schema of its JSON, and its table for the terminal."""
+"""The result of a neighbour check as a table for the terminal."""
 
 import textwrap
 
-from pydantic import BaseModel, ConfigDict
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from runtime.embed.neighbours.agreement import Agreement, Recall, Search
+from runtime.bundle.results.neighbours_json import Agreement, NeighbourCheck, Recall, Search
 from runtime.embed.neighbours.explain import explain_neighbours
-from runtime.errors import UsageError
 from runtime.support.words import percent
 
 # A terminal may claim to be 1 column wide; a paragraph needs room for a word.
 _MIN_COLUMNS = 20
-
-
-class NeighbourCheck(BaseModel):
-    """A bundle's embeddings against PyTorch's; recalls and distances are fractions.
-
-    Attributes:
-        bundle: The bundle, as the user gave it.
-        model: Name of the model.
-        engine: What ran the bundle.
-        precision: What it really executed.
-        agreement: What was measured.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    bundle: str
-    model: str
-    engine: str
-    precision: str
-    agreement: Agreement
-
-    def recall(self, k: int) -> float:
-        """Return recall@k of the worse of the two questions, 0 to 1.
-
-        Raises:
-            UsageError: Recall was not measured at that k.
-        """
-        searches = (self.agreement.renewed, self.agreement.kept)
-        found = [recall.recall for search in searches for recall in search.recalls if recall.k == k]
-        if not found:
-            measured = ", ".join(str(recall.k) for recall in self.agreement.renewed.recalls)
-            raise UsageError(f"recall at {k} was not measured, expected one of {measured}: ask for another k")
-        return min(found)
 
 
 def render_check(check: NeighbourCheck, console: Console) -> None:

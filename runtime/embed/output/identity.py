@@ -31,7 +31,17 @@ class _Part(BaseModel):
 
 
 class BundleFacts(_Part):
-    """The bundle that a job runs."""
+    """The bundle that a job runs.
+
+    Attributes:
+        model: Name of the network.
+        precision: Precision in the graph.
+        weights_sha256: sha256 over all tensors of the weights.
+        manifest_sha256: sha256 of the bundle's manifest.
+        classes: Number of classes.
+        embedding_dim: Length of an embedding.
+        licence: Licence of the weights, which holds for the embeddings too.
+    """
 
     model: str
     precision: str
@@ -43,14 +53,26 @@ class BundleFacts(_Part):
 
 
 class ImageFacts(_Part):
-    """The images, by their keys in order; see `runtime/embed/sources/entries.py`."""
+    """The images, by their keys in order; see `runtime/embed/sources/entries.py`.
+
+    Attributes:
+        count: Number of images.
+        keys_sha256: sha256 over the keys.
+    """
 
     count: int
     keys_sha256: str
 
 
 class RowFacts(_Part):
-    """What is written; see `OutputChoice`."""
+    """What is written for each image.
+
+    Attributes:
+        format: Kind of the parts.
+        dtype: Element type of the embeddings.
+        normalised: Whether each embedding is divided by its L2 norm.
+        top_k: Number of best classes that are written too; 0 for none.
+    """
 
     format: Format
     dtype: Dtype
@@ -62,6 +84,14 @@ class Job(_Part):
     """All of `_job.json`.
 
     Attributes:
+        schema_version: Raised when a meaning changes.
+        bundle: The bundle that runs.
+        engine: The engine that runs it.
+        images: The images, in order.
+        rows: What is written for each image.
+        batch_size: Images per inference.
+        part_images: Images per part; the last part may have fewer.
+        tool: Version of export-ssl that began the job.
         device: `cpu`, `gpu`, or a provider's name; see `runtime.support.ort_providers.Provider.device`.
     """
 

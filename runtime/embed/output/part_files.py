@@ -38,7 +38,12 @@ _PART_FILE = re.compile(r"part-\d{6,}\.(parquet|npy|classes\.npy|scores\.npy|jso
 
 
 class UnreadableImage(BaseModel):
-    """An image without a row, and why."""
+    """An image without a row.
+
+    Attributes:
+        key: Its key.
+        reason: Why it could not be read.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     key: str
@@ -46,7 +51,12 @@ class UnreadableImage(BaseModel):
 
 
 class PartFile(BaseModel):
-    """A file of a part, by its name in the output."""
+    """A file of a part.
+
+    Attributes:
+        name: Its name in the output.
+        size_bytes: Its size.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str

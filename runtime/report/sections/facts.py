@@ -4,7 +4,7 @@ from runtime.bundle.layers import total_macs
 from runtime.bundle.layout import MODEL_FILE
 from runtime.bundle.manifest import Manifest
 from runtime.bundle.results.bench_json import BenchResult, Machine
-from runtime.report.decision import Candidate
+from runtime.report.candidates import Candidate
 from runtime.report.document import (
     Block,
     Cell,
@@ -27,7 +27,7 @@ def bundles_section(inputs: Inputs, candidates: list[Candidate]) -> Section:
     heads = [f"{letter}: {one.name}" for letter, one in zip(_letters(len(columns)), inputs.bundles, strict=True)]
     rows = tuple((name, *(column[name] for column in columns)) for name in columns[0])
     table = Table(
-        title="The bundles",
+        title="Network, size and fastest engine",
         columns=(Column(name=""), *(Column(name=head if len(heads) > 1 else head[3:]) for head in heads)),
         rows=rows,
         sortable=False,

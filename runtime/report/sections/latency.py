@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from runtime.bundle.results.bench_json import BenchResult, Measured
-from runtime.report.decision import fastest_by_subject, smallest_batch, subject_label
+from runtime.report.candidates import fastest_by_subject, smallest_batch, subject_label
 from runtime.report.document import Block, Column, Figure, Section, Table, Text, format_ms
 from runtime.report.inputs import Inputs
 from runtime.report.style import rows_axis, rows_height, series_styles, span_axis
@@ -29,8 +29,9 @@ def latency_section(inputs: Inputs) -> Section:
         _boxes(subjects, batch),
     ]
     drift = _drift(subjects)
-    blocks += [drift] if drift else []
+    blocks += [drift, _drift_table(subjects)] if drift else []
     blocks.append(_latency_table(inputs.benches))
+    blocks += _notes(inputs.benches)
     absent = {name: reason for bench in inputs.benches for name, reason in bench.absent.items()}
     if absent:
         words = "; ".join(f"{name} ({reason})" for name, reason in absent.items())
@@ -129,6 +130,27 @@ def _drift(subjects: list[Measured]) -> Figure | None:
     )
 
 
+def _drift_table(subjects: list[Measured]) -> Table:
+    """Return the lowest and the highest median of a round of every subject."""
+    rows = []
+    for one in subjects:
+        medians = [float(np.median(calls)) for calls in one.rounds_ms if calls]
+        if len(medians) > 1:
+            low, high = min(medians), max(medians)
+            rows.append((subject_label(one), len(medians), low, high, high / low if low > 0 else None))
+    return Table(
+        title="Medians by round",
+        columns=(
+            Column(name="subject"),
+            Column(name="rounds", form="count"),
+            Column(name="lowest", form="ms"),
+            Column(name="highest", form="ms"),
+            Column(name="highest / lowest", form="ratio"),
+        ),
+        rows=tuple(rows),
+    )
+
+
 def _latency_table(benches: tuple[BenchResult, ...]) -> Table:
     measured = sorted((one for bench in benches for one in bench.measured), key=lambda one: one.latency.median_ms)
     return Table(
@@ -149,11 +171,20 @@ def _latency_table(benches: tuple[BenchResult, ...]) -> Table:
             Column(name="memory", form="bytes"),
             Column(name="threads", form="count"),
             Column(name="calls", form="count"),
-            Column(name="notes"),
         ),
         rows=tuple(_latency_row(one) for one in measured),
         note="One call of the whole batch. A percentile that so few calls cannot tell is left out.",
     )
+
+
+def _notes(benches: tuple[BenchResult, ...]) -> list[Block]:
+    """Return what must be known of single subjects, each note once; nothing where there is none."""
+    subjects: dict[str, dict[str, None]] = {}
+    for one in (one for bench in benches for one in bench.measured):
+        for note in one.notes:
+            subjects.setdefault(note, {})[subject_label(one)] = None
+    notes = tuple(f"{' and '.join(labels)}: {note}" for note, labels in subjects.items())
+    return [Text(title="Notes", paragraphs=notes, tone="list")] if notes else []
 
 
 def _latency_row(one: Measured) -> tuple[str | int | float | None, ...]:
@@ -175,7 +206,6 @@ def _latency_row(one: Measured) -> tuple[str | int | float | None, ...]:
         one.peak_memory_mb * 2**20 if one.peak_memory_mb is not None else None,
         one.threads,
         latency.runs,
-        "; ".join(one.notes),
     )
 
 

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from runtime.report.decision import Candidate, pareto_front
-from runtime.report.document import Column, Figure, Section, Table, format_ms
+from runtime.report.candidates import Candidate, pareto_front, subject_label, timed_alone
+from runtime.report.decision import compare_command
+from runtime.report.document import Column, Figure, Section, Table, Text, format_ms
 from runtime.report.inputs import Inputs
 from runtime.report.style import SeriesStyle, series_styles, span_axis
 
@@ -17,7 +18,24 @@ def pareto_section(inputs: Inputs, candidates: list[Candidate]) -> Section:
     if not candidates:
         missing = f"run-ssl compare {inputs.paths} --data FOLDER --save, and run-ssl bench {inputs.paths}"
         return Section(name="pareto", title=title, missing=missing)
-    return Section(name="pareto", title=title, blocks=(_pareto_figure(candidates), _pareto_table(candidates)))
+    blocks = (_pareto_figure(candidates), _pareto_table(candidates), *_timed_alone(inputs, candidates))
+    return Section(name="pareto", title=title, blocks=blocks)
+
+
+def _timed_alone(inputs: Inputs, candidates: list[Candidate]) -> tuple[Text, ...]:
+    """Return in a sentence what has a latency and no accuracy, if anything has."""
+    timed = timed_alone(inputs, candidates)
+    if not timed:
+        return ()
+    words = ", ".join(f"{subject_label(one)}, {format_ms(one.latency.median_ms)}" for one in timed)
+    return (
+        Text(
+            paragraphs=(
+                f"Timed, but not compared with the original and so not above: {words}."
+                f" {compare_command(inputs, timed)} gives the accuracy.",
+            )
+        ),
+    )
 
 
 def _pareto_figure(candidates: list[Candidate]) -> Figure:

@@ -1,37 +1,221 @@
-"""The layers of TensorRT plans, with the formats that the engine inspector names."""
+"""TensorRT plans: what was built, whether it keeps the bundle's promises, how fast it is, and its layers."""
 
-from runtime.plans.inspector import Tensor, compute_type
-from runtime.report.document import Block, Column, Section, Table, Text
-from runtime.report.inputs import Inputs, Plan
+from typing import Any
+
+from runtime.bundle.layout import MODEL_FILE
+from runtime.bundle.plan_json import Certificate, LayerVerdict, Sidecar
+from runtime.bundle.results.bench_json import Measured
+from runtime.plans.inspector import LayerInformation, Tensor, compute_type
+from runtime.report.document import Block, Column, Figure, Section, Table, Text, format_bytes, format_ms
+from runtime.report.inputs import BundleInputs, Inputs, Plan, bundle_name
+from runtime.report.style import precision_colour, rows_axis, rows_height
+from runtime.support.words import counted, verb_for
+
+_TENSORRT = "tensorrt"
+# A bar per layer of a ResNet-101 fills three screens; the table has them all.
+_BARS = 30
+_BAR_WIDTH = 0.8
 
 
 def tensorrt_section(inputs: Inputs) -> Section:
-    """Return the layers of TensorRT plans with their formats."""
-    title = "TensorRT layers"
+    """Return every TensorRT plan with its certificate, how it was built, its latencies and its layers."""
+    title = "TensorRT"
     plans = [(one, one.plan) for one in inputs.bundles if one.plan is not None]
     if not plans:
         return Section(name="tensorrt", title=title, missing=f"run-ssl build {inputs.bundles[0].bundle.path}")
-    blocks: list[Block] = []
-    for one, plan in plans:
-        blocks += _plan_blocks(one.name, plan)
+    blocks: list[Block] = [_build_table(plans)]
+    blocks += _latency_table(inputs)
+    for number, (one, plan) in enumerate(plans, 1):
+        blocks += _plan_blocks(number, one, plan)
     return Section(name="tensorrt", title=title, blocks=tuple(blocks))
 
 
-def _plan_blocks(name: str, plan: Plan) -> list[Block]:
-    sidecar = plan.sidecar
-    certificate, times = sidecar.certificate, sidecar.certificate.layer_times_ms
-    kept = (
-        f"{certificate.kept} of {certificate.promised} layers run in the precision that the graph promises"
-        if certificate.promised
-        else "the graph promises FP32"
+def _build_table(plans: list[tuple[BundleInputs, Plan]]) -> Table:
+    """Return how the plans were built and what they promise, each plan a column."""
+    facts = [_build_facts(plan.sidecar) for _, plan in plans]
+    return Table(
+        title="The plans",
+        columns=(Column(name=""), *(Column(name=one.name) for one, _ in plans)),
+        rows=tuple((name, *(fact[name] for fact in facts)) for name in facts[0]),
+        sortable=False,
     )
-    text = Text(
-        paragraphs=(
-            f"{name}: TensorRT {sidecar.tensorrt} on {sidecar.gpu}; {kept}; {len(certificate.reformats)} reformats,"
-            f" {len(certificate.unfused_qdq)} Q/DQ alone, {len(certificate.fp32_islands)} FP32 islands.",
+
+
+def _build_facts(sidecar: Sidecar) -> dict[str, str]:
+    options, certificate, golden = sidecar.options, sidecar.certificate, sidecar.golden
+    workspace = "all of the GPU's" if options.workspace_mib is None else f"{options.workspace_mib:,} MiB"
+    return {
+        "certificate": "passed" if certificate.passed else "failed",
+        "layers that keep their precision": _kept(certificate),
+        "multiply-accumulates in it": f"{100 * certificate.macs_share:.2f} %" if certificate.promised else "-",
+        "golden images": f"{golden.same_top1} of {golden.images} with PyTorch's top-1; logits {_db(golden.logits_db)},"
+        f" embedding {_db(golden.embedding_db)}, required {golden.required_db:.1f} dB",
+        "precision in the graph": sidecar.precision,
+        "GPU": f"{sidecar.gpu}, compute capability {sidecar.compute_capability}",
+        "TensorRT, CUDA, driver": f"{sidecar.tensorrt}, {sidecar.cuda_runtime}, {sidecar.driver}",
+        "platform": sidecar.platform,
+        "batch sizes (MIN:OPT:MAX)": str(options.profile),
+        "optimisation level": str(options.optimization_level),
+        "workspace": workspace,
+        "loads in later TensorRT versions": "yes" if options.version_compatible else "no",
+        "loads on other GPUs": "no" if options.hardware_compatibility == "none" else options.hardware_compatibility,
+        "size of the plan": format_bytes(sidecar.plan_bytes),
+        "GPU memory of one context": format_bytes(sidecar.device_memory_bytes),
+        "took to build": f"{sidecar.build_seconds:,.0f} s, timing cache {sidecar.timing_cache}",
+        "built": f"{sidecar.built_at}, export-ssl {sidecar.tool}",
+    }
+
+
+def _kept(certificate: Certificate) -> str:
+    if not certificate.promised:
+        return "the graph promises FP32"
+    return f"{certificate.kept} of {certificate.promised}, required {100 * certificate.required_share:.0f} %"
+
+
+def _db(value: float | None) -> str:
+    return "equal" if value is None else f"{value:.1f} dB"
+
+
+def _latency_table(inputs: Inputs) -> list[Block]:
+    """Return what the benchmark measured of TensorRT, or nothing where it was not measured."""
+    measured = [
+        one
+        for bench in inputs.benches
+        for one in bench.measured
+        if one.kind == "bundle" and one.engine == _TENSORRT and inputs.reports_on(one.bundle)
+    ]
+    if not measured:
+        return [Text(paragraphs=(f"Not timed yet: `run-ssl bench {inputs.paths} --engines {_TENSORRT}`.",))]
+    return [
+        Table(
+            title="TensorRT in the benchmark",
+            columns=(
+                Column(name="bundle"),
+                Column(name="precision"),
+                Column(name="batch", form="count"),
+                Column(name="median", form="ms"),
+                Column(name="95 % low", form="ms"),
+                Column(name="95 % high", form="ms"),
+                Column(name="p99", form="ms"),
+                Column(name="images/s", form="rate"),
+                Column(name="inside the timer"),
+            ),
+            rows=tuple(_latency_row(one) for one in measured),
         )
+    ]
+
+
+def _latency_row(one: Measured) -> tuple[str | int | float | None, ...]:
+    latency = one.latency
+    return (
+        bundle_name(one.bundle),
+        one.precision,
+        one.batch,
+        latency.median_ms,
+        latency.median_ci95.low,
+        latency.median_ci95.high,
+        latency.p99_ms,
+        one.images_per_s,
+        one.scope,
     )
-    table = Table(
+
+
+def _plan_blocks(number: int, one: BundleInputs, plan: Plan) -> list[Block]:
+    certificate, blocks = plan.sidecar.certificate, list[Block]()
+    graphs = [entry.sha256 for entry in one.bundle.manifest.files if entry.path == MODEL_FILE]
+    if plan.sidecar.onnx_sha256 not in graphs:
+        stale = f"{one.name}: the plan was built from another {MODEL_FILE}; `run-ssl build {one.bundle.path}` again."
+        blocks.append(Text(paragraphs=(stale,), tone="warning"))
+    blocks.append(Text(title=f"What became of the graph: {one.name}", paragraphs=_became(certificate), tone="list"))
+    broken = [verdict for verdict in certificate.verdicts if verdict.reason]
+    blocks += [_broken_table(one.name, broken)] if broken else []
+    if plan.layers is None:
+        return [*blocks, Text(paragraphs=("The engine inspector's list of layers is not beside the plan.",))]
+    if certificate.layer_times_ms:
+        blocks.append(_time_figure(number, one.name, plan.layers, plan.sidecar))
+    return [*blocks, _layer_table(one.name, plan.layers, certificate.layer_times_ms)]
+
+
+def _became(certificate: Certificate) -> tuple[str, ...]:
+    """Return what the plan has beside the layers of the graph, in sentences."""
+    if not certificate.formats_known:
+        unknown = "The inspector names no datatypes of this plan: FP32 islands and INT8 layers with floats are unknown."
+        return (_copies(certificate), unknown)
+    return (
+        _copies(certificate),
+        _named("FP32 islands, which compute in FP32 though less is promised", certificate.fp32_islands),
+        _named("INT8 convolutions that read or write floats", certificate.crossings),
+    )
+
+
+def _copies(certificate: Certificate) -> str:
+    copies, alone = len(certificate.reformats), len(certificate.unfused_qdq)
+    return (
+        f"{counted(copies, 'layer')} {'copies' if copies == 1 else 'copy'} a tensor to another format,"
+        f" {alone:,} only {verb_for(alone, 'quantise')} or {verb_for(alone, 'dequantise')}."
+    )
+
+
+def _named(what: str, names: tuple[str, ...]) -> str:
+    return f"{what}: {', '.join(names) or 'none'}."
+
+
+def _broken_table(name: str, broken: list[LayerVerdict]) -> Table:
+    return Table(
+        title=f"Layers that break their promise: {name}",
+        columns=(
+            Column(name="layer"),
+            Column(name="promised"),
+            Column(name="ran in"),
+            Column(name="MACs", form="count"),
+            Column(name="layer of the plan"),
+            Column(name="why"),
+        ),
+        rows=tuple((one.name, one.promised, one.ran, one.macs, one.engine_layer, one.reason) for one in broken),
+    )
+
+
+def _time_figure(number: int, name: str, layers: LayerInformation, sidecar: Sidecar) -> Figure:
+    """Return the slowest layers as bars in the colour of what they compute in."""
+    times, batch = sidecar.certificate.layer_times_ms, sidecar.options.profile.opt
+    timed = [(one.name, compute_type(one), times[one.name]) for one in layers.layers if one.name in times]
+    shown = sorted(timed, key=lambda one: -one[2])[:_BARS][::-1]
+    traces: list[dict[str, Any]] = []
+    for precision in dict.fromkeys(precision for _, precision, _ in shown):
+        rows = [(row, layer, ms) for row, (layer, kind, ms) in enumerate(shown) if kind == precision]
+        traces.append(
+            {
+                "type": "bar",
+                "orientation": "h",
+                "name": precision,
+                "y": [row for row, _, _ in rows],
+                "x": [ms for _, _, ms in rows],
+                "width": _BAR_WIDTH,
+                "marker": {"color": precision_colour(precision)},
+                "text": [layer for _, layer, _ in rows],
+                "textposition": "none",
+                "hovertemplate": "<b>%{text}</b><br>%{x:.4f} ms<extra></extra>",
+            }
+        )
+    slowest = f"The slowest of {len(timed)} layers is {shown[-1][0]} with {format_ms(shown[-1][2])}." if shown else ""
+    return Figure(
+        name=f"plan-bars-{number}",
+        title=f"Slowest layers of the plan: {name}",
+        summary=slowest or "No layer was timed.",
+        note="TensorRT's profiler times layer by layer, so that their sum is more than the latency of one call.",
+        traces=tuple(traces),
+        layout={
+            "barmode": "overlay",
+            "xaxis": {"title": {"text": f"median at batch {batch}, ms"}, "rangemode": "tozero"},
+            "yaxis": rows_axis([layer for layer, _, _ in shown]),
+            "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom"},
+        },
+        height=rows_height(len(shown)),
+    )
+
+
+def _layer_table(name: str, layers: LayerInformation, times: dict[str, float]) -> Table:
+    return Table(
         title=f"Layers of the plan: {name}",
         columns=(
             Column(name="layer"),
@@ -52,10 +236,9 @@ def _plan_blocks(name: str, plan: Plan) -> list[Block]:
                 one.tactic,
                 times.get(one.name),
             )
-            for one in plan.layers.layers
+            for one in layers.layers
         ),
     )
-    return [text, table]
 
 
 def _tensor(tensor: Tensor) -> str:

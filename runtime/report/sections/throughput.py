@@ -3,7 +3,7 @@
 from typing import Any
 
 from runtime.bundle.results.bench_json import BenchResult, Measured
-from runtime.report.decision import subject_label
+from runtime.report.candidates import subject_label
 from runtime.report.document import Block, Column, Figure, Section, Table, Text
 from runtime.report.inputs import Inputs
 from runtime.report.style import SeriesStyle, series_styles

@@ -4,8 +4,8 @@ import onnx_ir as ir
 import onnxruntime
 import pytest
 
-from exporter.checks.ranges import measure_ranges
 from exporter.passes.fp16 import convert_to_fp16
+from exporter.passes.ranges import measure_ranges
 from exporter.passes.simplify import infer_shapes
 from exporter.passes.written_roundings import write_roundings
 from tests.helpers.graphs import evaluate, two_convolutions, two_images

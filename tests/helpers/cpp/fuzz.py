@@ -44,7 +44,7 @@ def build(target: str) -> Path:
     program = BUILDS / "fuzz" / target
     files = [SOURCE / "fuzz" / f"{target}.cpp", *library_sources()]
     flags = ["-std=c++17", "-O1", "-g", "-fno-omit-frame-pointer", f"-fsanitize={SANITIZERS}"]
-    flags += ["-fno-sanitize-recover=all", '-DRNE_VERSION_TEXT="fuzz"']
+    flags += ["-fno-sanitize-recover=all"]
     with locked():
         program.parent.mkdir(exist_ok=True)
         build_program("clang++", program, files, *flags, f"-I{SOURCE / 'include'}", f"-I{SOURCE / 'src'}")

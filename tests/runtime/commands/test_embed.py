@@ -288,6 +288,7 @@ def test_help_shows_the_defaults_that_a_library_call_has() -> None:
         "seed": CheckChoice().seed,
         "metric": CheckChoice().metric,
         "min_recall": None,
+        "save": CheckChoice().save,
     }
     parameters = inspect.signature(runtime.commands.embed.embed).parameters
     shown = {name: getattr(one.default, "value", one.default) for name, one in parameters.items()}

@@ -6,14 +6,15 @@ import shutil
 import pytest
 from typer.testing import CliRunner
 
+from runtime.bundle.results.neighbours_json import NeighbourCheck, read_neighbours
 from runtime.commands.run_ssl import app
 from runtime.embed.job import JobListener
 from runtime.embed.neighbours import check_job
 from runtime.embed.neighbours.check_job import CheckChoice, run_check
-from runtime.embed.neighbours.result_table import NeighbourCheck
 from runtime.embed.request import EmbedRequest
 from runtime.errors import UsageError
 from tests.conftest import PICTURES
+from tests.helpers.bundle_files import described_files
 from tests.helpers.command_lines import refused
 
 
@@ -78,6 +79,30 @@ def test_check_writes_nothing_and_refuses_an_output(exported, class_folders, tmp
     refused(check(exported.fp32, class_folders, "-o", tmp_path / "out"), "--check writes nothing", code=2)
     refused(check(exported.fp32, class_folders, "--ray"), "--ray has no effect here, --check runs on", code=2)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_saved_check_is_what_was_printed_with_where_its_images_are_from(exported, class_folders, tmp_path):
+    bundle = tmp_path / "bundle"
+    shutil.copytree(exported.fp32, bundle)
+    result = check(bundle, class_folders, "--weights", exported.checkpoint, "--json", "--save")
+    assert result.exit_code == 0, result.stderr
+    saved = read_neighbours(bundle / "results" / "neighbours.json")
+    assert saved == NeighbourCheck.model_validate_json(result.stdout)
+    assert (saved.source, saved.agreement.images) == (str(class_folders), PICTURES)
+    assert described_files(bundle) >= {"results/neighbours.json"}
+
+
+def test_a_check_that_cannot_be_kept_is_refused_before_it_runs(exported, class_folders, tmp_path, monkeypatch):
+    bundle = tmp_path / "bundle"
+    shutil.copytree(exported.fp32, bundle)
+    (bundle / "results").write_text("no folder")
+    monkeypatch.setattr(check_job, "check_neighbours", lambda *_, **__: pytest.fail("it ran"))
+    refused(check(bundle, class_folders, "--save"), "cannot write")
+
+
+def test_save_without_check_is_refused(exported, class_folders, tmp_path):
+    command = ["embed", str(exported.fp32), str(class_folders), "-o", str(tmp_path / "out"), "--save"]
+    refused(CliRunner().invoke(app, command), "--save: expected none here, it is of --check", code=2)
 
 
 def test_without_check_there_must_be_an_output_and_no_least_recall(exported, class_folders, tmp_path):

@@ -63,7 +63,7 @@ def tidy(path):
     """What clang-tidy says of a file, or ''."""
     includes = [f"-I{SOURCE / folder}" for folder in ("include", "src", "examples/common")]
     system = ["-isystem", str(openvino_cmake().parent / "include")]
-    flags = ["-std=c++17", '-DRNE_VERSION_TEXT="0"', "-DRNE_WITH_OPENVINO", *includes, *system]
+    flags = ["-std=c++17", "-DRNE_WITH_OPENVINO", *includes, *system]
     words = ["clang-tidy", "--quiet", str(path), "--", *flags]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     return f"{path}\n{done.stdout}{done.stderr[-1000:]}" if done.returncode else ""

@@ -13,8 +13,8 @@ from onnx import TensorProto, helper
 from safetensors.torch import load_file, save_file
 
 import runtime.engines.open_engine
-from exporter.checks.ranges import Range, measure_ranges
 from exporter.passes.fp16 import convert_to_fp16
+from exporter.passes.ranges import Range, measure_ranges
 from exporter.passes.simplify import infer_shapes
 from exporter.pipeline import export_bundle
 from exporter.request import ExportRequest, WeightsChoice

@@ -12,7 +12,7 @@ import pytest
 from runtime.report.build_report import build_report
 from runtime.report.html_page import write_html
 from runtime.report.inputs import ReportRequest
-from tests.helpers.report_samples import write_everything
+from tests.helpers.report_samples import write_everything, write_plan
 from tests.helpers.tools import require_tool
 
 TIMEOUT_S = 120
@@ -41,13 +41,29 @@ addEventListener("load", () => setTimeout(() => {
     heading.querySelector("button").click();
     seen.tables.push({ first, firstSort, second: values(), secondSort: heading.getAttribute("aria-sort") });
   }
+  const widths = () => Math.max(...[...document.querySelectorAll(".plot svg.main-svg")].map(svg => svg.clientWidth));
+  seen.screen = widths();
+  dispatchEvent(new Event("beforeprint"));
+  seen.paper = widths();
+  dispatchEvent(new Event("afterprint"));
+  seen.after = widths();
   const note = document.createElement("pre");
   note.id = "seen";
   note.textContent = JSON.stringify(seen);
   document.body.append(note);
+  parent.postMessage(note.textContent, "*");
 }, 1500));
 </script>
 """
+# A window of Chromium's is at least 500 pixels wide; a frame may be as narrow as a phone.
+FRAME = """<!DOCTYPE html><iframe src="{page}" width="{width}" height="2000"></iframe><script>
+addEventListener("message", event => {{
+  const note = document.createElement("pre");
+  note.id = "seen";
+  note.textContent = event.data;
+  document.body.append(note);
+}});
+</script>"""
 CATCH = """<script>
 window.seenErrors = [];
 addEventListener("error", event => window.seenErrors.push(String(event.message)));
@@ -108,10 +124,9 @@ def open_in_browser(page: Path, folder: Path, *arguments: str) -> tuple[dict, st
     return json.loads(parser.text), log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
 
 
-@pytest.fixture(scope="module")
-def page(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("report")
-    text = write_html(build_report(ReportRequest(write_everything(folder))))
+def write_page(folder: Path, bundles: tuple[Path, ...]) -> Path:
+    """Write a report with the probe in it and return its path."""
+    text = write_html(build_report(ReportRequest(bundles)))
     assert text.count("<head>") == 1
     probed = text.replace("<head>", f"<head>{CATCH}").replace("</body>", f"{PROBE}</body>")
     path = folder / "report.html"
@@ -120,8 +135,49 @@ def page(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    bundles = write_everything(folder)
+    write_plan(bundles[1])
+    return write_page(folder, bundles)
+
+
+@pytest.fixture(scope="module")
+def four_bundles(tmp_path_factory):
+    """A page on four bundles with long names, of which two have plans."""
+    folder = tmp_path_factory.mktemp("four")
+    first = write_everything(folder)
+    write_plan(first[1])
+    (folder / "again").mkdir()
+    others = write_everything(folder / "again")
+    write_plan(others[1])
+    # The same results again would be those of bundles of the same names.
+    renamed = tuple(path.rename(folder / f"{path.name}-with-another-classifier") for path in others)
+    for file in ("bench.json", "compare.json", "changed.json"):
+        (renamed[1] / "results" / file).unlink()
+    return write_page(folder, (*first, *renamed))
+
+
+@pytest.fixture(scope="module")
 def wide(page, tmp_path_factory):
     return open_in_browser(page, tmp_path_factory.mktemp("wide"), "--window-size=1280,2000")
+
+
+def test_plots_fit_on_paper_and_are_redrawn_for_the_screen(wide):
+    # A4, 210 mm at 96 pixels per 25.4 mm, less two margins of 12 mm.
+    assert 600 < wide[0]["paper"] <= (210 - 2 * 12) * 96 / 25.4
+    assert wide[0]["after"] == wide[0]["screen"] > wide[0]["paper"]
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_four_bundles_fit_on_the_page(four_bundles, tmp_path, width):
+    frame = tmp_path / "frame.html"
+    frame.write_text(FRAME.format(page=four_bundles.as_uri(), width=width), encoding="utf-8")
+    seen, _ = open_in_browser(frame, tmp_path, "--window-size=1400,2100")
+    assert seen["page"] <= width
+    assert seen["errors"] == []
+    assert seen["drawn"] == seen["plots"] >= 8
+    assert seen["width"] <= seen["page"]
 
 
 def test_nothing_complains_on_the_console(wide):

@@ -10,13 +10,15 @@ import pytest
 from runtime.bundle.results.bench_json import Interval
 from runtime.errors import BundleError, UsageError
 from runtime.report.build_report import build_report
-from runtime.report.decision import describe_decision, find_candidates, pareto_front, speed_ratio
-from runtime.report.document import Figure, Gallery, Table, format_bytes, format_cell, format_ms
+from runtime.report.candidates import find_candidates, pareto_front
+from runtime.report.certainty import speed_ratio
+from runtime.report.decision import describe_decision
+from runtime.report.document import Figure, Gallery, Table, Text, format_bytes, format_cell, format_ms
 from runtime.report.html_page import write_html
 from runtime.report.inputs import ReportRequest, read_inputs
 from runtime.report.markdown_page import write_markdown
 from runtime.report.style import precision_colour, series_styles, span_axis
-from tests.helpers.plans import plan_bytes, sidecar_fields
+from tests.helpers.plans import plan_bytes, put_plan, sidecar_fields
 from tests.helpers.report_samples import (
     FP32_MS,
     INT8_MS,
@@ -25,8 +27,10 @@ from tests.helpers.report_samples import (
     sample_changes,
     sample_comparison,
     sample_measured,
+    sample_neighbours,
     write_bundles,
     write_everything,
+    write_plan,
 )
 
 # The sample's calls scatter by some per cent, so do the ratios of their medians.
@@ -212,7 +216,7 @@ def test_two_bundles_stand_side_by_side(report):
 
 def test_tables_of_unlike_rows_are_not_sorted(report):
     text = write_html(report)
-    facts = text[text.index("<h3>The bundles</h3>") :]
+    facts = text[text.index("<h3>Network, size and fastest engine</h3>") :]
     assert facts.index("<table>") < facts.index("</table>")
 
 
@@ -293,13 +297,105 @@ def test_the_layers_of_a_plan_have_their_formats(tmp_path):
     half = {**tensor, "Format/Datatype": "Channel major FP16 format where channel % 8 == 0"}
     layer = {"Name": "conv1", "LayerType": "CaskConvolution", "Inputs": [tensor], "Outputs": [half], "TacticName": "k"}
     (bundle / "model.plan.layers.json").write_text(json.dumps({"Layers": [layer], "Bindings": ["x"]}))
-    table = sections(build_report(ReportRequest((bundle,))))["tensorrt"].blocks[1]
+    table = sections(build_report(ReportRequest((bundle,))))["tensorrt"].blocks[-1]
     assert table.rows == (
         (
             *("conv1", "CaskConvolution", "fp32", "fp32 Nx64x32x32, Row major linear"),
             *("fp16 Nx64x32x32, Channel major format where channel % 8 == 0", "k", None),
         ),
     )
+
+
+def test_a_plan_has_its_certificate_and_how_it_was_built(tmp_path):
+    _, bundle = write_bundles(tmp_path)
+    write_plan(bundle)
+    section = sections(build_report(ReportRequest((bundle,))))["tensorrt"]
+    tables = {block.title: block for block in section.blocks if isinstance(block, Table)}
+    facts = {row[0]: row[1] for row in tables["The plans"].rows}
+    assert facts["certificate"] == "passed"
+    assert facts["layers that keep their precision"] == "1 of 2, required 50 %"
+    assert facts["multiply-accumulates in it"] == "75.00 %"
+    assert facts["golden images"] == (
+        "2 of 2 with PyTorch's top-1; logits 110.0 dB, embedding equal, required 100.0 dB"
+    )
+    assert facts["TensorRT, CUDA, driver"] == "10.16.1.11, 13.0, 13.0"
+    assert facts["batch sizes (MIN:OPT:MAX)"] == "1:8:32"
+    assert tables["Layers that break their promise: tiny-int8"].rows == (
+        ("fc", "int8", "fp32", 25, "fc", "its input is FP32"),
+    )
+    became = " ".join(text for block in section.blocks if isinstance(block, Text) for text in block.paragraphs)
+    assert "1 layer copies a tensor to another format, 0 only quantise or dequantise." in became
+    assert "FP32 islands, which compute in FP32 though less is promised: fc (CaskConvolution)." in became
+    figure = next(block for block in section.blocks if isinstance(block, Figure))
+    # Both layers are named, the slowest on top, each in the colour of what it computes in.
+    assert figure.layout["yaxis"]["ticktext"] == ["fc", "conv1"]
+    assert {trace["name"]: trace["x"] for trace in figure.traces} == {"fp32": [0.02], "int8": [0.06]}
+
+
+def test_a_plan_of_another_graph_is_a_warning(tmp_path):
+    _, bundle = write_bundles(tmp_path)
+    put_plan(bundle, onnx_sha256="0" * 64)
+    section = sections(build_report(ReportRequest((bundle,))))["tensorrt"]
+    (warning,) = [block for block in section.blocks if isinstance(block, Text) and block.tone == "warning"]
+    assert "the plan was built from another model.onnx" in warning.paragraphs[0]
+    # Nor is the list of layers there, which is said and is no error.
+    assert "list of layers is not beside the plan" in section.blocks[-1].paragraphs[0]
+
+
+def test_what_the_benchmark_measured_of_plans_stands_beside_them(bundles, tmp_path):
+    fp32, int8 = write_everything(tmp_path)
+    write_plan(int8)
+    bench = sample_bench(fp32, int8)
+    plan = sample_measured(str(int8), "int8", 0.25, engine="tensorrt")
+    changed = bench.model_copy(update={"measured": (*bench.measured, plan)})
+    (int8 / "results" / "bench.json").write_text(changed.model_dump_json())
+    found = sections(build_report(ReportRequest((fp32, int8))))["tensorrt"].blocks
+    table = next(block for block in found if isinstance(block, Table) and "benchmark" in block.title)
+    assert table.rows[0][:4] == ("tiny-int8", "int8", 1, plan.latency.median_ms)
+    # Without it the command is named.
+    untimed = sections(build_report(ReportRequest((int8,), bench=bundles[1] / "results" / "bench.json")))["tensorrt"]
+    words = [text for block in untimed.blocks if isinstance(block, Text) for text in block.paragraphs]
+    assert any("--engines tensorrt" in text for text in words)
+
+
+def test_recalls_stand_with_their_intervals_and_why_first_ones_are_lost(report):
+    section = sections(report)["neighbours"]
+    table = next(block for block in section.blocks if isinstance(block, Table))
+    names = [column.name for column in table.columns]
+    anew, kept = (dict(zip(names, row, strict=True)) for row in table.rows)
+    assert (anew["searched in"], kept["searched in"]) == ("index made anew", "PyTorch's index kept")
+    # The sample loses 47 and 12 of 1000 first neighbours.
+    assert (anew["recall at 1"], kept["recall at 1"]) == (0.953, 0.988)
+    assert (anew["recall at 10"], anew["first ones lost"], anew["of these near-ties"]) == (0.961, 47, 46)
+    text = " ".join(sentence for block in section.blocks if isinstance(block, Text) for sentence in block.paragraphs)
+    assert "among 1,000 images of photos by cosine distance" in text
+    assert "47 lost first neighbours" in text
+    figure = next(block for block in section.blocks if isinstance(block, Figure))
+    assert sorted(value for trace in figure.traces for value in trace["x"]) == pytest.approx([95.3, 96.1, 98.2, 98.8])
+
+
+def test_neighbours_that_nobody_checked_have_their_command(tmp_path):
+    fp32, _ = write_bundles(tmp_path)
+    section = sections(build_report(ReportRequest((fp32,))))["neighbours"]
+    assert section.missing == f"run-ssl embed {fp32} IMAGES --check --save"
+
+
+def test_checks_on_other_samples_are_not_to_be_compared(tmp_path):
+    fp32, int8 = write_everything(tmp_path)
+    other = sample_neighbours(fp32).model_copy(update={"source": "others"})
+    (fp32 / "results").mkdir()
+    (fp32 / "results" / "neighbours.json").write_text(other.model_dump_json())
+    first = sections(build_report(ReportRequest((fp32, int8))))["neighbours"].blocks[0]
+    assert first.paragraphs[-1] == "The bundles were checked on different samples: do not compare their recalls."
+
+
+def test_every_plot_has_its_figures_in_a_table_of_its_section(tmp_path):
+    fp32, int8 = write_everything(tmp_path)
+    write_plan(int8)
+    for section in build_report(ReportRequest((fp32, int8))).sections:
+        kinds = [type(block) for block in section.blocks]
+        assert kinds.count(Figure) <= kinds.count(Table), section.name
+        assert all(figure.summary.endswith(".") for figure in section.blocks if isinstance(figure, Figure))
 
 
 def test_looks_differ_and_precisions_are_whole_words():

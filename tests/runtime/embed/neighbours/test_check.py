@@ -3,7 +3,6 @@
 import hashlib
 import io
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,10 +11,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from runtime.bundle.bundle import open_bundle
+from runtime.bundle.results.neighbours_json import NeighbourCheck
 from runtime.embed.neighbours.agreement import neighbour_agreement
 from runtime.embed.neighbours.check import check_neighbours, collect_embeddings
 from runtime.embed.neighbours.explain import expected_lost, explain_neighbours
-from runtime.embed.neighbours.result_table import NeighbourCheck, render_check
+from runtime.embed.neighbours.result_table import render_check
 from runtime.embed.sources.sample import sample_keys
 from runtime.engines.contract import Outputs
 from runtime.engines.open_engine import EngineOptions, load_engine
@@ -269,8 +269,9 @@ def test_copies_in_the_sample_are_counted():
 
 def test_neighbours_kept_are_cut_not_rounded_up():
     agreement = neighbour_agreement(drawn(300), drawn(300))
-    nearly = replace(agreement.renewed, recalls=(replace(agreement.renewed.recalls[1], recall=0.9998),))
-    words = explain_neighbours(replace(agreement, renewed=nearly))
+    ten = agreement.renewed.recalls[1].model_copy(update={"recall": 0.9998})
+    nearly = agreement.renewed.model_copy(update={"recalls": (ten,)})
+    words = explain_neighbours(agreement.model_copy(update={"renewed": nearly}))
     assert words[0].startswith("Index made anew with the bundle: 9.99 of 10 nearest neighbours are kept on average")
 
 

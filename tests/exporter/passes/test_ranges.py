@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from onnx import helper
 
-from exporter.checks.ranges import measure_ranges
+from exporter.passes.ranges import measure_ranges
 from runtime.errors import GraphError
 from tests.helpers.graphs import make_model
 

@@ -6,8 +6,8 @@ import torch
 from onnx import TensorProto, helper
 from torch.utils.flop_counter import FlopCounterMode
 
+from exporter.passes.count_layers import count_layers, reduction_length
 from exporter.passes.simplify import infer_shapes
-from exporter.writing.count_layers import count_layers, reduction_length
 from runtime.bundle.bundle import open_bundle
 from runtime.bundle.layers import total_macs, total_parameters
 from runtime.errors import GraphError
