@@ -129,11 +129,11 @@ def test_every_heading_is_of_one_paragraph_that_says_what_to_do() -> None:
         (
             "DataError",
             "the images changed while the job ran: expected the same ones from start to end; "
-            "pass --overwrite to begin anew",
+            "pass --overwrite to start over",
             "runtime/embed/job.py",
         ),
         # One of two, by a condition.
-        ("UsageError", "where to: pass --output DIRECTORY", "runtime/commands/embed.py"),
+        ("UsageError", "no output directory: pass --output DIRECTORY", "runtime/commands/embed.py"),
     ],
 )
 def test_words_from_elsewhere_are_found(kind: str, text: str, file: str) -> None:

@@ -102,7 +102,7 @@ def test_a_check_that_cannot_be_kept_is_refused_before_it_runs(exported, class_f
 
 def test_save_without_check_is_refused(exported, class_folders, tmp_path):
     command = ["embed", str(exported.fp32), str(class_folders), "-o", str(tmp_path / "out"), "--save"]
-    refused(CliRunner().invoke(app, command), "--save: expected none here, it is of --check", code=2)
+    refused(CliRunner().invoke(app, command), "--save has no effect here, it needs --check", code=2)
 
 
 def test_without_check_there_must_be_an_output_and_no_least_recall(exported, class_folders, tmp_path):

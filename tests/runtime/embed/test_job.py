@@ -389,8 +389,8 @@ def test_an_output_of_another_job_is_refused_with_the_field_that_differs(
     with pytest.raises(BundleError) as caught:
         embed(replace(request_, **change))
     assert str(caught.value) == (
-        f"{request_.output} is the output of another job: its {field}; pass another --output, or --overwrite to begin "
-        "it anew"
+        f"{request_.output} is the output of another job: its {field}; pass another --output, or --overwrite to start "
+        "over"
     )
     assert files_below(request_.output) == before
 

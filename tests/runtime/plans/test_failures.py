@@ -88,7 +88,7 @@ def test_killed_build_is_most_likely_out_of_memory() -> None:
     assert text.startswith("the build was killed while it was at 'kernels', most likely for using up this machine's")
     assert "--workspace" in text
     assert "the bundle is as it was" in text
-    assert "last words" not in text
+    assert "last output" not in text
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL])
