@@ -1,7 +1,7 @@
 """Which tests are left out of `make fast`, and what one worker of pytest-xdist runs together and when.
 
 Markers are given by folder and file here, and by `pytest.mark.slow` at a test that takes over five seconds among
-quick ones. `tests/house/test_lanes.py` holds every package to a test that `make fast` runs.
+quick ones. `tests/house/test_tree.py` holds every package to a test that `make fast` runs.
 """
 
 from xdist.remote import Producer
@@ -20,9 +20,11 @@ MARKED: dict[str, tuple[str, ...]] = {
         "exporter/test_plan.py",
         "house/test_loaded_modules.py",
         "runtime/bench/limits/test_layer_times.py",
+        "runtime/bench/test_on_standin.py",
         "runtime/commands/test_bench.py",
         "runtime/commands/test_build.py",
         "runtime/embed/test_kill.py",
+        "runtime/engines/trt/test_lane.py",
         "runtime/engines/trt/test_trt_engine.py",
         "runtime/engines/trt/test_cuda_calls.py",
         "runtime/plans/test_build_plan.py",
@@ -36,10 +38,11 @@ LEFT_OUT = (*MARKED, "gpu")
 _FIRST = (
     "cpp",
     "exporter/test_int8.py",
+    "runtime/engines/trt/test_lane.py",
+    "ray",
     "runtime/commands/test_build.py",
     "exporter/test_cli.py",
     "runtime/commands/test_bench.py",
-    "ray",
     "runtime/embed/test_kill.py",
     "runtime/plans/",
     "runtime/bench/",
