@@ -9,7 +9,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 # Marker, and the files and folders below `tests/` that have it.
 MARKED: dict[str, tuple[str, ...]] = {
-    "cpp": ("runtime/cpp/", "exporter/writing/test_cpp_project.py"),
+    "cpp": ("runtime/cpp/", "runtime/images/test_native.py", "exporter/writing/test_cpp_project.py"),
     "ray": ("runtime/compare/test_ray_job.py", "runtime/embed/test_ray_job.py"),
     "browser": ("runtime/report/test_browser.py",),
     # Each starts a process for nearly every test, or exports a network again.
