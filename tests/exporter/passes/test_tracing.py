@@ -82,7 +82,6 @@ def test_any_batch_gives_pytorchs_logits_and_embedding(network, traced, batch):
     assert_equals_timm(run(traced, pixels), network, normalised(pixels))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 3])
 def test_float_input_takes_normalised_planes(network, traced_floats, batch):
     feed = normalised(pictures(batch))
@@ -107,7 +106,6 @@ def test_graph_is_plain_onnx_of_opset_20_and_ir_version_9(traced):
     assert all(tensor.data_location == onnx.TensorProto.DEFAULT for tensor in traced.graph.initializer)
 
 
-@pytest.mark.slow
 def test_nothing_of_the_exporting_machine_is_in_the_graph(traced, traced_floats):
     folders = {str(ROOT), sys.prefix, str(Path(torch.__file__).parent), str(Path.home())} - {"/"}
     traces = {'File "', "site-packages", ".py", "stack_trace", "pkg.torch", "forward("}
@@ -124,7 +122,6 @@ def test_nothing_of_the_exporting_machine_is_in_the_graph(traced, traced_floats)
         assert not any((model.metadata_props, model.doc_string, model.graph.doc_string))
 
 
-@pytest.mark.slow
 def test_the_same_network_traced_twice_gives_the_same_bytes(network, traced):
     module = wrap(network, PREPROCESSING, input_kind="uint8")
     again = ir.to_proto(trace_network(module, image_size=SIZE, input_kind="uint8"))

@@ -283,7 +283,6 @@ def test_the_pixels_are_the_same_every_time_and_of_the_network_s_size(exported):
     assert len(np.unique(pixels)) == 256
 
 
-@pytest.mark.slow
 def test_a_float_input_says_that_the_normalisation_is_timed(float_input):
     with open_runner(subject(bundle=float_input)) as runner:
         assert ["normalisation" in note for note in runner.notes] == [True]

@@ -55,7 +55,6 @@ def test_the_same_seed_gives_the_same_bytes_on_one_thread_and_on_two(network):
     assert bytes_of(other) == bytes_of(network)
 
 
-@pytest.mark.slow
 def test_a_cpu_without_vector_instructions_draws_the_same_bytes(network):
     # PyTorch's and MKL's own switches, which they read when they are loaded.
     script = (
@@ -131,7 +130,6 @@ def test_running_statistics_are_those_of_what_the_layer_sees():
     )
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["resnet18", "resnet50", "resnext50_32x4d"])
 def test_features_neither_explode_nor_vanish_and_logits_differ(architecture):
     network: Any = build_network(architecture, 1000)
