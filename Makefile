@@ -7,6 +7,12 @@ DEMO := demo
 DIGITS = --model resnet18 --weights $(DEMO)/digits_resnet18.safetensors --labels $(DEMO)/digits_labels.txt \
 	--licence CC0-1.0 --img-size 64 --interpolation bilinear --golden $(DEMO)/digits/train --overwrite
 
+# Some machines forbid Python to keep what it compiled: then every process that a test starts compiles it again, and each
+# worker all tests.
+unexport PYTHONDONTWRITEBYTECODE
+# Two workers share two processors: more threads of PyTorch and OpenBLAS would only wait for one another.
+unit fast coverage: export OMP_NUM_THREADS := 1
+
 .PHONY: help env test fast coverage fresh test-gpu gate cpp test-thin release lint types unit demo bench bench-int8 readme \
 	reference picture docs clean
 

@@ -1,4 +1,4 @@
-"""Fixtures that several files share: one small network as two bundles, and small real pictures of it.
+"""Fixtures that several files share: one small network as five bundles, and small real pictures of it.
 
 torch, timm and the exporter are imported inside the fixtures: most tests need none of them.
 """
@@ -72,6 +72,19 @@ class Exported:
 
 
 @dataclass(frozen=True)
+class Quantized:
+    """The same network in INT8, made quickly: without rounding its scales are not the best.
+
+    Attributes:
+        tensorrt: Its `int8-fp16` bundle, for TensorRT.
+        cpu: Its `int8` bundle for CPUs.
+    """
+
+    tensorrt: Path
+    cpu: Path
+
+
+@dataclass(frozen=True)
 class Reference:
     """What PyTorch and timm give, computed without this project's code.
 
@@ -134,8 +147,6 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Exported:
 def _export(folder: Path) -> None:
     from safetensors.torch import save_file
 
-    from exporter.pipeline import export_bundle
-    from exporter.request import ExportRequest, WeightsChoice
     from runtime.original.network import build_network
     from runtime.original.random_weights import randomise
 
@@ -143,14 +154,42 @@ def _export(folder: Path) -> None:
     randomise(network, SEED)
     save_file(network.state_dict(), folder / CHECKPOINT)
     for precision in ("fp32", "fp16"):
-        request = ExportRequest(
-            model="ssl_resnet18",
-            fp16=precision == "fp16",
-            weights=WeightsChoice(source="file", path=folder / CHECKPOINT),
-            img_size=IMAGE_SIZE,
-            output=folder / precision,
-        )
-        export_bundle(request)
+        _export_one(folder / CHECKPOINT, folder / precision, fp16=precision == "fp16")
+
+
+def _export_one(checkpoint: Path, output: Path, **choices: Any) -> None:
+    from exporter.pipeline import export_bundle
+    from exporter.request import ExportRequest, WeightsChoice
+
+    weights = WeightsChoice(source="file", path=checkpoint)
+    export_bundle(ExportRequest(model="ssl_resnet18", weights=weights, img_size=IMAGE_SIZE, output=output, **choices))
+
+
+@pytest.fixture(scope="session")
+def float_input(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The FP32 bundle whose input is normalised floats."""
+
+    def make(folder: Path) -> None:
+        _export_one(exported.checkpoint, folder / "bundle", input_kind="float32")
+
+    return made_once(tmp_path_factory, "float_input", make) / "bundle"
+
+
+@pytest.fixture(scope="session")
+def quantized(exported: Exported, class_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Quantized:
+    folder = made_once(tmp_path_factory, "quantized", lambda folder: _quantize(exported, class_folders, folder))
+    return Quantized(tensorrt=folder / "tensorrt", cpu=folder / "cpu")
+
+
+def _quantize(exported: Exported, pictures: Path, folder: Path) -> None:
+    from calibration.options import QuantizeOptions, Target
+    from exporter.request import Int8Request
+
+    targets: tuple[Target, ...] = ("tensorrt", "cpu")
+    for target in targets:
+        options = QuantizeOptions(method="max", rounding=False, bias_correction=False, target=target)
+        int8 = Int8Request(images=pictures, options=options)
+        _export_one(exported.checkpoint, folder / target, fp16=target == "tensorrt", int8=int8)
 
 
 @pytest.fixture(scope="session")

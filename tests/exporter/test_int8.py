@@ -1,7 +1,6 @@
 """`export-ssl --int8` as a user calls it, on ssl_resnet18 with drawn weights at 64 pixels."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -11,7 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import exporter.steps.int8
-from calibration.options import QuantizeOptions, Target
+from calibration.options import QuantizeOptions
 from exporter.cli import app
 from exporter.pipeline import export_bundle
 from exporter.request import ExportRequest, Int8Request, WeightsChoice
@@ -55,25 +54,6 @@ def by_command(exported, class_folders, tmp_path_factory):
     )
     assert result.exit_code == 0, result.stderr
     return folder / "bundle", result
-
-
-@pytest.fixture(scope="module")
-def quick(exported, class_folders, tmp_path_factory):
-    """Bundles made without rounding: `int8-fp16` for TensorRT, and `int8` for CPUs."""
-
-    def export(name: str, target: Target, *, fp16: bool) -> Path:
-        options = QuantizeOptions(method="max", rounding=False, bias_correction=False, target=target)
-        request = ExportRequest(
-            model="ssl_resnet18",
-            fp16=fp16,
-            int8=Int8Request(images=class_folders, options=options),
-            weights=WeightsChoice(source="file", path=exported.checkpoint),
-            img_size=IMAGE_SIZE,
-            output=tmp_path_factory.mktemp("quick") / name,
-        )
-        return export_bundle(request).path
-
-    return {"int8-fp16": export("fp16", "tensorrt", fp16=True), "cpu": export("cpu", "cpu", fp16=False)}
 
 
 def test_every_file_that_an_export_writes_has_its_schema_in_the_bundle(by_command):
@@ -120,8 +100,8 @@ def test_layers_are_counted_as_in_fp32_with_weights_a_quarter_as_large(by_comman
 
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", ["int8", "int8-fp16", "cpu"])
-def test_every_engine_gives_what_onnx_itself_says_that_the_graph_means(engine, name, by_command, quick):
-    bundle = open_bundle(by_command[0] if name == "int8" else quick[name])
+def test_every_engine_gives_what_onnx_itself_says_that_the_graph_means(engine, name, by_command, quantized):
+    bundle = open_bundle({"int8": by_command[0], "int8-fp16": quantized.tensorrt, "cpu": quantized.cpu}[name])
     (check,) = verify_bundle(bundle, (engine,))
     assert check.passed, check
     pixels = bundle.golden().pixels[:2]
@@ -130,8 +110,8 @@ def test_every_engine_gives_what_onnx_itself_says_that_the_graph_means(engine, n
         assert decibels(logits, opened.infer(pixels).logits) > SAME_FUNCTION_DB
 
 
-def test_the_target_decides_whether_activations_are_unsigned(by_command, quick):
-    for path, wanted in ((by_command[0], {TensorProto.INT8}), (quick["cpu"], {TensorProto.INT8, TensorProto.UINT8})):
+def test_the_target_decides_whether_activations_are_unsigned(by_command, quantized):
+    for path, wanted in ((by_command[0], {TensorProto.INT8}), (quantized.cpu, {TensorProto.INT8, TensorProto.UINT8})):
         model = onnx.load(path / "model.onnx")
         types = {tensor.name: tensor.data_type for tensor in model.graph.initializer}
         found = {types[node.input[2]] for node in model.graph.node if node.op_type == "QuantizeLinear"}

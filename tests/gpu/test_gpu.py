@@ -29,7 +29,7 @@ from runtime.engines.trt.trt_engine import TensorRtEngine, open_plan
 from runtime.errors import BundleError, EngineError
 from runtime.plans.build_plan import build_plan
 from tests.helpers.exported import copy_bundle, decibels
-from tests.helpers.gpu_bundles import PRECISIONS, write_bundles
+from tests.helpers.gpu_bundles import PRECISIONS, gather_bundles
 
 PROBLEM = find_machine().problem
 STANDIN = "STANDIN_TENSORRT" in os.environ
@@ -44,14 +44,14 @@ PROFILE = BatchProfile(min=2, opt=4, max=8)
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(request, tmp_path_factory):
     """The bundles, made here or, where EXPORT_SSL_GPU_BUNDLES names a folder, copied from it."""
     target = tmp_path_factory.mktemp("gpu")
     ready = os.environ.get("EXPORT_SSL_GPU_BUNDLES")
     if ready:
         shutil.copytree(ready, target, dirs_exist_ok=True)
     else:
-        write_bundles(target)
+        gather_bundles(target, *(request.getfixturevalue(name) for name in ("exported", "quantized")))
     return target
 
 

@@ -1,7 +1,7 @@
 """Which tests are left out of `make fast`, and what one worker of pytest-xdist runs together and when.
 
 Markers are given by folder and file here, and by `pytest.mark.slow` at a test that takes over five seconds among
-quick ones. `tests/house/test_lanes.py` holds every package to a test that `make fast` runs.
+quick ones. `tests/house/test_tree.py` holds every package to a test that `make fast` runs.
 """
 
 from xdist.remote import Producer
@@ -9,24 +9,32 @@ from xdist.scheduler import LoadScopeScheduling
 
 # Marker, and the files and folders below `tests/` that have it.
 MARKED: dict[str, tuple[str, ...]] = {
-    "cpp": ("runtime/cpp/", "exporter/writing/test_cpp_project.py"),
+    "cpp": ("runtime/cpp/", "runtime/images/test_native.py", "exporter/writing/test_cpp_project.py"),
     "ray": ("runtime/compare/test_ray_job.py", "runtime/embed/test_ray_job.py"),
     "browser": ("runtime/report/test_browser.py",),
-    # Each starts a process for nearly every test, or exports a network again.
+    # Each starts a process for nearly every test, exports a network again, or builds networks that are large.
     "slow": (
         "documents/",
+        "exporter/passes/test_tracing.py",
         "exporter/test_cli.py",
         "exporter/test_int8.py",
         "exporter/test_plan.py",
         "house/test_loaded_modules.py",
         "runtime/bench/limits/test_layer_times.py",
+        "runtime/bench/test_on_standin.py",
+        "runtime/bench/test_turns.py",
         "runtime/commands/test_bench.py",
         "runtime/commands/test_build.py",
+        "runtime/commands/test_embed_check.py",
+        "runtime/embed/neighbours/test_check.py",
         "runtime/embed/test_kill.py",
+        "runtime/engines/trt/test_lane.py",
         "runtime/engines/trt/test_trt_engine.py",
         "runtime/engines/trt/test_cuda_calls.py",
+        "runtime/original/test_flops.py",
+        "runtime/original/test_hub.py",
+        "runtime/original/test_random_weights.py",
         "runtime/plans/test_build_plan.py",
-        "runtime/plans/test_failures.py",
         "runtime/plans/test_parse_onnx.py",
         "tensorrt_bindings/",
     ),
@@ -36,10 +44,11 @@ LEFT_OUT = (*MARKED, "gpu")
 _FIRST = (
     "cpp",
     "exporter/test_int8.py",
+    "runtime/engines/trt/test_lane.py",
+    "ray",
     "runtime/commands/test_build.py",
     "exporter/test_cli.py",
     "runtime/commands/test_bench.py",
-    "ray",
     "runtime/embed/test_kill.py",
     "runtime/plans/",
     "runtime/bench/",

@@ -65,6 +65,7 @@ def test_a_type_checker_is_told_of_the_same_names_in_the_same_modules(floor: str
     assert (ROOT / floor / "py.typed").is_file()
 
 
+@pytest.mark.slow
 def test_mypy_sees_public_names_with_their_types_and_finds_others(tmp_path: Path) -> None:
     lines = [f"import {floor}" for floor in FLOORS]
     lines += [f"reveal_type({floor}.{name})" for floor, name in PUBLIC]

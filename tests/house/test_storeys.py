@@ -1,6 +1,7 @@
 """The storeys inside `runtime`: a package imports only what stands below it, and commands are the roof."""
 
 import ast
+import functools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -38,11 +39,15 @@ def imported(tree: ast.AST) -> Iterator[str]:
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def modules_of(folder: Path) -> dict[str, ast.AST]:
     """Return the modules under a folder of the repository, by full name."""
     return {
-        ".".join(path.relative_to(ROOT).with_suffix("").parts): ast.parse(path.read_text(encoding="utf-8"))
-        for path in sorted(folder.rglob("*.py"))
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): parsed(path) for path in sorted(folder.rglob("*.py"))
     }
 
 

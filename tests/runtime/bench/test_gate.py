@@ -82,6 +82,7 @@ def test_few_rounds_have_a_t_interval_of_both_sides() -> None:
     assert ours.ratio_ci95.high == pytest.approx(np.median(new) / np.median(old) * np.exp(half))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rounds", [3, 10])
 def test_95_of_100_intervals_hold_the_true_ratio_and_few_gates_cry_wolf(rounds: int) -> None:
     held = gated = 0

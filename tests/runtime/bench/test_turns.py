@@ -283,18 +283,8 @@ def test_the_pixels_are_the_same_every_time_and_of_the_network_s_size(exported):
     assert len(np.unique(pixels)) == 256
 
 
-def test_a_float_input_says_that_the_normalisation_is_timed(exported, tmp_path):
-    from exporter.pipeline import export_bundle
-    from exporter.request import ExportRequest, WeightsChoice
-
-    request = ExportRequest(
-        model="ssl_resnet18",
-        weights=WeightsChoice(source="file", path=exported.checkpoint),
-        img_size=64,
-        input_kind="float32",
-        output=tmp_path / "float",
-    )
-    with open_runner(subject(bundle=export_bundle(request).path)) as runner:
+def test_a_float_input_says_that_the_normalisation_is_timed(float_input):
+    with open_runner(subject(bundle=float_input)) as runner:
         assert ["normalisation" in note for note in runner.notes] == [True]
         assert called(runner).logits.shape == (1, 1000)
 

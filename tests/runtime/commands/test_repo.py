@@ -155,6 +155,7 @@ def test_a_record_of_a_newer_version_is_refused(tmp_path):
         refused(call(bundle, tmp_path / "models"), expected)
 
 
+@pytest.mark.slow
 def test_export_puts_the_bundle_into_a_repository_and_checks_it_before_the_work(exported, tmp_path):
     words = ["--model", "ssl_resnet18", "--weights", exported.checkpoint, "--img-size", 64, "--output", tmp_path / "b"]
 

@@ -15,7 +15,6 @@ from runtime.bundle.bundle import open_bundle
 from runtime.engines.open_engine import EngineOptions, load_engine
 from runtime.health.verify import verify_bundle
 from runtime.images.preprocessing import preprocess
-from runtime.original.network import InputKind
 from tests.conftest import IMAGE_SIZE, crops
 from tests.helpers.cpp import library as cpp_library
 from tests.helpers.cpp.build import SOURCE, require_tools
@@ -32,29 +31,18 @@ QUICK = QuantizeOptions(method="max", rounding=False, bias_correction=False)
 
 
 @pytest.fixture(scope="module")
-def bundles(exported, tmp_path_factory):
+def bundles(exported, float_input, class_folders, tmp_path_factory):
     """Bundles of the same network by name."""
     require_tools()
-    folder = tmp_path_factory.mktemp("cpp_bundles")
-    for number, picture in enumerate(crops()):
-        (folder / "pictures" / str(number % 4)).mkdir(parents=True, exist_ok=True)
-        picture.save(folder / "pictures" / str(number % 4) / f"{number}.png")
-    found = {"fp32": exported.fp32, "fp16": exported.fp16}
-    rows: tuple[tuple[str, Int8Request | None, InputKind], ...] = (
-        ("int8", Int8Request(images=folder / "pictures", options=QUICK), "uint8"),
-        ("float32_input", None, "float32"),
+    request = ExportRequest(
+        model="ssl_resnet18",
+        int8=Int8Request(images=class_folders, options=QUICK),
+        weights=WeightsChoice(source="file", path=exported.checkpoint),
+        img_size=IMAGE_SIZE,
+        output=tmp_path_factory.mktemp("cpp_bundles") / "int8",
     )
-    for name, int8, kind in rows:
-        request = ExportRequest(
-            model="ssl_resnet18",
-            int8=int8,
-            weights=WeightsChoice(source="file", path=exported.checkpoint),
-            input_kind=kind,
-            img_size=IMAGE_SIZE,
-            output=folder / name,
-        )
-        found[name] = export_bundle(request).path
-    return found
+    int8 = export_bundle(request).path
+    return {"fp32": exported.fp32, "fp16": exported.fp16, "int8": int8, "float32_input": float_input}
 
 
 @pytest.fixture(scope="module")

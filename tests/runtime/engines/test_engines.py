@@ -16,8 +16,6 @@ import runtime.engines.open_engine
 from exporter.passes.fp16 import convert_to_fp16
 from exporter.passes.ranges import Range, measure_ranges
 from exporter.passes.simplify import infer_shapes
-from exporter.pipeline import export_bundle
-from exporter.request import ExportRequest, WeightsChoice
 from runtime.bundle.bundle import open_bundle
 from runtime.engines.open_engine import EngineOptions, installed_engines, load_engine, parse_engine
 from runtime.engines.ort_session import import_onnxruntime
@@ -267,20 +265,14 @@ def test_file_that_is_no_graph_is_one_line(tmp_path, name, reason):
     assert "\n" not in str(refused.value)
 
 
-def test_float_input_bundle_takes_the_same_pixels_and_gives_the_same(exported, reference, tmp_path):
-    request = ExportRequest(
-        model="ssl_resnet18",
-        weights=WeightsChoice(source="file", path=exported.checkpoint),
-        input_kind="float32",
-        img_size=IMAGE_SIZE,
-        output=tmp_path / "floats",
-    )
-    manifest = export_bundle(request).manifest
+@pytest.mark.slow
+def test_float_input_bundle_takes_the_same_pixels_and_gives_the_same(exported, float_input, reference):
+    manifest = open_bundle(float_input).manifest
     assert (manifest.input.name, manifest.input.dtype, manifest.input.layout) == ("input", "float32", "NCHW")
     assert manifest.input.shape == ("batch", 3, IMAGE_SIZE, IMAGE_SIZE)
     for name in (*GRAPH_ENGINES, "pytorch"):
         options = EngineOptions(weights=exported.checkpoint) if name == "pytorch" else None
-        with load_engine(tmp_path / "floats", name, options) as engine:
+        with load_engine(float_input, name, options) as engine:
             logits, embedding = engine.infer(reference.pixels)
             assert decibels(reference.logits, logits) >= manifest.precision.min_sqnr_db
             assert decibels(reference.embedding, embedding) >= manifest.precision.min_sqnr_db

@@ -80,8 +80,11 @@ def refusal(path: Path) -> str:
     return ""
 
 
+# ICNS holds pictures of up to 1024 x 1024 whatever is asked for.
 @pytest.mark.usefixtures("small_limit")
-@pytest.mark.parametrize("kind", FORMATS)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.slow) if kind == "ICNS" else kind for kind in FORMATS]
+)
 def test_a_file_damaged_at_random_is_read_or_refused_in_one_line(kind: str, tmp_path: Path) -> None:
     refused = 0
     path = tmp_path / "broken.jpg"

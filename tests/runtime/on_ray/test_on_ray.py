@@ -65,6 +65,7 @@ def test_a_port_where_nobody_listens_is_one_line(bundle, refused_port):
     assert not bundle.with_name("out").exists()
 
 
+@pytest.mark.slow
 def test_what_listens_and_never_answers_is_one_line_within_the_time_promised(bundle, listener):
     began = time.monotonic()
     refused(embed(bundle, "--ray-address", listener), f"Ray at {listener} did not answer within 12 s: expected a")

@@ -117,6 +117,7 @@ def test_a_plain_architecture_is_told_from_its_shapes(architecture):
     assert fitting_architecture(shapes) == architecture
 
 
+@pytest.mark.slow
 def test_unknown_shapes_fit_nothing():
     assert fitting_architecture({"fc.weight": ()}) is None
     assert fitting_architecture({}) is None

@@ -152,6 +152,7 @@ def test_a_resampled_percentile_is_numpys_of_the_written_out_resample(rounds: li
 
 
 # One shape per way to an interval: a bootstrap of some rounds, of joined rounds, and Student's t of few rounds.
+@pytest.mark.slow
 @pytest.mark.parametrize(("rounds", "calls"), [(10, 20), (45, 8), (3, 70)])
 @pytest.mark.parametrize("drift", [0.0, 0.05])
 def test_95_of_100_intervals_hold_the_truth(rounds: int, calls: int, drift: float) -> None:
@@ -168,6 +169,7 @@ def test_95_of_100_intervals_hold_the_truth(rounds: int, calls: int, drift: floa
     assert (held / simulations <= MOST_COVERAGE).all(), held / simulations
 
 
+@pytest.mark.slow
 def test_the_interval_of_p99_holds_the_truth_nine_times_of_ten() -> None:
     # A percentile so near the end is known less surely than the interval says: 85 to 99 of 100.
     truth = float(np.exp(0.05 * stats.expon.ppf(0.99)))

@@ -8,9 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from calibration.options import QuantizeOptions
-from exporter.pipeline import export_bundle
-from exporter.request import ExportRequest, Int8Request, WeightsChoice
 from runtime.bench.limits.counted import Counted
 from runtime.bench.limits.layer_times import RawLayer, layer_times, raw_layers
 from runtime.bench.limits.node_names import NodeNames, is_product
@@ -21,7 +18,7 @@ from runtime.bundle.results.bench_json import LayerTime
 from runtime.engines.open_engine import EngineOptions, load_engine
 from runtime.errors import EngineError, UsageError
 from runtime.support.cpu import int8_sums_saturate
-from tests.conftest import IMAGE_SIZE, Exported, crops
+from tests.conftest import Exported, Quantized
 from tests.helpers.bundles import write_hand_made
 from tests.helpers.plans import put_plan, sidecar_fields
 
@@ -32,25 +29,6 @@ MACS = (1_814_073_344 - 512_000) * 64 * 64 // (224 * 224) + 512_000
 # Ten runs on a machine that others use: a layer that waited once in most runs, or a latency that did. Beyond this the
 # two are of different things.
 LOOSE = 4.0
-
-
-@pytest.fixture(scope="module")
-def int8_cpu(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The network as INT8 for CPUs; quick, since how good its scales are does not matter here."""
-    folder = tmp_path_factory.mktemp("int8")
-    for number, picture in enumerate(crops()):
-        (folder / "pictures" / str(number % 4)).mkdir(parents=True, exist_ok=True)
-        picture.save(folder / "pictures" / str(number % 4) / f"{number}.png")
-    options = QuantizeOptions(method="max", rounding=False, bias_correction=False, target="cpu")
-    request = ExportRequest(
-        model="ssl_resnet18",
-        fp16=False,
-        int8=Int8Request(images=folder / "pictures", options=options),
-        weights=WeightsChoice(source="file", path=exported.checkpoint),
-        img_size=IMAGE_SIZE,
-        output=folder / "int8",
-    )
-    return export_bundle(request).path
 
 
 def latency_ms(bundle: Bundle, engine: str) -> float:
@@ -89,9 +67,9 @@ def test_all_products_of_a_float_bundle_are_in_the_profile(exported: Exported, e
 
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
 @pytest.mark.skipif(int8_sums_saturate(), reason="INT8 kernels of this CPU clip sums, so the engines compute in FP32")
-def test_all_products_of_an_int8_bundle_are_in_the_profile(int8_cpu: Path, engine: str) -> None:
+def test_all_products_of_an_int8_bundle_are_in_the_profile(quantized: Quantized, engine: str) -> None:
     pytest.importorskip(engine)
-    layers = check(int8_cpu, engine, "int8")
+    layers = check(quantized.cpu, engine, "int8")
     one = next(layer for layer in layers if "layer1.0.conv1" in layer.nodes)
     assert one.weight_bytes == 3 * 3 * 64 * 64 + 64
     assert one.activation_bytes == 2 * 64 * 16 * 16
@@ -99,12 +77,12 @@ def test_all_products_of_an_int8_bundle_are_in_the_profile(int8_cpu: Path, engin
 
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
 def test_products_of_an_int8_bundle_are_floats_where_int8_kernels_clip_sums(
-    int8_cpu: Path, engine: str, monkeypatch: pytest.MonkeyPatch
+    quantized: Quantized, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip(engine)
     for module in ("openvino_engine", "ort_session"):
         monkeypatch.setattr(f"runtime.engines.{module}.int8_sums_saturate", lambda: True)
-    layers = check(int8_cpu, engine, "fp32")
+    layers = check(quantized.cpu, engine, "fp32")
     one = next(layer for layer in layers if "layer1.0.conv1" in layer.nodes)
     assert one.activation_bytes == 2 * 64 * 16 * 16 * 4
 

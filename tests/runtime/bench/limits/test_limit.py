@@ -155,6 +155,7 @@ def test_the_precision_of_a_network_is_that_of_most_of_its_work() -> None:
 
 # A core of any machine that runs this multiplies more than 1e9 and fewer than 1e14 times per second, and no main memory
 # of a CPU moves more than 1e13 bytes: wrong units are wrong by a thousand.
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
 def test_probed_rates_are_those_of_a_machine(engine: str, precision: str) -> None:

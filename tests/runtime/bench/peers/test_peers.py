@@ -137,18 +137,20 @@ def test_threads_are_taken(bundle: Bundle) -> None:
 
     before = torch.get_num_threads()
     try:
-        with open_peer("pytorch-eager", bundle, threads=1):
-            assert torch.get_num_threads() == 1
+        with open_peer("pytorch-eager", bundle, threads=before + 1):
+            assert torch.get_num_threads() == before + 1
     finally:
         torch.set_num_threads(before)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["raw-onnxruntime", "raw-openvino", "pytorch-eager"])
 def test_a_float_input_is_normalised_for_a_peer(tiny: Bundle, name: str) -> None:
     golden = tiny.golden()
     assert decibels(golden.logits, run_peer(open_peer(name, tiny), golden.pixels)[0]) >= SAME_DB
 
 
+@pytest.mark.slow
 def test_a_compiled_network_gives_the_outputs_of_the_original(tiny: Bundle) -> None:
     reason = missing_peers(tiny)["pytorch-compile"]
     if reason:

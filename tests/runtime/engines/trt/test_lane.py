@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.helpers.gpu_bundles import write_bundles
+from tests.helpers.gpu_bundles import gather_bundles
 from tests.helpers.paths import ROOT
 from tests.tensorrt_bindings.standin import VERSIONS, standin_environment
 
@@ -18,9 +18,9 @@ FEWEST_PASSED = 80
 
 
 @pytest.fixture(scope="module")
-def bundles(tmp_path_factory):
+def bundles(exported, quantized, tmp_path_factory):
     folder = tmp_path_factory.mktemp("gpu-bundles")
-    write_bundles(folder)
+    gather_bundles(folder, exported, quantized)
     return folder
 
 
