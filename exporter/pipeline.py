@@ -172,7 +172,7 @@ def _finish(manifest: Manifest, model: ir.Model, checks: _Checks) -> tuple[bytes
     proto: onnx.ModelProto = ir.to_proto(model)
     add_metadata(proto, manifest)
     graph = proto.SerializeToString(deterministic=True)
-    summary = "metadata and licence written; checked with fused nodes, as users run it"
+    summary = "metadata and licence written; run as a user runs it, fused"
     required_db = manifest.precision.min_sqnr_db
     checks.add("final", graph, model=model, required_db=required_db, summary=summary, as_written=False)
     return graph, manifest.model_copy(update={"steps": checks.steps()})

@@ -186,8 +186,8 @@ def missing_pieces(pieces: Iterable[Piece], output: Path, parts: int) -> Iterato
 
 def how_far(output: Path, job: Job) -> str:
     """Return in words what an interrupted job leaves."""
-    done = f"{add_up(output, job).images} of {job.images.count} images are in {output}"
-    return f"{done}; run the same command again to resume"
+    done = add_up(output, job).images
+    return f"{done} of {job.images.count} images are in {output}; run the same command again to resume"
 
 
 def end_job(output: Path, job: Job, *, seen: Listing, before: int, seconds: float) -> JobResult:

@@ -262,7 +262,9 @@ def test_an_interrupted_write_keeps_the_old_cache_and_leaves_nothing_else(
 
 
 def test_a_folder_that_is_absent_is_refused_before_the_work_and_at_the_writing(tmp_path: Path) -> None:
-    with pytest.raises(CalibrationError, match=r"absent is not a directory: create it first, or pass another --calib-cache"):
+    with pytest.raises(
+        CalibrationError, match=r"absent is not a directory: create it first, or pass another --calib-cache"
+    ):
         check_cache_target(tmp_path / "absent" / "cache.zip")
     with pytest.raises(BundleError, match="cannot write"):
         write_cache(tmp_path / "absent" / "cache.zip", CALIBRATION, ARRAYS)
@@ -280,6 +282,8 @@ def test_a_read_only_folder_is_refused_unless_the_cache_is_there_to_be_read(
 ) -> None:
     # As root, every folder can be written: only the answer of the system is replaced.
     monkeypatch.setattr(os, "access", lambda path, _mode: path != tmp_path)
-    with pytest.raises(CalibrationError, match=r"cannot write into .*: change its permissions, or pass another --calib-cache"):
+    with pytest.raises(
+        CalibrationError, match=r"cannot write into .*: change its permissions, or pass another --calib-cache"
+    ):
         check_cache_target(tmp_path / "cache.zip")
     check_cache_target(written(tmp_path))

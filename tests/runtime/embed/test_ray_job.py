@@ -156,7 +156,9 @@ def test_a_job_is_gone_on_with_on_ray_and_without(on_ray, request_of, tmp_path):
     assert_same_as_without_ray(request)
     other = replace(request, output=tmp_path / "other")
     stop_after = 2
-    with pytest.raises(KeyboardInterrupt, match=r"^[2468] of 8 images are in .*; run the same command again to resume$"):
+    with pytest.raises(
+        KeyboardInterrupt, match=r"^[2468] of 8 images are in .*; run the same command again to resume$"
+    ):
         on_ray(other, listener=JobListener(on_images=stop))
     assert run_embedding(other).images_before in (2, 4, 6, 8)
     assert contents(other.output) == contents(request.output)

@@ -130,7 +130,10 @@ def test_rays_failures_keep_their_reason_in_one_line(monkeypatch):
     with pytest.raises(EngineError, match=r"^Ray cannot be used at local \(no node\): check"), connected("local"):
         pass
     monkeypatch.setattr(ray, "init", lambda **_options: None)
-    with pytest.raises(EngineError, match=r"^Ray gave up \(KeyError: 'x'\): finished parts are kept"), connected("local"):
+    with (
+        pytest.raises(EngineError, match=r"^Ray gave up \(KeyError: 'x'\): finished parts are kept"),
+        connected("local"),
+    ):
         raise ray.exceptions.RayError("Traceback\n  line\nKeyError: 'x'")
 
 
