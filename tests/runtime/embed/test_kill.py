@@ -108,7 +108,8 @@ def test_ctrl_c_says_how_many_images_are_done_and_the_same_command_goes_on(
     code, stdout, stderr = ended(process)
     assert (code, stdout) == (130, "")
     said = re.fullmatch(
-        rf"interrupted: (\d+) of {IMAGES} images are in {re.escape(str(output))}; run the same command again to resume\n",
+        rf"interrupted: (\d+) of {IMAGES} images are in {re.escape(str(output))}; "
+        r"run the same command again to resume\n",
         stderr,
     )
     assert said is not None, stderr
