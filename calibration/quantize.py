@@ -61,7 +61,7 @@ class QuantizedModel:
         findings: What is wrong with the images, but not so wrong as to refuse them.
         open_judge: Gives the held-out images with the float network's logits.
         float_model: The float network that it was made from.
-        feed: From pixels, (N, H, W, 3) uint8, to what both networks take.
+        feed: Function from pixels, (N, H, W, 3) uint8, to what both networks take.
         options: What it was told.
     """
 
@@ -95,14 +95,14 @@ def quantize_model(
         model: A float32 ResNet with BatchNorm folded, opset 13 or newer; its one input takes (N, H, W, 3) uint8
             pixels, or (N, 3, H, W) float32 that is normalised by `preprocessing`. Not changed.
         images: A folder of class folders, or of images.
-        preprocessing: From image file to pixels, as for evaluation.
+        preprocessing: Preprocessing from image file to pixels, as for evaluation.
         count: How many images to draw.
-        seed: Of the draw.
+        seed: Seed of the random draw.
         options: How to quantise.
         fp16: Whether what is not INT8 will be FP16 (`exporter.passes.fp16`): scales are then numbers that FP16 holds.
         eval_data: Folder that accuracy will be measured on; images in both are found.
         cache: A file that keeps what was decided; read if it exists, written if not.
-        listener: Is told of progress.
+        listener: Receiver of the progress.
 
     Raises:
         DataError: The images cannot be used.
@@ -268,7 +268,7 @@ def takes_pixels(model: onnx.ModelProto, preprocessing: Preprocessing) -> bool:
     """Return whether a graph takes uint8 pixels, (N, H, W, 3), and not normalised floats, (N, 3, H, W).
 
     Raises:
-        GraphError: It has another input.
+        GraphError: The graph has another input.
     """
     size = preprocessing.image_size
     constants = {tensor.name for tensor in model.graph.initializer}

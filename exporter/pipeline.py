@@ -56,7 +56,7 @@ class ExportResult:
 
     Attributes:
         path: Where the bundle is.
-        manifest: Its manifest.
+        manifest: Manifest of the bundle.
         quantized: What is known of the INT8 step; None where there was none.
     """
 
@@ -109,7 +109,7 @@ def export_bundle(request: ExportRequest, listener: Listener | None = None) -> E
 
     Args:
         request: What to export and how.
-        listener: Is told of each step as it begins, and of progress inside the long ones.
+        listener: Receiver of each step's name as it begins, and of the progress inside the long ones.
 
     Raises:
         ExportSslError: Anything that stops it; no bundle is left, and an existing one is untouched.

@@ -42,7 +42,7 @@ class Int8Request:
     Attributes:
         images: Folder of calibration images.
         count: How many of them to draw.
-        seed: Of the draw.
+        seed: Seed of the random draw.
         options: How to quantise.
         eval_data: Folder of labelled images that accuracy is measured on, for `max_drop` and the check for overlap.
         max_drop: Largest paired top-1 drop on `eval_data`, a fraction; None for no limit.

@@ -61,8 +61,8 @@ class Exported:
     """ssl_resnet18 with drawn weights from a file, at 64 pixels.
 
     Attributes:
-        fp32: Its FP32 bundle.
-        fp16: Its FP16 bundle.
+        fp32: FP32 bundle of the network.
+        fp16: FP16 bundle of the network.
         checkpoint: The weights, beside the bundles.
     """
 
@@ -76,8 +76,8 @@ class Quantized:
     """The same network in INT8, made quickly: without rounding its scales are not the best.
 
     Attributes:
-        tensorrt: Its `int8-fp16` bundle, for TensorRT.
-        cpu: Its `int8` bundle for CPUs.
+        tensorrt: Bundle in `int8-fp16`, for TensorRT.
+        cpu: Bundle in `int8`, for CPUs.
     """
 
     tensorrt: Path
@@ -91,7 +91,7 @@ class Reference:
     Attributes:
         pixels: Pictures, (N, 64, 64, 3) uint8.
         logits: timm's network in float32, (N, 1000).
-        embedding: Its pooled features, (N, 512).
+        embedding: Pooled features, (N, 512).
         fp16_logits: The network in FP16, (N, 1000) float32.
     """
 

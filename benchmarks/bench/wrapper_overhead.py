@@ -53,9 +53,9 @@ class Overhead:
         engine_ms: Median of a call.
         raw_ms: Median of the library's.
         ratio: Engine / raw.
-        ratio_ci95: Its interval.
+        ratio_ci95: 95 % interval of the ratio.
         difference_us: Engine - raw.
-        difference_us_ci95: Its interval.
+        difference_us_ci95: 95 % interval of the difference.
         most_us: What is accepted: 2 % of the raw call or 30 microseconds.
         done: Whether the upper end of either interval is below that.
         rounds: Pairs.

@@ -58,7 +58,7 @@ class Measured:
         decoding: D by decoder, images/s on all cores.
         decoding_one_thread: The first decoder's in one thread, images/s.
         inference: I by engine, images/s on all cores; the first one is the job's.
-        images: Of the job that was measured.
+        images: Number of images of the job that was measured.
         job: P, images/s of the whole job with the first decoder and engine.
         share: P * (1/D + 1/I), the median over rounds.
         image_bytes: b, the mean size of an image's file.

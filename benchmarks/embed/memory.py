@@ -26,7 +26,7 @@ class MemoryRun:
 
     Attributes:
         images: How many it was given.
-        seconds: Of the whole process.
+        seconds: Duration of the whole process.
         peak_mb: The most resident memory, as the kernel counts it.
         second_half_mb: The mean of the readings in the second half of the run.
     """
@@ -61,7 +61,7 @@ def run_once(bundle: Path, folder: Path, *, images: int, output: Path) -> Memory
     """Return what `run-ssl embed` takes for a folder of images.
 
     Raises:
-        RuntimeError: It failed; the message ends with what it said.
+        RuntimeError: The process failed; the message ends with what it said.
     """
     result = output.with_suffix(".usage.json")
     command = [str(Path(sys.prefix) / "bin" / "run-ssl"), "embed", str(bundle), str(folder), "--output", str(output)]

@@ -53,7 +53,7 @@ def decoding_rate(source: Source, transform: Transform, *, workers: int, images:
 
     Args:
         source: The images.
-        transform: From an RGB picture to the network's pixels.
+        transform: Function from an RGB picture to the network's pixels.
         workers: Threads.
         images: How many of the images; None for all.
     """
@@ -101,7 +101,7 @@ def measure_rates(
     """Return rounds of the rates in the module's docstring.
 
     Args:
-        bundle: With the preprocessing.
+        bundle: Bundle whose preprocessing is used.
         images: A folder.
         engines: Opened.
         batches: Decoded images, of which the engines get all.

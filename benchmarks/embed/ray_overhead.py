@@ -50,7 +50,7 @@ class Pool:
 
     Attributes:
         workers: How many; 0 for a job without Ray.
-        cpus: Of each.
+        cpus: CPUs of each worker.
     """
 
     workers: int
@@ -80,7 +80,7 @@ def run_job(inputs: list[str], output: Path, *, part_images: int, pool: Pool) ->
     """Return the times of one job in a process of its own.
 
     Raises:
-        RuntimeError: It failed; the message ends with what it said.
+        RuntimeError: The process failed; the message ends with what it said.
     """
     shutil.rmtree(output, ignore_errors=True)
     workers = [str(pool.workers), str(pool.cpus)] if pool.workers else []
@@ -115,7 +115,7 @@ def same_outputs(outputs: list[Path]) -> None:
     """Refuse outputs that differ.
 
     Raises:
-        RuntimeError: They do.
+        RuntimeError: The outputs differ.
     """
     for other in outputs[1:]:
         names = sorted({str(file.relative_to(one)) for one in (outputs[0], other) for file in one.rglob("*.*")})

@@ -111,8 +111,8 @@ class Found:
 
     Attributes:
         engine: What the job's engine executes, in words.
-        rounds: Of D, I and P.
-        rates: Of the other rates.
+        rounds: Rounds of D, I and P.
+        rates: Rates other than these three.
         rows: Bytes of a row, by what is written.
         runs: Memory.
     """

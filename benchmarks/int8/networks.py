@@ -28,7 +28,7 @@ class Network:
         name: What the table calls it.
         model: timm's name.
         weights: The checkpoint.
-        labels: Its class names, one per line.
+        labels: File of class names, one per line.
         pictures: Folder with `train` and `val`, of class folders.
         image_size: Pixels.
     """

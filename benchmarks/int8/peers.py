@@ -35,7 +35,7 @@ class Peer:
         name: What the table calls it.
         job: First argument of `int8/peer_job.py`.
         kind: Whether its activations are signed with no zero point, as TensorRT demands, or not.
-        suffix: Of the file that it writes.
+        suffix: Suffix of the file that it writes.
         most: The most calibration images that it is given.
     """
 
@@ -102,7 +102,7 @@ def run_peer(python: Path, peer: Peer, model: Path, *, calibration: Path, output
     """Let a peer quantise `model` into `output`, calibrated on the images of a .npy file.
 
     Raises:
-        RuntimeError: It failed; the message ends with what it said.
+        RuntimeError: The process failed; the message ends with what it said.
     """
     command = [str(python), str(JOB), peer.job, str(model), str(calibration), str(output)]
     return run_measured(command, log=output.with_suffix(".log"))
@@ -120,7 +120,7 @@ def run_measured(command: list[str], *, log: Path) -> Usage:
     """Run a command to its end and return what it took.
 
     Raises:
-        RuntimeError: It failed; the message ends with what it said.
+        RuntimeError: The process failed; the message ends with what it said.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     result = log.with_suffix(".usage.json")

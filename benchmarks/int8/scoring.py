@@ -22,7 +22,7 @@ class Score:
     """A quantised network against the float one on the same images.
 
     Attributes:
-        sqnr_db: Of the logits, all images and classes, decibels.
+        sqnr_db: SQNR of the logits, all images and classes, decibels.
         agreement: Share of images with the same top-1 class.
         top1: Share of images whose class is right.
         drop: The float network's top-1 less this one's, a fraction.

@@ -25,7 +25,7 @@ class Compared(TypedDict):
         ours_ms: Median of our process, by turn.
         benchmark_app_ms: Median of benchmark_app's, likewise.
         ratio: Geometric mean of ours / benchmark_app's.
-        ratio_ci95: Its interval, Student's t on the logarithms.
+        ratio_ci95: 95 % interval of the ratio, Student's t on the logarithms.
         command: benchmark_app's command line.
         notes: What benchmark_app said of its settings that differs, and of the resolution of its figures.
     """
@@ -93,8 +93,8 @@ def ratio_table(title: str, measured: dict[str, Compared]) -> Table:
     """Return a row per bundle: both medians, the ratio and its interval.
 
     Args:
-        title: What ours is.
-        measured: By the bundle's description.
+        title: Name of what is compared with benchmark_app.
+        measured: Comparison of each bundle, by the bundle's description.
     """
     table = Table("batch 1", f"{title}, ms", "benchmark_app, ms", "ratio", "95 %")
     for name, one in measured.items():

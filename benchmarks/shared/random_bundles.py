@@ -15,7 +15,7 @@ def export_random(model: str, folder: Path, *, precision: str, img_size: int = 2
     """Return a bundle in `folder`, named by model and precision.
 
     Args:
-        model: Such as `ssl_resnet18`.
+        model: Model name, such as `ssl_resnet18`.
         folder: Where it and the pictures for INT8 are written.
         precision: `fp32`, `fp16` or `int8`.
         img_size: The network's input, pixels.

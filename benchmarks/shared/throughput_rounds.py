@@ -32,7 +32,7 @@ class Round:
     """Rates, measured one after the other: see the module.
 
     Attributes:
-        rates: By name, mostly images/s.
+        rates: Rates by name, mostly images/s.
         others: Cores that other processes used meanwhile, the most of the measurements.
     """
 
@@ -115,7 +115,7 @@ def print_shares(rounds: Sequence[Round], console: Console, *, whole: str, lette
     """Print every round, those that do not count in brackets, and the medians of those that do.
 
     Args:
-        rounds: With the rates of decoding, of inference, and of what does both.
+        rounds: Rounds with the rates of decoding, of inference, and of what does both.
         console: Where to print.
         whole: The name of the last.
         letter: What it is called for short.

@@ -16,7 +16,7 @@ class ChannelGroup:
     """Tensors that must share one factor per channel.
 
     Attributes:
-        tensors: Their names, in graph order.
+        tensors: Names of the tensors, in graph order.
         producers: Names of the convolutions that write them.
         consumers: Names of the convolutions and classifiers that read them.
         channels: How many channels they have.

@@ -25,7 +25,7 @@ def prepare(model: onnx.ModelProto) -> ir.Model:
     """Return a checked copy of a graph, constants as initializers, nodes named, shapes inferred.
 
     Raises:
-        GraphError: It cannot be quantised; the message says what to do.
+        GraphError: The graph cannot be quantised; the message says what to do.
     """
     inferred = check_graph(model)
     graph_model: ir.Model = ir.from_proto(inferred)

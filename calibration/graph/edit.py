@@ -11,7 +11,7 @@ def add_constant(graph: ir.Graph, name: str, array: npt.NDArray[np.generic]) -> 
     Args:
         graph: Gets the constant.
         name: A name that no other constant of the graph has.
-        array: Its values; their type is kept.
+        array: Values of the constant; their type is kept.
     """
     value = ir.Value(name=name, const_value=ir.tensor(array, name=name))
     value.shape, value.type = ir.Shape(array.shape), ir.TensorType(ir.DataType.from_numpy(array.dtype))
@@ -25,7 +25,7 @@ def replace_constant(graph: ir.Graph, node: ir.Node, index: int, array: npt.NDAr
     Args:
         graph: The node's graph.
         node: The node whose input is replaced.
-        index: Which input.
+        index: Number of the input.
         array: The new values, any float type, rounded to float32 once.
     """
     old = node.inputs[index]

@@ -29,7 +29,7 @@ class ResidualAdd:
     """An Add of two activations.
 
     Attributes:
-        node: Its name.
+        node: Name of the Add.
         skip: Index of the input that is the skip side.
     """
 
@@ -41,7 +41,7 @@ def constant(node: ir.Node, index: int) -> npt.NDArray[np.float32]:
     """Return a constant input of a node.
 
     Raises:
-        GraphError: It is not a constant.
+        GraphError: The input is not a constant.
     """
     value = node.inputs[index] if index < len(node.inputs) else None
     if value is None or value.const_value is None:

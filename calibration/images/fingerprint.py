@@ -21,7 +21,7 @@ def make_fingerprint(
     Args:
         model: The float graph.
         hashes: Image name to the sha256 of its file, in the order of use.
-        preprocessing: From image file to pixels.
+        preprocessing: Preprocessing from image file to pixels.
         options: Option to its value in words.
     """
     images = "".join(f"{name}\0{digest}\n" for name, digest in hashes.items())

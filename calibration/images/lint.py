@@ -40,7 +40,7 @@ def raise_refusals(findings: Sequence[Finding]) -> None:
     """Raise the first refusal, if there is one.
 
     Raises:
-        DataError: With its text.
+        DataError: The error that the finding describes.
     """
     for finding in findings:
         if finding.severity == "refusal":
@@ -84,7 +84,7 @@ def lint_sample(
 
     Args:
         sample: The images drawn.
-        hashes: Of `hash_images`.
+        hashes: Result of `hash_images`.
         eval_data: Folder that accuracy will be measured on.
     """
     groups: dict[str, list[str]] = defaultdict(list)
@@ -165,7 +165,7 @@ def lint_unreadable(unreadable: Sequence[Unreadable], *, folder: Path, remaining
 
     Args:
         unreadable: Images that were left out.
-        folder: Of the images; it is taken out of what is said, which calibration.json keeps.
+        folder: Folder of the images; left out of the text, which calibration.json keeps.
         remaining: Images that were read.
     """
     if not unreadable:

@@ -18,12 +18,12 @@ class CalibrationSample:
     """The images drawn.
 
     Attributes:
-        folder: Where from.
+        folder: Folder to draw from.
         dataset: The images, in order of their names; the label is the index of the class folder.
         classes: Names of the class folders; empty for a flat folder.
         available: Images in the folder.
         requested: How many were asked for.
-        seed: Of the draw.
+        seed: Seed of the random draw.
     """
 
     folder: Path
@@ -44,7 +44,7 @@ def sample_images(folder: Path, *, count: int = 512, seed: int = 0) -> Calibrati
     Args:
         folder: A folder of class folders, or of images.
         count: How many to draw; all where there are fewer.
-        seed: Of the draw.
+        seed: Seed of the random draw.
 
     Raises:
         UsageError: `count` is less than 1.

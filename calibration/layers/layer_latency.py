@@ -56,7 +56,7 @@ def measure_latency(
         engine: OpenVINO (INT8 where Q/DQ say so, FP32 elsewhere) or onnxruntime.
         rounds: How often all graphs take their turn; with few rounds each has more runs, at least 50 in all.
         threads: Threads for one inference; None leaves the engine's choice.
-        on_graph: Is told, after each graph of each round, that one more step is done.
+        on_graph: Called after each graph of each round, when one more step is done.
 
     Raises:
         EngineError: The engine is not installed, or cannot run a graph.

@@ -35,7 +35,7 @@ class MaxDropResult:
     """The layers to leave float.
 
     Attributes:
-        kept_float: Their names, the noisiest first; empty if the budget holds without.
+        kept_float: Names of the float layers, the noisiest first; empty if the budget holds without.
         reached: What was measured with them float.
         evaluations: All that the search looked at, in order, each set once.
         reused: How many of those were read from the progress file.
@@ -64,7 +64,7 @@ def find_fewest_layers(
         evaluate: Measures a graph; always on the same images, and the same for the same set.
         budget: Largest drop allowed, a fraction of the images.
         progress: File that keeps the evaluations; written after each, left there at the end. None for none.
-        state_key: Of everything that decides an evaluation: graph, weights, scales, images, engine.
+        state_key: Hash of everything that decides an evaluation: graph, weights, scales, images, engine.
 
     Raises:
         CalibrationError: The budget cannot be met, or `progress` is a file of another kind.

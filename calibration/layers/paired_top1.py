@@ -45,7 +45,7 @@ def graph_infer(
 
     Args:
         model: The graph.
-        feed: From pixels, (N, H, W, 3) uint8, to what the graph takes.
+        feed: Function from pixels, (N, H, W, 3) uint8, to what the graph takes.
         threads: Threads of onnxruntime; None leaves its choice.
     """
     session = open_session(model, threads=threads)
@@ -64,7 +64,7 @@ def top1_hits(infer: Infer, load: Load, *, on_images: Callable[[int], None] | No
     Args:
         infer: The network; of equal logits the lower class wins, and a row with NaN is wrong.
         load: Opens the images, with labels.
-        on_images: Is told how many more images are done.
+        on_images: Called with the number of images done since the last call.
 
     Raises:
         DataError: There is no image, or a label is not a class of the network.
@@ -90,7 +90,7 @@ def count_paired(
         infer: The graph.
         load: Opens the images that `original` was measured on.
         original: Which of them the original gets right.
-        on_images: Is told how many more images are done.
+        on_images: Called with the number of images done since the last call.
 
     Raises:
         DataError: The images are not those of `original`, or a label is not a class of the network.

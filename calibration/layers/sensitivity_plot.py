@@ -32,8 +32,8 @@ def draw_sensitivity(sensitivity: Sensitivity, *, title: str, kind: Kind = "svg"
 
     Args:
         sensitivity: What was measured.
-        title: Of the plot.
-        kind: Of file.
+        title: Title of the plot.
+        kind: File format, such as `svg`.
 
     Raises:
         EngineError: matplotlib is not installed.

@@ -69,7 +69,7 @@ def read_cache(path: Path, expected: Fingerprint) -> tuple[Calibration, dict[str
     """Return what a cache holds, if it was made from the same.
 
     Raises:
-        CalibrationError: It is damaged, or belongs to something else; the message names what differs.
+        CalibrationError: The cache is damaged, or belongs to something else; the message names what differs.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -99,7 +99,7 @@ def check_cache_target(path: Path) -> None:
     """Refuse a cache that cannot be written, before any long work is done for it.
 
     Raises:
-        CalibrationError: Its folder is absent or cannot be written, or it is a folder itself.
+        CalibrationError: The cache's folder is absent or cannot be written, or the cache is a folder itself.
     """
     if path.is_dir():
         raise CalibrationError(f"{path} is a directory: expected a file; pass --calib-cache {path / 'calibration.zip'}")

@@ -132,7 +132,7 @@ class Chooser:
 
         Args:
             model: The float32 graph; not changed.
-            statistics: Of every tensor that the placement quantises.
+            statistics: Statistics of every tensor that the placement quantises.
             moments: Gives the moments of the layers whose names are asked for.
         """
         tried = list(self._try_methods(model, statistics))

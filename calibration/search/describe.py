@@ -34,7 +34,7 @@ def describe(
     Args:
         choice: What was chosen.
         placement: Where Q/DQ are.
-        statistics: Of the float graph, before equalisation.
+        statistics: Statistics of the float graph, before equalisation.
         fingerprint: What it was made from.
         held_out: Images that only judged.
         warnings: What was wrong with the decoded images.

@@ -18,7 +18,7 @@ class Judge:
         batches: The graph's input, batch by batch.
         reference: The float network's logits, one (N, classes) float32 per batch.
         threads: Threads of onnxruntime; None leaves its choice.
-        on_candidate: Is called after every graph judged.
+        on_candidate: Called after every graph judged.
     """
 
     batches: Sequence[Feed]

@@ -72,8 +72,8 @@ def parts_from_arrays(graph: ir.Model, calibration: Calibration, arrays: Mapping
 
     Args:
         graph: The float graph.
-        calibration: Of the same cache.
-        arrays: Of the cache.
+        calibration: Calibration of the same cache.
+        arrays: Arrays of the cache.
     """
 
     def named(kind: str) -> dict[str, npt.NDArray[Any]]:

@@ -18,7 +18,7 @@ def mean_output_error(rows: Doubles, rounded_rows: Doubles, moments: LayerMoment
     Args:
         rows: Weights, one output channel per row, groups of channels one after the other, (K, D) float64.
         rounded_rows: What their INT8 form means, (K, D) float64.
-        moments: Of what the layer reads.
+        moments: Moments of what the layer reads.
     """
     groups = len(moments.totals)
     shape = (groups, -1, rows.shape[1])

@@ -62,7 +62,7 @@ def equalize_statistics(statistics: TensorStatistics, factors: Doubles) -> Tenso
     tensor's wide, they would be taken for what most of the tensor is made of.
 
     Args:
-        statistics: Of the tensor as it was.
+        statistics: Statistics of the tensor as it was.
         factors: (C,) float64.
     """
     low, high = (np.asarray(ends / factors, np.float32) for ends in (statistics.low, statistics.high))
@@ -91,7 +91,7 @@ def equalize(
 
     Args:
         model: A float32 graph; not changed.
-        groups: Of `calibration.graph.channel_groups.channel_groups`.
+        groups: Result of `calibration.graph.channel_groups.channel_groups`.
         ranges: Tensor name to its channels' ranges, (C,).
     """
     found: dict[str, Doubles] = {}
@@ -107,7 +107,7 @@ def apply_factors(model: ir.Model, groups: Sequence[ChannelGroup], factors: Mapp
 
     Args:
         model: A float32 graph; not changed.
-        groups: Of `calibration.graph.channel_groups.channel_groups`.
+        groups: Result of `calibration.graph.channel_groups.channel_groups`.
         factors: Tensor name to (C,) float64; groups none of whose tensors is named stay as they are.
     """
     scaled = model.clone()

@@ -130,7 +130,7 @@ def collect_moments(
         model: A float32 graph; not changed.
         steps: Name of a Conv or Gemm to how its input will be quantised; the layers that are wanted.
         batches: Gives the images, as the graph's input, anew each time that it is called.
-        seed: Of the positions.
+        seed: Seed of the random positions.
         threads: Threads of onnxruntime; None leaves its choice.
     """
     nodes = [node for node in model.graph if node.name in steps]

@@ -56,7 +56,7 @@ def run_original(module: "torch.nn.Module", feed: Pixels | Floats) -> tuple[Floa
 
     Args:
         module: A wrapped network (`runtime.original.network.wrap`).
-        feed: Its input.
+        feed: Input of the network.
     """
     import torch
 

@@ -79,7 +79,7 @@ def emulate_fp16(network: "torch.nn.Module", preprocessing: Preprocessing, pixel
 
     Args:
         network: timm's network in float32; a copy is rounded, so that other threads may use it.
-        preprocessing: Of the wrapper around it.
+        preprocessing: Preprocessing of the wrapper around the network.
         pixels: (N, H, W, 3) uint8.
     """
     import copy

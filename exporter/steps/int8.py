@@ -60,7 +60,7 @@ def quantize_graph(
         labels: Class names, for the images of `eval_data`.
         state: File that keeps the progress of `max_drop`, so that an interrupted run goes on.
         fp16: Whether the rest will be FP16.
-        listener: Is told of progress.
+        listener: Receiver of the progress.
 
     Raises:
         ExportSslError: The images, the graph, the cache or the budget cannot be used; the message says which.

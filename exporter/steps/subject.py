@@ -28,14 +28,14 @@ class Subject:
     """The original, loaded and run.
 
     Attributes:
-        spec: Which model.
-        preprocessing: From image file to pixels.
+        spec: Description of the model.
+        preprocessing: Preprocessing from image file to pixels.
         network: timm's network in eval mode.
         weights: Where its weights came from.
         module: The network with its normalisation and both outputs, as it is traced.
         files: The golden images.
         feed: The golden images as the graph's input.
-        golden: Their pixels, with PyTorch's outputs.
+        golden: Pixels of the golden images, with PyTorch's outputs.
     """
 
     spec: ModelSpec

@@ -84,7 +84,7 @@ def write_bundle(
         target: The directory to make.
         graph: The serialised ONNX model.
         manifest: All but `files`.
-        layers: What layers.json holds.
+        layers: Contents of layers.json.
         labels: One line per class.
         golden: Golden inputs and outputs.
         extras: Name to content of files that only some bundles have, such as `calibration.json`.

@@ -42,7 +42,7 @@ def check_cpp_target(target: Path) -> None:
     """Refuse a folder that cannot be written, before the export.
 
     Raises:
-        BundleError: It exists, or has no parent folder.
+        BundleError: The target exists, or has no parent folder.
     """
     if target.exists() or target.is_symlink():
         raise BundleError(f"{target} exists: remove it, or pass another folder to --emit-cpp")

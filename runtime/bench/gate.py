@@ -27,7 +27,7 @@ class Change(BaseModel):
         before_ms: Median of one call before.
         now_ms: Median now.
         ratio: now / before; above 1 is slower.
-        ratio_ci95: Its interval.
+        ratio_ci95: 95 % interval of the ratio.
         notes: What differs beside the time, and warnings, in sentences.
     """
 
@@ -93,7 +93,7 @@ def compare_results(before: BenchResult, now: BenchResult, *, force: bool = Fals
         force: Whether results of different machines are compared all the same; every change then says so.
 
     Returns:
-        In the order of `now`; see `left_out` for the others.
+        Changes in the order of `now`; see `left_out` for the others.
 
     Raises:
         UsageError: Another scope, another network, another machine without `force`, or nothing in common.
@@ -165,7 +165,7 @@ def parse_gate(text: str) -> float:
     """Return the growth that `--gate` accepts as a fraction: 0.05 for `5%` and for `0.05`.
 
     Raises:
-        UsageError: It is neither a percentage nor a fraction below 1.
+        UsageError: The text is neither a percentage nor a fraction below 1.
     """
     number, percent = text.strip().removesuffix("%"), text.strip().endswith("%")
     try:
@@ -184,7 +184,7 @@ def gate_changes(changes: Sequence[Change], *, limit: float) -> tuple[Change, ..
     A time that grew by exactly the limit is reported in 2.5 % of comparisons; one that did not grow, far less often.
 
     Args:
-        changes: From `compare_results`.
+        changes: Result of `compare_results`.
         limit: Growth of the median that is accepted, a fraction: 0.05 for 5 %.
     """
     return tuple(change for change in changes if change.ratio_ci95.low > 1 + limit)
@@ -194,8 +194,8 @@ def render_changes(changes: Sequence[Change], worse: Sequence[Change], *, limit:
     """Print every change with its interval and its notes, then whether the gate holds.
 
     Args:
-        changes: From `compare_results`.
-        worse: From `gate_changes`.
+        changes: Result of `compare_results`.
+        worse: Result of `gate_changes`.
         limit: The growth that is accepted, a fraction.
         console: Where to print.
     """

@@ -31,7 +31,7 @@ class BenchRequest:
 
     Attributes:
         bundles: Bundles of one network.
-        engines: As `--engines` takes them; empty for all that can run each bundle.
+        engines: Names as `--engines` takes them; empty for all that can run each bundle.
         peers: Peers by name; `all` for every one that is installed.
         batches: Images per call.
         threads: Threads for one call; None is the engine's choice.
@@ -42,7 +42,7 @@ class BenchRequest:
         effort: How much is measured.
         budget_ms: Latency that a batch is chosen for; None for no choice.
         limits: Whether layer times and the machine's attainable rates are measured too.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
     """
 
     bundles: tuple[Path, ...]

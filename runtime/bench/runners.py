@@ -41,7 +41,7 @@ def open_runner(subject: Subject) -> Iterator[Runner]:
     """Yield what a subject names, opened.
 
     Raises:
-        ExportSslError: It cannot be opened.
+        ExportSslError: The subject cannot be opened.
     """
     bundle = open_bundle(subject.bundle)
     if subject.kind == "peer":

@@ -63,7 +63,7 @@ def list_subjects(
 
     Args:
         bundles: Opened bundles of one network.
-        engines: As `--engines` takes them; empty for all that can run each bundle.
+        engines: Names as `--engines` takes them; empty for all that can run each bundle.
         peers: Names of peers.
         batches: Images per call.
         threads: Threads for one call.

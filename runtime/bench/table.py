@@ -22,7 +22,7 @@ def render(result: BenchResult, console: Console, *, details: bool) -> None:
 
     Args:
         result: What to print.
-        console: Where to.
+        console: Console to print on.
         details: Whether to print what limits each subject, what makes the bundles differ, and the command lines
             of other programs that do the same.
     """

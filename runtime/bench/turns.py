@@ -41,10 +41,10 @@ class Times:
     Attributes:
         subject: The subject.
         precision: What it really executed.
-        load_ms: From the bundle to something that can be called.
+        load_ms: Time from the bundle to something that can be called.
         first_ms: The first call.
         rounds_ms: All calls that count, by round.
-        peak_memory_mb: Of its process; None where unknown.
+        peak_memory_mb: Peak memory of the subject's process; None where unknown.
         notes: What a reader must know.
     """
 

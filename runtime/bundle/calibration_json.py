@@ -19,13 +19,13 @@ class Fingerprint(_Part):
     """Everything that decides the scales.
 
     Attributes:
-        graph_sha256: Of the float graph's nodes, attributes and shapes, without weights.
-        weights_sha256: Of all constants.
+        graph_sha256: Hash of the float graph's nodes, attributes and shapes, without weights.
+        weights_sha256: Hash of all constants.
         images: How many images.
-        images_sha256: Of their names and the sha256 of each file, in order.
-        preprocessing: From image file to pixels.
+        images_sha256: Hash of the images' names and the sha256 of each file, in order.
+        preprocessing: Preprocessing from image file to pixels.
         options: How it was quantised, option by option.
-        versions: Of the packages that the figures depend on.
+        versions: Versions of the packages that the figures depend on.
     """
 
     graph_sha256: str
@@ -79,7 +79,7 @@ class Convergence(_Part):
     Attributes:
         median: Median over the tensors of |a - b| / max(a, b), a fraction.
         worst: The largest of them.
-        worst_tensor: Whose that is.
+        worst_tensor: Tensor whose scales differ most.
     """
 
     median: float

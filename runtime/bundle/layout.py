@@ -59,7 +59,7 @@ def make_results_folder(bundle: Path) -> Path:
     """Return a bundle's `results` folder, made if there is none.
 
     Raises:
-        BundleError: It cannot be made.
+        BundleError: The folder cannot be created.
     """
     folder = bundle / RESULTS_FOLDER
     try:

@@ -51,7 +51,7 @@ class BatchProfile(BaseModel):
         """Return the profile that `MIN:OPT:MAX` means; one number is all three.
 
         Raises:
-            UsageError: It is neither, or the sizes are not in order.
+            UsageError: The text is neither, or the sizes are not in order.
         """
         parts = text.split(":")
         sizes = [int(part) for part in parts if part.isascii() and part.isdigit()]
@@ -187,15 +187,15 @@ class PlanFacts(BaseModel):
         cuda_runtime: CUDA runtime of cuda-python, such as `13.0`.
         driver: Newest CUDA version that the driver supports.
         gpu: Name of the GPU.
-        compute_capability: Such as `8.0`.
-        platform: Such as `linux-x86_64`.
-        onnx_sha256: Of the graph that it was built from.
-        plan_sha256: Of the plan.
-        plan_bytes: Its size.
+        compute_capability: Compute capability, for example `8.0`.
+        platform: Operating system and processor, for example `linux-x86_64`.
+        onnx_sha256: Hash of the graph that the plan was built from.
+        plan_sha256: Hash of the plan.
+        plan_bytes: Size of the plan.
         build_seconds: Parsing and building, without the checks.
         device_memory_bytes: Activations and scratch memory of one execution context.
         timing_cache: What came of it, in words.
-        certificate: In which precision the layers run.
+        certificate: Precision in which the layers run.
         golden: How near its outputs are.
     """
 

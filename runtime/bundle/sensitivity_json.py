@@ -13,9 +13,9 @@ class LayerSensitivity(_Part):
     """What one layer's quantisation costs.
 
     Attributes:
-        layer: Its name.
+        layer: Name of the layer.
         sqnr_only_db: Logits SQNR with this layer quantised alone, decibels; None if no logit changes.
-        noise_share: Its share of the sum of all layers' noise powers, a fraction.
+        noise_share: Share of the layer in the sum of all layers' noise powers, a fraction.
     """
 
     layer: str
@@ -73,7 +73,7 @@ class FloatLayer(_Part):
     """A layer kept float.
 
     Attributes:
-        layer: Its name.
+        layer: Name of the layer.
         cost_ms: Median latency of one image with it and those listed before it float, less that without it.
     """
 

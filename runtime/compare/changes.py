@@ -21,8 +21,8 @@ class FoundChanges:
 
     Attributes:
         images: Images compared.
-        changed: For each engine, how many of them have another top-1 class.
-        kept: For each engine, the clearest of those; see `EngineChanges`.
+        changed: How many images have another top-1 class, for each engine.
+        kept: Clearest of the changed images, for each engine; see `EngineChanges`.
     """
 
     images: int

@@ -82,8 +82,8 @@ class Measured:
     """What was found out by running.
 
     Attributes:
-        scores: Of the original and the engines.
-        bundles: For each engine the number of its bundle; None where it is the original in another precision.
+        scores: Scores of the original and the engines.
+        bundles: Number of each engine's bundle; None where the engine is the original in another precision.
         flops: Multiply-accumulates.
         unreadable: The images left out.
         changes: The changed images, where they are to be kept.
@@ -124,7 +124,7 @@ def end_comparison(request: CompareRequest, opened: OpenedRequest, measured: Mea
     """Return the report, saved where that is asked for.
 
     Raises:
-        BundleError: It cannot be saved.
+        BundleError: The result cannot be saved.
     """
     data = _data_report(request.data, opened.dataset, measured.scores, measured.unreadable, measured.notes)
     comparison = _report(request, opened.bundles, measured, data)

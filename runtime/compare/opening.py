@@ -42,7 +42,7 @@ class OpenedEngines:
     Attributes:
         original: The PyTorch original.
         engines: The engines, in the order asked for.
-        bundles: For each engine the number of its bundle; None where it is the original in another precision.
+        bundles: Number of each engine's bundle; None where the engine is the original in another precision.
     """
 
     original: PyTorchEngine
@@ -112,7 +112,7 @@ def make_transform(bundle: Bundle, request: CompareRequest) -> Transform | None:
     """Return the C library's preprocessing where that is asked for, None for Pillow's.
 
     Raises:
-        UsageError: It cannot be loaded.
+        UsageError: The library cannot be loaded.
     """
     return NativePreprocessor(request.native, bundle.manifest.preprocessing) if request.native else None
 

@@ -53,7 +53,7 @@ def run_comparison_on_ray(
 
     Args:
         request: What to compare and how; `workers` and `threads` are those of one worker.
-        choice: Where, and on what.
+        choice: Number and size of the workers, and the cluster.
         piece_images: Images that a worker scores at a time; rounded up to whole batches.
         on_start: Called with the data set once Ray is there.
         on_images: Called after every piece with the number of images done so far.
@@ -132,7 +132,7 @@ def _read(row: Row) -> ScoredPiece:
     """Return what a worker answers.
 
     Raises:
-        ExportSslError: It met an error.
+        ExportSslError: The worker met an error.
     """
     raise_failure(row)
     scored: ScoredPiece = pickle.loads(row["scored"])  # noqa: S301 - made by our own worker
@@ -151,7 +151,7 @@ def _check_request(request: CompareRequest, choice: RayChoice) -> None:
     """Refuse what cannot be shared out.
 
     Raises:
-        UsageError: It is that.
+        UsageError: The request cannot be shared out.
     """
     if not Path(request.data).exists() and request.data.partition("/")[0].lower() in PREFIXES:
         raise UsageError(

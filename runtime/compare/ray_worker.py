@@ -50,7 +50,7 @@ class Ran:
 
     Attributes:
         engines: The original, then the engines.
-        bundles: For each engine the number of its bundle; None where it is the original in another precision.
+        bundles: Number of each engine's bundle; None where the engine is the original in another precision.
     """
 
     engines: tuple[EngineFacts, ...]
@@ -65,7 +65,7 @@ class ScoredPiece:
         tallies: The counts.
         unreadable: Images left out.
         changes: The changed images, where they are to be kept.
-        ran: What ran.
+        ran: Engines that ran.
         node: The machine that it ran on, the first piece's.
         flops: Multiply-accumulates; the first piece alone brings them.
         workers: Ray's name of a worker's node, and its process there.

@@ -20,8 +20,8 @@ class CompareRequest:
         labels: Labels file of a flat folder.
         split: Split of a data-set name.
         root: Folder of the downloaded data of a data-set name.
-        limit: At most this many images, class-balanced, or the first of a stream; None for all.
-        seed: Of that sample.
+        limit: Largest number of images, class-balanced, or the first of a stream; None for all.
+        seed: Seed of the sample that `limit` takes.
         batch_size: Images per inference.
         workers: Decoding threads; None for one per core.
         threads: Threads for one inference; None leaves the engines' choice.

@@ -70,7 +70,7 @@ def score(tallies: Tallies, *, seconds: float) -> Scores:
     """Return the scores that counts amount to.
 
     Args:
-        tallies: Of all images.
+        tallies: Tallies of all images.
         seconds: Wall time of the pass.
 
     Raises:

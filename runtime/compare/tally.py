@@ -63,8 +63,8 @@ class Tally:
         engine: Name of the engine.
         precision: What it really executes.
         images: Images run.
-        top1: Those whose label came first.
-        top5: Those whose label was among the first `top5_k`.
+        top1: Number of images whose label came first.
+        top5: Number of images whose label was among the first `top5_k`.
         top5_k: 5, or the number of classes where there are fewer.
         non_finite_logits: Logits that are NaN or infinite.
         non_finite_images: Images with such a logit.
@@ -74,7 +74,7 @@ class Tally:
         lost: Images that only the original gets right.
         gained: Images that only this engine gets right.
         agreed: Images with the original's decision.
-        sqnr: Of the logits against the original's.
+        sqnr: SQNR of the logits against the original's.
     """
 
     engine: str

@@ -137,7 +137,7 @@ def load_batches(
         skip_unreadable: Leave unreadable images out and list them, where else they are an error.
         prefetch: Batches decoded ahead of the one that is next.
         overlap: Decode while batches are used, which is right only where that leaves the cores free.
-        transform: From an RGB picture to its pixels, called in the worker threads; None for `preprocess`.
+        transform: Function from an RGB picture to its pixels, called in the worker threads; None for `preprocess`.
 
     Raises:
         UsageError: A number is less than 1.

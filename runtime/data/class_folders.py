@@ -71,7 +71,7 @@ def read_flat_folder(folder: Path, labels: Sequence[str], labels_file: Path) -> 
     """Return the images that a labels file names, in its order.
 
     Raises:
-        DataError: It cannot be read, names files that are absent, or labels that are no class.
+        DataError: The file cannot be read, names files that are absent, or labels that are no class.
     """
     rows = read_labels_file(labels_file)
     missing = [row.filename for row in rows if not (folder / row.filename).is_file()]

@@ -38,7 +38,7 @@ class LabelledImage:
         """Return the picture, RGB and decoded. Warning filters stay as they are; see `runtime/images/reading.py`.
 
         Raises:
-            DataError: It cannot be read.
+            DataError: The image cannot be read.
         """
         if isinstance(self.source, Path):
             return decode(self.source, str(self.source))
@@ -76,7 +76,7 @@ class Stream:
 
     Attributes:
         samples: The images, all of them.
-        limit: At most this many, the first ones; None for all.
+        limit: Largest number of images, the first ones; None for all.
         notes: What a person should know about how they were read; often empty.
     """
 

@@ -69,7 +69,7 @@ def read_labels_file(path: Path) -> tuple[LabelRow, ...]:
     """Return the lines of a labels file: text, CSV or TSV, `filename label`, with or without a header.
 
     Raises:
-        DataError: It cannot be read, has one column, or a line that is not `filename label`, or names a
+        DataError: The file cannot be read, has one column, or a line that is not `filename label`, or names a
             file twice.
     """
     try:

@@ -41,10 +41,10 @@ def open_images(
     Args:
         source: A folder, or a data-set name that timm's `create_dataset` takes.
         labels: The bundle's classes, one line each: `name`, or `id<TAB>description`.
-        labels_file: For a flat folder: lines `filename label`.
-        limit: At most this many images, sampled class by class, or of a stream the first ones; None for all.
+        labels_file: File of lines `filename label`, for a flat folder.
+        limit: Largest number of images, sampled class by class, or of a stream the first ones; None for all.
         seed: Seed of the sample.
-        split: For a data-set name only.
+        split: Split of the data set, for a data-set name only.
         root: Folder of the downloaded data, for a data-set name only.
 
     Raises:

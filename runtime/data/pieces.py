@@ -14,7 +14,7 @@ class Piece:
     Attributes:
         number: 0 for the first one.
         start: Position of its first image in the data set.
-        images: Its images, of which files have absolute paths.
+        images: Images of the piece, whose files have absolute paths.
         length: How many images the data set has, which is what messages count.
     """
 

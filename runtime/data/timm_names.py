@@ -51,13 +51,13 @@ def open_timm_samples(source: str, classes: int, *, split: str, root: Path | Non
     """Return the samples of a data set that timm opens, pictures read only when they are asked for.
 
     Args:
-        source: Such as `torch/cifar10`.
+        source: Name of the data set, for example `torch/cifar10`.
         classes: The network's.
-        split: Such as `validation`.
+        split: Name of the split, for example `validation`.
         root: Folder of the downloaded data.
 
     Raises:
-        DataError: It cannot be opened, or has another number of classes.
+        DataError: The data set cannot be opened, or has another number of classes.
     """
     opened = create_timm_dataset(source, split, root)
     # timm's own ImageDataset replaces an unreadable image by the next one; its reader does not.
@@ -72,7 +72,7 @@ def create_timm_dataset(source: str, split: str, root: Path | None, *, num_sampl
 
     Args:
         source: The data set's name.
-        split: Its split.
+        split: Split of the data set.
         root: Folder of the downloaded data.
         num_samples: The length of a stream, where timm needs to be told.
 

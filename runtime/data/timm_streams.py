@@ -116,10 +116,10 @@ def open_timm_stream(source: str, classes: int, *, split: str, root: Path | None
     """Return the stream that a name stands for; no sample is read yet.
 
     Args:
-        source: Such as `wds/imagenet`; for `wds/` the rest of the name is yours to choose.
+        source: Name of the stream, for example `wds/imagenet`; for `wds/` the rest of the name is yours to choose.
         classes: The network's.
-        split: Such as `validation`; for `wds/` also shards, `val-{00..63}.tar`, or with their number of
-            images, `val-{00..63}.tar|50000`.
+        split: Name of the split, for example `validation`; for `wds/` also shards, `val-{00..63}.tar`, or with the
+            number of images, `val-{00..63}.tar|50000`.
         root: Folder of the data; for `hfids/`, the cache folder.
 
     Raises:
@@ -158,7 +158,7 @@ def _class_index(name: str, target: Any, classes: int) -> int:
     """Return a label as a class index; rule 2.
 
     Raises:
-        DataError: It is not one whole number, or not a class.
+        DataError: The label is not one whole number, or not a class.
     """
     try:
         label = operator.index(target)

@@ -27,7 +27,7 @@ class Decoded:
 
     Attributes:
         key: What it is called.
-        sha256: Of its encoded bytes, 64 hexadecimal digits; empty where they could not be read.
+        sha256: Hash of the encoded bytes, 64 hexadecimal digits; empty where they could not be read.
         pixels: (H, W, 3) uint8; None where it cannot be decoded.
         reason: Why not, in words that are the same every time.
     """
@@ -43,7 +43,7 @@ def decode_entry(opened: Opened, transform: Callable[[Image.Image], Pixels]) -> 
 
     Args:
         opened: The entry, and what reads its bytes.
-        transform: From an RGB picture to the network's pixels.
+        transform: Function from an RGB picture to the network's pixels.
 
     Raises:
         DataError: The machine, not the image, is the reason.

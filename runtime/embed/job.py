@@ -48,11 +48,11 @@ class JobResult:
     Attributes:
         output: The directory.
         images: The job's images.
-        rows: Those that have a row.
-        unreadable: Those that have none.
+        rows: Number of images that have a row.
+        unreadable: Number of images that have none.
         parts: The job's parts.
         images_before: Images that an earlier run had done.
-        seconds: From the first image that this run read to the end.
+        seconds: Time from the first image that this run read to the end.
         unreadable_file: Where the images without a row are listed; None where all have one.
         engine: What ran it.
         executes: The precision that it computed in, in words.
@@ -134,7 +134,7 @@ def _refuse_own_output(request: EmbedRequest, source: Source) -> None:
     """Refuse an output among the Parquet files that are read: a job that goes on would read its own parts.
 
     Raises:
-        UsageError: It is there.
+        UsageError: The output is there.
     """
     if not isinstance(source, ParquetSource):
         return
@@ -201,7 +201,7 @@ def end_job(output: Path, job: Job, *, seen: Listing, before: int, seconds: floa
         seconds: How long this one took.
 
     Raises:
-        DataError: They were not the images that were listed before.
+        DataError: The images are not those that were listed before.
         BundleError: The disk cannot take it.
     """
     if seen != Listing(job.images.count, job.images.keys_sha256):

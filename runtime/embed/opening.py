@@ -29,7 +29,7 @@ def open_engine(request: EmbedRequest, bundle: Bundle) -> Engine:
 
     Raises:
         UsageError: There is no such engine or precision.
-        EngineError: It cannot run here.
+        EngineError: The engine cannot run on this machine.
     """
     choice = parse_engine(request.engine)
     options = replace(engine_options(request), precision=choice.precision, provider=choice.provider)

@@ -106,7 +106,7 @@ def _check_engine(wanted: EngineFacts, found: EngineFacts) -> None:
     """Refuse a node whose engine is another.
 
     Raises:
-        EngineError: It is.
+        EngineError: The node has another engine.
     """
     for field in ("name", "version", "executes"):
         asked, opened = getattr(wanted, field), getattr(found, field)

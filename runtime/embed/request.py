@@ -22,9 +22,9 @@ class OutputChoice:
 
     Attributes:
         format: `parquet`, or `npy` with the keys beside it.
-        dtype: Of the embeddings.
+        dtype: Number type of the embeddings.
         normalise: Whether embeddings are divided by their L2 norm.
-        top_k: So many best classes with their probabilities; 0 for none.
+        top_k: Number of best classes to write with their probabilities; 0 for none.
     """
 
     format: Format = "parquet"

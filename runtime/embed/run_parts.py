@@ -48,7 +48,7 @@ class Place:
         labels: Line i names class i.
         source: Reads the entries.
         engine: Opened.
-        transform: From an RGB picture to the network's pixels.
+        transform: Function from an RGB picture to the network's pixels.
         workers: Decoding threads.
         overlap: Whether they go on while the engine works.
     """

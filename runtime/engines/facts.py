@@ -12,7 +12,7 @@ class EngineFacts(BaseModel):
 
     Attributes:
         name: The engine.
-        version: Of its package; empty where no package says one.
+        version: Version of the engine's package; empty where no package says one.
         executes: The precision that it computes in, in words.
     """
 

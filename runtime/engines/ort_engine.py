@@ -93,7 +93,7 @@ def _require_available(provider: Provider) -> None:
     """Refuse a provider that this onnxruntime was built without.
 
     Raises:
-        EngineError: It was, or onnxruntime is not installed.
+        EngineError: onnxruntime was built without the provider, or is not installed.
     """
     wanted, available = provider.chain[0], import_onnxruntime().get_available_providers()
     if wanted not in available:
@@ -107,7 +107,7 @@ def _require_used(session: "onnxruntime.InferenceSession", provider: Provider) -
     """Refuse a session that fell back, of which onnxruntime only warns.
 
     Raises:
-        EngineError: It did.
+        EngineError: The session fell back.
     """
     wanted, used = provider.chain[0], session.get_providers()[0]
     if used != wanted:

@@ -49,7 +49,7 @@ def import_onnxruntime() -> Any:
     """Return the onnxruntime module.
 
     Raises:
-        EngineError: It is not installed, or both of its variants are, which overwrite each other.
+        EngineError: onnxruntime is not installed, or both of its variants are, which overwrite each other.
     """
     if len(installed_versions(DISTRIBUTIONS["onnxruntime"])) > 1:
         raise EngineError(

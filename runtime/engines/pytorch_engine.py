@@ -34,7 +34,7 @@ class PyTorchEngine(EngineBase):
 
         Args:
             bundle: An opened bundle.
-            weights: Its checkpoint; None looks for the one that the manifest names.
+            weights: Checkpoint of the original; None looks for the one that the manifest names.
             threads: Threads for one inference, for the whole process; None leaves PyTorch's choice.
             device: `cpu` or `cuda`.
             precision: `fp32`, `fp16` (the network in FP16, its input and outputs float32),

@@ -39,7 +39,7 @@ class Finding:
     """One thing that was looked at.
 
     Attributes:
-        name: What.
+        name: Name of what was looked at.
         verdict: Whether it is as it should be.
         text: What was found, and the next step where it is not.
     """

@@ -54,7 +54,7 @@ class NativePreprocessor:
             preprocessing: The bundle's contract.
 
         Raises:
-            UsageError: It cannot be loaded, or is another library.
+            UsageError: The file cannot be loaded, or is another library.
         """
         try:
             # An absolute path: the system's loader would look elsewhere for a bare name.

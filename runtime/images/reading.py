@@ -96,7 +96,7 @@ def decode(source: Path | BinaryIO, name: str) -> Image.Image:
         name: What messages call it.
 
     Raises:
-        DataError: It is absent, is no image, is damaged, or is a decompression bomb.
+        DataError: The file is absent, is no image, is damaged, or is a decompression bomb.
     """
     with naming_damage(name):
         return read_rgb(source)

@@ -33,7 +33,7 @@ def raise_failure(row: Row) -> None:
     """Raise the error that an answer tells of, if it does.
 
     Raises:
-        ExportSslError: Of the class that the worker met.
+        ExportSslError: The error that the worker met, of its own class.
     """
     if row["failure"]:
         raise named_error(row["kind"], row["failure"])
@@ -48,7 +48,7 @@ def check_seen(images: Path) -> None:
     """Refuse a node that does not see the images: it would call every one unreadable.
 
     Raises:
-        DataError: They are not there.
+        DataError: The images are not there.
     """
     if not images.exists():
         raise DataError(

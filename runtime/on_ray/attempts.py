@@ -36,7 +36,7 @@ def note_attempt(attempts: Any, number: int, images: str) -> None:
         images: Which images it has, in words.
 
     Raises:
-        EngineError: It has been begun so often, by workers that died of it, that another one would too.
+        EngineError: The piece has been begun so often, by workers that died of it, that another one would too.
     """
     import ray
 

@@ -14,10 +14,10 @@ class RayChoice:
     """Where and on what a job runs.
 
     Attributes:
-        address: Of a cluster; None for RAY_ADDRESS, or else for this machine alone.
+        address: Address of a cluster; None for RAY_ADDRESS, or else for this machine alone.
         workers: How many, for good; None lets Ray add and take away as the cluster allows.
-        cpus: For each worker: so many decoding threads, and threads of a CPU engine.
-        gpus: For each worker; more than 0 runs the engine on a GPU.
+        cpus: Number of CPUs for each worker: its decoding threads, and threads of a CPU engine.
+        gpus: Number of GPUs for each worker; more than 0 runs the engine on a GPU.
     """
 
     address: str | None = None
@@ -30,7 +30,7 @@ def check_resources(ray: Any, choice: RayChoice) -> None:
     """Refuse a worker that this machine cannot hold; a cluster may grow.
 
     Raises:
-        UsageError: It is too large.
+        UsageError: The worker is larger than this machine.
     """
     if not is_local(choice.address):
         return

@@ -44,7 +44,7 @@ def connected(
         next_step: What to do where Ray gives up, for the message.
 
     Raises:
-        UsageError: It is no address.
+        UsageError: The text is no address.
         EngineError: Nothing answers there, or Ray cannot be started.
         ModuleNotFoundError: Ray is not installed.
     """
@@ -66,7 +66,7 @@ def _connection(chosen: str, next_step: str) -> Iterator[Any]:
     """Yield the `ray` package, connected.
 
     Raises:
-        EngineError: It cannot be, or Ray gave up.
+        EngineError: Ray cannot be connected to, or gave up.
     """
     import ray
 
@@ -115,7 +115,7 @@ def check_address(address: str) -> None:
     """Refuse an address where no Ray answers.
 
     Raises:
-        UsageError: It is no address.
+        UsageError: The text is no address.
         EngineError: Nothing answers within `PATIENCE_S`, or something else than Ray.
     """
     began = time.monotonic()
@@ -146,7 +146,7 @@ def _try_tcp(address: str) -> None:
     """Open and close a connection.
 
     Raises:
-        UsageError: It is no address.
+        UsageError: The text is no address.
         EngineError: Nothing listens there.
     """
     if address.startswith(_CLIENT):

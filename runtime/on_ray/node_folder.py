@@ -16,7 +16,7 @@ def own_folder() -> Path:
     """Return a folder that nobody else can write to, made if it is not there.
 
     Raises:
-        BundleError: It cannot be made, or is somebody else's.
+        BundleError: The folder cannot be created, or belongs to another user.
     """
     require_posix(_PURPOSE)
     folder = Path(tempfile.gettempdir(), f"export-ssl-{os.getuid()}")

@@ -34,7 +34,7 @@ class PackedBundle:
 
     Attributes:
         contents: A tar, (bytes,) uint8: Ray keeps an array in shared memory, without a copy for each process.
-        sha256: Of the contents.
+        sha256: Hash of the contents.
     """
 
     contents: npt.NDArray[np.uint8]
@@ -64,7 +64,7 @@ def unpack_bundle(packed: PackedBundle, *, cache: Path | None = None) -> Bundle:
         cache: Where to unpack; None for a folder of this user's among the temporary files.
 
     Raises:
-        BundleError: What arrived, or what is unpacked, is not what was sent, or the disk cannot take it.
+        BundleError: The bundle that arrived, or its unpacked copy, is not what was sent, or the disk cannot take it.
     """
     found = hashlib.sha256(packed.contents.data).hexdigest()
     if found != packed.sha256:

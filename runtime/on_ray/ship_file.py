@@ -21,9 +21,9 @@ class PackedFile:
     """A file and its name.
 
     Attributes:
-        name: Without folders.
+        name: Name of the file, without folders.
         contents: (bytes,) uint8: Ray keeps an array in shared memory, without a copy for each process.
-        sha256: Of the contents.
+        sha256: Hash of the contents.
     """
 
     name: str
@@ -35,7 +35,7 @@ def pack_file(path: Path) -> PackedFile:
     """Return a file as it can be sent.
 
     Raises:
-        CheckpointError: It cannot be read.
+        CheckpointError: The file cannot be read.
     """
     try:
         contents = np.fromfile(path, np.uint8)

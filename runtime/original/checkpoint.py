@@ -171,7 +171,7 @@ def check_file(path: Path) -> None:
     """Refuse what is no checkpoint file by its name and size.
 
     Raises:
-        CheckpointError: It is missing, empty, a directory, or of another kind.
+        CheckpointError: The file is missing, empty, a directory, or of another kind.
     """
     expected = f"expected a file that ends in .safetensors, {', '.join(PICKLE_SUFFIXES)}"
     if path.is_dir():

@@ -96,7 +96,7 @@ def _check_zip(path: Path) -> bool:
     """Return whether a file is PyTorch's zip format; its checksums are checked, as PyTorch does not.
 
     Raises:
-        zipfile.BadZipFile: It begins as a zip file but is truncated, or a checksum differs.
+        zipfile.BadZipFile: The file begins as a zip file but is truncated, or a checksum differs.
     """
     with path.open("rb") as file:
         if file.read(len(_ZIP_START)) != _ZIP_START:

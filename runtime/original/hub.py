@@ -28,7 +28,7 @@ def fetch_hub_weights(timm_tag: str) -> Path:
         timm_tag: timm's name with its weight tag, such as `resnet18.fb_ssl_yfcc100m_ft_in1k`.
 
     Raises:
-        HubError: It is not cached, and the hub cannot be reached or does not have it.
+        HubError: The checkpoint is not cached, and the hub cannot be reached or does not have it.
     """
     endpoint = _endpoint(timm_tag)
     from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache

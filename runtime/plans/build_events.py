@@ -96,7 +96,7 @@ def read_event(line: str) -> Event:
     """Return the event of a line.
 
     Raises:
-        ValueError: It is none.
+        ValueError: The line is no event.
     """
     return _ADAPTER.validate_json(line)
 

@@ -30,7 +30,7 @@ class BuiltPlan:
     """A plan.
 
     Attributes:
-        plan: Its bytes.
+        plan: Bytes of the plan.
         seconds: Parsing and building.
         timing_cache: What came of the timing cache, in words.
     """
@@ -51,7 +51,7 @@ class BuildCallbacks:
 
     Attributes:
         logger: TensorRT's logger.
-        progress: Is told of phases and steps, and says whether to go on.
+        progress: Called with phases and steps; returns whether to go on.
         cancelled: Whether the build was asked to stop.
         errors: TensorRT's error messages so far, oldest first.
     """
@@ -78,12 +78,12 @@ def build_plan_bytes(
         options: How to build.
         name: The graph's file name, for messages.
         version: The installed TensorRT.
-        callbacks: Who is told.
+        callbacks: Receiver of the progress.
         timing_cache: File of kernel times, read and written; None for none.
 
     Raises:
         EngineError: TensorRT cannot start here, cannot take the graph, or finds no plan for it.
-        BuildCancelled: It was asked to stop.
+        BuildCancelled: The build was asked to stop.
     """
     import tensorrt as trt
 

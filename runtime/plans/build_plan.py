@@ -74,7 +74,7 @@ def check_can_build(bundle: Bundle) -> None:
     """Refuse a bundle that TensorRT cannot take.
 
     Raises:
-        EngineError: Its INT8 is for CPUs.
+        EngineError: The bundle's INT8 is for CPUs.
     """
     int8 = bundle.manifest.precision.int8
     if int8 is not None and int8.target == "cpu":
@@ -97,7 +97,7 @@ def build_plan(
         path: The bundle's directory.
         options: How to build.
         timing_cache: File of kernel times, read and written; None for none.
-        listener: Who is told how it goes.
+        listener: Receiver of the progress.
 
     Raises:
         EngineError: There is no TensorRT or GPU here, TensorRT cannot build the graph, or crashed.

@@ -94,8 +94,8 @@ def build(request: BuildRequest, reporter: _Reporter) -> Finished:
     """Return what was built, after writing the plan to the request's path.
 
     Raises:
-        ExportSslError: It cannot be built, in one line.
-        BuildCancelled: It was asked to stop.
+        ExportSslError: The plan cannot be built, in one line.
+        BuildCancelled: The build was asked to stop.
     """
     version, device = require_machine()
     bundle = open_bundle(request.bundle)

@@ -15,7 +15,7 @@ def explain_refusal(errors: list[str], *, name: str) -> str:
     """Return why TensorRT built nothing, in one line with what to try.
 
     Args:
-        errors: Its error messages, oldest first.
+        errors: Error messages of TensorRT, oldest first.
         name: The graph's file name.
     """
     text = [" ".join(error.split()) for error in errors]
@@ -44,7 +44,7 @@ def explain_death(returncode: int, *, stage: str, last_words: str) -> str:
     """Return why the building process ended without a word, in one line with what to try.
 
     Args:
-        returncode: As subprocess has it; -N for signal N.
+        returncode: Exit code as subprocess has it; -N for signal N.
         stage: What it was doing.
         last_words: The end of what it wrote to stderr, or its last message.
     """

@@ -68,7 +68,7 @@ class Tensor:
     """One tensor between layers.
 
     Attributes:
-        name: As the inspector calls it; the network's inputs and outputs have their ONNX names.
+        name: Name that the inspector gives it; the network's inputs and outputs have their ONNX names.
         shape: Dimensions with the batch; -1 is dynamic.
         datatype: Element type; `unknown` where the inspector does not say.
         layout: The format's words without the datatype, empty for Myelin's tensors.

@@ -35,7 +35,7 @@ class Group:
     Attributes:
         name: One of `GROUPS`.
         count: How many layers; those that do no work, as NoOp, are in no group.
-        ms: Their time together in milliseconds; None when not measured.
+        ms: Time of the layers together in milliseconds; None when not measured.
     """
 
     name: str
@@ -51,7 +51,7 @@ class FloatPool:
         name: Name of the layer.
         reads: Element type of its input.
         whole_image: Whether it makes one value of each channel.
-        ms: Its time in milliseconds; None when not measured.
+        ms: Time of the layer in milliseconds; None when not measured.
     """
 
     name: str
@@ -70,9 +70,9 @@ class PlanAccount:
         total_ms: Sum of all layers' times in milliseconds; None when not measured.
         reformats: Layers that copy a tensor to another layout or datatype.
         unfused_qdq: Layers that only quantise or dequantise.
-        entry_qdq: Those of `unfused_qdq` before the first convolution: they quantise the network's input.
+        entry_qdq: Members of `unfused_qdq` before the first convolution: they quantise the network's input.
         crossings: INT8 convolutions that read or write floats.
-        residual_crossings: Those of `crossings` around a residual Add.
+        residual_crossings: Members of `crossings` around a residual Add.
         beside_crossings_ms: Time of the reformats and quantisations next to them; None when not measured.
         fp32_islands: Layers that compute in FP32 in a plan with INT8 or FP16, as `name (kind)`.
         float_pools: Poolings that read floats in a plan with INT8 convolutions.
@@ -102,7 +102,7 @@ def account(label: str, information: LayerInformation, times: dict[str, float] |
 
     Args:
         label: What to call the plan.
-        information: Its layers.
+        information: Layers of the plan.
         times: Time per layer in milliseconds, or None; times of layers that the information does not list
             (Myelin's whole subgraphs) are counted as other.
 

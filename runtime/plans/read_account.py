@@ -17,7 +17,7 @@ def read_account(text: str) -> PlanAccount:
             and --exportProfile write.
 
     Raises:
-        UsageError: It is none of these.
+        UsageError: The text is none of these.
         BundleError: A file cannot be read, or the bundle has no plan.
         EngineError: A file is not what trtexec writes.
     """

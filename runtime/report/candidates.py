@@ -14,9 +14,9 @@ class Candidate:
     """An engine with what it costs.
 
     Attributes:
-        measured: Its latency at the smallest batch that was measured.
+        measured: Latency of the engine at the smallest batch that was measured.
         top1: Share of images that it scores right.
-        score: Its comparison with the original; None for the original itself.
+        score: Comparison with the original; None for the original itself.
         images: Images of that comparison.
     """
 

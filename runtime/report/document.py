@@ -48,7 +48,7 @@ class Column(_Part):
     """A column of a table.
 
     Attributes:
-        name: Its heading.
+        name: Heading of the column.
         form: How its values are printed; everything but `text` is aligned right.
     """
 
@@ -106,8 +106,8 @@ class Picture(_Part):
 
     Attributes:
         jpeg_base64: The picture; not in the JSON of a report.
-        title: Its name.
-        lines: What is said of it.
+        title: Title of the picture.
+        lines: Text beneath the picture.
     """
 
     jpeg_base64: str = Field(repr=False, exclude=True)
@@ -131,7 +131,7 @@ class Section(_Part):
 
     Attributes:
         name: Unique in the report; the link to it.
-        title: Its heading.
+        title: Heading of the section.
         blocks: What it holds; empty where its input is missing.
         missing: Where its input is missing, what makes it; else empty.
     """

@@ -98,7 +98,7 @@ class Inputs:
     """Everything that a report is made from.
 
     Attributes:
-        bundles: In the order given.
+        bundles: Bundles in the order given.
         benches: Results of benchmarks, of one machine.
         comparisons: Results of comparisons, on the same images.
         changes: Images whose top-1 class changed.

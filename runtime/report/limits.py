@@ -14,7 +14,7 @@ class NamedLimit:
     Attributes:
         label: Bundle, engine, precision and batch in words.
         measured: What was timed.
-        limit: Its roofline.
+        limit: Roofline of the engine.
     """
 
     label: str

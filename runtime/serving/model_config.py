@@ -18,9 +18,9 @@ class Tensor:
     """An input or output.
 
     Attributes:
-        name: Its name in the graph.
+        name: Name of the tensor in the graph.
         data_type: Triton's name of its dtype.
-        dims: Its shape, without the batch where `max_batch_size` is not 0; -1 is any length.
+        dims: Shape of the tensor, without the batch where `max_batch_size` is not 0; -1 is any length.
         labels: File beside the configuration with one class per line; empty for none.
     """
 

@@ -79,8 +79,8 @@ def check_repository(repository: Path) -> None:
     """Refuse a repository that cannot be written, before any long work is done for it.
 
     Raises:
-        BundleError: It is a file, it or the folder that it stands in cannot be written, or it is a file system of its
-            own.
+        BundleError: The path is a file, it or the folder that it stands in cannot be written, or it is a file system
+            of its own.
     """
     if (repository.exists() or repository.is_symlink()) and not repository.is_dir():
         raise BundleError(f"{repository} is not a directory: pass a model repository, new or existing")
@@ -105,8 +105,8 @@ def check_version(place: Place, version: int | None, *, overwrite: bool) -> int:
     """Return the version to write.
 
     Raises:
-        UsageError: It is no version number.
-        BundleError: It exists and may not be replaced.
+        UsageError: The version is no version number.
+        BundleError: The version exists and may not be replaced.
     """
     if version is None:
         return place.next_version()

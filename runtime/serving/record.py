@@ -39,7 +39,7 @@ class PlanMachine(_Part):
 
     Attributes:
         gpu: Name of the GPU.
-        compute_capability: Such as `8.0`.
+        compute_capability: Compute capability, for example `8.0`.
         tensorrt: The version that built it.
         profile: Batch sizes.
     """
@@ -56,7 +56,7 @@ class Contract(_Part):
     Attributes:
         backend: Triton's backend.
         input: The input.
-        preprocessing: From a picture to the input; mean and std only where they are not in the graph.
+        preprocessing: Preprocessing from a picture to the input; mean and std only where they are not in the graph.
         classes: Number of classes.
         outputs: The outputs.
         labels: sha256 of labels.txt.
@@ -83,10 +83,10 @@ class Record(_Part):
         precision: Precision in the graph.
         int8_target: What an INT8 graph was made for; None for the others.
         weights: Where the weights came from, with their sha256.
-        licence: Their licence, which holds for the served model too.
-        bundle_sha256: Of the bundle's manifest, which lists the sha256 of its files.
+        licence: Licence of the weights, which holds for the served model too.
+        bundle_sha256: Hash of the bundle's manifest, which lists the sha256 of its files.
         files: File of this version to its sha256.
-        plan: Of a TensorRT plan, what it runs on.
+        plan: GPU and TensorRT version that a TensorRT plan runs on.
         contract: What the other versions have too.
         tool: export-ssl's version.
     """
@@ -144,7 +144,7 @@ def refuse_another_contract(model: Path, standing: Contract, wanted: Contract) -
     """Refuse a version that differs from the others in what they share.
 
     Raises:
-        BundleError: It does; the first field that differs is named.
+        BundleError: The version differs; the first field that differs is named.
     """
     there, here = standing.model_dump(mode="json"), wanted.model_dump(mode="json")
     there.update(there.pop("settings"))

@@ -40,8 +40,8 @@ class Written:
     """A version that is in its place.
 
     Attributes:
-        place: Where, as it was before.
-        version: Its number.
+        place: Place of the version, as it was before.
+        version: Number of the version.
         record: What it was made from.
     """
 

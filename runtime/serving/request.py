@@ -21,7 +21,7 @@ class RepositoryRequest:
         name: The model's name there; None for the bundle's.
         version: Version number; None for the one after the highest.
         backend: What runs it.
-        device: Where.
+        device: Device that runs the model.
         max_batch: Largest batch that Triton makes.
         instances: Instances of the model, per device.
         max_queue_delay_us: How long a request may wait for others, microseconds.

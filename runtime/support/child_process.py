@@ -26,8 +26,8 @@ class ChildProcess:
         """Start the process.
 
         Args:
-            module: Of this project; it reads lines from its input, writes lines to its output, and ends at the end of
-                its input.
+            module: Module of this project; it reads lines from its input, writes lines to its output, and ends at the
+                end of its input.
         """
         # A file, not a pipe: nobody reads it while lines are read, and a full pipe would stop the process.
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed in `close`)
@@ -68,7 +68,7 @@ class ChildProcess:
         """Return its exit code as subprocess has it, when it has ended.
 
         Raises:
-            subprocess.TimeoutExpired: It has not.
+            subprocess.TimeoutExpired: The process has not ended.
         """
         return self._process.wait(timeout_s)
 

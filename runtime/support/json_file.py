@@ -17,13 +17,13 @@ def read_versioned(file: Path, schema: type[_Schema], *, otherwise: str, next_st
 
     Args:
         file: The file.
-        schema: Its schema; the default of the field `schema_version` is the newest version that it describes.
+        schema: Schema of the file; the default of the field `schema_version` is the newest version that it describes.
         otherwise: What is said of a file that does not fit, such as `is not a manifest`.
         next_step: What a person should do about a file that is damaged.
 
     Raises:
         OSError: The file cannot be read; what that means, the caller knows.
-        BundleError: It is newer than this version, or broken.
+        BundleError: The file is newer than this version, or broken.
     """
     text = file.read_bytes()
     newest = schema.model_fields["schema_version"].default
@@ -47,12 +47,12 @@ def read_known(file: Path, schema: type[_Schema], *, leave_out: Collection[str] 
 
     Args:
         file: The file.
-        schema: Its schema.
+        schema: Schema of the file.
         leave_out: Keys of the outermost object that are dropped too; the schema has defaults for them.
 
     Raises:
         OSError: The file cannot be read.
-        ValueError: It is not JSON, holds NaN or infinity, or what is known of it does not fit the schema.
+        ValueError: The text is not JSON, holds NaN or infinity, or what is known of it does not fit the schema.
     """
     raw = json.loads(file.read_bytes())
     if isinstance(raw, dict):

@@ -14,7 +14,7 @@ class Provider:
         name: Our word, as in `onnxruntime:cuda`.
         chain: onnxruntime's name, then the names of those that it falls back to by itself, and here may not.
         device: `cpu` or `gpu`; its own name where the same device gives other numbers in it.
-        switches: Its options that allow a precision, each with the word in a manifest's precision that turns it on.
+        switches: Options that allow a precision, each with the word in a manifest's precision that turns it on.
         subgraph: How the name of a kernel begins in onnxruntime's profile where it makes one of a whole subgraph; ''
             where each node has its own.
     """

@@ -17,8 +17,8 @@ class Listener:
     """What is told of progress; by default nothing is done with it.
 
     Attributes:
-        on_stage: Is told a stage's name, and how many steps it has, or None where that is unknown.
-        on_steps: Is told how many more steps of the stage are done.
+        on_stage: Called with a stage's name, and how many steps it has, or None where that is unknown.
+        on_steps: Called with the number of steps done since the last call.
     """
 
     on_stage: Callable[[str, int | None], None] = _ignore_stage

@@ -9,8 +9,8 @@ def public_names(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]
     """Return a package's `__getattr__` (PEP 562).
 
     Args:
-        package: Its name.
-        homes: For each public name the module that has it.
+        package: Name of the package.
+        homes: Module of each public name.
     """
 
     def find(name: str) -> Any:

@@ -13,7 +13,7 @@ def made_once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path],
     """Return a folder that the first worker to ask fills, while the others wait.
 
     Args:
-        factory: Its base folder, or what the workers' base folders lie in, is where the folder is made.
+        factory: Maker of temporary folders; the new one lies in its base folder, or in what holds the workers' own.
         name: The folder's, one for each `make`.
         make: Fills the empty folder. Nobody may change what is in it afterwards.
     """

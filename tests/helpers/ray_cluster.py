@@ -28,7 +28,7 @@ class RunningCluster:
 
     Attributes:
         address: HOST:PORT.
-        folder: Its temporary files, where bundles are unpacked too.
+        folder: Folder of temporary files, where bundles are unpacked too.
         process: Obeys lines.
     """
 

@@ -46,8 +46,8 @@ def start(
     """Start `run-ssl` or `export-ssl` as the leader of a process group.
 
     Args:
-        command: Which one.
-        *arguments: Its arguments.
+        command: Name of the command.
+        *arguments: Arguments of the command.
         cache: XDG_CACHE_HOME of the process.
         version: TensorRT's; empty for a machine without TensorRT.
         cwd: Working directory.

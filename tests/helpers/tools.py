@@ -50,7 +50,7 @@ def require_flags(
 
     Args:
         compiler: A C++ compiler.
-        flags: Of the compiler, such as -fsanitize=address, whose libraries are often in a package of their own.
+        flags: Flags of the compiler, such as -fsanitize=address, whose libraries are often in a package of their own.
         package: Debian's packages that bring them.
         program: The trial; libFuzzer brings a `main` of its own.
     """

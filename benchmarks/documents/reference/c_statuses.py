@@ -14,8 +14,8 @@ class Status(NamedTuple):
     """A value of `rne_status`.
 
     Attributes:
-        name: Its name, such as `RNE_BUNDLE`.
-        number: Its value.
+        name: Name of the status, such as `RNE_BUNDLE`.
+        number: Value of the status.
         meaning: What the header says of it; the name in words where that says all.
     """
 

@@ -51,9 +51,9 @@ class Parameter:
 
     Attributes:
         panel: The heading that it stands under in the help; None for an argument.
-        names: As a usage line has it.
+        names: Names of the option, as a usage line has them.
         values: What it takes, in words; empty for a flag.
-        default: Its default; empty where there is none.
+        default: Default of the option; empty where there is none.
         text: What it does.
     """
 

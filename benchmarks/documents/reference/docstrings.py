@@ -14,8 +14,8 @@ class Docstring:
 
     Attributes:
         prose: What stands before the sections, and between them.
-        entries: For `Args`, `Attributes` and `Raises`: name to text.
-        texts: For `Returns`, `Yields` and `Source`: the text.
+        entries: Name to text, for `Args`, `Attributes` and `Raises`.
+        texts: Text of `Returns`, `Yields` and `Source`.
     """
 
     prose: str = ""

@@ -109,8 +109,8 @@ def describe(file: str, schema: type[BaseModel], *, shown: set[type[BaseModel]])
     """Yield a file's section: its outermost object, then those inside that no file before it has.
 
     Args:
-        file: Its name in the bundle.
-        schema: Its outermost object.
+        file: Name of the file in the bundle.
+        schema: Outermost object of the file.
         shown: Schemas that the page has already; those of this file are added.
     """
     yield f"## {file}"

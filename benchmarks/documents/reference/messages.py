@@ -33,7 +33,7 @@ class Message:
 
     Attributes:
         kind: Name of its exception.
-        text: Its text, with `…` for each value; nothing else where it passes on what a program outside says.
+        text: Text of the message, with `…` for each value; nothing else where it passes on what a program outside says.
         file: The source file, from the root.
     """
 

@@ -30,7 +30,7 @@ class Paragraph:
     """A paragraph.
 
     Attributes:
-        heading: Its heading.
+        heading: Heading of the paragraph.
         quotations: Pieces of the messages that it is for.
         text: What it says.
     """

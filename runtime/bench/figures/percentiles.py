@@ -42,7 +42,7 @@ def describe_latency(rounds_ms: Sequence[Sequence[float]], *, seed: int) -> Late
 
     Args:
         rounds_ms: Every call that counts, by round, milliseconds.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
 
     Raises:
         UsageError: There are fewer than `LEAST_RUNS` calls, or one took no positive, finite time.
@@ -90,7 +90,7 @@ def _interval(
     Args:
         blocks: Calls by block.
         whole: The statistic of all calls.
-        resampled: Of each resample.
+        resampled: Times of each resample.
         statistic: Computes it.
     """
     if len(blocks) >= BOOTSTRAP_BLOCKS:

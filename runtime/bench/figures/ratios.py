@@ -24,7 +24,7 @@ class Ratio(BaseModel):
         name: The subject.
         reference: What it is divided by.
         ratio: Geometric mean over rounds of (median of the subject / median of the reference); above 1 is slower.
-        ratio_ci95: Its interval.
+        ratio_ci95: 95 % interval of the ratio.
         rounds: How many pairs.
     """
 
@@ -48,7 +48,7 @@ def paired_ratio(a: Measured, b: Measured) -> Ratio:
         b: The reference.
 
     Raises:
-        UsageError: They have different numbers of rounds, or fewer than two.
+        UsageError: The subjects have different numbers of rounds, or fewer than two.
 
     Source: `runtime.bench.figures.intervals.student_interval`.
     """
@@ -72,7 +72,7 @@ def ratio_interval(old: Measured, new: Measured, *, seed: int) -> Interval:
     Args:
         old: The subject before, with at least 2 calls.
         new: The subject now, with at least 2 calls.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
 
     Source: `runtime.bench.figures.intervals`.
     """

@@ -89,7 +89,7 @@ def layer_times(
         UsageError: `batch` or `runs` is less than 1, or the engine has no layer times.
         EngineError: The engine is not installed, cannot run the bundle, or names layers that the bundle's
             layers.json does not have.
-        BundleError: For TensorRT: the bundle has no plan.
+        BundleError: The bundle has no plan, for TensorRT.
     """
     if batch < 1 or runs < 1:
         raise UsageError(f"batch {batch} and {runs} runs, expected at least 1 of each")
@@ -189,8 +189,8 @@ def _tensorrt(bundle: Bundle, batch: int) -> tuple[Counted, ...]:
     """Return the plan's layers with the times that its build measured.
 
     Raises:
-        UsageError: They were measured at another batch.
-        EngineError: They were not measured, or the plan's layer file is damaged.
+        UsageError: The layers were measured at another batch.
+        EngineError: The layers were not measured, or the plan's layer file is damaged.
         BundleError: There is no plan.
     """
     sidecar = read_sidecar(bundle.path)

@@ -38,8 +38,8 @@ def find_limits(subjects: Mapping[str, Subject], measured: Sequence[Measured], l
 
     Args:
         subjects: What was measured, by name.
-        measured: Their latencies; others are left out.
-        listener: Who is told how far it is.
+        measured: Latencies of the subjects; others are left out.
+        listener: Receiver of the progress.
 
     The log says why one has no limit: its latency stands without.
     """
@@ -86,8 +86,8 @@ def find_limit(measured: Measured, layers: Sequence[RawLayer], rates: Rates) -> 
     """Return how far a network is from the machine's limit.
 
     Args:
-        measured: Its latency.
-        layers: Its layers in the same engine, batch and threads, at least one.
+        measured: Latency of the network.
+        layers: Layers in the same engine, batch and threads, at least one.
         rates: What the engine attains in the precision of most of its work. Layers in another one are held to the
             same rate: that of an FP32 layer in an INT8 network is what it would attain if it were INT8. A rate that
             one of the layers attains is attainable too, on a machine that others disturbed during the probe.

@@ -18,7 +18,7 @@ def import_openvino() -> Any:
     """Return the openvino module.
 
     Raises:
-        EngineError: It is not installed.
+        EngineError: OpenVINO is not installed.
     """
     try:
         import openvino
@@ -43,7 +43,7 @@ def count_openvino(compiled: Any, feed: list[Any], *, batch: int, warm_up: int, 
 
     Args:
         compiled: A model that was compiled with PERF_COUNT.
-        feed: Its inputs.
+        feed: Inputs of the network.
         batch: What a dynamic dimension is.
         warm_up: Inferences that do not count.
         runs: Inferences that do.

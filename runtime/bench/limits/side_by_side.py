@@ -19,12 +19,12 @@ class Row:
 
     Attributes:
         name: Node of a convolution or matrix product, or what sort of layers these are.
-        first_ms: Time in the first, milliseconds; 0 where it has no such layer.
-        second_ms: In the second.
-        first_precision: What the first computes it in; "" for sorts of layers.
-        second_precision: The second.
-        first_layers: How many layers of the first's engine these are.
-        second_layers: Of the second's.
+        first_ms: Time in the first network, milliseconds; 0 where it has no such layer.
+        second_ms: Time in the second network, milliseconds.
+        first_precision: Precision in the first network; "" for sorts of layers.
+        second_precision: Precision in the second network.
+        first_layers: Number of layers that these are in the first network's engine.
+        second_layers: Number of layers that these are in the second network's engine.
     """
 
     name: str
@@ -50,7 +50,7 @@ def side_by_side(
 
     Args:
         first: Layers of one bundle in one engine.
-        second: Of another bundle of the same network, at the same batch.
+        second: Layers of another bundle of the same network, at the same batch.
         names: What to call them.
         latencies_ms: Median latencies, to say what is outside of the layers.
 

@@ -26,9 +26,9 @@ class GpuState:
     """How fast a GPU runs at the moment.
 
     Attributes:
-        clock_mhz: Of the streaming multiprocessors; None where it cannot be read, likewise below.
+        clock_mhz: Clock of the streaming multiprocessors; None where it cannot be read, likewise below.
         max_clock_mhz: The highest that it could have.
-        temperature_c: Of the chip.
+        temperature_c: Temperature of the chip.
         throttling: What slows it down, in words; empty for nothing that is known.
     """
 

@@ -19,9 +19,9 @@ class ProcessorTime:
 
     Attributes:
         total: All cores' time, at work or not.
-        busy: Of it, work of any process and of the kernel.
-        steal: Of it, what the hypervisor gave to others while a process here wanted it.
-        own: Of `busy`, work of the process and all below it.
+        busy: Part of the total: work of any process and of the kernel.
+        steal: Part of the total: what the hypervisor gave to others while a process here wanted it.
+        own: Part of `busy`: work of the process and all below it.
     """
 
     total: int

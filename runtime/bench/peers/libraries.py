@@ -161,7 +161,7 @@ class PyTorchPeer(EngineBase):
         Args:
             bundle: An opened bundle.
             threads: Threads for one inference, for the whole process; None leaves PyTorch's choice.
-            weights: Its checkpoint; None looks for the one that the manifest names.
+            weights: Checkpoint of the original; None looks for the one that the manifest names.
             precision: `bf16` and `fp16` are autocast.
             compiled: Whether through `torch.compile`, with weights and activations in channels_last.
             device: `cpu`, or `gpu`, whose work is waited for at the end of every call.

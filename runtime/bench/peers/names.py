@@ -66,7 +66,7 @@ def open_peer(
 
     Raises:
         UsageError: There is no such library among the peers.
-        EngineError: It is not installed, or cannot run the network.
+        EngineError: The library is not installed, or cannot run the network.
         CheckpointError: The original's checkpoint is absent, or another.
     """
     if name not in LIBRARIES:
@@ -167,14 +167,14 @@ def run_program(
 
     Args:
         subject: What to measure; its engine is one of `PROGRAMS`.
-        bundle: Its bundle, opened.
-        seed: Of the bootstrap.
+        bundle: Opened bundle of the subject.
+        seed: Seed of the bootstrap.
         turns: Processes, at least 6.
         seconds: How long each measures.
 
     Raises:
         UsageError: No such program, the batch is outside the plan's profile, or there are too few turns.
-        EngineError: It is not installed, or fails.
+        EngineError: The program is not installed, or fails.
         BundleError: trtexec is asked for and the bundle has no plan.
     """
     run, precision = _program(subject, bundle)

@@ -42,8 +42,8 @@ class ProgramTimes:
         program: `benchmark_app` or `trtexec`.
         command: The command line, as for a shell.
         runs: Calls.
-        median_ms: Their median.
-        mean_ms: Their mean.
+        median_ms: Median that the program printed.
+        mean_ms: Mean that the program printed.
         min_ms: The fastest.
         max_ms: The slowest.
         p90_ms: 90th percentile; likewise p95 and p99. None where the program prints none.
@@ -73,7 +73,7 @@ def parse_benchmark_app(text: str, *, command: str) -> ProgramTimes:
     """Return what benchmark_app printed.
 
     Args:
-        text: Its output.
+        text: Output of the program.
         command: The command line that it is of.
 
     Raises:
@@ -118,7 +118,7 @@ def parse_trtexec(text: str, *, command: str) -> ProgramTimes:
     """Return what trtexec printed, of 8.x to 11.x: the kernels' time on the GPU, without copies.
 
     Args:
-        text: Its output.
+        text: Output of the program.
         command: The command line that it is of.
 
     Raises:

@@ -86,7 +86,7 @@ def run_benchmark_app(bundle: Bundle, *, batch: int, threads: int | None, second
         seconds: How long it measures.
 
     Raises:
-        EngineError: It is not installed, fails, or prints something else.
+        EngineError: The program is not installed, fails, or prints something else.
     """
     command = benchmark_app_command(bundle.path, bundle.manifest.input, batch=batch, threads=threads, seconds=seconds)
     text = _run(command, patience_s=seconds + _PATIENCE_S, errors=APP_ERROR)
@@ -99,7 +99,7 @@ def benchmark_app_precision(bundle: Bundle) -> str:
     Writing it switches layer times on, so this is no run that counts.
 
     Raises:
-        EngineError: It is not installed, or fails.
+        EngineError: The program is not installed, or fails.
     """
     command = benchmark_app_command(bundle.path, bundle.manifest.input, batch=1, threads=None, seconds=1)
     with tempfile.TemporaryDirectory(prefix="export-ssl-") as folder:
@@ -170,12 +170,12 @@ def _run(command: Sequence[str], *, patience_s: float, errors: "re.Pattern[str]"
     """Return what a program prints.
 
     Args:
-        command: Its name and arguments.
+        command: Name and arguments of the program.
         patience_s: When it is ended, seconds.
         errors: What its own error lines look like.
 
     Raises:
-        EngineError: It is not there, fails, or does not end.
+        EngineError: The program does not exist, fails, or does not end.
     """
     name, whole = command[0], shlex.join(command)
     program = find_program(name)

@@ -54,7 +54,7 @@ class Machine(_Part):
         governor: Frequency governor, or "" where it cannot be read.
         memory_gb: Main memory.
         virtual: Hypervisor, or "" for none that is known.
-        platform: Such as `linux-x86_64`.
+        platform: Operating system and processor, for example `linux-x86_64`.
         gpus: The GPUs.
         driver: Newest CUDA version of the driver, or "".
         python: Version of Python.
@@ -153,9 +153,9 @@ class Measured(_Part):
         batch: Images per call.
         threads: Threads for one call; None where the engine chose.
         scope: What is inside the timer.
-        latency: Of one call of `batch` images.
+        latency: Latency of one call of `batch` images.
         images_per_s: batch / mean.
-        load_ms: From the bundle's path to an engine that can be called; None where a peer does not say.
+        load_ms: Time from the bundle's path to an engine that can be called; None where a peer does not say.
         first_ms: The first call after it.
         peak_memory_mb: Largest resident memory of the process; None where a peer does not say.
         rounds_ms: Every call that counts, by round; rounds of all subjects with one index are neighbours in time.
@@ -205,12 +205,12 @@ class Limit(_Part):
     """How far something is from what the machine can do (roofline).
 
     Attributes:
-        name: Of the `Measured`.
+        name: Name of the `Measured`.
         gmacs_per_s: Attainable rate of a large matrix product in this engine and precision, 1e9 MACs/s.
         gb_per_s: Attainable rate of a large copy in this engine, 1e9 bytes/s.
         bound_ms: Sum over layers of max(macs / rate, bytes / rate).
         share: bound_ms / median latency: 1 is the limit itself.
-        layers: By time, largest first.
+        layers: Layers by time, largest first.
         findings: What limits it, in sentences.
     """
 
@@ -232,7 +232,7 @@ class BatchChoice(_Part):
         engine: The engine.
         precision: What it executes.
         batch: Largest images per second within the budget; None where no batch is within it.
-        images_per_s: At that batch.
+        images_per_s: Throughput at that batch.
         text: The choice in words.
     """
 
@@ -255,7 +255,7 @@ class BenchResult(_Part):
         machine: What it was measured on.
         noise: How quiet that was.
         scope: What is inside the timers.
-        seed: Of the bootstrap.
+        seed: Seed of the bootstrap.
         model: The network's name.
         licence: The weights' licence.
         measured: One per subject.

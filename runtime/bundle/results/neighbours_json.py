@@ -45,11 +45,11 @@ class Search(_Part):
         recalls: One per k, as given.
         lost: Searches that return another first image; rule 4.
         near_ties: How many of these are near-ties; rule 5.
-        farther_median: By how much what was found is farther, median of the lost ones, a fraction; 0 where none is
-            lost, None where it is infinite, as a copy was lost.
+        farther_median: How much farther the images found instead are, median of the lost ones, a fraction; 0 where none
+            is lost, None where it is infinite, as a copy was lost.
         farther_most: The largest of the lost ones; the same.
         first_listed: Share of the searches that have the true first neighbour among the `depth` first images.
-        noise: Of the distances, a fraction; rule 6. None where the bundle takes most neighbours for copies.
+        noise: Noise of the distances, a fraction; rule 6. None where the bundle takes most neighbours for copies.
     """
 
     recalls: tuple[Recall, ...]

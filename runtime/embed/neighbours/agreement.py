@@ -53,10 +53,10 @@ class _Truth:
 
     Attributes:
         embeddings: (N, D).
-        metric: Of all distances.
+        metric: Metric of all distances.
         scales: What rounding is a share of: each embedding's length, or 1 under `cosine`; (N,) float64.
         nearest: (N, depth) int64.
-        distances: Of these, (N, depth) float64.
+        distances: Distances of the neighbours, (N, depth) float64.
     """
 
     embeddings: AnyFloats

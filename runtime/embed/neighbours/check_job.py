@@ -34,7 +34,7 @@ class CheckChoice:
 
     Attributes:
         sample: Images drawn, or all where there are fewer.
-        seed: Of the draw.
+        seed: Seed of the random draw.
         metric: The distance that the index uses.
         save: Whether the result is kept for `run-ssl report`, in the bundle's `results` folder.
     """
@@ -51,7 +51,7 @@ class _Sampled:
 
     Attributes:
         unreadable: Images that could not be read, so far.
-        first_reason: Of the first of them.
+        first_reason: Reason why the first of them cannot be read.
     """
 
     source: Source
@@ -100,7 +100,7 @@ def run_check(request: EmbedRequest, choice: CheckChoice, listener: JobListener 
     Args:
         request: The job; its output and what it would write are not looked at.
         choice: What is checked.
-        listener: Who is told how it goes.
+        listener: Receiver of the progress.
 
     Raises:
         ExportSslError: Anything that stops it, in one line.

@@ -33,8 +33,8 @@ class Totals:
     Attributes:
         parts: Parts that are done.
         images: Images that these were made from.
-        rows: Their rows.
-        unreadable: Their images without a row.
+        rows: Rows of the parts.
+        unreadable: Images of the parts without a row.
     """
 
     parts: int
@@ -47,7 +47,7 @@ def check_output(output: Path, *, overwrite: bool) -> None:
     """Refuse an output that cannot be written, before the images are listed.
 
     Raises:
-        BundleError: It is no directory, or not a job's, or cannot be made or held here.
+        BundleError: The output is no directory, or not a job's, or cannot be created or locked.
     """
     require_posix("the output of an embedding job")
     try:
@@ -75,7 +75,7 @@ def opened_output(output: Path, job: Job, bundle: Bundle, *, overwrite: bool) ->
     """Hold an output's directory for one run, begun or gone on with.
 
     Raises:
-        BundleError: It is of another job, another run holds it, or the disk cannot take it.
+        BundleError: The output is of another job, another run writes it, or the disk cannot take it.
     """
     with _locked(output):
         found = read_job(output) if not overwrite else None

@@ -176,7 +176,7 @@ def require_same_job(output: Path, found: Job, asked: Job) -> None:
     """Refuse to go on with the output of another job.
 
     Raises:
-        BundleError: They differ; the message names the first field, and both values.
+        BundleError: The jobs differ; the message names the first field, and both values.
     """
     difference = next(_differences(found.model_dump(), asked.model_dump()), None)
     if difference is not None:

@@ -41,7 +41,7 @@ class UnreadableImage(BaseModel):
     """An image without a row.
 
     Attributes:
-        key: Its key.
+        key: Key of the image.
         reason: Why it could not be read.
     """
 
@@ -54,8 +54,8 @@ class PartFile(BaseModel):
     """A file of a part.
 
     Attributes:
-        name: Its name in the output.
-        size_bytes: Its size.
+        name: Name of the file in the output.
+        size_bytes: Size of the file.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -67,7 +67,7 @@ class PartRecord(BaseModel):
     """All of a part's record.
 
     Attributes:
-        number: From 0.
+        number: Number of the part, from 0.
         images: How many the part was made from.
         rows: How many could be read.
         unreadable: The others, in order.
@@ -115,7 +115,7 @@ def finish_part(output: Path, record: PartRecord, written: dict[str, Path]) -> P
     Args:
         output: The output's directory.
         record: What is known of the part but its files.
-        written: Its files by suffix, under the names of `partial_names`.
+        written: Files of the part by suffix, under the names of `partial_names`.
 
     Returns:
         The record, with the files.

@@ -38,7 +38,7 @@ def read_piece(output: Path, number: int) -> Piece:
     """Return a piece that was written.
 
     Raises:
-        BundleError: It is not there, or damaged.
+        BundleError: The piece is absent or damaged.
     """
     file = _file(output, number)
     try:
@@ -52,7 +52,7 @@ def note_attempt(output: Path, piece: Piece) -> None:
     """Note that a worker begins a piece.
 
     Raises:
-        EngineError: It has been begun so often, by workers that died of it, that another one would too.
+        EngineError: The piece has been begun so often, by workers that died of it, that another one would too.
     """
     # A byte for each: what is counted outlives the workers.
     file = _file(output, piece.number).with_suffix(".attempts")

@@ -20,7 +20,7 @@ class Rows:
         sha256: (N,) of the images' encoded bytes, 64 hexadecimal digits.
         embedding: (N, D) float32 or float16.
         classes: Best classes, best first, (N, K) int32; K is 0 where none were asked for.
-        scores: Their probabilities after softmax, (N, K) float32.
+        scores: Probabilities of the classes after softmax, (N, K) float32.
     """
 
     keys: tuple[str, ...]
@@ -43,7 +43,7 @@ def finish_embedding(embedding: Floats, facts: RowFacts) -> Embeddings:
     """Return embeddings as they are written, in memory of their own.
 
     Args:
-        embedding: As the engine gave them, (N, D) float32.
+        embedding: Embeddings as the engine gave them, (N, D) float32.
         facts: What is wanted. A vector of zeros, which has no direction, stays one.
 
     Returns:
@@ -77,8 +77,8 @@ def why_not_finite(embedding: Floats, written: Embeddings, logits: Floats) -> li
     """Return for each row why it cannot be written, or an empty string.
 
     Args:
-        embedding: As the engine gave them, (N, D) float32.
-        written: As they would be written, (N, D).
+        embedding: Embeddings as the engine gave them, (N, D) float32.
+        written: Embeddings as they would be written, (N, D).
         logits: (N, C) float32.
     """
     reasons = []

@@ -21,7 +21,7 @@ class Entry(NamedTuple):
         key: What the output calls it.
         file: The file that holds it.
         start: Where it is there: first byte in a tar, row in a Parquet file; 0 for a file of its own.
-        size: Its length in a tar, bytes; 0 elsewhere.
+        size: Length of the image in a tar, bytes; 0 elsewhere.
     """
 
     key: str
@@ -99,7 +99,7 @@ def list_entries(source: Source) -> Listing:
     """Return how many entries a source has, and the hash of their keys.
 
     Raises:
-        DataError: It cannot be read.
+        DataError: The source cannot be read.
     """
     digest = KeyDigest()
     for _ in digest.watch(source.entries()):

@@ -161,7 +161,7 @@ def walk_files(
 
     Args:
         folder: Where to look.
-        suffixes: In lower case, with their dot.
+        suffixes: Suffixes in lower case, with the dot.
         below: What the paths start with.
         above: Device and inode of the folders that lead here.
 

@@ -31,8 +31,8 @@ class InputChoice:
 
     Attributes:
         root: Where a list's relative paths start; None for its own folder.
-        image_column: Of Parquet files; None finds it.
-        key_column: Of Parquet files; None finds it.
+        image_column: Column of encoded images in Parquet files; None finds it.
+        key_column: Column of keys in Parquet files; None finds it.
     """
 
     root: Path | None = None
@@ -44,7 +44,7 @@ def open_source(paths: Sequence[Path], choice: InputChoice | None = None) -> Sou
     """Return the source that some paths name.
 
     Raises:
-        UsageError: They are of several kinds, or an option does not fit them.
+        UsageError: The paths are of several kinds, or an option does not fit them.
         DataError: One is absent, empty, or cannot be read.
     """
     choice = choice or InputChoice()
@@ -71,7 +71,7 @@ def _kind(path: Path) -> str:
     """Return what a path holds; rules 1 and 2.
 
     Raises:
-        DataError: It is absent, or a folder that holds nothing of the kind.
+        DataError: The path is absent, or a folder that holds nothing of the kind.
     """
     if path.is_file():
         return _SUFFIXES.get(path.suffix.lower(), _LISTS)

@@ -135,7 +135,7 @@ def _opened(file: Path) -> Iterator[Any]:
     """Yield an open Parquet file, its damage named.
 
     Raises:
-        DataError: It cannot be read, at first or later.
+        DataError: The file cannot be read, at first or later.
     """
     import pyarrow
     from pyarrow.parquet import ParquetFile

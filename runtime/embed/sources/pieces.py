@@ -12,8 +12,8 @@ class Piece:
     """The images of one part.
 
     Attributes:
-        number: From 0.
-        entries: In order.
+        number: Number of the piece, from 0.
+        entries: Entries of the piece, in order.
     """
 
     number: int

@@ -17,8 +17,8 @@ def sample_keys(keys: Iterable[str], *, size: int, seed: int) -> tuple[int, ...]
 
     Args:
         keys: Names of the images, such as paths or the members of a tar file.
-        size: At most this many.
-        seed: Of the sample.
+        size: Largest number of images.
+        seed: Seed of the random sample.
 
     Raises:
         UsageError: `size` is less than 1.

@@ -57,7 +57,7 @@ class Lease:
         Args:
             pool: Where they go back to.
             buffers: The buffers.
-            source: Is kept alive too: what they are computed from may still be read.
+            source: Object that is kept alive too: what the arrays are computed from may still be read.
         """
         self.buffers = buffers
         self.written = Event()

@@ -29,9 +29,9 @@ class GpuDevice:
 
     Attributes:
         index: CUDA's number of it.
-        name: Such as `NVIDIA A100 80GB PCIe`.
-        compute_capability: Such as `8.0`.
-        memory_bytes: Its memory.
+        name: Name of the GPU, for example `NVIDIA A100 80GB PCIe`.
+        compute_capability: Compute capability, for example `8.0`.
+        memory_bytes: Memory of the GPU.
     """
 
     index: int

@@ -24,9 +24,9 @@ class DeviceArray:
     """A C-contiguous array on the GPU.
 
     Attributes:
-        pointer: Its address.
-        shape: Its shape.
-        dtype: Its element type.
+        pointer: Address of the array.
+        shape: Shape of the array.
+        dtype: Element type of the array.
         stream: Handle of the stream that writes it, or None where it is written already.
         device: CUDA's number of the GPU.
         owner: What keeps the memory alive.
@@ -99,7 +99,7 @@ def read_device_array(array: object, *, stream: int) -> DeviceArray:
         stream: Handle of the stream that will read it, which is made to wait for the array's writer.
 
     Raises:
-        EngineError: It has neither, is not on a GPU, or is not C-contiguous.
+        EngineError: The array has neither protocol, is not on a GPU, or is not C-contiguous.
     """
     if hasattr(array, "__dlpack__") and hasattr(array, "__dlpack_device__"):
         kind, device = (int(part) for part in array.__dlpack_device__())
@@ -147,7 +147,7 @@ def stream_handle(stream: object) -> int:
     """Return the handle of a stream: an int, or PyTorch's, CuPy's or cuda-python's object.
 
     Raises:
-        EngineError: It is none of these.
+        EngineError: The object is none of these.
     """
     protocol = getattr(stream, "__cuda_stream__", None)
     candidates = [protocol()[1]] if callable(protocol) else []

@@ -87,11 +87,11 @@ def export_dlpack(
     """Return a capsule of a C-contiguous array.
 
     Args:
-        pointer: Its address.
-        shape: Its shape.
+        pointer: Address of the array.
+        shape: Shape of the array.
         dtype: An integer or floating-point type.
         device: DLPack's device type and number.
-        owner: Is kept alive until the consumer lets go.
+        owner: Object that is kept alive until the consumer lets go.
     """
     sizes = (ctypes.c_int64 * len(shape))(*shape)
     kind = _DataType(_CODES[dtype.kind], dtype.itemsize * 8, 1)
@@ -120,7 +120,7 @@ def import_dlpack(capsule: object) -> tuple[int, tuple[int, ...], np.dtype[Any],
     """Return address, shape, element type and owner of a capsule's array; the capsule is used up.
 
     Raises:
-        EngineError: It is no unused capsule, its type is none of NumPy's, or it is not C-contiguous.
+        EngineError: The object is no unused capsule, its type is none of NumPy's, or it is not C-contiguous.
     """
     if not _is_valid(capsule, _NAME):
         raise EngineError("the array's __dlpack__ gave no unused DLPack capsule: pass the array itself")

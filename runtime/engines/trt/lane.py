@@ -43,7 +43,7 @@ class TensorInfo:
     """An input or output of a plan.
 
     Attributes:
-        name: Its name.
+        name: Name of the tensor.
         shape: Shape of one image's part, without the batch.
         dtype: Element type.
     """
@@ -63,8 +63,8 @@ class PlanTensors:
     """What a plan takes and gives.
 
     Attributes:
-        input: Its input.
-        outputs: Its outputs, in the manifest's order.
+        input: Input of the plan.
+        outputs: Outputs of the plan, in the manifest's order.
         min_batch: Smallest batch of its profile.
         max_batch: Largest.
     """

@@ -17,7 +17,7 @@ class Machine:
         tensorrt: Installed version of TensorRT; None where there is none.
         tensorrt_problem: What is wrong with it, in one sentence; empty where nothing is.
         cuda: Driver, CUDA runtime and GPUs.
-        platform: Such as `linux-x86_64`: plans are not portable between platforms.
+        platform: Operating system and processor, for example `linux-x86_64`: plans are not portable between platforms.
     """
 
     tensorrt: Version | None

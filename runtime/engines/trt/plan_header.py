@@ -28,7 +28,7 @@ def read_plan_header(plan: bytes, *, name: str) -> Version:
         name: The file's name, for the messages.
 
     Raises:
-        BundleError: It is no plan, a truncated one, a wrapped one, or of a serialisation that is not known.
+        BundleError: The file is no plan, a truncated one, a wrapped one, or of a serialisation that is not known.
     """
     if _is_wrapped(plan):
         raise BundleError(

@@ -25,7 +25,7 @@ class CheckedPlan:
     """A plan that may be loaded here.
 
     Attributes:
-        plan: Its bytes.
+        plan: Bytes of the plan.
         sidecar: What it is.
     """
 
@@ -81,7 +81,7 @@ def check_plan_file(bundle: Bundle, plan: bytes, sidecar: Sidecar) -> None:
     """Refuse a plan that is damaged, changed, or of another network.
 
     Raises:
-        BundleError: It is one of these, and which.
+        BundleError: The plan is damaged, changed or of another network; the message says which.
     """
     file, rebuild = bundle.path / PLAN_FILE, rebuild_command(bundle.path)
     version = read_plan_header(plan, name=str(file))

@@ -274,7 +274,7 @@ def _read_tensors(engine: "trt.ICudaEngine", manifest: Manifest) -> PlanTensors:
     """Return what a plan takes and gives, after comparing it with the manifest.
 
     Raises:
-        EngineError: They differ.
+        EngineError: The plan and the manifest differ.
     """
     import tensorrt as trt
 

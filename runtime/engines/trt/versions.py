@@ -43,7 +43,7 @@ def parse_version(text: str) -> Version:
     """Return the version that a text such as `10.16.1.11` or `10.3.0.post1` states.
 
     Raises:
-        EngineError: It does not begin with two numbers.
+        EngineError: The text does not begin with two numbers.
     """
     found = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?(?:\.(\d+))?", text)
     if found is None:
@@ -60,7 +60,7 @@ def require_tensorrt() -> Version:
     """Return the version of TensorRT, which can then be imported.
 
     Raises:
-        EngineError: It is not installed, cannot be loaded, or is a version that this project does not know.
+        EngineError: TensorRT is not installed, cannot be loaded, or is a version that this project does not know.
     """
     installed, problem = find_tensorrt()
     if installed is None or problem:

@@ -51,7 +51,7 @@ def build_library(name: str = "release", **options: str) -> Path:
     """Build and install the library, and return the prefix.
 
     Args:
-        name: Of the build.
+        name: Name of the build.
         **options: CMake variables beside the usual ones.
     """
     build, prefix = BUILDS / name, BUILDS / f"{name}-installed"

@@ -26,7 +26,7 @@ def build_program(compiler: str, program: Path, sources: Sequence[Path], *flags:
         compiler: A C++ compiler that understands gcc's flags.
         program: Where it is written.
         sources: C++ files.
-        *flags: Of the compiler, for every file and for linking.
+        *flags: Flags of the compiler, for every file and for linking.
         link: More words for linking alone, behind the objects.
 
     Raises:

@@ -65,7 +65,7 @@ def build_tests(compiler: str, folder: Path, *, major: int, flags: Sequence[str]
         compiler: The compiler.
         folder: Where everything is written.
         major: TensorRT's major version that the headers play.
-        flags: Of the compiler, for all of it.
+        flags: Flags of the compiler, for all of it.
     """
     common = [*_FLAGS, f"-I{STANDIN}", f"-DNV_TENSORRT_MAJOR={major}", *flags]
     for name, version in (("libnvinfer", ()), ("libnvinfer_other", ("-DSTANDIN_LIBRARY_VERSION=9300",))):

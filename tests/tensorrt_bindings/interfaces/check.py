@@ -40,9 +40,9 @@ class Found:
     """A type error.
 
     Attributes:
-        file: Such as `runtime/plans/build_network.py` or `snippets/build.py`.
-        line: From 1.
-        column: From 0.
+        file: Path of the file, for example `runtime/plans/build_network.py` or `snippets/build.py`.
+        line: Line number, from 1.
+        column: Column number, from 0.
         code: mypy's, such as `attr-defined`.
         message: mypy's.
     """
@@ -86,7 +86,7 @@ def find_errors(version: str, folder: Path) -> dict[str, list[Found]]:
     """Return the errors of every file that has any, by one version's interface.
 
     Args:
-        version: Such as `10.3`.
+        version: Version of TensorRT, for example `10.3`.
         folder: Holds the snippets, mypy's cache, and the stubs when this is done.
     """
     stubs = folder / version

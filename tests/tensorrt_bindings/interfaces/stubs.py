@@ -78,7 +78,7 @@ def write_stub(version: str, folder: Path) -> None:
 
     Args:
         version: An interface file's name without its ending, such as `10.3`.
-        folder: Where to; mypy looks for packages in it.
+        folder: Folder for the stubs; mypy looks for packages in it.
 
     Raises:
         ValueError: The interface file has a word or a signature that is not understood.

@@ -36,7 +36,7 @@ class Bindings:
     """One version of the bindings, ready to be imported as `tensorrt`.
 
     Attributes:
-        version: Such as `10.16.1.11`.
+        version: Version of TensorRT, for example `10.16.1.11`.
         paths: What a process needs on its PYTHONPATH beside the libraries.
         libraries: Folder of the stub libraries' package, for the PYTHONPATH; None to go without.
     """

@@ -40,7 +40,7 @@ class Layer:
         outputs: The same.
         precision: Type in which it computes.
         named: The nodes that give the layer its name.
-        node: Its Conv, Gemm or MatMul.
+        node: Conv, Gemm or MatMul of the layer.
     """
 
     kind: str

@@ -24,7 +24,7 @@ class Plan:
     Attributes:
         version: major, minor, patch and build of the builder, each modulo 256.
         gpu: Name of the GPU it was built on.
-        capability: Its compute capability.
+        capability: Compute capability of the GPU.
         hardware: Name of the hardware compatibility level.
         portable: Built with VERSION_COMPATIBLE.
         verbosity: Name of the profiling verbosity.

@@ -159,7 +159,7 @@ def handle_value(handle: object) -> int:
     """Return a handle as an int.
 
     Raises:
-        TypeError: It is neither a handle, an int, nor None.
+        TypeError: The object is neither a handle, an int, nor None.
     """
     if handle is None:
         return 0
