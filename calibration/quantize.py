@@ -33,7 +33,7 @@ from calibration.options import QuantizeOptions
 from calibration.qdq.placement import Placement, place
 from calibration.search.calibration_cache import check_cache_target, read_cache, write_cache
 from calibration.search.choose import Choice, Chooser
-from calibration.search.describe import describe
+from calibration.search.describe import describe_calibration
 from calibration.search.judge import Judge
 from calibration.search.parts import Parts, parts_from_arrays
 from calibration.weights.second_moments import LayerMoments, Step, collect_moments
@@ -179,7 +179,7 @@ class _Calibration:
         )
         raise_refusals(findings)
         choice = self._choose(statistics, kept, judge)
-        calibration = describe(
+        calibration = describe_calibration(
             choice,
             self._placement,
             statistics,

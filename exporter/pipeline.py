@@ -17,7 +17,7 @@ import onnx
 import onnx_ir as ir
 
 from exporter.checks.golden import run_original
-from exporter.checks.step_check import Check, as_json_db, check_graph
+from exporter.checks.step_check import Check, as_json_db, check_step
 from exporter.checks.tolerance import (
     INT8_FLOOR_DB,
     emulate_fp16,
@@ -39,7 +39,7 @@ from exporter.request import ExportRequest
 from exporter.steps.int8 import QuantizedGraph, quantize_graph
 from exporter.steps.subject import Subject, load_subject, read_class_names
 from exporter.writing.bundle_writer import add_metadata, write_bundle
-from exporter.writing.describe_manifest import describe
+from exporter.writing.describe_manifest import describe_manifest
 from runtime.bundle.directory import check_target
 from runtime.bundle.layers import total_macs
 from runtime.bundle.manifest import Manifest, Precision, Step
@@ -79,7 +79,7 @@ class _Checks:
         """Start the comparison of a step's graph, `model` serialised."""
         subject = self.subject
         check = self.pool.submit(
-            check_graph,
+            check_step,
             graph,
             step=step,
             feed=subject.feed,
@@ -119,7 +119,7 @@ def export_bundle(request: ExportRequest, listener: Listener | None = None) -> E
     spec = resolve_model(request.model)
     target = request.output or Path(f"{spec.name}-{request.precision}")
     check_target(target, overwrite=request.overwrite)
-    # Refused here, before the work, if it is to be refused; `describe` states it.
+    # Refused here, before the work, if it is to be refused; `describe_manifest` states it.
     licence_of(spec, request.weights.source, stated=request.licence)
     with _one_worker() as pool:
         listener.on_stage("load", None)
@@ -152,7 +152,7 @@ def export_bundle(request: ExportRequest, listener: Listener | None = None) -> E
             precision = _fp16_precision(precision, report)
             precision = _with_tolerance(precision, model, checks, original_fp16)
         listener.on_stage("verify", None)
-        graph, manifest = _finish(describe(request, subject, precision=precision, macs=macs), model, checks)
+        graph, manifest = _finish(describe_manifest(request, subject, precision=precision, macs=macs), model, checks)
         listener.on_stage("write", None)
         manifest = write_bundle(
             target,

@@ -27,7 +27,7 @@ def prepare(model: onnx.ModelProto) -> ir.Model:
     Raises:
         GraphError: The graph cannot be quantised; the message says what to do.
     """
-    inferred = check_graph(model)
+    inferred = check_onnx(model)
     graph_model: ir.Model = ir.from_proto(inferred)
     common_passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(graph_model)
     name_nodes(graph_model.graph)
@@ -35,7 +35,7 @@ def prepare(model: onnx.ModelProto) -> ir.Model:
     return graph_model
 
 
-def check_graph(model: onnx.ModelProto) -> onnx.ModelProto:
+def check_onnx(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return the graph with the type and shape of every tensor, after ONNX's full check.
 
     Raises:

@@ -36,17 +36,17 @@ def make_fingerprint(
     )
 
 
-def first_difference(here: Fingerprint, stored: Fingerprint) -> str | None:
+def first_difference(current: Fingerprint, stored: Fingerprint) -> str | None:
     """Return what differs first, with both values; None where nothing does."""
     kept = stored.model_dump()
-    for field, value in here.model_dump().items():
+    for field, value in current.model_dump().items():
         other = kept[field]
         if value == other:
             continue
         if isinstance(value, dict):
             name = next(key for key in sorted({*value, *other}) if value.get(key) != other.get(key))
-            return f"{field}: {name} is {value.get(name)} here, {other.get(name)} there"
-        return f"{field} is {_short(value)} here, {_short(other)} there"
+            return f"{field}: {name} is {value.get(name)} now, {other.get(name)} in the file"
+        return f"{field} is {_short(value)} now, {_short(other)} in the file"
     return None
 
 

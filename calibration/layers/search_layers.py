@@ -23,7 +23,7 @@ from calibration.qdq.placement import Placement, place
 from calibration.quantize import QuantizedModel
 from calibration.search.judge import Judge
 from runtime.bundle.layout import SENSITIVITY_FILE, SENSITIVITY_PLOT
-from runtime.bundle.sensitivity_json import FloatLayer, LayerReport, PairedCounts
+from runtime.bundle.sensitivity_json import FloatLayer, LayerSearch, PairedCounts
 from runtime.data.batches import Loader, load_batches
 from runtime.data.class_folders import read_class_folders
 from runtime.data.dataset import Dataset
@@ -50,7 +50,7 @@ class LayerQuestion:
     state: Path
 
 
-def report_files(report: LayerReport, title: str) -> dict[str, bytes]:
+def sensitivity_files(report: LayerSearch, title: str) -> dict[str, bytes]:
     """Return the bundle's files on what single layers cost: the figures, and a plot with a title."""
     text = json.dumps(report.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
     return {
@@ -59,9 +59,9 @@ def report_files(report: LayerReport, title: str) -> dict[str, bytes]:
     }
 
 
-def report_layers(
+def search_layers(
     quantized: QuantizedModel, question: LayerQuestion, listener: Listener
-) -> tuple[QuantizedModel, LayerReport]:
+) -> tuple[QuantizedModel, LayerSearch]:
     """Return the network with as many float layers as the budget asks for, and what was measured.
 
     Raises:
@@ -76,7 +76,7 @@ def report_layers(
 
     listener.on_stage("sensitivity", len(layers) + 1)
     sensitivity = measure_sensitivity(layers, build, judge=judge)
-    report = LayerReport(sensitivity=sensitivity)
+    report = LayerSearch(sensitivity=sensitivity)
     if question.max_drop is None:
         return quantized, report
     ranked = [layer.layer for layer in sensitivity.layers]

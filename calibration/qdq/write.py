@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnx_ir as ir
 
-from calibration.graph.checks import check_graph
+from calibration.graph.checks import check_onnx
 from calibration.graph.edit import add_constant, drop_if_unused
 from calibration.qdq.placement import Placement, QuantizedTensor
 from calibration.weights.scales import WeightQuantization
@@ -50,7 +50,7 @@ def write_qdq(
         _quantize_activation(graph, values[tensor.name], nodes, tensor=tensor, scale=scale)
     for name in placement.weights:
         _quantize_weight(graph, nodes[name], weights[name], float_weights=float_weights)
-    checked: ir.Model = ir.from_proto(check_graph(ir.to_proto(written)))
+    checked: ir.Model = ir.from_proto(check_onnx(ir.to_proto(written)))
     return checked
 
 

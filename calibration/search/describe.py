@@ -19,7 +19,7 @@ from runtime.bundle.calibration_json import Activation, Calibration, Fingerprint
 _COMPARED_BY: Method = "mse"
 
 
-def describe(
+def describe_calibration(
     choice: Choice,
     placement: Placement,
     statistics: Mapping[str, TensorStatistics],

@@ -27,7 +27,7 @@ class Check:
     required_db: float
 
 
-def check_graph(
+def check_step(
     graph: bytes, *, step: str, feed: Pixels | Floats, golden: Golden, required_db: float, as_written: bool = True
 ) -> Check:
     """Run a graph in onnxruntime and compare it with PyTorch's outputs.

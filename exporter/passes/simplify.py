@@ -13,7 +13,7 @@ from collections import Counter
 import onnx_ir as ir
 from onnx_ir.passes import common as common_passes
 
-from calibration.graph.checks import check_graph, name_nodes
+from calibration.graph.checks import check_onnx, name_nodes
 from calibration.graph.structure import is_global_pool
 from runtime.errors import GraphError
 
@@ -71,7 +71,7 @@ def infer_shapes(model: ir.Model) -> ir.Model:
     Raises:
         GraphError: The graph is not valid ONNX.
     """
-    inferred: ir.Model = ir.from_proto(check_graph(ir.to_proto(model)))
+    inferred: ir.Model = ir.from_proto(check_onnx(ir.to_proto(model)))
     return inferred
 
 

@@ -5,7 +5,7 @@ from rich.table import Table
 
 from exporter.steps.int8 import QuantizedGraph
 from runtime.bundle.calibration_json import Calibration
-from runtime.bundle.sensitivity_json import LayerReport
+from runtime.bundle.sensitivity_json import LayerSearch
 from runtime.support.paired_statistics import mcnemar_p, paired_drop_ci95
 
 _LAYERS_SHOWN = 10
@@ -42,7 +42,7 @@ def _sentences(calibration: Calibration) -> tuple[str, ...]:
     )
 
 
-def _print_layers(report: LayerReport, console: Console) -> None:
+def _print_layers(report: LayerSearch, console: Console) -> None:
     """Print the costliest layers, and what stays float."""
     found = report.sensitivity
     table = Table(title=f"what layers cost, {found.images} held-out images", title_justify="left")

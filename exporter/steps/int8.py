@@ -6,14 +6,14 @@ from pathlib import Path
 import onnx_ir as ir
 
 from calibration.images.lint import Finding
-from calibration.layers.search_layers import LayerQuestion, report_files, report_layers
+from calibration.layers.search_layers import LayerQuestion, search_layers, sensitivity_files
 from calibration.quantize import QuantizedModel, quantize_model
 from exporter.request import Int8Request
 from exporter.steps.subject import Subject
 from runtime.bundle.calibration_json import Calibration
 from runtime.bundle.layout import CALIBRATION_FILE
 from runtime.bundle.manifest import Int8
-from runtime.bundle.sensitivity_json import LayerReport
+from runtime.bundle.sensitivity_json import LayerSearch
 from runtime.support.progress import Listener
 from runtime.support.words import first_few
 
@@ -38,7 +38,7 @@ class QuantizedGraph:
     files: dict[str, bytes]
     findings: tuple[Finding, ...]
     calibration: Calibration
-    layers: LayerReport | None
+    layers: LayerSearch | None
 
 
 def quantize_graph(
@@ -79,7 +79,7 @@ def quantize_graph(
     )
     files, layers = {}, None
     if request.sensitivity or request.max_drop is not None:
-        quantized, layers = report_layers(
+        quantized, layers = search_layers(
             quantized,
             LayerQuestion(
                 max_drop=request.max_drop,
@@ -89,7 +89,7 @@ def quantize_graph(
             ),
             listener,
         )
-        files = report_files(layers, f"What each INT8 layer of {subject.spec.name} costs")
+        files = sensitivity_files(layers, f"What each INT8 layer of {subject.spec.name} costs")
     calibration = quantized.calibration
     files[CALIBRATION_FILE] = calibration.to_bytes()
     kept = tuple(technique.name for technique in calibration.techniques if technique.kept)

@@ -10,7 +10,7 @@ from runtime.original.flops import count_card_flops, count_parameters
 from runtime.original.network import InputKind
 
 
-def describe(request: ExportRequest, subject: Subject, *, precision: Precision, macs: int) -> Manifest:
+def describe_manifest(request: ExportRequest, subject: Subject, *, precision: Precision, macs: int) -> Manifest:
     """Return the manifest of an export, without its steps and files.
 
     Args:

@@ -81,7 +81,7 @@ class FloatLayer(_Part):
     cost_ms: float
 
 
-class LayerReport(_Part):
+class LayerSearch(_Part):
     """All of `sensitivity.json`.
 
     Attributes:

@@ -84,7 +84,7 @@ def run_embedding(request: EmbedRequest, listener: JobListener | None = None) ->
     """
     listener = listener or JobListener()
     bundle, source = open_inputs(request, listener)
-    listing = list_images(source, listener)
+    listing = list_source(source, listener)
     listener.on_stage("open the engine")
     with open_engine(request, bundle) as engine:
         job = describe_job(request, bundle, describe_engine(engine), listing)
@@ -117,7 +117,7 @@ def open_inputs(request: EmbedRequest, listener: JobListener) -> tuple[Bundle, S
     return bundle, source
 
 
-def list_images(source: Source, listener: JobListener) -> Listing:
+def list_source(source: Source, listener: JobListener) -> Listing:
     """Return how many images a job has, and which.
 
     Raises:

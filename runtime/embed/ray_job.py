@@ -18,7 +18,7 @@ from runtime.embed.job import (
     JobResult,
     end_job,
     how_far,
-    list_images,
+    list_source,
     missing_pieces,
     open_inputs,
 )
@@ -53,7 +53,7 @@ def run_on_ray(request: EmbedRequest, choice: RayChoice, listener: JobListener |
     # The output is held until the workers are gone: one could still write into it.
     with ExitStack() as held, connected(choice.address) as ray:
         check_resources(ray, choice)
-        listing = list_images(source, listener)
+        listing = list_source(source, listener)
         root = Path(source.root).absolute()
         task = Task(request, source, root, ray.put(pack_bundle(bundle)))
         listener.on_stage(f"open the engine in a worker with {amount(choice)}")

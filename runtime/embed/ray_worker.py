@@ -9,7 +9,7 @@ from runtime.bundle.bundle import Bundle
 from runtime.embed.opening import describe_place, open_engine
 from runtime.embed.output.identity import Job, read_job
 from runtime.embed.output.part_files import read_part
-from runtime.embed.output.pieces_on_disk import note_attempt, read_piece
+from runtime.embed.output.pieces_on_disk import read_piece, record_attempt
 from runtime.embed.request import EmbedRequest
 from runtime.embed.run_parts import Place, embed_pieces
 from runtime.embed.sources.entries import Source
@@ -65,7 +65,7 @@ class PartMaker:
             record = read_part(output, number)
             if record is None:
                 piece = read_piece(output, number)
-                note_attempt(output, piece)
+                record_attempt(output, piece)
                 (record,) = embed_pieces([piece], self._opened.place)
         except Exception as error:  # noqa: BLE001 - whatever a worker meets ends the job with its reason
             return answer(number, images=0, failure=error)

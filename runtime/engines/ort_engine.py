@@ -8,7 +8,7 @@ import numpy as np
 
 from runtime.bundle.bundle import Bundle
 from runtime.engines.contract import EngineBase, Outputs, describe_precision
-from runtime.engines.ort_session import executed_precision, find_strays, fusion_on_cpu, import_onnxruntime, open_session
+from runtime.engines.ort_session import find_strays, fusion_on_cpu, import_onnxruntime, open_session, profiled_precision
 from runtime.errors import EngineError, UsageError
 from runtime.support.arrays import Pixels
 from runtime.support.ort_providers import PROVIDERS, Provider
@@ -63,7 +63,7 @@ class OrtEngine(EngineBase):
             self.infer(np.zeros((1, size, size, 3), np.uint8))
             profile = Path(self._session.end_profiling())
             strays = find_strays(profile, asked.chain[0])
-            executed = executed_precision(profile)
+            executed = profiled_precision(profile)
         stored = bundle.manifest.precision.name
         if strays:
             self.close()

@@ -140,7 +140,7 @@ def find_strays(profile: Path, provider: str) -> str:
     return ", ".join(f"{count} of {ran.total()} layers ran in {name}" for name, count in strays.items())
 
 
-def executed_precision(profile: Path) -> str:
+def profiled_precision(profile: Path) -> str:
     """Return the type that most convolutions computed in, from onnxruntime's profile of one run.
 
     A kernel's type is its first input's: where onnxruntime has no FP16 kernel it casts to FP32, and drops

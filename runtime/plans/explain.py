@@ -32,7 +32,7 @@ def findings(account: PlanAccount) -> tuple[str, ...]:
     return tuple(sentence for _, sentence in sorted(found, key=lambda one: -one[0]))
 
 
-def compare(first: PlanAccount, second: PlanAccount) -> tuple[str, ...]:
+def compare_accounts(first: PlanAccount, second: PlanAccount) -> tuple[str, ...]:
     """Return which plan is faster by what ratio, the parts that make the difference, largest first, and why.
 
     Without both times only the counts are compared.

@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from runtime.bundle.plan_json import Certificate, LayerVerdict
-from runtime.plans.explain import compare, findings, join_names
+from runtime.plans.explain import compare_accounts, findings, join_names
 from runtime.plans.plan_account import PlanAccount
 
 
@@ -52,7 +52,7 @@ def render_accounts(accounts: tuple[PlanAccount, ...], console: Console) -> None
     for other in accounts[1:]:
         console.print()
         console.print(Text(f"{accounts[0].label} against {other.label}", style="bold"))
-        _print_list(compare(accounts[0], other), console)
+        _print_list(compare_accounts(accounts[0], other), console)
 
 
 def _lists(certificate: Certificate) -> tuple[tuple[str, tuple[str, ...], bool], ...]:

@@ -25,7 +25,7 @@ from runtime.bundle.results.bench_json import RESULT_VERSION, BenchResult
 from runtime.bundle.results.changed_json import Changes, read_changes
 from runtime.bundle.results.compare_json import Comparison
 from runtime.bundle.results.neighbours_json import NeighbourCheck, read_neighbours
-from runtime.bundle.sensitivity_json import LayerReport
+from runtime.bundle.sensitivity_json import LayerSearch
 from runtime.errors import BundleError, UsageError
 from runtime.plans.inspector import LayerInformation, read_layer_information
 from runtime.support.files import hash_file
@@ -83,7 +83,7 @@ class BundleInputs:
 
     bundle: Bundle
     calibration: CalibrationFacts | None
-    sensitivity: LayerReport | None
+    sensitivity: LayerSearch | None
     plan: Plan | None
     neighbours: NeighbourCheck | None
 
@@ -157,7 +157,7 @@ def _read_bundle(path: Path) -> BundleInputs:
     return BundleInputs(
         bundle=bundle,
         calibration=_read_of_export(path / CALIBRATION_FILE, CalibrationFacts),
-        sensitivity=_read_of_export(path / SENSITIVITY_FILE, LayerReport, leave_out=_NOT_SHOWN),
+        sensitivity=_read_of_export(path / SENSITIVITY_FILE, LayerSearch, leave_out=_NOT_SHOWN),
         plan=_read_plan(path),
         neighbours=read_neighbours(neighbours) if neighbours.exists() else None,
     )

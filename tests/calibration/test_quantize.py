@@ -207,7 +207,7 @@ def test_a_cache_gives_the_same_graph_without_running_it_on_images(
 def test_the_cache_of_another_seed_or_picture_is_refused_and_says_what_differs(tmp_path: Path) -> None:
     folder, cache = pictures(tmp_path / "pictures"), tmp_path / "c.zip"
     quantize_model(tiny_resnet(), folder, PREPROCESSING, options=FAST, cache=cache)
-    with pytest.raises(CalibrationError, match="options: seed is 1 here, 0 there; pass another --calib-cache"):
+    with pytest.raises(CalibrationError, match="options: seed is 1 now, 0 in the file; pass another --calib-cache"):
         quantize_model(tiny_resnet(), folder, PREPROCESSING, options=FAST, cache=cache, seed=1)
     Image.fromarray(draw(5000)).save(folder / "class0" / "00.png")
     with pytest.raises(CalibrationError, match="something else: images_sha256 is"):

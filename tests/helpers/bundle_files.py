@@ -12,7 +12,7 @@ from runtime.bundle.results.bench_json import BenchResult
 from runtime.bundle.results.changed_json import Changes
 from runtime.bundle.results.compare_json import Comparison
 from runtime.bundle.results.neighbours_json import NeighbourCheck
-from runtime.bundle.sensitivity_json import LayerReport
+from runtime.bundle.sensitivity_json import LayerSearch
 
 # A schema, or in words the format of somebody else.
 DESCRIBED: dict[str, type[BaseModel] | str] = {
@@ -25,7 +25,7 @@ DESCRIBED: dict[str, type[BaseModel] | str] = {
     "golden/embedding.npy": "NumPy",
     "LICENSE-WEIGHTS.txt": "text",
     "calibration.json": Calibration,
-    "sensitivity.json": LayerReport,
+    "sensitivity.json": LayerSearch,
     "sensitivity.svg": "SVG",
     "model.plan": "TensorRT's plan",
     "model.plan.json": Sidecar,

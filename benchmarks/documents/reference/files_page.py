@@ -21,7 +21,7 @@ from runtime.bundle.results.bench_json import BenchResult
 from runtime.bundle.results.changed_json import Changes
 from runtime.bundle.results.compare_json import Comparison
 from runtime.bundle.results.neighbours_json import NeighbourCheck
-from runtime.bundle.sensitivity_json import LayerReport
+from runtime.bundle.sensitivity_json import LayerSearch
 from runtime.embed.output.identity import JOB_FILE, Job
 from runtime.embed.output.part_files import RECORDS, PartRecord
 from runtime.serving.record import RECORD_FILE, Record
@@ -32,7 +32,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
     layout.MANIFEST_FILE: Manifest,
     layout.LAYERS_FILE: LayerList,
     layout.CALIBRATION_FILE: Calibration,
-    layout.SENSITIVITY_FILE: LayerReport,
+    layout.SENSITIVITY_FILE: LayerSearch,
     layout.SIDECAR_FILE: Sidecar,
     f"{_RESULTS}/{layout.BENCH_FILE}": BenchResult,
     f"{_RESULTS}/{layout.COMPARE_FILE}": Comparison,

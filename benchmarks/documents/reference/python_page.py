@@ -18,7 +18,7 @@ _INTRODUCTION = """\
 
 What a package names in `__all__` is public; everything else may change at any time ([Stability](stability.md)). A name
 is loaded when it is first asked for, so that `import runtime` stays cheap. [Use it from Python](../how-to/python.md)
-has examples. Every error of ours is an `ExportSslError` ([Errors](errors.md))."""
+has examples. Every error of this project is an `ExportSslError` ([Errors](errors.md))."""
 # What another page describes.
 _ELSEWHERE = {
     "ExportSslError": "[Errors](errors.md) has those below it.",

@@ -5,7 +5,7 @@ from pathlib import Path
 from runtime.bench.limits.side_by_side import side_by_side
 from runtime.bundle.results.bench_json import BenchResult, Measured
 from runtime.engines.open_engine import TENSORRT
-from runtime.plans.explain import compare
+from runtime.plans.explain import compare_accounts
 from runtime.plans.read_account import read_account
 
 
@@ -41,4 +41,4 @@ def compare_plans(first: Path, second: Path) -> tuple[str, ...]:
     Raises:
         BundleError: One has no plan, or its files are damaged.
     """
-    return compare(read_account(str(first)), read_account(str(second)))
+    return compare_accounts(read_account(str(first)), read_account(str(second)))

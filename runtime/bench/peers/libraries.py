@@ -63,7 +63,7 @@ class RawOnnxRuntime(EngineBase):
             EngineError: onnxruntime is not installed, or cannot load the graph.
         """
         super().__init__(bundle.manifest)
-        from runtime.engines.ort_session import executed_precision, import_onnxruntime
+        from runtime.engines.ort_session import import_onnxruntime, profiled_precision
 
         ort = import_onnxruntime()
         # Typed out, and not by `open_session`: this is onnxruntime as anyone calls it.
@@ -88,7 +88,7 @@ class RawOnnxRuntime(EngineBase):
             self._outputs = [spec.name for spec in bundle.manifest.outputs]
             size = bundle.manifest.preprocessing.image_size
             self.call(self.network_input(np.zeros((1, size, size, 3), np.uint8)))
-            self.precision = describe_precision(stored, executed_precision(Path(session.end_profiling())))
+            self.precision = describe_precision(stored, profiled_precision(Path(session.end_profiling())))
 
     def call(self, batch_input: Any) -> Any:
         """Return [logits, embedding], NumPy arrays (N, classes) and (N, D) float32."""

@@ -48,7 +48,7 @@ def read_piece(output: Path, number: int) -> Piece:
         raise BundleError(f"{file} cannot be read ({error}): start the job again") from error
 
 
-def note_attempt(output: Path, piece: Piece) -> None:
+def record_attempt(output: Path, piece: Piece) -> None:
     """Note that a worker begins a piece.
 
     Raises:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from runtime.bundle.calibration_json import Activation, CalibrationFacts, Tried
-from runtime.bundle.sensitivity_json import LayerReport
+from runtime.bundle.sensitivity_json import LayerSearch
 from runtime.report.document import Block, Column, Figure, Section, Table, Text, format_ms
 from runtime.report.inputs import BundleInputs, Inputs
 from runtime.report.style import rows_axis, rows_height
@@ -54,7 +54,7 @@ def _calibrated(inputs: Inputs) -> list[tuple[BundleInputs, CalibrationFacts]]:
     return [(one, one.calibration) for one in inputs.bundles if one.calibration is not None]
 
 
-def _sensitivity(number: int, name: str, facts: LayerReport) -> list[Block]:
+def _sensitivity(number: int, name: str, facts: LayerSearch) -> list[Block]:
     layers = facts.sensitivity.layers
     shown = layers[::-1]
     all_db = facts.sensitivity.sqnr_all_db
@@ -104,7 +104,7 @@ def _sensitivity(number: int, name: str, facts: LayerReport) -> list[Block]:
     return [figure, table, *_float_text(facts)]
 
 
-def _float_text(facts: LayerReport) -> list[Block]:
+def _float_text(facts: LayerSearch) -> list[Block]:
     if not facts.float_layers or facts.int8_ms is None:
         return []
     cost = sum(one.cost_ms for one in facts.float_layers)

@@ -3,7 +3,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from calibration.graph.checks import check_graph, prepare
+from calibration.graph.checks import check_onnx, prepare
 from runtime.errors import GraphError
 from tests.helpers.graphs import evaluate, make_model
 from tests.helpers.resnet_graphs import Network, basic_block, bottleneck
@@ -100,7 +100,7 @@ def test_fp16_weights_are_refused():
 def test_an_invalid_graph_is_refused():
     model = basic_block()
     model.graph.node[0].input[0] = "nowhere"
-    for check in (check_graph, prepare):
+    for check in (check_onnx, prepare):
         with pytest.raises(GraphError, match="the graph is not valid ONNX: ") as refused:
             check(model)
         assert "\n" not in str(refused.value)
@@ -170,4 +170,4 @@ def test_wrong_sizes_and_unknown_operators_are_refused(node):
     model = basic_block()
     model.graph.node[-1].CopyFrom(node)
     with pytest.raises(GraphError, match="the graph is not valid ONNX: "):
-        check_graph(model)
+        check_onnx(model)

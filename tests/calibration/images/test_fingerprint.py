@@ -105,21 +105,21 @@ def test_other_images_are_named(hashes: dict[str, str]) -> None:
 
 def test_another_number_of_images_is_said_in_numbers() -> None:
     difference = first_difference(fingerprint(), fingerprint(hashes={"a/1.png": "0" * 64}))
-    assert difference == "images is 2 here, 1 there"
+    assert difference == "images is 2 now, 1 in the file"
 
 
 def test_another_preprocessing_is_named_with_both_values() -> None:
     other = PREPROCESSING.model_copy(update={"interpolation": "bicubic"})
     difference = first_difference(fingerprint(), fingerprint(preprocessing=other))
-    assert difference == "preprocessing: interpolation is bilinear here, bicubic there"
+    assert difference == "preprocessing: interpolation is bilinear now, bicubic in the file"
 
 
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"method": "mse", "seed": "0"}, "options: method is auto here, mse there"),
-        ({"method": "auto", "seed": "3"}, "options: seed is 0 here, 3 there"),
-        ({"method": "auto", "seed": "0", "half": "True"}, "options: half is None here, True there"),
+        ({"method": "mse", "seed": "0"}, "options: method is auto now, mse in the file"),
+        ({"method": "auto", "seed": "3"}, "options: seed is 0 now, 3 in the file"),
+        ({"method": "auto", "seed": "0", "half": "True"}, "options: half is None now, True in the file"),
     ],
 )
 def test_another_option_is_named_with_both_values(options: dict[str, str], expected: str) -> None:
@@ -129,7 +129,7 @@ def test_another_option_is_named_with_both_values(options: dict[str, str], expec
 def test_another_version_of_a_package_is_named() -> None:
     assert fingerprint().versions["numpy"] == metadata.version("numpy") == np.__version__
     stored = fingerprint().model_copy(update={"versions": {**fingerprint().versions, "numpy": "0.1"}})
-    assert first_difference(fingerprint(), stored) == f"versions: numpy is {np.__version__} here, 0.1 there"
+    assert first_difference(fingerprint(), stored) == f"versions: numpy is {np.__version__} now, 0.1 in the file"
 
 
 def test_the_order_of_constants_and_options_does_not_matter() -> None:

@@ -239,7 +239,7 @@ def test_a_cache_of_something_else_names_what_differs_and_the_next_step(tmp_path
     other = make_fingerprint(basic_block(), HASHES, preprocessing=PREPROCESSING, options={"seed": "1"})
     with pytest.raises(
         CalibrationError,
-        match=r"cache.zip is the calibration of something else: options: seed is 1 here, 0 there; pass another "
+        match=r"cache.zip is the calibration of something else: options: seed is 1 now, 0 in the file; pass another "
         r"--calib-cache, or delete it to calibrate again",
     ):
         read_cache(written(tmp_path), other)

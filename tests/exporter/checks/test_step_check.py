@@ -6,7 +6,7 @@ import pytest
 import torch
 from onnx import helper
 
-from exporter.checks.step_check import as_json_db, check_graph
+from exporter.checks.step_check import as_json_db, check_step
 from runtime.bundle.bundle import Golden
 from runtime.errors import VerificationError
 from tests.conftest import crops
@@ -56,7 +56,7 @@ def golden():
 
 def check(content, *, expected=None, images=None, required_db=REQUIRED_DB):
     images = feed() if images is None else images
-    return check_graph(content, step="simplify", feed=images, golden=expected or golden(), required_db=required_db)
+    return check_step(content, step="simplify", feed=images, golden=expected or golden(), required_db=required_db)
 
 
 def test_graph_that_computes_the_same_passes_with_its_figures():

@@ -19,7 +19,7 @@ import pytest
 
 import runtime.embed.ray_job
 from runtime.embed.job import JobListener, run_embedding
-from runtime.embed.output.pieces_on_disk import note_attempt, read_piece, write_pieces
+from runtime.embed.output.pieces_on_disk import read_piece, record_attempt, write_pieces
 from runtime.embed.ray_job import run_on_ray
 from runtime.embed.request import EmbedRequest, OutputChoice
 from runtime.embed.sources.entries import Entry
@@ -319,6 +319,6 @@ def test_the_sixth_attempt_at_a_piece_is_refused(tmp_path):
     piece = Piece(0, (Entry("a", "a"), Entry("b", "b")))
     list(write_pieces(tmp_path, [piece]))
     for _ in range(5):
-        note_attempt(tmp_path, piece)
+        record_attempt(tmp_path, piece)
     with pytest.raises(EngineError, match=r"^5 workers died at the images from a to b: expected images that no"):
-        note_attempt(tmp_path, piece)
+        record_attempt(tmp_path, piece)

@@ -9,7 +9,7 @@ import pytest
 from rich.console import Console
 
 from runtime.errors import EngineError
-from runtime.plans.explain import compare, findings
+from runtime.plans.explain import compare_accounts, findings
 from runtime.plans.inspector import read_layer_information, read_layer_times
 from runtime.plans.plan_account import PlanAccount, account
 from runtime.plans.tables import render_accounts
@@ -76,7 +76,7 @@ def test_without_times_groups_are_counted_and_nothing_is_invented() -> None:
     assert one.total_ms is None
     assert {group.ms for group in one.groups} == {None}
     assert any("(not measured)" in sentence for sentence in findings(one))
-    assert "without the times" in compare(one, one)[0]
+    assert "without the times" in compare_accounts(one, one)[0]
 
 
 def test_an_int8_plan_without_detours_has_nothing_to_say_but_its_ends() -> None:
@@ -114,7 +114,7 @@ def test_times_of_nvidias_plans_add_up_to_their_files() -> None:
 
 @nvidia
 def test_qat_is_slower_than_fp16_because_quantise_layers_eat_what_int8_wins() -> None:
-    sentences = compare(nvidias("fp16"), nvidias("qat"))
+    sentences = compare_accounts(nvidias("fp16"), nvidias("qat"))
     assert sentences[0] == "fp16 is 1.08 times as fast as qat by layer times: 1.02 ms against 1.10 ms"
     assert sentences[1].startswith("quantise/dequantise: fp16 gains 0.23 ms (0.00 against 0.23)")
     assert sentences[2].startswith("convolutions: fp16 loses 0.15 ms (0.86 against 0.71)")
@@ -125,11 +125,11 @@ def test_qat_is_slower_than_fp16_because_quantise_layers_eat_what_int8_wins() ->
 
 @nvidia
 def test_qgap_is_faster_than_fp16_and_qat_since_nothing_stands_between_its_convolutions() -> None:
-    against_fp16 = compare(nvidias("fp16"), nvidias("qat-residual-qgap"))
+    against_fp16 = compare_accounts(nvidias("fp16"), nvidias("qat-residual-qgap"))
     assert against_fp16[0].startswith("qat-residual-qgap is 1.51 times as fast as fp16")
     assert against_fp16[1].startswith("convolutions: qat-residual-qgap gains 0.29 ms")
     assert any("the max pool runs inside a convolution" in sentence for sentence in against_fp16)
-    against_qat = " ".join(compare(nvidias("qat"), nvidias("qat-residual-qgap")))
+    against_qat = " ".join(compare_accounts(nvidias("qat"), nvidias("qat-residual-qgap")))
     assert against_qat.startswith("qat-residual-qgap is 1.63 times as fast as qat")
     assert "12 of them with floats on one side" in against_qat
     assert "in qat residual Adds are in floats" in against_qat
