@@ -1,4 +1,4 @@
-"""What a calibration may be told. Imports nothing: the command line reads its choices and defaults here."""
+"""Options of a calibration. Imports nothing: the command line reads its choices and defaults here."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -26,7 +26,7 @@ class QuantizeOptions:
         rounding_images: Images, of those in the pass, that layer-wise rounding and bias correction look at.
         workers: Decoding threads; None for the usable cores.
         threads: Threads of onnxruntime; None leaves its choice.
-        skip_unreadable: Leave unreadable images out with a warning, where else they are an error.
+        skip_unreadable: Leave unreadable images out with a warning; otherwise they are an error.
     """
 
     method: MethodChoice = "auto"

@@ -2,7 +2,7 @@
 
 1. Graphs are timed in turn, round by round: what else the machine does then hits all of them alike.
 2. A graph is built, opened, warmed up, timed and closed before the next: memory is one network's, however
-   many there are, and the luck of where a network lies in memory is drawn anew in each round.
+   many there are, and the luck of where a network lies in memory is drawn again in each round.
 3. What is inside the timer is one inference, from the array given to the arrays returned.
 """
 

@@ -21,7 +21,7 @@ from runtime.support.paired_statistics import label_ranks
 
 # Pixels (N, H, W, 3) uint8 to logits (N, classes).
 Infer = Callable[[Pixels], AnyFloats]
-# Opens the images anew, from the first on: `lambda: load_batches(dataset, preprocessing, batch_size=8)`.
+# Opens the images again, from the first on: `lambda: load_batches(dataset, preprocessing, batch_size=8)`.
 Load = Callable[[], AbstractContextManager[Iterable[Batch]]]
 
 

@@ -3,7 +3,7 @@
     statistics ─► [equalize] x method ─► activation scales ─► weight clipping ─► rounding ─► bias correction
 
 1. Every method is tried on the graph as it is and on the equalised one, with float weights: the scales of
-   activations are judged by what they cost alone. The best pair goes on.
+   activations are judged by what they cost alone. The best pair is kept for the next step.
 2. Weights are rounded to nearest, with the scales of largest magnitude and with the MSE-optimal ones.
 3. Layer-wise rounding (`calibration/weights/rounding.py`), then bias correction, each on top of the best so far.
 4. Of the graph that lost in rule 1, rule 2 is done too; where it is ahead of the other's end, it goes through rule 3

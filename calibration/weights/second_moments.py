@@ -129,7 +129,7 @@ def collect_moments(
     Args:
         model: A float32 graph; not changed.
         steps: Name of a Conv or Gemm to how its input will be quantised; the layers that are wanted.
-        batches: Gives the images, as the graph's input, anew each time that it is called.
+        batches: Gives the images, as the graph's input, from the start each time that it is called.
         seed: Seed of the random positions.
         threads: Threads of onnxruntime; None leaves its choice.
     """

@@ -58,7 +58,7 @@ def quantize_graph(
         request: How.
         subject: What is exported.
         labels: Class names, for the images of `eval_data`.
-        state: File that keeps the progress of `max_drop`, so that an interrupted run goes on.
+        state: File that keeps the progress of `max_drop`, so that an interrupted run can be resumed.
         fp16: Whether the rest will be FP16.
         listener: Receiver of the progress.
 

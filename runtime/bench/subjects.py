@@ -18,7 +18,7 @@ DEVICES = ("cpu", "gpu")
 
 
 class Subject(BaseModel):
-    """One thing to time, as the measuring process is told of it.
+    """One thing to time, as the measuring process receives it.
 
     Attributes:
         name: Unique among the subjects of a run.

@@ -5,7 +5,7 @@
 2. Pieces begin with a batch, so batches are those of one machine, and so are the counts. Logits may differ in their
    last bits between kinds of CPU and numbers of threads, as they do without Ray.
 3. Answers are merged in the order of the pieces, whichever comes first, so that the report does not depend on it; an
-   error is that of the first piece with one. What a dead worker had begun is scored by another, and counts once.
+   error is that of the first piece with one. What a dead worker had started is scored by another, and counts once.
 """
 
 import pickle
@@ -36,7 +36,7 @@ from runtime.original.checkpoint import check_file
 from runtime.original.load_original import find_checkpoint
 from runtime.support.words import counted
 
-# About so many images a piece. Fewer, and a worker waits between pieces, each of which begins with nothing decoded;
+# About this many images per piece. Fewer, and a worker waits between pieces, each of which begins with nothing decoded;
 # more, and with ImageNet's 50,000 the last ones keep a few workers busy while the others have nothing left.
 _PIECE_IMAGES = 512
 

@@ -35,7 +35,7 @@ class CompareTask:
         request: What to compare and how, its paths absolute, and its weights those of the machine that asks.
         bundles: References to the packed bundles in Ray's memory.
         weights: A reference to the packed checkpoint; None where the weights are drawn from a seed.
-        attempts: A reference to the count of what was begun.
+        attempts: Reference to the count of pieces that were started.
     """
 
     request: CompareRequest

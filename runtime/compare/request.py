@@ -26,7 +26,7 @@ class CompareRequest:
         workers: Decoding threads; None for one per core.
         threads: Threads for one inference; None leaves the engines' choice.
         device: `cpu` or `gpu`, for all engines.
-        skip_unreadable: Whether unreadable images are left out and listed, where else they are an error.
+        skip_unreadable: Whether unreadable images are left out and listed; otherwise they are an error.
         save: Whether comparison and changed images are kept for `run-ssl report`, in each bundle's `results` folder.
         native: The C library, which preprocesses instead of Pillow, to the same bytes; None for Pillow.
     """

@@ -134,7 +134,7 @@ def load_batches(
         preprocessing: The bundle's contract.
         batch_size: Images per batch; the last one, and one with unreadable images, may be smaller.
         workers: Decoding threads; None for the number of usable cores.
-        skip_unreadable: Leave unreadable images out and list them, where else they are an error.
+        skip_unreadable: Leave unreadable images out and list them; otherwise they are an error.
         prefetch: Batches decoded ahead of the one that is next.
         overlap: Decode while batches are used, which is right only where that leaves the cores free.
         transform: Function from an RGB picture to its pixels, called in the worker threads; None for `preprocess`.

@@ -28,7 +28,7 @@ class Piece:
 
 
 def cut_dataset(dataset: Dataset, images: int) -> Iterator[Piece]:
-    """Yield a data set in pieces of so many images, the last one with what is left."""
+    """Yield a data set in pieces of a given number of images, the last one with what is left."""
     for number, start in enumerate(range(0, len(dataset), images)):
         here = tuple(_found_anywhere(image) for image in dataset.images[start : start + images])
         yield Piece(number, start, here, len(dataset))

@@ -28,7 +28,7 @@ _CHANGED = (
 
 @dataclass(frozen=True)
 class JobListener:
-    """Who is told how a job goes.
+    """Receiver of a job's progress.
 
     Attributes:
         on_stage: Called with what is being done before the first image, in words.
@@ -79,7 +79,7 @@ def run_embedding(request: EmbedRequest, listener: JobListener | None = None) ->
     """Do a job, or what is left of it.
 
     Raises:
-        ExportSslError: Anything that stops it, in one line. What is done stays, and the same call goes on with it.
+        ExportSslError: Anything that stops it, in one line. Finished parts are kept, and the same call resumes.
         KeyboardInterrupt: The user did.
     """
     listener = listener or JobListener()
@@ -131,7 +131,7 @@ def list_source(source: Source, listener: JobListener) -> Listing:
 
 
 def _refuse_own_output(request: EmbedRequest, source: Source) -> None:
-    """Refuse an output among the Parquet files that are read: a job that goes on would read its own parts.
+    """Refuse an output among the Parquet files that are read: a resumed job would read its own parts.
 
     Raises:
         UsageError: The output is there.

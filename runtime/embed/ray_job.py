@@ -4,7 +4,7 @@
    worker writes whole parts into the output. So images and output must be under the same paths on all nodes.
 2. How many workers there are, where, and what happens when one dies, is Ray's: it starts another and gives it the
    piece again, without end; a piece that has killed some workers is refused by the next one, which ends the job.
-3. An output is gone on with on Ray or without, whatever it was begun with.
+3. An output is resumed on Ray or without it, whichever way it was started.
 """
 
 import time
@@ -43,7 +43,7 @@ def run_on_ray(request: EmbedRequest, choice: RayChoice, listener: JobListener |
     """Do a job, or what is left of it, on Ray.
 
     Raises:
-        ExportSslError: Anything that stops it, in one line. What is done stays, and the same call goes on with it.
+        ExportSslError: Anything that stops it, in one line. Finished parts are kept, and the same call resumes.
         KeyboardInterrupt: The user did.
     """
     listener = listener or JobListener()

@@ -51,7 +51,7 @@ class EmbedRequest:
         device: `cpu` or `gpu`.
         weights: Checkpoint, for the engine `pytorch`.
         native: The C library, which preprocesses instead of Pillow, to the same bytes; None for Pillow.
-        overwrite: Whether an output that is there is begun anew, where else it is gone on with.
+        overwrite: Whether an existing output is deleted and started over, instead of resumed.
     """
 
     bundle: Path

@@ -1,7 +1,7 @@
 """Pieces of a job's images in, parts of its output out: what one machine and each worker of Ray do alike.
 
 1. Piece k is the entries at positions k P and on, and becomes part k. Batches are B entries, and P is a multiple of
-   B, so that a batch holds the same images whichever pieces run here, and in whichever order.
+   B, so that a batch holds the same images whatever pieces run here, and in whatever order.
 2. An image that cannot be read leaves a black one in its batch, and no row: what is computed of the others does not
    depend on it.
 3. Images are decoded ahead in threads across pieces, in turn with inference or beside it

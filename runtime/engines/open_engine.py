@@ -25,7 +25,7 @@ ORIGINAL = "pytorch"
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """What an engine may be told.
+    """Options of an engine.
 
     Attributes:
         threads: Threads for one inference; None leaves the engine's choice.
@@ -128,7 +128,7 @@ def parse_engine(text: str) -> EngineChoice:
 
 
 def _open_best(bundle: Bundle, options: EngineOptions) -> Engine:
-    """Return the fastest engine that can run a bundle here. A plan that cannot is told of, and left alone."""
+    """Return the fastest engine that can run a bundle here. A plan that cannot run is reported and left out."""
     if (bundle.path / PLAN_FILE).is_file():
         try:
             return _open_tensorrt(bundle, options)

@@ -9,7 +9,7 @@ ONNXRUNTIME = {"float": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 # In OpenVINO's runtime graph, and in the one that its benchmark_app writes.
 OPENVINO = {"f32": "fp32", "f16": "fp16", "bf16": "bf16", "i8": "int8", "u8": "uint8"}
 
-# What it is told to compute in.
+# The precision it is set to compute in.
 OPENVINO_HINTS: dict[ExecutionPrecision, str] = {"fp32": "f32", "bf16": "bf16", "fp16": "f16"}
 
 

@@ -1,4 +1,4 @@
-"""How often each piece of a job was begun: a piece that kills each worker would else be given out for ever."""
+"""How often each piece of a job was started: a piece that kills every worker would otherwise be tried for ever."""
 
 from collections import Counter
 from typing import Any
@@ -16,14 +16,14 @@ class _Attempts:
         self._begun: Counter[int] = Counter()
 
     def begin(self, number: int) -> int:
-        """Return how often a piece was begun, this time too."""
+        """Return how often a piece was started, this time included."""
         self._begun[number] += 1
         return self._begun[number]
 
 
 def count_attempts(ray: Any) -> Any:
     """Return a reference to a count for one job, which lives as long as the reference."""
-    # It takes no CPU from the workers. Where its node is lost, it begins anew on another one.
+    # It takes no CPU from the workers. If its node is lost, it starts again on another one.
     return ray.remote(_Attempts).options(num_cpus=0, max_restarts=-1, max_task_retries=-1).remote()
 
 
@@ -36,7 +36,7 @@ def note_attempt(attempts: Any, number: int, images: str) -> None:
         images: Which images it has, in words.
 
     Raises:
-        EngineError: The piece has been begun so often, by workers that died of it, that another one would too.
+        EngineError: The piece has killed so many workers that it would kill the next one too.
     """
     import ray
 
@@ -44,10 +44,10 @@ def note_attempt(attempts: Any, number: int, images: str) -> None:
 
 
 def refuse_after_attempts(begun: int, images: str) -> None:
-    """Refuse a piece that has been begun too often, wherever that is counted.
+    """Refuse a piece that has been started too often, wherever that is counted.
 
     Args:
-        begun: How often, this time too.
+        begun: How often it was started, this time included.
         images: Which images it has, in words.
 
     Raises:

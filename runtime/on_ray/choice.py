@@ -15,7 +15,7 @@ class RayChoice:
 
     Attributes:
         address: Address of a cluster; None for RAY_ADDRESS, or else for this machine alone.
-        workers: How many, for good; None lets Ray add and take away as the cluster allows.
+        workers: Fixed number of workers; None lets Ray add and remove workers as the cluster allows.
         cpus: Number of CPUs for each worker: its decoding threads, and threads of a CPU engine.
         gpus: Number of GPUs for each worker; more than 0 runs the engine on a GPU.
     """

@@ -21,7 +21,7 @@ from typing import Any
 from runtime.errors import EngineError, UsageError
 from runtime.support.cpu import usable_cores
 
-# An address that does not answer is told of within this time, seconds.
+# An address that does not answer is reported within this time, seconds.
 PATIENCE_S = 12.0
 _TCP_PATIENCE_S = 5.0
 _LOCAL = "local"

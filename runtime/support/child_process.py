@@ -1,4 +1,4 @@
-"""A process of this project's own that is told lines and answers lines: for what may crash, or must be alone."""
+"""A process of this project's own that reads lines and answers with lines: for what may crash, or must be alone."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""JSON files with a schema: read strictly, so that what is newer is told from what is broken, or for what is known."""
+"""JSON files with a schema: read strictly, so that a newer file is not taken for a broken one, or for what is known."""
 
 import json
 from collections.abc import Collection

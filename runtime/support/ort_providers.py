@@ -1,4 +1,4 @@
-"""onnxruntime's execution providers: our word for each, onnxruntime's names for it, and what it is told.
+"""onnxruntime's execution providers: our word for each, onnxruntime's names for it, and their settings.
 
 Another provider is another row. Nothing is imported here, so that the help of the command line can list them.
 """

@@ -14,7 +14,7 @@ def _ignore_steps(_steps: int) -> None:
 
 @dataclass(frozen=True)
 class Listener:
-    """What is told of progress; by default nothing is done with it.
+    """Receiver of progress; by default it does nothing.
 
     Attributes:
         on_stage: Called with a stage's name, and how many steps it has, or None where that is unknown.

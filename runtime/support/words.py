@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-# Of a long list a sentence names so many, enough to go and look.
+# How many names of a long list a sentence gives: enough to go and look.
 _SHOWN = 3
 # Verbs that do not take an s after one.
 _OF_ONE = {"are": "is", "have": "has"}
@@ -14,7 +14,7 @@ def counted(number: int, noun: str) -> str:
 
 
 def verb_for(number: int, verb: str) -> str:
-    """Return a verb as it stands after so many things; it is given as it stands after several."""
+    """Return a verb as it stands after a number of things; `verb` is its form after several."""
     return _OF_ONE.get(verb, f"{verb}s") if number == 1 else verb
 
 

@@ -71,7 +71,7 @@ class Rates:
         return max((move for move in self.moves if move.copied), key=lambda copy: copy.moved_bytes).gb_per_s
 
     def move_rate(self, moved_bytes: int) -> float:
-        """Return the best rate at which so many bytes or more were moved, 1e9 bytes per second.
+        """Return the best rate at which this many bytes or more were moved, 1e9 bytes per second.
 
         What fits in a cache moves faster than main memory allows; small copies are slow for other reasons than their
         bytes, so that those of all larger sizes count too.

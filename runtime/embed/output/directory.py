@@ -1,4 +1,4 @@
-"""The directory of an output: opened for one run at a time, begun, gone on with, and ended."""
+"""The directory of an output: opened for one run at a time, started, resumed and finished."""
 
 import csv
 import io
@@ -72,7 +72,7 @@ def check_output(output: Path, *, overwrite: bool) -> None:
 
 @contextmanager
 def opened_output(output: Path, job: Job, bundle: Bundle, *, overwrite: bool) -> Iterator[None]:
-    """Hold an output's directory for one run, begun or gone on with.
+    """Hold an output's directory for one run, which starts or resumes it.
 
     Raises:
         BundleError: The output is of another job, another run writes it, or the disk cannot take it.

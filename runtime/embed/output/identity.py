@@ -1,4 +1,4 @@
-"""What makes two runs the same job, kept in the output's `_job.json`; a run goes on only with its own output.
+"""What makes two runs the same job, kept in the output's `_job.json`; a run resumes only its own output.
 
 Everything is in it that a row depends on: bundle, engine with its version, what it executes and where, the images' keys
 in their order, batches, parts and what is written. Threads, decoders and machine are not: rows do not depend on them.

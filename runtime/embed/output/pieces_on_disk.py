@@ -52,7 +52,7 @@ def record_attempt(output: Path, piece: Piece) -> None:
     """Note that a worker begins a piece.
 
     Raises:
-        EngineError: The piece has been begun so often, by workers that died of it, that another one would too.
+        EngineError: The piece has killed so many workers that it would kill the next one too.
     """
     # A byte for each: what is counted outlives the workers.
     file = _file(output, piece.number).with_suffix(".attempts")
