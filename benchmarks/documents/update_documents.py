@@ -170,7 +170,7 @@ def int8_accuracy() -> str:
     for row in found["rows"]:
         best[(row["network"], row["kind"], row["engine"], row["who"])] = row
     lines = [
-        "| network (FP32 top-1, held-out images) | activations | engine | ours, SQNR dB | best peer | agree % | "
+        "| network (FP32 top-1, held-out images) | activations | engine | export-ssl, SQNR dB | best peer | agree % | "
         "top-1 drop, pp (95 %; p) |",
         "|---|---|---|---|---|---|---|",
     ]

@@ -88,7 +88,7 @@ def exit_codes_page() -> str:
     rows = [
         ["0", "done, and every check passed"],
         ["1", f"a check failed, or the command stopped with one line `error: …` on stderr: {named[1]}"],
-        ["2", f"an argument is wrong, by Typer's own check or ours: {named[2]}"],
+        ["2", f"an argument is wrong, by Typer's own check or the command's: {named[2]}"],
         ["130", "interrupted with Ctrl-C; a line on stderr says what was kept"],
     ]
     return page(_EXIT_CODES, table(["code", "meaning"], rows), _MORE)
