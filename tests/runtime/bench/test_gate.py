@@ -248,7 +248,7 @@ def broken_files() -> dict[str, tuple[bytes, str]]:
         "nan": (json.dumps({**good, "seconds": float("nan")}).encode(), "is not a benchmark's result"),
         "newer": (json.dumps({**good, "schema_version": 2}).encode(), "schema version 2, this run-ssl reads up to 1"),
         "unknown key": (json.dumps({**good, "extra": 1}).encode(), "extra"),
-        "twice": (json.dumps(twice).encode(), "a is there 2 times"),
+        "twice": (json.dumps(twice).encode(), "a appears 2 times"),
         "short": (json.dumps(short).encode(), "a has 180 times for 200 runs"),
         "negative": (json.dumps(negative).encode(), "a call of a took -1 ms"),
     }

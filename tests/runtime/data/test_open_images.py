@@ -132,7 +132,7 @@ def test_ground_truth_of_one_column_is_refused_with_the_reason(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("a.png 0\ngone.png 1\n", r"names 1 files that .* lacks \(gone\.png\)"),
+        ("a.png 0\ngone.png 1\n", r"names 1 files that are not in .* \(gone\.png\)"),
         ("a.png 0\na.png 1\n", r"names 1 files twice \(a\.png\)"),
         ("a.png 0\nb.png\n", r"line 2: 'b\.png' is not 'filename label'"),
         ("a.png dog\n", r"1 of 1 labels of .* \(dog\)"),

@@ -132,7 +132,7 @@ def test_layer_that_strays_is_an_error(exported: Exported, monkeypatch: pytest.M
     monkeypatch.setattr(
         "runtime.engines.ort_engine.find_strays", lambda _profile, _provider: "3 of 21 layers ran in Another"
     )
-    with pytest.raises(EngineError, match=f"fell back: 3 of 21 layers ran in Another although {CPU} was asked for"):
+    with pytest.raises(EngineError, match=f"fell back: 3 of 21 layers ran in Another although {CPU} was requested"):
         OrtEngine(open_bundle(exported.fp32))
 
 

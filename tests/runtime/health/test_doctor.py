@@ -176,7 +176,9 @@ def test_whole_plan_on_a_machine_without_tensorrt_is_no_fault(monkeypatch: pytes
     put_plan(bundle)
     found = findings(monkeypatch, CPU_ONLY, bundle)["plan"]
     assert found.verdict == "missing"
-    assert found.text.startswith("whole, for TensorRT 10.16.1.11, NVIDIA A100 80GB PCIe, batch 1:8:32; it cannot run h")
+    assert found.text.startswith(
+        "undamaged, for TensorRT 10.16.1.11, NVIDIA A100 80GB PCIe, batch 1:8:32; it cannot run h"
+    )
 
 
 @pytest.mark.parametrize("here", [CPU_ONLY, machine()], ids=["cpu", "gpu"])

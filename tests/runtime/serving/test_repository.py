@@ -228,10 +228,10 @@ def test_a_file_system_of_its_own_is_refused(monkeypatch):
 
 def test_a_repository_that_cannot_be_written_is_refused(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    with pytest.raises(BundleError, match="is not a directory: pass a folder"):
+    with pytest.raises(BundleError, match="is not a directory: pass a model repository"):
         check_repository(tmp_path / "file")
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(BundleError, match="is not a directory: pass a folder"):
+    with pytest.raises(BundleError, match="is not a directory: pass a model repository"):
         check_repository(tmp_path / "dangling")
     with pytest.raises(BundleError, match="absent is not a directory: create it first"):
         check_repository(tmp_path / "absent/models")

@@ -176,7 +176,7 @@ def test_plan_of_another_network_names_both_hashes(bundle: Bundle) -> None:
 def test_header_and_description_must_state_one_version(bundle: Bundle) -> None:
     put_plan(bundle.path, plan_bytes((10, 9, 0, 34)))
     text = refusal(bundle, machine(), kind=BundleError)
-    assert "says TensorRT 10.9.0.34, its description 10.16.1.11" in text
+    assert "says TensorRT 10.9.0.34, its sidecar 10.16.1.11" in text
 
 
 def test_build_number_is_a_packagings_and_may_differ(bundle: Bundle) -> None:
