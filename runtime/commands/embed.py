@@ -124,6 +124,10 @@ def embed(
             rich_help_panel=_INSTEAD_OF_WRITING,
         ),
     ] = None,
+    details: Annotated[
+        bool,
+        typer.Option("--details", help="With --check: print every sentence.", rich_help_panel=_INSTEAD_OF_WRITING),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Begin an output that is there anew, where else it is gone on with.")
     ] = False,
@@ -154,6 +158,7 @@ def embed(
             )
         on_ray = ray or ray_address is not None
         _refuse("--min-recall", min_recall, "it is of --check", unless=check)
+        _refuse("--details", details or None, "it is of --check", unless=check)
         _refuse("--ray-workers", ray_workers, "it is of --ray", unless=on_ray)
         _refuse("--ray-gpus", ray_gpus or None, "it is of --ray", unless=on_ray)
         _refuse("--ray", on_ray or None, "--check runs on this machine", unless=not check)
@@ -174,7 +179,9 @@ def embed(
             overwrite=overwrite,
         )
         if check:
-            passed = _check(request, CheckChoice(sample, seed, metric), min_recall, json_output=json_output)
+            passed = _check(
+                request, CheckChoice(sample, seed, metric), min_recall, details=details, json_output=json_output
+            )
         else:
             cluster = RayChoice(ray_address, ray_workers, ray_cpus, ray_gpus) if on_ray else None
             passed = _embed(request, cluster, json_output=json_output)
@@ -208,7 +215,9 @@ def _embed(request: "EmbedRequest", cluster: "RayChoice | None", *, json_output:
     return not result.unreadable
 
 
-def _check(request: "EmbedRequest", choice: "CheckChoice", least: float | None, *, json_output: bool) -> bool:
+def _check(
+    request: "EmbedRequest", choice: "CheckChoice", least: float | None, *, details: bool, json_output: bool
+) -> bool:
     """Compare neighbours, print what was found, and return whether enough of them are the same."""
     from runtime.commands.embed_bar import job_bar
     from runtime.embed.neighbours.check_job import run_check
@@ -220,7 +229,7 @@ def _check(request: "EmbedRequest", choice: "CheckChoice", least: float | None, 
     if json_output:
         print(result.check.model_dump_json(indent=2))
     else:
-        render_check(result.check, result_console())
+        render_check(result.check, result_console(), least=least, details=details)
     if result.unreadable:
         message_console().print(f"warning: {result.unreadable} images of the sample cannot be read, and were left out")
     return not has_failed(result.check.agreement) and (least is None or result.check.recall(10) >= least)
