@@ -15,6 +15,7 @@ from exporter.options import (
     CalibMethodOption,
     CalibOption,
     CropPctOption,
+    DetailsOption,
     EmitCppOption,
     EngineOption,
     EvalDataOption,
@@ -89,6 +90,7 @@ def export(
     output: OutputOption = ExportRequest.output,
     overwrite: OverwriteOption = ExportRequest.overwrite,
     golden: GoldenOption = ExportRequest.golden,
+    details: DetailsOption = False,
     json_output: JsonOption = False,
     engine: EngineOption = "none",
     profile: ProfileOption = BuildChoices.profile,
@@ -158,7 +160,7 @@ def export(
             verbose=verbose,
         )
         _check(request, plan, with_plan=engine == "tensorrt", emit_cpp=emit_cpp, triton_repo=triton_repo)
-        bundle = _export(request, json_output=json_output)
+        bundle = _export(request, details=details, json_output=json_output)
         if engine == "tensorrt":
             _build_plan(bundle, plan, quiet=json_output)
         _write_others(bundle, emit_cpp=emit_cpp, triton_repo=triton_repo)
@@ -186,7 +188,7 @@ def _check(
         check_repository(triton_repo)
 
 
-def _export(request: ExportRequest, *, json_output: bool) -> Path:
+def _export(request: ExportRequest, *, details: bool, json_output: bool) -> Path:
     """Export, print the result, and return the bundle's directory."""
     from exporter.pipeline import export_bundle
     from exporter.printing.export_table import print_notices, print_result
@@ -198,7 +200,7 @@ def _export(request: ExportRequest, *, json_output: bool) -> Path:
     if json_output:
         print(result.manifest.model_dump_json(indent=2))
     else:
-        print_result(result, result_console())
+        print_result(result, result_console(), details=details)
     return result.path
 
 

@@ -219,6 +219,12 @@ JsonOption = Annotated[
     bool,
     typer.Option("--json", help="Print the manifest as JSON instead of a table.", rich_help_panel=_OUTPUT),
 ]
+DetailsOption = Annotated[
+    bool,
+    typer.Option(
+        "--details", help="Print all that a calibration tried, and the nodes of the graphs.", rich_help_panel=_OUTPUT
+    ),
+]
 
 EngineOption = Annotated[
     Literal["none", "tensorrt"],

@@ -172,7 +172,10 @@ def _finish(manifest: Manifest, model: ir.Model, checks: _Checks) -> tuple[bytes
     proto: onnx.ModelProto = ir.to_proto(model)
     add_metadata(proto, manifest)
     graph = proto.SerializeToString(deterministic=True)
-    summary = "metadata and licence written; run as a user runs it, fused"
+    how = "run as a user runs it, fused"
+    if manifest.precision.int8 is not None:
+        how = "run fused, with Q/DQ computed as written, not by integer kernels"
+    summary = f"metadata and licence written; {how}"
     required_db = manifest.precision.min_sqnr_db
     checks.add("final", graph, model=model, required_db=required_db, summary=summary, as_written=False)
     return graph, manifest.model_copy(update={"steps": checks.steps()})

@@ -6,6 +6,7 @@
     ├── CheckpointError           weights that cannot be read, do not fit, or are not the ones named
     ├── HubError                  weights that cannot be fetched
     ├── DataError                 images or labels that cannot be used
+    ├── MachineError              images that cannot be read now: no memory, too many open files, a server that is away
     ├── BundleError               a bundle that is absent, damaged, or of a newer schema
     ├── EngineError               an engine that is not installed, or cannot run this bundle
     ├── GraphError                a graph that a pass does not know how to treat
@@ -43,6 +44,10 @@ class HubError(ExportSslError):
 
 class DataError(ExportSslError):
     """A data folder, an image or a label cannot be used."""
+
+
+class MachineError(ExportSslError):
+    """An image cannot be read now, and the machine is the reason: to leave it out would count a whole image as bad."""
 
 
 class BundleError(ExportSslError):

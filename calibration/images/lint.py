@@ -14,6 +14,7 @@ from runtime.data.batches import Unreadable
 from runtime.data.class_folders import list_images
 from runtime.data.dataset import Dataset
 from runtime.errors import DataError
+from runtime.images.reading import naming_machines_faults
 from runtime.support.arrays import Pixels
 from runtime.support.files import hash_file
 
@@ -54,6 +55,7 @@ def hash_images(dataset: Dataset) -> dict[str, str]:
 
     Raises:
         DataError: An image is not a file.
+        MachineError: The machine, not a file, is why it cannot be opened.
     """
     files: dict[str, Path] = {}
     for image in dataset.images:
@@ -69,7 +71,8 @@ def _hash_files(files: Iterable[Path]) -> list[str]:
 
     def digest(file: Path) -> str:
         try:
-            return hash_file(file)
+            with naming_machines_faults(str(file)):
+                return hash_file(file)
         except OSError:
             return ""
 

@@ -38,8 +38,9 @@ def check_step(
         feed: The golden images as the graph's input.
         golden: PyTorch's outputs for them.
         required_db: Least SQNR of logits and embedding, decibels.
-        as_written: Keep onnxruntime from fusing nodes, which would check another graph; a finished
-            graph is run as a user runs it, fused.
+        as_written: Keep onnxruntime from fusing nodes, which would check another graph. A finished graph is run
+            fused, as a user runs it, but for Q/DQ: they are computed as written, not by this machine's integer
+            kernels.
 
     Raises:
         VerificationError: An output is not finite or differs by more than the tolerance.

@@ -1,11 +1,16 @@
 """What `export-ssl` says: notices to stderr, the result to stdout."""
 
+from collections.abc import Sequence
+
+from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from exporter.pipeline import ExportResult
-from exporter.printing.int8_table import print_calibration
+from exporter.printing.int8_table import print_calibration, print_drop
 from runtime.bundle.manifest import Step
+from runtime.support.paragraphs import print_paragraph
 
 _OPERATORS_SHOWN = 7
 
@@ -30,33 +35,60 @@ def print_notices(result: ExportResult, console: Console) -> None:
         console.print(f"{finding.severity}: {finding.text}", style="yellow", markup=False)
 
 
-def print_result(result: ExportResult, console: Console) -> None:
-    """Print one table of the steps, what the calibration tried, the network's size, and the bundle's path."""
+def print_result(result: ExportResult, console: Console, *, details: bool = False) -> None:
+    """Print that the bundle passed, the command that comes next, the steps, and what the calibration kept.
+
+    Args:
+        result: A finished export.
+        console: Where to print; 80 columns are enough.
+        details: Whether to print all that the calibration tried, and the operators of the first and the last graph.
+    """
     manifest = result.manifest
-    table = Table(title=f"{manifest.model.name}, {manifest.precision.name}", title_justify="left")
-    table.add_column("step", no_wrap=True)
-    table.add_column("nodes", justify="right")
-    table.add_column("SQNR dB", justify="right")
-    table.add_column("required", justify="right")
-    table.add_column("what it did")
-    for step in manifest.steps:
-        decibels = "equal" if step.sqnr_db is None else f"{step.sqnr_db:.1f}"
-        nodes = str(sum(step.nodes.values()))
-        table.add_row(step.name, nodes, decibels, f"{step.required_db:.1f}", step.summary)
-    console.print(table)
+    print_paragraph(_verdict(result), console, style="bold")
+    if result.quantized is not None and result.quantized.layers is not None:
+        print_drop(result.quantized.layers, console)
+    console.print(f"next: run-ssl compare {result.path} --data FOLDER", markup=False, soft_wrap=True)
+    console.print()
+    console.print(_steps(manifest.steps))
+    console.print()
     if result.quantized is not None:
-        print_calibration(result.quantized, console)
-    for step in (manifest.steps[0], manifest.steps[-1]):
-        console.print(f"nodes after {step.name}: {_operators(step)}", markup=False)
+        print_calibration(result.quantized, console, details=details)
+    for step in (manifest.steps[0], manifest.steps[-1]) if details else ():
+        print_paragraph(f"nodes after {step.name}: {_operators(step)}", console, bullet=True)
     model = manifest.model
     size = sum(entry.size_bytes for entry in manifest.files)
-    console.print(
+    print_paragraph(
         f"{model.parameters:,} parameters, {model.macs:,} MACs = {model.flops:,} FLOPs per image, "
         f"{size / 1e6:.1f} MB in {len(manifest.files) + 1} files",
-        markup=False,
+        console,
+        bullet=True,
     )
-    console.print(f"bundle: {result.path}", markup=False)
-    console.print(f"next:   run-ssl compare {result.path} --data FOLDER", markup=False)
+    if not details:
+        tried = "all that was tried, and the nodes" if result.quantized is not None else "the nodes"
+        print_paragraph(f"`--details` prints {tried} before and after.", console, bullet=True)
+
+
+def _verdict(result: ExportResult) -> str:
+    """Return that every step passed, and how near the finished graph is; one that had not would have left no bundle."""
+    manifest, last = result.manifest, result.manifest.steps[-1]
+    near = "equal to PyTorch's" if last.sqnr_db is None else f"{last.sqnr_db:.1f} dB SQNR against PyTorch's"
+    return (
+        f"Passed: {result.path} holds {manifest.model.name} in {manifest.precision.name}; its logits are {near}, "
+        f"required are {last.required_db:.1f} dB."
+    )
+
+
+def _steps(steps: Sequence[Step]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column("step", no_wrap=True)
+    for heading in ("nodes", "SQNR\ndB", "required\ndB"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("what it did")
+    for step in steps:
+        decibels = "equal" if step.sqnr_db is None else f"{step.sqnr_db:.1f}"
+        nodes = str(sum(step.nodes.values()))
+        table.add_row(step.name, nodes, decibels, f"{step.required_db:.1f}", Text(step.summary))
+    return table
 
 
 def _operators(step: Step) -> str:

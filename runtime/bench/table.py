@@ -1,14 +1,19 @@
-"""A benchmark for a person: one row per subject, then what to make of it."""
+"""A benchmark for a person: what is the fastest, a line for each subject, and what to make of it."""
 
 import math
+from collections.abc import Sequence
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from runtime.bench.figures.ratios import Ratio
 from runtime.bench.limits.why_slow import explain_bundles
-from runtime.bundle.results.bench_json import BenchResult, Latency, Measured
+from runtime.bench.notes import describe_fastest, is_shown, list_notes, speeds_against_fp32
+from runtime.bundle.results.bench_json import BenchResult, Measured
+from runtime.engines.contract import shorten_precision
+from runtime.support.narrow_table import Column, fitting_columns, make_table
+from runtime.support.paragraphs import print_paragraph
+from runtime.support.words import counted, shared_start
 
 _SCOPES = {
     "model": "the engine's call alone, input and output in place",
@@ -22,74 +27,142 @@ def render(result: BenchResult, console: Console, *, details: bool) -> None:
 
     Args:
         result: What to print.
-        console: Console to print on.
-        details: Whether to print what limits each subject, what makes the bundles differ, and the command lines
-            of other programs that do the same.
+        console: Console to print on; 80 columns are enough.
+        details: Whether to print every figure, what limits each subject, what makes the bundles differ, and the
+            command lines of other programs that do the same.
     """
-    machine = result.machine
-    where = ", ".join([machine.cpu, f"{machine.cores} cores", *(gpu.name for gpu in machine.gpus)])
-    console.print(Text(f"{result.model} on {where}; timed: {_SCOPES[result.scope]}"))
-    console.print(_table(result.measured))
-    for name, reason in result.absent.items():
-        console.print(Text(f"- {name} was not measured: {reason}"))
-    for warning in result.noise.warnings:
-        console.print(Text(f"- noise: {warning}"), style="yellow")
-    for one in result.measured:
-        for note in one.notes:
-            console.print(Text(f"- {one.name}: {note}"))
-    for choice in result.choices:
-        console.print(Text(f"- {choice.text}"))
-    for limit in result.limits:
-        console.print(
-            Text(
-                f"- {limit.name}: {limit.share:.0%} of the machine's limit (bound {limit.bound_ms:.3g} ms at "
-                f"{limit.gmacs_per_s:,.0f} GMAC/s and {limit.gb_per_s:,.0f} GB/s, both probed in this run)"
-            )
-        )
-        for finding in limit.findings if details else ():
-            console.print(Text(f"    {finding}"))
-    for ratio, *reasons in explain_bundles(result):
-        console.print(Text(f"- {ratio}"))
-        for reason in reasons if details else ():
-            console.print(Text(f"    {reason}"))
+    speeds = speeds_against_fp32(result)
+    print_paragraph(describe_fastest(result, speeds), console, style="bold")
+    console.print()
+    print_paragraph(_what_is_timed(result), console)
+    console.print()
+    columns = _columns(result, speeds)
+    console.print(make_table(fitting_columns(columns, result.measured, console), result.measured, console))
+    console.print()
     if details:
-        _print_commands(result, console)
+        console.print(make_table(_further_columns(columns), result.measured, console))
+        console.print()
+    for note in list_notes(result, speeds):
+        print_paragraph(note, console, bullet=True, style="yellow" if note.startswith("noise") else "")
+    if details:
+        _print_reasons(result, speeds, console)
     else:
-        console.print(Text("- `--details` says why, layer by layer, and how benchmark_app and trtexec do the same"))
-    console.print(Text(f"Licence of the weights: {result.licence.spdx}."))
+        more = "`--details` has p90 to max, load, memory, why, layer by layer, and commands that do the same."
+        print_paragraph(more, console)
+    print_paragraph(f"Licence of the weights: {result.licence.spdx}.", console)
 
 
-def _print_commands(result: BenchResult, console: Console) -> None:
+def _what_is_timed(result: BenchResult) -> str:
+    """Return what was measured on what, with what is the same for all subjects."""
+    machine, measured = result.machine, result.measured
+    where = ", ".join([machine.cpu, f"{machine.cores} cores", *(gpu.name for gpu in machine.gpus)])
+    same = []
+    if _constant([one.batch for one in measured]):
+        same.append(f"batch {measured[0].batch}")
+    if _constant([one.threads for one in measured]) and measured[0].threads is not None:
+        same.append(counted(measured[0].threads, "thread"))
+    if _constant([one.latency.runs for one in measured]):
+        same.append(f"{measured[0].latency.runs:,} calls of each")
+    return f"{'; '.join([f'{result.model} on {where}', f'timed: {_SCOPES[result.scope]}', *same])}."
+
+
+def _print_reasons(result: BenchResult, speeds: dict[str, Ratio], console: Console) -> None:
+    """Print intervals, what limits each subject, why bundles differ, and the commands that do the same."""
+    for ratio in speeds.values():
+        if ratio.name != ratio.reference:
+            low, high = ratio.ratio_ci95.low, ratio.ratio_ci95.high
+            _bullet(
+                f"{ratio.name}: {ratio.ratio:.3f} times the speed of {ratio.reference} ({low:.3f}-{high:.3f})", console
+            )
+    for choice in result.choices:
+        _bullet(choice.text, console)
+    for limit in result.limits:
+        _bullet(
+            f"{limit.name}: {limit.share:.0%} of the machine's limit (bound {limit.bound_ms:.3g} ms at "
+            f"{limit.gmacs_per_s:,.0f} GMAC/s and {limit.gb_per_s:,.0f} GB/s, both probed in this run)",
+            console,
+        )
+        for finding in limit.findings:
+            console.print(Text(f"    {finding}"))
+    for ratio_in_words, *reasons in explain_bundles(result):
+        _bullet(ratio_in_words, console)
+        for reason in reasons:
+            console.print(Text(f"    {reason}"))
     for name, commands in result.commands.items():
         for command in commands:
             console.print(Text(f"- the same as {name}: {command}"), soft_wrap=True)
 
 
-def _table(measured: tuple[Measured, ...]) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    table.add_column("what")
-    table.add_column("executes")
-    for heading in ("median ms\n95 %", "p90", "p95", "p99", "max", "images\n/s", "load\nms", "first\nms", "MB", "runs"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for one in measured:
-        latency = one.latency
-        table.add_row(
-            Text(one.name),
-            Text(one.precision),
-            _median(latency),
-            *(_ms(value) for value in (latency.p90_ms, latency.p95_ms, latency.p99_ms, latency.max_ms)),
-            f"{one.images_per_s:,.0f}",
-            _ms(one.load_ms),
-            _ms(one.first_ms),
-            "-" if one.peak_memory_mb is None else f"{one.peak_memory_mb:,.0f}",
-            str(latency.runs),
-        )
-    return table
+def _bullet(text: str, console: Console) -> None:
+    print_paragraph(text, console, bullet=True)
 
 
-def _median(latency: Latency) -> str:
-    interval = latency.median_ci95
-    return f"{_ms(latency.median_ms)}\n{_ms(interval.low)}-{_ms(interval.high)}"
+def _columns(result: BenchResult, speeds: dict[str, Ratio]) -> tuple[Column[Measured], ...]:
+    """Return the columns that compare the subjects; what is the same for all stands in the line above."""
+    labels = {one.name: _label(one) for one in result.measured}
+    start = shared_start(list(dict.fromkeys(labels.values())))
+    shares = {limit.name: f"{limit.share:.0%}" for limit in result.limits}
+    columns = [
+        Column[Measured]("engine", lambda one: Text(one.engine), figures=False),
+        Column[Measured](
+            f"{start}…" if start else "bundle", lambda one: Text(labels[one.name][len(start) :]), figures=False
+        ),
+        Column[Measured]("runs in", lambda one: Text(shorten_precision(one.precision)), figures=False),
+    ]
+    if not _constant([one.batch for one in result.measured]):
+        columns.append(Column("batch", lambda one: str(one.batch)))
+    if not _constant([one.threads for one in result.measured]):
+        columns.append(Column("thr.", lambda one: "-" if one.threads is None else str(one.threads)))
+    return (
+        *columns,
+        Column("median\nms", lambda one: _ms(one.latency.median_ms)),
+        Column("95 % CI", _interval, rank=1),
+        Column("p99\nms", lambda one: _ms(one.latency.p99_ms), rank=2),
+        Column("img\n/s", lambda one: f"{one.images_per_s:,.0f}"),
+        Column("times\nFP32", lambda one: _speed(speeds.get(one.name))),
+        Column("of\nlimit", lambda one: shares.get(one.name, "")),
+    )
+
+
+def _further_columns(columns: tuple[Column[Measured], ...]) -> tuple[Column[Measured], ...]:
+    """Return the columns of the second table, which `--details` prints."""
+    names = [column for column in columns if not column.figures and column.heading != "runs in"]
+    settings = [column for column in columns if column.heading in ("batch", "thr.")]
+    return (
+        *names,
+        *settings,
+        Column("95 % CI", _interval),
+        Column("p90", lambda one: _ms(one.latency.p90_ms)),
+        Column("p95", lambda one: _ms(one.latency.p95_ms)),
+        Column("p99", lambda one: _ms(one.latency.p99_ms)),
+        Column("max", lambda one: _ms(one.latency.max_ms)),
+        Column("load\nms", lambda one: _ms(one.load_ms)),
+        Column("first\nms", lambda one: _ms(one.first_ms)),
+        Column("MB", lambda one: "-" if one.peak_memory_mb is None else f"{one.peak_memory_mb:,.0f}"),
+        Column("runs", lambda one: str(one.latency.runs)),
+    )
+
+
+def _label(one: Measured) -> str:
+    """Return the bundle as the subject's name has it: what stands there before the engine."""
+    return one.name.partition(f" {one.engine}")[0]
+
+
+def _constant(values: Sequence[object]) -> bool:
+    """Return whether all values are equal, so that one line says what a column would."""
+    return len(set(values)) <= 1
+
+
+def _interval(one: Measured) -> str:
+    interval = one.latency.median_ci95
+    return f"{_ms(interval.low)}-{_ms(interval.high)}"
+
+
+def _speed(ratio: Ratio | None) -> str:
+    if ratio is None:
+        return ""
+    unsure = ratio.name != ratio.reference and not is_shown(ratio)
+    return f"{'~' if unsure else ''}{ratio.ratio:.2f}"
 
 
 def _ms(value: float | None) -> str:

@@ -148,6 +148,10 @@ def embed(
             rich_help_panel=_INSTEAD_OF_WRITING,
         ),
     ] = False,
+    details: Annotated[
+        bool,
+        typer.Option("--details", help="With --check: print every sentence.", rich_help_panel=_INSTEAD_OF_WRITING),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Delete an existing output and start over, instead of resuming it.")
     ] = False,
@@ -181,6 +185,7 @@ def embed(
         on_ray = ray or ray_address is not None
         _refuse("--min-recall", min_recall, "it needs --check", unless=check)
         _refuse("--save", save or None, "it needs --check", unless=check)
+        _refuse("--details", details or None, "it needs --check", unless=check)
         _refuse("--ray-workers", ray_workers, "it needs --ray", unless=on_ray)
         _refuse("--ray-gpus", ray_gpus or None, "it needs --ray", unless=on_ray)
         _refuse("--ray", on_ray or None, "--check runs on this machine", unless=not check)
@@ -201,7 +206,9 @@ def embed(
             overwrite=overwrite,
         )
         if check:
-            passed = _check(request, CheckChoice(sample, seed, metric, save), min_recall, json_output=json_output)
+            passed = _check(
+                request, CheckChoice(sample, seed, metric, save), min_recall, details=details, json_output=json_output
+            )
         else:
             cluster = RayChoice(ray_address, ray_workers, ray_cpus, ray_gpus) if on_ray else None
             passed = _embed(request, cluster, json_output=json_output)
@@ -235,7 +242,9 @@ def _embed(request: "EmbedRequest", cluster: "RayChoice | None", *, json_output:
     return not result.unreadable
 
 
-def _check(request: "EmbedRequest", choice: "CheckChoice", least: float | None, *, json_output: bool) -> bool:
+def _check(
+    request: "EmbedRequest", choice: "CheckChoice", least: float | None, *, details: bool, json_output: bool
+) -> bool:
     """Compare neighbours, print what was found, and return whether enough of them are the same."""
     from runtime.commands.embed_bar import job_bar
     from runtime.embed.neighbours.check_job import run_check
@@ -247,7 +256,7 @@ def _check(request: "EmbedRequest", choice: "CheckChoice", least: float | None, 
     if json_output:
         print(result.check.model_dump_json(indent=2))
     else:
-        render_check(result.check, result_console())
+        render_check(result.check, result_console(), least=least, details=details)
     if result.unreadable:
         message_console().print(f"warning: {result.unreadable} images of the sample cannot be read and were left out")
     return not has_failed(result.check.agreement) and (least is None or result.check.recall(10) >= least)

@@ -126,6 +126,9 @@ def compare(
     ray_workers: RayWorkersOption = None,
     ray_cpus: RayCpusOption = 2,
     ray_gpus: RayGpusOption = 0,
+    details: Annotated[
+        bool, typer.Option("--details", help="Print every figure, and a sentence on each engine.")
+    ] = False,
     json_output: JsonOption = False,
 ) -> None:
     """Compare exported networks with the PyTorch original: accuracy, changed decisions, FLOPs and speed.
@@ -173,7 +176,7 @@ def compare(
         if json_output:
             print(comparison.model_dump_json(indent=2))
         else:
-            render(comparison, result_console())
+            render(comparison, result_console(), details=details)
     if comparison.original.non_finite_logits or any(score.non_finite_logits for score in comparison.engines):
         raise typer.Exit(1)
 

@@ -2,12 +2,17 @@
 
 import math
 import re
+from collections.abc import Sequence
+from pathlib import PurePath
+from typing import Literal
 
 from runtime.bundle.results.compare_json import Comparison, EngineScore, FlopsReport, OriginalScore, ParametersReport
-from runtime.support.words import counted, p_value, percent
+from runtime.support.words import counted, first_few, p_value, percent
 
 # Where a p-value or a 95 % interval calls a drop real.
 _SIGNIFICANCE = 0.05
+# More failures than these are told in one sentence.
+_SEPARATE_FAILURES = 2
 # Logits SQNR, decibels, below which rounding alone does not explain the difference. One rounding to a
 # p-bit significand leaves about 6 p dB (Source: Bennett, Bell System Technical Journal 27 (1948) 446);
 # a ResNet-18 was measured at 128 (fp32), 67 (fp16), 45 (bf16) and 28 (int8). fp32 stands below the
@@ -30,8 +35,84 @@ def explain(comparison: Comparison) -> tuple[str, ...]:
     )
 
 
-def _name(score: OriginalScore | EngineScore) -> str:
-    return f"{score.engine} ({score.precision})"
+def explain_failures(comparison: Comparison) -> tuple[str, ...]:
+    """Return the failures alone, in one sentence where many engines share them."""
+    failures = _failures(comparison.original, comparison.engines)
+    broken = [score for score in comparison.engines if score.non_finite_logits]
+    if len(broken) <= _SEPARATE_FAILURES:
+        return tuple(failures)
+    of_original = failures[: len(failures) - len(broken)]
+    names = first_few([name_score(score) for score in broken])
+    return (
+        *of_original,
+        f"FAILED: {len(broken)} of {len(comparison.engines)} engines give logits that are NaN or infinite ({names});"
+        " images with NaN count as wrong. Most likely activations overflow: use the FP32 bundle.",
+    )
+
+
+def explain_briefly(comparison: Comparison) -> tuple[str, ...]:
+    """Return what changes the reading of the table, in at most five sentences; failures are `explain_failures`'s."""
+    engines = comparison.engines
+    real = [score for score in engines if judge_drop(score) == "real" and score.drop > 0]
+    borderline = [score for score in engines if judge_drop(score) == "borderline"]
+    low = [score for score in engines if is_suspect(score)]
+    sentences = []
+    if real:
+        sentences.append(f"Not noise, the interval excludes 0: {_list_drops(real)}.")
+    if borderline:
+        sentences.append(f"Borderline, interval and McNemar's p disagree; use more images: {_list_drops(borderline)}.")
+    if low:
+        names = first_few([f"{name_score(score)} {score.sqnr_db:.1f} dB" for score in low])
+        sentences.append(
+            f"Less SQNR than rounding leaves: {names}. Suspect other weights, other preprocessing, or a lower"
+            " precision than is reported; run-ssl verify tells which."
+        )
+    sentences += [sentence for sentence in _accuracy_of_card(comparison) if "within the" not in sentence]
+    counts = [sentence for sentence in (_macs(comparison.flops), *_card_flops(comparison.flops)) if _differs(sentence)]
+    if counts:
+        sentences.append(" ".join(counts))
+    return tuple(sentences)
+
+
+def _list_drops(scores: Sequence[EngineScore]) -> str:
+    drops = [
+        f"{name_score(score)} {'gains' if score.drop < 0 else 'loses'} {percent(abs(score.drop))} pp"
+        f" (p {p_value(score.mcnemar_p)})"
+        for score in scores
+    ]
+    return first_few(drops, separator="; ")
+
+
+def _differs(sentence: str) -> bool:
+    return "do the same" not in sentence and "exactly" not in sentence
+
+
+def name_score(score: OriginalScore | EngineScore) -> str:
+    """Return what was scored in words: `digits-int8 in openvino (int8)`, or `pytorch (fp32)` for the original."""
+    bundle = PurePath(score.bundle).name if isinstance(score, EngineScore) else ""
+    name = f"{score.engine} ({score.precision})"
+    return f"{bundle} in {name}" if bundle else name
+
+
+def judge_drop(score: EngineScore) -> Literal["none", "noise", "borderline", "real"]:
+    """Return whether a drop, or a gain, is more than chance; `none` where no hit changed."""
+    if not score.only_original_right + score.only_engine_right:
+        return "none"
+    low, high = score.drop_ci95
+    excluded, improbable = low > 0 or high < 0, score.mcnemar_p < _SIGNIFICANCE
+    if excluded and improbable:
+        return "real"
+    return "borderline" if excluded or improbable else "noise"
+
+
+def is_suspect(score: EngineScore) -> bool:
+    """Return whether the SQNR is less than rounding to the precision leaves."""
+    return score.sqnr_db is not None and score.sqnr_db < _rounding_db(score)
+
+
+def _rounding_db(score: EngineScore) -> float:
+    words = re.findall("|".join(_ROUNDING_DB), score.precision)
+    return min((_ROUNDING_DB[word] for word in words), default=-math.inf)
 
 
 def _failures(original: OriginalScore, engines: tuple[EngineScore, ...]) -> list[str]:
@@ -41,12 +122,12 @@ def _failures(original: OriginalScore, engines: tuple[EngineScore, ...]) -> list
     sentences = []
     if original.non_finite_logits:
         sentences.append(
-            f"FAILED: {_name(original)}: {counts(original)} in the original itself, so no difference from it means"
+            f"FAILED: {name_score(original)}: {counts(original)} in the original itself, so no difference from it means"
             " anything; check the weights."
         )
     sentences += [
-        f"FAILED: {_name(score)}: {counts(score)}; images with NaN count as wrong. Most likely activations overflow"
-        " this precision: export again with these images as --golden, or use the FP32 bundle."
+        f"FAILED: {name_score(score)}: {counts(score)}; images with NaN count as wrong. Most likely activations"
+        " overflow this precision: export again with these images as --golden, or use the FP32 bundle."
         for score in engines
         if score.non_finite_logits
     ]
@@ -55,10 +136,10 @@ def _failures(original: OriginalScore, engines: tuple[EngineScore, ...]) -> list
 
 def _drops(original: OriginalScore, engines: tuple[EngineScore, ...]) -> list[str]:
     """Return one sentence for all engines that change no hit, and one for each other engine."""
-    unchanged = [score for score in engines if not score.only_original_right + score.only_engine_right]
+    unchanged = [score for score in engines if judge_drop(score) == "none"]
     sentences = []
     if unchanged:
-        names = ", ".join(_name(score) for score in unchanged)
+        names = ", ".join(name_score(score) for score in unchanged)
         bound = percent(unchanged[0].drop_ci95[1])
         sentences.append(
             f"{names}: right and wrong on the same images as the original; what {counted(original.images, 'image')} can"
@@ -68,33 +149,27 @@ def _drops(original: OriginalScore, engines: tuple[EngineScore, ...]) -> list[st
 
 
 def _drop(score: EngineScore, images: int) -> str:
-    low, high = score.drop_ci95
-    excluded, improbable = low > 0 or high < 0, score.mcnemar_p < _SIGNIFICANCE
-    kind = "gain" if score.drop < 0 else "drop"
-    if excluded and improbable:
+    kind, judged = "gain" if score.drop < 0 else "drop", judge_drop(score)
+    if judged == "real":
         verdict = "is not noise: the interval excludes 0"
-    elif excluded or improbable:
+    elif judged == "borderline":
         verdict = "is borderline: interval and p disagree about 0; use more images"
     else:
         verdict = f"is within the noise of {counted(images, 'image')}: the interval includes 0"
     return (
-        f"{_name(score)}: the {kind} of {percent(abs(score.drop))} pp ({score.only_original_right:,} hits lost,"
+        f"{name_score(score)}: the {kind} of {percent(abs(score.drop))} pp ({score.only_original_right:,} hits lost,"
         f" {score.only_engine_right:,} gained, McNemar's p {p_value(score.mcnemar_p)}) {verdict}."
     )
 
 
 def _low_sqnr(engines: tuple[EngineScore, ...]) -> list[str]:
-    sentences = []
-    for score in engines:
-        words = re.findall("|".join(_ROUNDING_DB), score.precision)
-        floor = min((_ROUNDING_DB[word] for word in words), default=-math.inf)
-        if score.sqnr_db is not None and score.sqnr_db < floor:
-            sentences.append(
-                f"{_name(score)}: {score.sqnr_db:.1f} dB is less than the {floor:.0f} dB that rounding to its precision"
-                " leaves. Suspect other weights, other preprocessing, or a lower precision than it reports; run-ssl"
-                " verify tells which."
-            )
-    return sentences
+    return [
+        f"{name_score(score)}: {score.sqnr_db:.1f} dB is less than the {_rounding_db(score):.0f} dB that rounding to"
+        " its precision leaves. Suspect other weights, other preprocessing, or a lower precision than it reports;"
+        " run-ssl verify tells which."
+        for score in engines
+        if is_suspect(score)
+    ]
 
 
 def _accuracy_of_card(comparison: Comparison) -> list[str]:

@@ -1,9 +1,11 @@
-"""A comparison as a table for the terminal; the only place where accuracies become percentages."""
+"""A comparison for the terminal: what to take, a row for each engine, and what changes the reading of it.
 
-import textwrap
+The only place where accuracies become percentages.
+"""
+
 from collections.abc import Callable
 from pathlib import PurePath
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 from rich import box
 from rich.console import Console
@@ -11,86 +13,117 @@ from rich.table import Table
 from rich.text import Text
 
 from runtime.bundle.results.compare_json import Comparison, DataReport, EngineScore, OriginalScore
-from runtime.compare.explain import explain
-from runtime.support.words import first_few, p_value, percent
-
-# Narrower, and the words of `precision` break inside a word ("execution" is the longest).
-_WORD_WIDTH = 9
-# From here on there is room for a second space between the columns.
-_ROOMY_COLUMNS = 100
-# A terminal may claim to be 1 column wide; a paragraph needs room for a word.
-_MIN_COLUMNS = 20
-
+from runtime.compare.decide import decide
+from runtime.compare.explain import explain, explain_briefly, explain_failures
+from runtime.engines.contract import shorten_precision
+from runtime.support.narrow_table import Column, fitting_columns, make_table
+from runtime.support.paragraphs import print_paragraph
+from runtime.support.words import first_few, images_per_second, p_value, percent, shared_start
 
 _Score: TypeAlias = OriginalScore | EngineScore
 
 
-def render(comparison: Comparison, console: Console) -> None:
-    """Print the scores, the counts, what they mean, and the licence.
+def render(comparison: Comparison, console: Console, *, details: bool = False) -> None:
+    """Print which bundle to take, the scores, what changes their reading, and the licence.
 
     Args:
         comparison: What was measured and what is known about the model.
         console: Where to print; 80 columns are enough.
+        details: Whether to print every figure, a sentence on each engine, and parameters, MACs and FLOPs side by side.
     """
-    console.print(Text(f"{comparison.model}: {', '.join(comparison.bundles)} against the PyTorch original"))
-    console.print(Text(_data_line(comparison.data)))
+    for failure in explain_failures(comparison):
+        print_paragraph(failure, console)
+    print_paragraph(decide(comparison), console, style="bold")
+    console.print()
+    print_paragraph(_data_line(comparison), console)
     for note in comparison.data.notes:
-        console.print(Text(f"note: {note}"))
+        print_paragraph(f"note: {note}", console)
     console.print()
-    console.print(_scores(comparison, roomy=console.width >= _ROOMY_COLUMNS))
+    scores: tuple[_Score, ...] = (comparison.original, *comparison.engines)
+    columns = _columns(comparison)
+    shown = fitting_columns(columns, scores, console)
+    console.print(make_table(shown, scores, console))
     console.print()
+    if details:
+        _render_details(comparison, console, [column for column in columns if column not in shown])
+    else:
+        for sentence in explain_briefly(comparison):
+            print_paragraph(sentence, console, bullet=True)
+        print_paragraph(_counts_line(comparison), console, bullet=True)
+        print_paragraph("`--details` has every figure and a sentence on each engine.", console, bullet=True)
+    licence = comparison.licence
+    told = f"Licence of the weights: {licence.spdx}. {licence.notice} {licence.url}"
+    print_paragraph(" ".join(told.split()), console)
+
+
+def _render_details(comparison: Comparison, console: Console, left: list[Column[_Score]]) -> None:
+    """Print the columns that did not fit, the counts, and every sentence."""
+    scores: tuple[_Score, ...] = (comparison.original, *comparison.engines)
+    if left:
+        names = [column for column in _columns(comparison) if column.rank == 0 and not column.figures]
+        console.print(make_table([*names[:2], *left], scores, console))
+        console.print()
     console.print(_counts(comparison))
     console.print()
     for sentence in explain(comparison):
-        paragraph = textwrap.fill(
-            f"- {sentence}", max(console.width, _MIN_COLUMNS), subsequent_indent="  ", break_on_hyphens=False
-        )
-        console.print(Text(paragraph, style="bold red" if sentence.startswith("FAILED") else ""))
-    licence = comparison.licence
-    console.print()
-    console.print(Text(" ".join(f"Licence of the weights: {licence.spdx}. {licence.notice} {licence.url}".split())))
+        if not sentence.startswith("FAILED"):
+            print_paragraph(sentence, console, bullet=True)
 
 
-def _data_line(data: DataReport) -> str:
-    line = f"{data.images:,} images of {data.source}, {data.images_per_s:,.0f} images/s with decoding and all engines"
-    if not data.unreadable:
-        return line
-    # The JSON has all of them.
-    return f"{line}; {len(data.unreadable):,} unreadable and skipped: {first_few(data.unreadable)}"
-
-
-def _table(*, roomy: bool) -> Table:
-    return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1 if roomy else 0, 0, 0))
-
-
-class _Column(NamedTuple):
-    """A column of the scores.
-
-    Attributes:
-        heading: What stands over it.
-        cell: What an engine's row has in it; the original's row may have nothing.
-        figures: Whether it holds figures, on the right, and not words.
-    """
-
-    heading: str
-    cell: Callable[[_Score], Text | str]
-    figures: bool = True
-
-
-def _columns(comparison: Comparison) -> tuple[_Column, ...]:
-    """Return the columns of the scores, from left to right."""
-    several = len(comparison.bundles) > 1
-    return (
-        _Column("engine", lambda score: _name(score, with_bundle=several), figures=False),
-        _Column("precision", lambda score: Text(score.precision), figures=False),
-        _Column("top-1\n%", lambda score: percent(score.top1)),
-        _Column(f"top-{comparison.original.top5_k}\n%", lambda score: percent(score.top5)),
-        _Column("drop, pp\n95 % CI", _of_engines(_drop)),
-        _Column("McNemar\np", _of_engines(lambda score: p_value(score.mcnemar_p))),
-        _Column("agree\n%", _of_engines(lambda score: percent(score.agreement))),
-        _Column("SQNR\ndB", _sqnr),
-        _Column("images\n/s", lambda score: _speed(score.images_per_s)),
+def _data_line(comparison: Comparison) -> str:
+    data = comparison.data
+    names = ", ".join(comparison.bundles)
+    line = (
+        f"{comparison.model} ({names}) against the PyTorch original: {data.images:,} images of {data.source},"
+        f" {data.images_per_s:,.0f} images/s with decoding and all engines"
     )
+    return f"{line}{_left_out(data)}."
+
+
+def _left_out(data: DataReport) -> str:
+    # The JSON has all of them.
+    if not data.unreadable:
+        return ""
+    return f"; {len(data.unreadable):,} unreadable and skipped: {first_few(data.unreadable)}"
+
+
+def _columns(comparison: Comparison) -> tuple[Column[_Score], ...]:
+    """Return the columns of the scores, from left to right."""
+    names = _bundle_names(comparison)
+    start = shared_start([*names.values()])
+    return (
+        Column("engine", lambda score: Text(score.engine), figures=False),
+        *(
+            [Column(f"{start}…" if start else "bundle", _bundle_cell(names, start), figures=False)]
+            if len(names) > 1
+            else []
+        ),
+        Column("runs in", lambda score: Text(shorten_precision(score.precision)), figures=False),
+        Column("top-1\n%", lambda score: percent(score.top1)),
+        Column(f"top-{comparison.original.top5_k}\n%", lambda score: percent(score.top5), rank=3),
+        Column("drop\npp", _of_engines(lambda score: percent(score.drop))),
+        Column("95 % CI", _of_engines(_interval)),
+        Column("McNemar\np", _of_engines(lambda score: p_value(score.mcnemar_p)), rank=2),
+        Column("agree\n%", _of_engines(lambda score: percent(score.agreement)), rank=1),
+        Column("SQNR\ndB", _sqnr),
+        Column("images\n/s", lambda score: images_per_second(score.images_per_s)),
+    )
+
+
+def _bundle_names(comparison: Comparison) -> dict[str, str]:
+    """Return what each bundle is called: its folder, or its path where two folders have one name."""
+    paths = list(dict.fromkeys(score.bundle for score in comparison.engines if score.bundle))
+    names = [PurePath(path).name for path in paths]
+    return dict(zip(paths, names if len(set(names)) == len(names) else paths, strict=True))
+
+
+def _bundle_cell(names: dict[str, str], start: str) -> Callable[[_Score], Text]:
+    def cell(score: _Score) -> Text:
+        if isinstance(score, OriginalScore):
+            return Text("original")
+        return Text(names.get(score.bundle, "")[len(start) :])
+
+    return cell
 
 
 def _of_engines(cell: Callable[[EngineScore], str]) -> Callable[[_Score], str]:
@@ -98,31 +131,9 @@ def _of_engines(cell: Callable[[EngineScore], str]) -> Callable[[_Score], str]:
     return lambda score: cell(score) if isinstance(score, EngineScore) else ""
 
 
-def _scores(comparison: Comparison, *, roomy: bool) -> Table:
-    columns = _columns(comparison)
-    table = _table(roomy=roomy)
-    for column in columns:
-        if column.figures:
-            table.add_column(column.heading, justify="right", no_wrap=True)
-        else:
-            table.add_column(column.heading, overflow="fold", min_width=_WORD_WIDTH)
-    scores: tuple[_Score, ...] = (comparison.original, *comparison.engines)
-    for score in scores:
-        table.add_row(*(column.cell(score) for column in columns))
-    return table
-
-
-def _name(score: _Score, *, with_bundle: bool) -> Text:
-    """Return an engine's name; with several bundles it stands over the bundle's."""
-    if isinstance(score, OriginalScore):
-        return Text(f"{score.engine}\n(original)")
-    bundle = PurePath(score.bundle).name if with_bundle else ""
-    return Text(f"{score.engine}\n{bundle}" if bundle else score.engine)
-
-
-def _drop(score: EngineScore) -> str:
+def _interval(score: EngineScore) -> str:
     low, high = score.drop_ci95
-    return f"{percent(score.drop)}\n{percent(low)} to {percent(high)}"
+    return f"{percent(low)} to {percent(high)}"
 
 
 def _sqnr(score: _Score) -> Text:
@@ -135,16 +146,24 @@ def _sqnr(score: _Score) -> Text:
     return Text(f"{score.sqnr_db:.1f}")
 
 
-def _speed(images_per_s: float) -> str:
-    # Below 10 images/s a whole number says too little.
-    return f"{images_per_s:,.0f}" if images_per_s >= 10 else f"{images_per_s:.1f}"
+def _counts_line(comparison: Comparison) -> str:
+    flops, card = comparison.flops, comparison.card
+    line = (
+        f"{flops.onnx_macs:,} MACs = {2 * flops.onnx_macs:,} FLOPs per image, {comparison.parameters.pytorch:,}"
+        " parameters"
+    )
+    if card is not None:
+        line += f"; the card has top-1 {percent(card.top1)} %"
+    if flops.card is not None:
+        line += f" and counts {flops.card:,} FLOPs in its own way"
+    return f"{line}."
 
 
 def _counts(comparison: Comparison) -> Table:
     """Return parameters, MACs and FLOPs side by side, with the card's figures where there is a card."""
     flops, card, parameters, original = comparison.flops, comparison.card, comparison.parameters, comparison.original
     onnx_parameters = "" if parameters.onnx is None else f"{parameters.onnx:,}"
-    table = _table(roomy=True)
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("")
     for heading in ("PyTorch", "ONNX", "card"):
         table.add_column(heading, justify="right", no_wrap=True)

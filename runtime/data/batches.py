@@ -29,7 +29,7 @@ from runtime.data.dataset import Dataset, LabelledImage, Stream
 from runtime.data.pieces import Piece
 from runtime.errors import DataError, UsageError
 from runtime.images.preprocessing import preprocess
-from runtime.images.reading import pillow_silenced
+from runtime.images.reading import naming_machines_faults, pillow_silenced
 from runtime.support.arrays import Pixels
 from runtime.support.cpu import usable_cores
 from runtime.support.read_ahead import Ahead, read_ahead
@@ -98,10 +98,15 @@ class _Plan:
     ahead: Ahead
 
     def decode(self, numbered: tuple[int, LabelledImage]) -> "_Decoded":
-        """Return one image's pixels, or the error, which the asking thread raises or counts."""
+        """Return one image's pixels, or the error, which the asking thread raises or counts.
+
+        Raises:
+            MachineError: The machine, not the image, is the reason: nothing is skipped for that.
+        """
         position, image = numbered
         try:
-            pixels: Pixels | DataError = self.transform(image.read())
+            with naming_machines_faults(image.name):
+                pixels: Pixels | DataError = self.transform(image.read())
         except DataError as error:
             pixels = error
         return _Decoded(position, image.name, image.label, pixels)
@@ -142,6 +147,7 @@ def load_batches(
     Raises:
         UsageError: A number is less than 1.
         DataError: (From the iterator.) An image cannot be read, or none can but in a piece, or a stream breaks off.
+        MachineError: (From the iterator.) An image cannot be read now, and the machine is the reason.
     """
     threads = usable_cores() if workers is None else workers
     for option, value in (("batch size", batch_size), ("workers", threads), ("prefetch", prefetch)):

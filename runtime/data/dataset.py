@@ -39,6 +39,7 @@ class LabelledImage:
 
         Raises:
             DataError: The image cannot be read.
+            MachineError: The machine, not the image, is the reason.
         """
         if isinstance(self.source, Path):
             return decode(self.source, str(self.source))

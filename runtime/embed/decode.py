@@ -1,6 +1,5 @@
 """From an image's encoded bytes to pixels and a hash, or to the reason why not; called in worker threads."""
 
-import errno
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,13 +9,8 @@ from PIL import Image, UnidentifiedImageError
 
 from runtime.embed.sources.entries import Entry
 from runtime.errors import DataError
-from runtime.images.reading import UNREADABLE, read_rgb
+from runtime.images.reading import UNREADABLE, naming_machines_faults, read_rgb
 from runtime.support.arrays import Pixels
-
-# Not the image's fault: a job that went on would call every image unreadable, and be resumed over them.
-_MACHINES_FAULTS = frozenset(
-    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN}
-)
 
 Opened = tuple[Entry, Callable[[], bytes]]
 
@@ -46,30 +40,22 @@ def decode_entry(opened: Opened, transform: Callable[[Image.Image], Pixels]) -> 
         transform: Function from an RGB picture to the network's pixels.
 
     Raises:
-        DataError: The machine, not the image, is the reason.
+        MachineError: The machine, not the image, is the reason: a job that went on would call every image unreadable,
+            and be resumed over them.
     """
     entry, read = opened
     digest = ""
     try:
-        contents = read()
-        digest = hashlib.sha256(contents).hexdigest()
-        return Decoded(entry.key, digest, transform(read_rgb(BytesIO(contents))))
+        with naming_machines_faults(entry.file, resumes=True):
+            contents = read()
+            digest = hashlib.sha256(contents).hexdigest()
+            return Decoded(entry.key, digest, transform(read_rgb(BytesIO(contents))))
     except UnidentifiedImageError:
         # Pillow's words hold an address in memory.
         return Decoded(entry.key, digest, None, "not an image of a format that Pillow knows")
     except DataError as error:
         return Decoded(entry.key, digest, None, str(error))
-    except MemoryError as error:
-        raise DataError(
-            f"there is not enough memory to decode {entry.file}: free some, or leave the image out; then run the "
-            "same command again to resume the job"
-        ) from error
     except UNREADABLE as error:
-        if isinstance(error, OSError) and error.errno in _MACHINES_FAULTS:
-            raise DataError(
-                f"{entry.file} cannot be read now ({error.strerror}): the job stops here; run the same command "
-                "again to resume it"
-            ) from error
         return Decoded(entry.key, digest, None, _in_words(error))
 
 

@@ -136,3 +136,9 @@ def describe_precision(stored: str, executed: str) -> str:
     if stored.partition("-")[0] == executed:
         return stored
     return f"{stored} weights, {executed} execution"
+
+
+def shorten_precision(described: str) -> str:
+    """Return `describe_precision` for a narrow column: `fp32, not fp16` where file and execution differ."""
+    stored, differs, executed = described.partition(" weights, ")
+    return f"{executed.removesuffix(' execution')}, not {stored}" if differs else described

@@ -17,7 +17,9 @@
     colour profile (ICC)           not applied
 
 Refused with a DataError that names the file: what Pillow cannot identify, truncated files, and
-decompression bombs (more than twice Pillow's `MAX_IMAGE_PIXELS`, about 179 million pixels).
+decompression bombs (more than twice Pillow's `MAX_IMAGE_PIXELS`, about 179 million pixels). Where the
+machine is the reason and not the file (no memory, too many open files), it is a MachineError, which no
+option skips: the rest of the images would be called unreadable one after the other.
 
 Pillow's warnings (corrupt EXIF, which ImageNet itself holds; a large picture; a malformed APNG) say
 nothing about pixels and are silenced while a file is read. Silencing changes Python's warning filters,
@@ -25,6 +27,7 @@ which all threads share, so it is done once around all reads of a loop (`pillow_
 inside a worker thread.
 """
 
+import errno
 import struct
 import warnings
 import zlib
@@ -36,7 +39,7 @@ from typing import BinaryIO
 from PIL import Image
 
 from runtime.bundle.manifest import Preprocessing
-from runtime.errors import DataError
+from runtime.errors import DataError, MachineError
 from runtime.images.preprocessing import preprocess
 from runtime.support.arrays import Pixels
 
@@ -59,6 +62,10 @@ UNREADABLE = (
     zlib.error,
     Image.DecompressionBombError,
 )
+# Not the image's fault, beside MemoryError: files open, memory, and a server of files that is away.
+_MACHINES_FAULTS = frozenset(
+    {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN}
+)
 
 
 @contextmanager
@@ -74,6 +81,7 @@ def open_image(path: Path) -> Image.Image:
 
     Raises:
         DataError: The file is absent, is no image, is damaged, or is a decompression bomb.
+        MachineError: The machine, not the file, is the reason.
     """
     with pillow_silenced():
         return decode(path, str(path))
@@ -97,6 +105,7 @@ def decode(source: Path | BinaryIO, name: str) -> Image.Image:
 
     Raises:
         DataError: The file is absent, is no image, is damaged, or is a decompression bomb.
+        MachineError: The machine, not the image, is the reason.
     """
     with naming_damage(name):
         return read_rgb(source)
@@ -117,12 +126,41 @@ def naming_damage(name: str) -> Iterator[None]:
 
     Raises:
         DataError: The block could not read the file.
+        MachineError: The machine, not the file, is the reason.
     """
     try:
-        yield
+        with naming_machines_faults(name):
+            yield
     except UNREADABLE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise DataError(
             f"{name} cannot be read as an image ({reason}): expected a whole file in a format that Pillow knows; "
             "replace it, or leave it out (run-ssl: --skip-unreadable)"
         ) from error
+
+
+@contextmanager
+def naming_machines_faults(name: str, *, resumes: bool = False) -> Iterator[None]:
+    """Turn an error that is the machine's fault, not the image's, into a MachineError that names the image.
+
+    Args:
+        name: What the message calls the image.
+        resumes: Whether a job that is started again goes on where it stopped.
+
+    Raises:
+        MachineError: There is no memory, too many files are open, or a server of files is away.
+    """
+    try:
+        yield
+    except MemoryError as error:
+        then = "; the job goes on when it is started again" if resumes else ", and start again"
+        raise MachineError(
+            f"there is not enough memory to decode {name}: free some, or leave the image out{then}"
+        ) from error
+    except OSError as error:
+        if error.errno not in _MACHINES_FAULTS:
+            raise
+        then = "the job stops here, and goes on when it is started again"
+        if not resumes:
+            then = "the image may be whole, so it is not skipped; start again when the machine can read it"
+        raise MachineError(f"{name} cannot be read now ({error.strerror}): {then}") from error

@@ -29,10 +29,30 @@ def listed(names: Sequence[str], *, none: str) -> str:
     return ", ".join(names) or none
 
 
+def shared_start(names: Sequence[str]) -> str:
+    """Return how all names begin, up to a `-`, `_`, `.` or `/`, so that each keeps a rest; "" for fewer than two.
+
+    `digits-fp32`, `digits-int8` and `digits-int8-cpu` begin with `digits-`.
+    """
+    if len(names) < 2:
+        return ""
+    first, last = min(names), max(names)
+    same = [one == other for one, other in zip(first, last, strict=False)]
+    start = first[: same.index(False) if False in same else len(same)]
+    while start and (start[-1] not in "-_./" or start in names):
+        start = start[:-1]
+    return start
+
+
 def percent(share: float) -> str:
     """Return a fraction as a percentage with two decimals, without the sign: 0.7262 -> `72.62`."""
     # Adding 0.0 after rounding turns -0.0 into 0.0.
     return f"{round(100 * share, 2) + 0.0:.2f}"
+
+
+def images_per_second(speed: float) -> str:
+    """Return a speed as a whole number, or below 10, where that says too little, with one decimal."""
+    return f"{speed:,.0f}" if speed >= 10 else f"{speed:.1f}"
 
 
 def p_value(p: float) -> str:

@@ -79,9 +79,16 @@ def test_the_bundle_says_how_it_was_calibrated(by_command):
     assert facts["export_ssl.licence"] == "CC-BY-NC-4.0"
 
 
-def test_the_table_of_what_was_tried_is_printed(by_command):
+def test_what_was_kept_and_reached_is_printed(by_command):
     stdout = " ".join(by_command[1].stdout.split())
-    for words in ("activations: max", "layer-wise rounding", "held out", "scales from two halves", "top-1 drop"):
+    assert stdout.startswith("Passed: ")
+    assert stdout.index("top-1 drop") < stdout.index("what it did")
+    for words in (
+        "ways to clip activations: ",
+        "held out",
+        "scales from two halves",
+        "top-1 drop",
+    ):
         assert words in stdout
     assert "24 different calibration images" in by_command[1].stderr.replace("\n", " ")
 

@@ -28,6 +28,12 @@ def explain_neighbours(agreement: Agreement) -> tuple[str, ...]:
     worse = max(agreement.renewed, agreement.kept, key=lambda search: search.lost)
     if worse.lost and not failed:
         sentences += [_lost(worse, agreement), _cause(worse, agreement)]
+    return (*sentences, *_cautions(agreement))
+
+
+def _cautions(agreement: Agreement) -> tuple[str, ...]:
+    """Return what the recalls do not say."""
+    sentences = []
     if agreement.copies:
         sentences.append(
             f"{agreement.copies:,} images have a copy in the sample, or one that PyTorch cannot tell from it: any of"
@@ -44,6 +50,29 @@ def explain_neighbours(agreement: Agreement) -> tuple[str, ...]:
         " and fewer are kept; the intervals cover the draw of the queries, not that."
     )
     return tuple(sentences)
+
+
+def explain_briefly(agreement: Agreement) -> tuple[str, ...]:
+    """Return the sentences that change the reading of the recalls: why neighbours are lost, and what is not covered."""
+    worse = max(agreement.renewed, agreement.kept, key=lambda search: search.lost)
+    cause = [_cause(worse, agreement)] if worse.lost and not has_failed(agreement) else []
+    return (*cause, *_cautions(agreement))
+
+
+def describe_kept(agreement: Agreement) -> str:
+    """Return how many neighbours are kept in either case, in one clause."""
+    made_anew, kept = (_mean_kept(search) for search in (agreement.renewed, agreement.kept))
+    most = max(recall.k for recall in agreement.renewed.recalls)
+    return (
+        f"of {most} nearest neighbours {made_anew:.2f} are kept where the index is made anew with the bundle,"
+        f" {kept:.2f} where PyTorch's index is kept"
+    )
+
+
+def _mean_kept(search: Search) -> float:
+    """Return how many of the most neighbours asked for are kept; cut, not rounded: 9.998 of 10 are not 10.00."""
+    most = max(search.recalls, key=lambda recall: recall.k)
+    return math.floor(100 * most.k * most.recall) / 100
 
 
 def has_failed(agreement: Agreement) -> bool:
@@ -86,9 +115,7 @@ def _failures(name: str, search: Search) -> list[str]:
 def _kept(search: Search, agreement: Agreement) -> str:
     """Return how many neighbours are kept, in whole numbers where one can picture them."""
     most = max(search.recalls, key=lambda recall: recall.k)
-    # Cut, not rounded: 9.998 of 10 are not 10.00.
-    mean = math.floor(100 * most.k * most.recall) / 100
-    kept = f"{mean:.2f} of {most.k} nearest neighbours are kept on average"
+    kept = f"{_mean_kept(search):.2f} of {most.k} nearest neighbours are kept on average"
     if most.recall == 1:
         kept = f"all {most.k} nearest neighbours are kept"
     if not search.lost:

@@ -1,6 +1,6 @@
 """The result of a neighbour check as a table for the terminal."""
 
-import textwrap
+import math
 
 from rich import box
 from rich.console import Console
@@ -8,21 +8,44 @@ from rich.table import Table
 from rich.text import Text
 
 from runtime.bundle.results.neighbours_json import Agreement, NeighbourCheck, Recall, Search
-from runtime.embed.neighbours.explain import explain_neighbours
+from runtime.embed.neighbours.explain import describe_kept, explain_briefly, explain_neighbours
+from runtime.support.paragraphs import print_paragraph
 from runtime.support.words import percent
 
-# A terminal may claim to be 1 column wide; a paragraph needs room for a word.
-_MIN_COLUMNS = 20
+
+def decide_check(check: NeighbourCheck, least: float | None) -> tuple[str, ...]:
+    """Return whether the bundle passed and why, in one sentence, or in one for each failure.
+
+    Args:
+        check: What was measured.
+        least: The recall at 10 that is asked for, a fraction, or None.
+    """
+    failures = [sentence for sentence in explain_neighbours(check.agreement) if sentence.startswith("FAILED")]
+    if least is not None:
+        # Cut, not rounded: a recall that is too low must not look like the one asked for.
+        recall = math.floor(1e4 * check.recall(10)) / 100
+        failed = check.recall(10) < least
+        verdict = f"{recall:.2f} % in the worse of two cases, and --min-recall asks for {percent(least)} %."
+        if failed or not failures:
+            failures.append(f"{'FAILED' if failed else 'Passed'}: recall at 10 is {verdict}")
+    if failures:
+        return tuple(failures)
+    return (f"Better than chance: {describe_kept(check.agreement)}. --min-recall makes it a test.",)
 
 
-def render_check(check: NeighbourCheck, console: Console) -> None:
-    """Print recalls, and what they mean.
+def render_check(check: NeighbourCheck, console: Console, *, least: float | None = None, details: bool = False) -> None:
+    """Print whether the bundle passed, recalls, and what they mean.
 
     Args:
         check: What was measured.
         console: Where to print; 80 columns are enough.
+        least: The recall at 10 that is asked for, a fraction, or None.
+        details: Whether to print every sentence, and not only those that change the reading of the recalls.
     """
     agreement = check.agreement
+    for sentence in decide_check(check, least):
+        print_paragraph(sentence, console, style="bold")
+    console.print()
     console.print(Text(f"{check.model}: {check.bundle} in {check.engine}, {check.precision}, against PyTorch"))
     console.print(
         Text(
@@ -33,11 +56,11 @@ def render_check(check: NeighbourCheck, console: Console) -> None:
     console.print()
     console.print(_table(agreement))
     console.print()
-    for sentence in explain_neighbours(agreement):
-        paragraph = textwrap.fill(
-            f"- {sentence}", max(console.width, _MIN_COLUMNS), subsequent_indent="  ", break_on_hyphens=False
-        )
-        console.print(Text(paragraph, style="bold red" if sentence.startswith("FAILED") else ""))
+    for sentence in explain_neighbours(agreement) if details else explain_briefly(agreement):
+        if not sentence.startswith("FAILED"):
+            print_paragraph(sentence, console, bullet=True)
+    if not details:
+        print_paragraph("`--details` says how many first neighbours are lost, and by how much.", console)
 
 
 def _table(agreement: Agreement) -> Table:

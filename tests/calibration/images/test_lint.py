@@ -1,3 +1,4 @@
+import errno
 import hashlib
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from calibration.images.lint import Finding, PixelLint, hash_images, lint_sample
 from calibration.images.sampling import sample_images
 from runtime.data.batches import Unreadable
 from runtime.data.dataset import Dataset, LabelledImage
-from runtime.errors import DataError
+from runtime.errors import DataError, MachineError
 
 RNG = np.random.default_rng(0)
 CLEAN = RNG.integers(0, 256, (12, 6, 6, 3)).astype(np.uint8)
@@ -135,6 +136,19 @@ def test_dead_links_do_not_count_towards_the_images_that_are_needed(tmp_path: Pa
     severity, text = only(lint(folder))
     assert severity == "refusal"
     assert "gave 7 different calibration images" in text
+
+
+def test_a_file_that_the_machine_cannot_open_now_is_not_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = write(tmp_path, many(120))
+
+    def open_none(*_arguments: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Path, "open", open_none)
+    with pytest.raises(MachineError, match=r"000\.png cannot be read now \(Too many open files\)"):
+        hash_images(sample_images(folder, count=120).dataset)
 
 
 def test_images_that_are_not_files_are_refused_rather_than_left_out() -> None:

@@ -1,10 +1,13 @@
+import errno
+
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from exporter.checks.golden import golden_files, golden_outputs, load_golden_pixels, network_feed, run_original
 from runtime.bundle.manifest import Preprocessing
-from runtime.errors import CheckpointError, DataError
+from runtime.errors import CheckpointError, DataError, MachineError
 from tests.conftest import MEAN, STD
 from tests.helpers.damaged_images import DAMAGES, write_damaged
 from tests.helpers.image_folders import write_picture
@@ -62,6 +65,17 @@ def test_what_is_no_folder_is_refused(tmp_path, name):
 def test_a_picture_damaged_in_any_way_is_named(tmp_path, kind):
     write_damaged(tmp_path / "broken.jpg", kind)
     with pytest.raises(DataError, match=r"broken\.jpg cannot be read as an image"):
+        load_golden_pixels(golden_files(tmp_path), PREPROCESSING)
+
+
+def test_a_picture_that_the_machine_cannot_open_now_is_not_called_damaged(tmp_path, monkeypatch):
+    write_picture(tmp_path / "whole.png")
+
+    def open_none(*_arguments):
+        raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+    monkeypatch.setattr(Image, "open", open_none)
+    with pytest.raises(MachineError, match=r"whole\.png cannot be read now \(Cannot allocate memory\)"):
         load_golden_pixels(golden_files(tmp_path), PREPROCESSING)
 
 

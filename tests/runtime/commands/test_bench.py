@@ -92,10 +92,12 @@ def test_the_table_has_a_row_per_subject_and_a_dash_for_what_cannot_be_told(bund
     fp16 = copy_bundle(exported.fp16, bundle.parent / "net-fp16")
     result = succeeded(bundle, fp16, *FEW, "--engines", "onnxruntime,openvino", "--details")
     assert "\x1b" not in result.stdout
-    assert result.stdout.startswith("ssl_resnet18 on ")
-    assert "the engine's call alone" in result.stdout.splitlines()[0]
+    assert result.stdout.startswith("Fastest: net-fp")
+    (machine,) = (line for line in result.stdout.splitlines() if line.startswith("ssl_resnet18 on "))
+    assert "the engine's call alone" in " ".join(result.stdout.split())
+    assert "the engine's call" in machine
     rows = [line for line in result.stdout.splitlines() if line.split()[-1:] == ["8"]]
-    named = [f"{net} {engine}" for net in ("net-fp32", "net-fp16") for engine in ("onnxruntime", "openvino")]
+    named = [f"{engine} {net}" for net in ("fp32", "fp16") for engine in ("onnxruntime", "openvino")]
     assert [" ".join(row.split()[:2]) for row in rows] == named
     # p90, p95 and p99.
     assert [row.split().count("-") for row in rows] == [3] * 4

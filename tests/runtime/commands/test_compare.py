@@ -89,6 +89,7 @@ def test_counts_are_pytorchs_and_the_cards(both):
 def test_table_has_a_row_for_the_original_and_for_every_engine_and_bundle(exported, class_folders):
     result = run(exported.fp32, exported.fp16, "--data", class_folders)
     assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("Take ")
     rows = [line.split()[0] for line in result.stdout.splitlines() if line.split()[:1]]
     assert rows.count("pytorch") == 1
     assert [rows.count(name) for name in GRAPH_ENGINES] == [2, 2]

@@ -71,6 +71,7 @@ def test_a_recall_below_the_least_exits_with_1_after_the_report(exported, class_
     assert check(exported.fp32, class_folders, "--min-recall", 0.97).exit_code == 0
     result = check(exported.fp32, class_folders, "--min-recall", 0.98)
     assert result.exit_code == 1
+    assert result.stdout.startswith("FAILED: recall at 10 is 97.00 %")
     assert "recall@10" in result.stdout
     assert result.stderr == ""
 
@@ -111,6 +112,7 @@ def test_without_check_there_must_be_an_output_and_no_least_recall(exported, cla
 
     refused(embed(), "no output directory: pass --output", code=2)
     refused(embed("-o", str(tmp_path / "out"), "--min-recall", "0.9"), "--min-recall has no effect here", code=2)
+    refused(embed("-o", str(tmp_path / "out"), "--details"), "--details has no effect here", code=2)
     assert list(tmp_path.iterdir()) == []
 
 

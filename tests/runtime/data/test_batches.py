@@ -1,5 +1,6 @@
 """Batches come in order, bounded, with every image accounted for, and leave no thread behind."""
 
+import errno
 import os
 import threading
 import warnings
@@ -16,7 +17,8 @@ from PIL import Image
 from runtime.data.batches import Batch, load_batches
 from runtime.data.dataset import Dataset, LabelledImage
 from runtime.data.open_images import open_images
-from runtime.errors import DataError, UsageError
+from runtime.errors import DataError, MachineError, UsageError
+from runtime.support.arrays import Pixels
 from runtime.support.cpu import usable_cores
 from tests.helpers.image_folders import picture, write_picture
 from tests.helpers.pillow.pillow_contract import Case
@@ -114,6 +116,39 @@ def test_nothing_readable_is_an_error_even_where_images_may_be_skipped(tmp_path:
         path.write_bytes(b"broken")
     with pytest.raises(DataError, match="none of the 3 images can be read"):
         list(load_batches(dataset, CONTRACT, batch_size=2, skip_unreadable=True))
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (OSError(errno.EMFILE, "Too many open files"), r"^2 cannot be read now \(Too many open files\): the image"),
+        (OSError(errno.ENFILE, "Too many open files in system"), r"^2 cannot be read now"),
+        (OSError(errno.ENOMEM, "Cannot allocate memory"), r"^2 cannot be read now"),
+        (OSError(errno.ESTALE, "Stale file handle"), r"^2 cannot be read now"),
+        (MemoryError(), r"^there is not enough memory to decode 2: free some"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+@pytest.mark.parametrize("place", ["read", "transform"])
+def test_a_fault_of_the_machine_is_never_skipped(fault: Exception, words: str, place: str) -> None:
+    probe = Probe()
+
+    def break_at_third(step: str) -> None:
+        if step == place and probe.reads == 3:
+            raise fault
+
+    def transform(picture: Image.Image) -> Pixels:
+        break_at_third("transform")
+        return np.asarray(picture)
+
+    probe.on_read = lambda: break_at_third("read")
+    loader = load_batches(
+        probe.dataset(6), CONTRACT, batch_size=2, workers=1, skip_unreadable=True, transform=transform
+    )
+    with pytest.raises(MachineError, match=words):
+        list(loader)
+    assert loader.unreadable == []
+    assert not decoding_threads()
 
 
 def test_overlap_runs_ahead_but_not_without_bound() -> None:

@@ -1,5 +1,6 @@
 """Every kind of image file is read as timm reads it; what cannot be read is named."""
 
+import errno
 import struct
 import warnings
 import zlib
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime.errors import DataError
+from runtime.errors import DataError, MachineError
 from runtime.images.reading import IMAGE_SUFFIXES, load_pixels, open_image
 from tests.helpers.pillow.pillow_contract import Case
 from tests.helpers.pillow.resample_reference import evaluation_pixels
@@ -226,6 +227,19 @@ def test_damaged_files_are_named_in_one_line(kind: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"broken\.jpg cannot be read as an image \(.+\): expected .*") as caught:
         open_image(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_is_not_called_damaged_where_the_machine_cannot_open_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Image.fromarray(noise(3)).save(tmp_path / "a.png")
+
+    def open_none(*_arguments: Any) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Image, "open", open_none)
+    with pytest.raises(MachineError, match=r"a\.png cannot be read now \(Too many open files\): the image"):
+        open_image(tmp_path / "a.png")
 
 
 def test_a_decompression_bomb_is_refused_and_a_large_picture_is_not(

@@ -1,6 +1,6 @@
 import pytest
 
-from runtime.support.words import counted, first_few, listed, p_value, percent, verb_for
+from runtime.support.words import counted, first_few, listed, p_value, percent, shared_start, verb_for
 
 
 @pytest.mark.parametrize(
@@ -42,3 +42,19 @@ def test_an_empty_list_is_said_to_be_empty() -> None:
 def test_shares_are_percentages_and_small_p_values_are_bounds() -> None:
     assert [percent(share) for share in (0.7262, -0.000001, 1.0)] == ["72.62", "0.00", "100.00"]
     assert [p_value(p) for p in (0.0533, 0.001, 1e-9)] == ["0.053", "0.001", "< 0.001"]
+
+
+@pytest.mark.parametrize(
+    ("names", "start"),
+    [
+        (("digits-fp32", "digits-int8", "digits-int8-cpu"), "digits-"),
+        (("r50-int8", "r50-int8-fp16"), "r50-"),
+        (("a/b", "a/c"), "a/"),
+        (("alone-int8",), ""),
+        (("abc", "abd"), ""),
+        (("net-", "net-int8"), ""),
+        (("same", "same"), ""),
+    ],
+)
+def test_names_share_a_start_up_to_a_separator_and_each_keeps_a_rest(names: tuple[str, ...], start: str) -> None:
+    assert shared_start(names) == start

@@ -63,9 +63,9 @@ def drawn(images, dim=16, *, seed=0):
     return np.random.default_rng(seed).standard_normal((images, dim)).astype(np.float32)
 
 
-def printed(check, width=80):
+def printed(check, width=80, **options):
     console = Console(file=io.StringIO(), width=width, highlight=False)
-    render_check(check, console)
+    render_check(check, console, **options)
     return console.file.getvalue()  # type: ignore[attr-defined]  # it is the StringIO above
 
 
@@ -216,6 +216,34 @@ def test_the_table_has_both_questions_in_percent_and_fits_the_terminal(width):
     assert max(map(len, text.splitlines())) <= width
 
 
+def test_the_verdict_comes_first_and_the_whole_is_at_most_a_screen():
+    check = checked(drawn(300), drawn(300) + np.float32(0.3) * drawn(300, seed=1))
+    recall = check.recall(10)
+    for least, start in ((0.01, "Passed: recall at 10 is "), (0.99, "FAILED: recall at 10 is ")):
+        text = printed(check, least=least)
+        assert text.startswith(start)
+        assert f"{100 * recall:.2f}"[:4] in text.splitlines()[0]
+        assert len(text.splitlines()) <= 24
+    assert printed(check).startswith("Better than chance: of 10 nearest neighbours ")
+
+
+def test_a_recall_just_below_the_least_does_not_look_like_it():
+    check = checked(drawn(300), drawn(300))
+    nearly = replace(check.agreement.renewed, recalls=(replace(check.agreement.renewed.recalls[1], recall=0.97999),))
+    check = check.model_copy(update={"agreement": replace(check.agreement, renewed=nearly)})
+    words = "FAILED: recall at 10 is 97.99 % in the worse of two cases, and --min-recall asks for 98.00 %."
+    assert " ".join(printed(check, least=0.98).split()).startswith(words)
+
+
+def test_details_have_every_sentence_and_what_limits_the_recall_is_said_without():
+    check = checked(drawn(300), drawn(300) + np.float32(0.05) * drawn(300, seed=1))
+    told = " ".join(printed(check, details=True).split())
+    assert all(sentence in told for sentence in explain_neighbours(check.agreement))
+    brief = " ".join(printed(check).split())
+    assert "This is the recall among 300 images." in brief
+    assert "`--details`" in brief
+
+
 def test_a_wholly_right_bundle_is_said_to_be_so():
     words = explain_neighbours(neighbour_agreement(drawn(300), drawn(300)))
     assert "all 10 nearest neighbours are kept, and every search returns the right first image." in words[0]
@@ -253,6 +281,7 @@ def test_unrelated_embeddings_fail_and_nothing_else_is_explained():
     assert words[0].startswith("FAILED: Index made anew")
     assert not any("near-ties" in sentence for sentence in words)
     assert "recall at 1 and 10 is no better than chance" in " ".join(printed(check).split())
+    assert printed(check).startswith("FAILED: Index made anew")
 
 
 def test_chance_is_said_where_a_sample_is_too_small_to_tell():

@@ -22,7 +22,7 @@ from runtime.embed.run_parts import embed_batch
 from runtime.embed.sources.entries import Entry, Listing
 from runtime.engines.contract import Outputs
 from runtime.engines.facts import EngineFacts
-from runtime.errors import DataError
+from runtime.errors import MachineError
 from runtime.images.reading import pillow_silenced
 from tests.helpers.bundles import CLASSES, DIM, SIZE, write_hand_made
 from tests.helpers.embed_jobs import BROKEN_REASON, SumEngine
@@ -235,7 +235,7 @@ def test_what_is_the_machines_fault_stops_the_job(error: Exception, words: str) 
     def read() -> bytes:
         raise error
 
-    with pytest.raises(DataError, match=words):
+    with pytest.raises(MachineError, match=words):
         decode_entry((Entry("key", "file"), read), np.asarray)
 
 

@@ -1,0 +1,100 @@
+"""What an export prints: that it passed, the steps on one screen, and all that was tried on request."""
+
+import io
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from rich.console import Console
+
+from exporter.pipeline import ExportResult
+from exporter.printing.export_table import print_result
+from exporter.steps.int8 import QuantizedGraph
+from runtime.bundle.calibration_json import Calibration, CalibrationFacts
+from runtime.bundle.manifest import Step
+from runtime.bundle.sensitivity_json import LayerReport
+from tests.helpers.bundles import hand_made_manifest
+from tests.helpers.report_samples import sample_calibration, sample_sensitivity
+
+METHODS = ("max", "percentile-99.99", "percentile-99.999", "entropy", "mse")
+TECHNIQUES = ("weights: largest magnitude", "weights: MSE clipping", "layer-wise rounding", "bias correction")
+
+
+def steps(last: str) -> tuple[Step, ...]:
+    names = ("trace", "fold-batchnorm", "simplify", last, "final")
+    return tuple(
+        Step(name=name, nodes={"Conv": 20, "Relu": 17}, sqnr_db=32.6, required_db=26.4, summary=f"did {name}")
+        for name in names
+    )
+
+
+def int8(*, layers: LayerReport | None = None) -> QuantizedGraph:
+    sample = {
+        **sample_calibration(),
+        "candidates": [
+            {"name": f"{method}, {how}", "sqnr_db": 30.0, "kept": (method, how) == ("mse", "equalised")}
+            for how in ("as it is", "equalised")
+            for method in METHODS
+        ],
+        "techniques": [{"name": name, "sqnr_db": 33.0, "kept": "largest" not in name} for name in TECHNIQUES],
+    }
+    known = {name: value for name, value in sample.items() if name in CalibrationFacts.model_fields}
+    calibration = cast("Calibration", CalibrationFacts.model_validate(known))
+    # Neither the graph nor the manifest's entry is printed.
+    return QuantizedGraph(
+        model=cast("Any", None),
+        int8=cast("Any", None),
+        summary="",
+        files={},
+        findings=(),
+        calibration=calibration,
+        layers=layers,
+    )
+
+
+def printed(quantized: QuantizedGraph | None = None, *, width: int = 80, details: bool = False) -> str:
+    manifest = hand_made_manifest().model_copy(update={"steps": steps("fp16" if quantized is None else "int8")})
+    console = Console(file=io.StringIO(), width=width, highlight=False)
+    print_result(ExportResult(Path("out/net-int8"), manifest, quantized), console, details=details)
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]  # it is the StringIO above
+    return text
+
+
+@pytest.mark.parametrize("quantized", [None, int8()], ids=["fp16", "int8"])
+def test_that_it_passed_comes_first_and_the_whole_is_at_most_24_lines(quantized: QuantizedGraph | None) -> None:
+    lines = printed(quantized).splitlines()
+    assert lines[0].startswith("Passed: out/net-int8 holds ")
+    assert "32.6 dB SQNR" in " ".join(lines[:3])
+    assert "required are 26.4 dB" in " ".join(lines[:3])
+    assert "next: run-ssl compare out/net-int8 --data FOLDER" in lines[:4]
+    assert len(lines) <= 24
+    assert max(map(len, lines)) <= 80
+    assert sum(line.startswith("- ") for line in lines) <= 6
+
+
+def test_what_the_calibration_kept_is_a_sentence_and_all_that_it_tried_is_details() -> None:
+    brief, full = printed(int8()), printed(int8(), details=True)
+    assert "kept of 10 ways to clip activations: mse, equalised; then: weights: MSE clipping, layer-wise rounding," in (
+        " ".join(brief.split())
+    )
+    for name in (
+        *(f"activations: {method}, as it is" for method in METHODS),
+        *TECHNIQUES,
+        "nodes after final: 20 Conv",
+    ):
+        assert name in full
+    assert "entropy" not in brief
+    assert "`--details`" in brief
+
+
+def test_the_drop_that_was_reached_stands_before_the_steps() -> None:
+    reached = {"kept_float": ["fc"], "lost": 3, "gained": 1, "images": 1000}
+    layers = LayerReport.model_validate(
+        {**sample_sensitivity(), "reached": reached, "notice": "p is of another search"}
+    )
+    text = printed(int8(layers=layers))
+    told = " ".join(text.split())
+    assert "top-1 drop 0.20 pp (95 %: " in told
+    assert "on 1000 images, 0.5 allowed, with 1 of 2 layers float" in told
+    assert told.index("top-1 drop") < told.index("p is of another search") < told.index("what it did")
+    assert "fc float: +0.050 ms in openvino" in told
