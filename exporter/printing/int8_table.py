@@ -79,7 +79,7 @@ def _print_layers(report: LayerSearch, console: Console, *, shown: int) -> None:
         print_paragraph(f"all in INT8: {report.int8_ms:.3f} ms per image, batch 1", console, bullet=True)
 
 
-def print_drop(report: LayerReport, console: Console) -> None:
+def print_drop(report: LayerSearch, console: Console) -> None:
     """Print the top-1 drop that `--max-drop` reached, and what a reader must know of the search; nothing without it."""
     if report.reached is None or report.max_drop is None:
         return

@@ -12,7 +12,7 @@ from exporter.printing.export_table import print_result
 from exporter.steps.int8 import QuantizedGraph
 from runtime.bundle.calibration_json import Calibration, CalibrationFacts
 from runtime.bundle.manifest import Step
-from runtime.bundle.sensitivity_json import LayerReport
+from runtime.bundle.sensitivity_json import LayerSearch
 from tests.helpers.bundles import hand_made_manifest
 from tests.helpers.report_samples import sample_calibration, sample_sensitivity
 
@@ -28,7 +28,7 @@ def steps(last: str) -> tuple[Step, ...]:
     )
 
 
-def int8(*, layers: LayerReport | None = None) -> QuantizedGraph:
+def int8(*, layers: LayerSearch | None = None) -> QuantizedGraph:
     sample = {
         **sample_calibration(),
         "candidates": [
@@ -89,7 +89,7 @@ def test_what_the_calibration_kept_is_a_sentence_and_all_that_it_tried_is_detail
 
 def test_the_drop_that_was_reached_stands_before_the_steps() -> None:
     reached = {"kept_float": ["fc"], "lost": 3, "gained": 1, "images": 1000}
-    layers = LayerReport.model_validate(
+    layers = LayerSearch.model_validate(
         {**sample_sensitivity(), "reached": reached, "notice": "p is of another search"}
     )
     text = printed(int8(layers=layers))

@@ -229,8 +229,9 @@ def test_the_verdict_comes_first_and_the_whole_is_at_most_a_screen():
 
 def test_a_recall_just_below_the_least_does_not_look_like_it():
     check = checked(drawn(300), drawn(300))
-    nearly = replace(check.agreement.renewed, recalls=(replace(check.agreement.renewed.recalls[1], recall=0.97999),))
-    check = check.model_copy(update={"agreement": replace(check.agreement, renewed=nearly)})
+    recall = check.agreement.renewed.recalls[1].model_copy(update={"recall": 0.97999})
+    nearly = check.agreement.renewed.model_copy(update={"recalls": (recall,)})
+    check = check.model_copy(update={"agreement": check.agreement.model_copy(update={"renewed": nearly})})
     words = "FAILED: recall at 10 is 97.99 % in the worse of two cases, and --min-recall asks for 98.00 %."
     assert " ".join(printed(check, least=0.98).split()).startswith(words)
 
