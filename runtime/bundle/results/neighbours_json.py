@@ -142,4 +142,4 @@ def read_neighbours(path: Path) -> NeighbourCheck:
     try:
         return read_versioned(path, NeighbourCheck, otherwise="is not a check of neighbours", next_step=again)
     except OSError as error:
-        raise BundleError(f"{path} cannot be read: {error.strerror}; {again}") from error
+        raise BundleError(f"{path} is not a check of neighbours ({error.strerror}): {again}") from error
