@@ -333,4 +333,4 @@ def test_a_batch_outside_the_plan_s_profile_is_refused(bundle):
 
 def test_a_batch_larger_than_the_pictures_is_refused(bundle, class_folders):
     result = run(bundle, *ONE, "--scope", "end-to-end", "--data", class_folders, "--batch", 25)
-    refused(result, "24 pictures", code=2)
+    refused(result, "24 images", code=2)

@@ -45,7 +45,7 @@ def test_check_says_what_it_left_out_and_does_not_fail_for_it(exported, broken_f
     result = check(exported.fp32, broken_folder, "--metric", "euclidean")
     assert result.exit_code == 0
     assert f"{PICTURES} images, euclidean distance" in result.stdout
-    assert result.stderr == "warning: 2 images of the sample cannot be read, and were left out\n"
+    assert result.stderr == "warning: 2 images of the sample cannot be read and were left out\n"
 
 
 def test_the_sample_is_as_large_as_asked_and_the_seed_draws_it(exported, class_folders, monkeypatch):
