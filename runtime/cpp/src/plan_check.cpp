@@ -101,8 +101,8 @@ void check_plan_file(const Bundle &bundle) {
                                     bundle.manifest.model_sha256.substr(0, 12) + "…): " + again);
     }
     if (release(version) != release(parse_version(sidecar.tensorrt))) {
-        throw Error(RNE_BUNDLE, file + " says TensorRT " + to_string(version) + ", its description " +
-                                    sidecar.tensorrt + ": " + again);
+        throw Error(RNE_BUNDLE,
+                    file + " says TensorRT " + to_string(version) + ", its sidecar " + sidecar.tensorrt + ": " + again);
     }
 }
 
@@ -217,7 +217,7 @@ TensorRtVersion read_plan_header(const std::vector<std::uint8_t> &plan, const st
     const std::uint32_t serialisation = little_endian(plan.data() + 4);
     if (serialisation != 0) {
         throw Error(RNE_BUNDLE, name + " has serialisation version " + std::to_string(serialisation) +
-                                    ", expected 0: it is of a TensorRT that this version does not know; " + rebuild +
+                                    ", expected 0: it is from a TensorRT that this run-ssl does not know; " + rebuild +
                                     " and the TensorRT that is installed");
     }
     return {plan[24], plan[25], plan[26], plan[27]};
@@ -236,8 +236,8 @@ void check_plan(const Bundle &bundle, const PlanMachine &machine) {
     const std::string file = file_name(bundle, "model.plan"), again = rebuild_command(bundle);
     if (!bundle.has_sidecar) {
         throw Error(RNE_BUNDLE, file +
-                                    " has no readable model.plan.json beside it, so nothing says what it was built "
-                                    "from and for: " +
+                                    " has no readable model.plan.json beside it, so it is unknown what it was "
+                                    "built from and for which GPU: " +
                                     again);
     }
     check_plan_file(bundle);
