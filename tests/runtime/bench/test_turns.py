@@ -308,5 +308,5 @@ def test_end_to_end_calls_are_whole_batches_from_files_pass_after_pass(exported,
 
 def test_a_batch_larger_than_the_pictures_is_refused(exported, class_folders):
     large = subject(bundle=exported.fp32, scope="end-to-end", images=class_folders, batch=25)
-    with pytest.raises(UsageError, match="24 pictures"), open_runner(large) as runner:
+    with pytest.raises(UsageError, match="24 images"), open_runner(large) as runner:
         runner.call()

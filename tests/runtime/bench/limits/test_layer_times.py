@@ -100,9 +100,9 @@ def test_a_residual_is_read_too(exported: Exported) -> None:
 
 def test_what_has_no_layer_times_is_refused(exported: Exported) -> None:
     bundle = open_bundle(exported.fp32)
-    with pytest.raises(UsageError, match="no layer times here"):
+    with pytest.raises(UsageError, match="gives no layer times"):
         layer_times(bundle, "pytorch", batch=1, threads=None)
-    with pytest.raises(UsageError, match="no layer times here"):
+    with pytest.raises(UsageError, match="gives no layer times"):
         layer_times(bundle, "onnxruntime:cuda", batch=1, threads=None)
     with pytest.raises(UsageError, match="at least 1"):
         layer_times(bundle, "openvino", batch=0, threads=None)
