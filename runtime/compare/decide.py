@@ -1,6 +1,6 @@
 """Which bundle and engine a comparison speaks for, in one sentence."""
 
-from runtime.bundle.results.compare_json import Comparison, EngineScore
+from runtime.bundle.results.compare_json import Comparison, EngineScore, OriginalScore
 from runtime.compare.explain import is_suspect, judge_drop, name_score
 from runtime.support.words import counted, images_per_second, percent
 
@@ -14,7 +14,7 @@ def decide(comparison: Comparison) -> str:
     3. What the images leave room for is said beside: few images show no drop of anything.
     """
     original, engines = comparison.original, comparison.engines
-    fit = [score for score in engines if not original.non_finite_logits and _is_fit(score)]
+    fit = [score for score in engines if is_sound(original, score) and not _dropped(score)]
     images = counted(original.images, "image")
     if not fit:
         return _take_none(comparison)
@@ -33,9 +33,13 @@ def decide(comparison: Comparison) -> str:
     )
 
 
-def _is_fit(score: EngineScore) -> bool:
-    dropped = judge_drop(score) == "real" and score.drop > 0
-    return not (score.non_finite_logits or is_suspect(score) or dropped)
+def is_sound(original: OriginalScore, score: EngineScore) -> bool:
+    """Return whether both have finite logits, and rounding explains how far the engine's are from the original's."""
+    return not (original.non_finite_logits or score.non_finite_logits or is_suspect(score))
+
+
+def _dropped(score: EngineScore) -> bool:
+    return judge_drop(score) == "real" and score.drop > 0
 
 
 def _take_none(comparison: Comparison) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from runtime.bundle.results.bench_json import BenchResult, Measured
 from runtime.bundle.results.compare_json import Comparison, EngineScore
+from runtime.compare.decide import is_sound
 from runtime.report.inputs import Inputs, bundle_name
 
 ORIGINAL = "pytorch"
@@ -18,12 +19,14 @@ class Candidate:
         top1: Share of images that it scores right.
         score: Comparison with the original; None for the original itself.
         images: Images of that comparison.
+        sound: Whether its logits are finite and as near to the original's as rounding leaves them.
     """
 
     measured: Measured
     top1: float
     score: EngineScore | None
     images: int
+    sound: bool = True
 
     @property
     def label(self) -> str:
@@ -107,5 +110,5 @@ def _candidate(measured: Measured, comparison: Comparison) -> Candidate | None:
     for score in comparison.engines:
         same_bundle = bundle_name(score.bundle) == bundle_name(measured.bundle) or not score.bundle
         if same_bundle and (score.engine, score.precision) == (measured.engine, measured.precision):
-            return Candidate(measured, score.top1, score, original.images)
+            return Candidate(measured, score.top1, score, original.images, sound=is_sound(original, score))
     return None

@@ -1,6 +1,6 @@
 """Whether what was timed is enough to say which of two engines is faster.
 
-1. The lead of an engine is how many times as fast as another it is. Where both were timed in one run, in rounds enough,
+1. The lead of an engine is how many times as fast as another it is. Where both were timed in one run, in rounds,
    it has the interval of `speed_ratio`. Otherwise its interval is that of the two medians, each end at its worst, and
    for two runs it is widened by the drift that a quiet machine may have.
 2. A lead is shown where the lower end of its interval is above what other work can explain. Where others took the
@@ -14,16 +14,11 @@ Source: the limits of a quiet machine and the 5 % are those of `runtime/bench/ma
 
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
+from runtime.bench.figures.ratios import paired_ratio
 from runtime.bench.machine.quiet import BUSY_SHARE, DRIFT, LOAD_PER_CORE, STEAL_SHARE
 from runtime.bundle.results.bench_json import BenchResult, Interval, Measured
+from runtime.errors import UsageError
 from runtime.report.document import format_cell
-
-_RESAMPLES = 2000
-# With fewer rounds the bootstrap's interval is narrower than the truth.
-_MIN_ROUNDS = 5
 
 
 @dataclass(frozen=True)
@@ -80,28 +75,22 @@ def measure_lead(slow: Measured, fast: Measured, benches: tuple[BenchResult, ...
 
 
 def speed_ratio(slow: Measured, fast: Measured) -> tuple[float, Interval | None]:
-    """Return how many times as fast `fast` is, with a 95 % interval where there are rounds enough.
+    """Return how many times as fast `fast` is, with a 95 % interval where there are rounds to pair.
 
-    The rounds of one run are neighbours in time, so their medians are compared in pairs: the median of the ratios,
-    and the bootstrap's interval of it. Without that it is the ratio of the two medians.
+    Without rounds, as of a program that prints a summary alone, it is the ratio of the two medians.
+
+    Source: `runtime.bench.figures.ratios.paired_ratio`, so that the page and the terminal say the same.
     """
-    pairs = list(zip(slow.rounds_ms, fast.rounds_ms, strict=False))
-    ratios = np.array([np.median(a) / np.median(b) for a, b in pairs if a and b], np.float64)
-    if len(ratios) < _MIN_ROUNDS:
+    try:
+        paired = paired_ratio(slow, fast)
+    except UsageError:
         return slow.latency.median_ms / fast.latency.median_ms, None
-    draws = _resample(ratios)
-    low, high = np.percentile(np.median(draws, axis=1), [2.5, 97.5])
-    return float(np.median(ratios)), Interval(low=float(low), high=float(high))
+    return paired.ratio, paired.ratio_ci95
 
 
 def format_ratio(ratio: float) -> str:
     """Return a ratio with three significant digits."""
     return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.1f}" if ratio < 100 else f"{ratio:,.0f}"
-
-
-def _resample(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    rng = np.random.default_rng(0)
-    return rng.choice(values, (_RESAMPLES, len(values)))
 
 
 def _of_medians(slow: Measured, fast: Measured, *, drift: float) -> Interval:

@@ -20,17 +20,13 @@ _MORE_CALLS = 4
 def choose(inputs: Inputs, candidates: list[Candidate]) -> Candidate | None:
     """Return the fastest engine of the bundles reported on that is accurate enough; None if none is.
 
-    Accurate enough: a top-1 drop of at most `max_drop`, and finite logits.
+    Accurate enough: a top-1 drop of at most `max_drop`, finite logits, and an SQNR that rounding explains.
     """
     return min(_accurate(inputs, candidates), key=lambda one: one.latency_ms, default=None)
 
 
 def _accurate(inputs: Inputs, candidates: list[Candidate]) -> list[Candidate]:
-    return [
-        one
-        for one in _own(inputs, candidates)
-        if one.drop <= inputs.max_drop and (one.score is None or not one.score.non_finite_logits)
-    ]
+    return [one for one in _own(inputs, candidates) if one.drop <= inputs.max_drop and one.sound]
 
 
 def _own(inputs: Inputs, candidates: list[Candidate]) -> list[Candidate]:
@@ -176,7 +172,7 @@ def _without_choice(inputs: Inputs, candidates: list[Candidate]) -> tuple[str, .
     if _own(inputs, candidates):
         return (
             f"Take none of these as they are: every bundle that was measured loses more than {_points(inputs.max_drop)}"
-            " of top-1, or has logits that are not finite.",
+            " of top-1, has logits that are not finite, or is further from the original than rounding explains.",
             "The tables below say by how much; keep the FP32 original, or export with --max-drop.",
         )
     if not inputs.benches and not inputs.comparisons:

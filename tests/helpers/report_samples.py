@@ -161,6 +161,10 @@ def sample_bench(fp32: Path, int8: Path) -> BenchResult:
     )
 
 
+# What these precisions usually reach.
+_USUAL_DB = {"fp32": 122.5, "fp16": 64.8, "int8": 33.4}
+
+
 def sample_score(bundle: Path, precision: str, *, lost: int, gained: int, images: int = 1000) -> EngineScore:
     """Return a score that differs from an original with 70 % by so many hits."""
     drop = (lost - gained) / images
@@ -174,7 +178,7 @@ def sample_score(bundle: Path, precision: str, *, lost: int, gained: int, images
         drop_ci95=(drop - 0.004, drop + 0.004),
         mcnemar_p=0.5,
         agreement=1 - (lost + gained) / images,
-        sqnr_db=33.4,
+        sqnr_db=_USUAL_DB[precision],
         identical=False,
         images_per_s=500.0,
         only_original_right=lost,
