@@ -28,6 +28,10 @@ from runtime.errors import BundleError
 from runtime.support.files import hash_file
 from runtime.support.json_file import first_problem, read_versioned
 
+# What a manifest must list, so that its hash is checked; the second where it names golden images.
+REQUIRED = (MODEL_FILE, LAYERS_FILE, LABELS_FILE, LICENCE_FILE)
+GOLDEN_FILES = (GOLDEN_PIXELS, GOLDEN_LOGITS, GOLDEN_EMBEDDING)
+
 
 @dataclass(frozen=True)
 class Golden:
@@ -62,8 +66,15 @@ class Bundle:
         return self.path / MODEL_FILE
 
     def labels(self) -> tuple[str, ...]:
-        """Return the lines of labels.txt; line i names class i."""
-        return tuple((self.path / LABELS_FILE).read_text(encoding="utf-8").splitlines())
+        """Return the lines of labels.txt; line i names class i.
+
+        Raises:
+            BundleError: The file is not UTF-8.
+        """
+        try:
+            return tuple((self.path / LABELS_FILE).read_text(encoding="utf-8").splitlines())
+        except ValueError as error:
+            raise BundleError(f"{self.path / LABELS_FILE} is not UTF-8 ({error}): export the bundle again") from error
 
     def layers(self) -> tuple[Layer, ...]:
         """Return the layers of the graph in execution order."""
@@ -105,14 +116,14 @@ def open_bundle(path: str | Path) -> Bundle:
 
     Raises:
         BundleError: The folder is absent or no bundle, its schema is newer or broken, or a file is
-            missing, unlisted, or differs from its sha256.
+            missing, differs from its sha256, or is needed and not listed.
     """
     path = Path(path)
     manifest = read_manifest(path)
     for entry in manifest.files:
         _check_file(path, entry)
     listed = {entry.path for entry in manifest.files}
-    for required in (MODEL_FILE, LAYERS_FILE, LABELS_FILE, LICENCE_FILE):
+    for required in (*REQUIRED, *(GOLDEN_FILES if manifest.golden else ())):
         if required not in listed:
             raise BundleError(f"{path / MANIFEST_FILE} does not list {required}: export the bundle again")
     return Bundle(path=path, manifest=manifest)

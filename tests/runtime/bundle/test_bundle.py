@@ -123,6 +123,20 @@ def test_pickled_golden_array_is_refused_and_not_run(bundle):
         open_bundle(bundle).golden()
 
 
+@pytest.mark.parametrize("name", ["labels.txt", "LICENSE-WEIGHTS.txt", "golden/pixels.npy", "golden/embedding.npy"])
+def test_a_needed_file_that_is_not_listed_is_refused_since_its_hash_would_not_be_checked(bundle, name):
+    _edit_manifest(bundle, lambda raw: raw.update(files=[entry for entry in raw["files"] if entry["path"] != name]))
+    with pytest.raises(BundleError, match=f"does not list {name}: export the bundle again"):
+        open_bundle(bundle)
+
+
+def test_labels_that_are_not_utf_8_are_one_line(bundle):
+    opened = open_bundle(bundle)
+    (bundle / "labels.txt").write_bytes("Kätzchen\n".encode("latin-1"))
+    with pytest.raises(BundleError, match=r"labels\.txt is not UTF-8 .*: export the bundle again"):
+        opened.labels()
+
+
 def test_golden_array_of_another_shape_is_refused(bundle):
     _edit_manifest(bundle, lambda raw: raw.update(golden=["only.jpg"]))
     with pytest.raises(BundleError, match=r"pixels.npy is \(2, 8, 8, 3\) uint8, expected \(1, 8, 8, 3\) uint8"):
