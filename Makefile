@@ -91,7 +91,7 @@ cpp: env
 test-thin: env
 	$(BIN)/python tests/house/thin_install.py
 
-# Wheel and sdist in dist/, checked, and each tried in a fresh environment. Needs the network for pip, and 6 GB of disk.
+# Wheel and sdist in dist/, checked, and each tried in a fresh environment. Needs the network for pip, and disk for PyTorch.
 release: env
 	$(BIN)/python -m pip install --quiet --editable '.[release]'
 	$(BIN)/python tests/house/try_release.py

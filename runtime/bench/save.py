@@ -7,7 +7,7 @@ from pathlib import Path
 from runtime.bundle.layout import BENCH_FILE, make_results_folder
 from runtime.bundle.results.bench_json import BenchResult
 from runtime.errors import BundleError
-from runtime.support.files import atomic_file
+from runtime.support.json_file import write_model
 
 
 def check_places(bundles: Sequence[Path], output: Path | None) -> None:
@@ -41,6 +41,5 @@ def save_result(result: BenchResult, bundles: Sequence[Path], output: Path | Non
     """
     paths = [output] if output is not None else [make_results_folder(bundle) / BENCH_FILE for bundle in bundles]
     for path in paths:
-        with atomic_file(path) as file:
-            file.write((result.model_dump_json(indent=2) + "\n").encode())
+        write_model(path, result)
     return tuple(paths)

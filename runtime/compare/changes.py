@@ -12,7 +12,7 @@ from runtime.data.batches import Batch
 from runtime.data.dataset import Dataset, Stream
 from runtime.data.pieces import Piece
 from runtime.support.arrays import Floats
-from runtime.support.files import atomic_file
+from runtime.support.json_file import write_model
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,5 @@ def save_comparison(bundles: Sequence[Path], comparison: Comparison, changes: Ch
     """
     for bundle in bundles:
         folder = make_results_folder(bundle)
-        with atomic_file(folder / COMPARE_FILE) as file:
-            file.write((comparison.model_dump_json(indent=2) + "\n").encode())
+        write_model(folder / COMPARE_FILE, comparison)
         write_changes(folder / CHANGED_FILE, changes)

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from runtime.errors import BundleError
+from runtime.support.files import atomic_file
 
 _Schema = TypeVar("_Schema", bound=BaseModel)
 
@@ -40,6 +41,16 @@ def read_versioned(file: Path, schema: type[_Schema], *, otherwise: str, next_st
         raise BundleError(f"{file} {otherwise} ({first_problem(error)}): {next_step}") from error
     except (ValueError, RecursionError) as error:
         raise BundleError(f"{file} is not JSON ({error}): {next_step}") from error
+
+
+def write_model(file: Path, model: BaseModel) -> None:
+    """Write a model as JSON, whole or not at all.
+
+    Raises:
+        BundleError: The file cannot be written.
+    """
+    with atomic_file(file) as opened:
+        opened.write((model.model_dump_json(indent=2) + "\n").encode())
 
 
 def read_known(file: Path, schema: type[_Schema], *, leave_out: Collection[str] = ()) -> _Schema:

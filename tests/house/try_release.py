@@ -9,9 +9,9 @@
    from `make demo`, two more bundles, is exported before.
 4. When all of it passed, both files are moved to dist/, and what was there before is removed.
 
-The first failure ends it with the command, its exit code and what it said; dist/ is left as it was. It takes about ten
-minutes, mostly pip's: PyTorch with its CUDA libraries is 6 GB in each environment, one after the other. pip's own
-settings hold, such as PIP_EXTRA_INDEX_URL with an index of PyTorch's for CPUs. Run by `make release`.
+The first failure ends it with the command, its exit code and what it said; dist/ is left as it was. Most of its time
+is pip's: PyTorch with its CUDA libraries goes into each environment, one after the other. pip's own settings hold, such
+as PIP_EXTRA_INDEX_URL with an index of PyTorch's for CPUs. Run by `make release`.
 """
 
 import argparse

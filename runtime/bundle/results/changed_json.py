@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from runtime.errors import BundleError
-from runtime.support.files import atomic_file
-from runtime.support.json_file import first_problem
+from runtime.support.json_file import read_versioned, write_model
 
 
 class _Part(BaseModel):
@@ -76,21 +75,17 @@ def write_changes(path: Path, changes: Changes) -> None:
     Raises:
         BundleError: The file cannot be written.
     """
-    with atomic_file(path) as file:
-        file.write((changes.model_dump_json(indent=1) + "\n").encode())
+    write_model(path, changes)
 
 
 def read_changes(path: Path) -> Changes:
     """Return what `write_changes` wrote.
 
     Raises:
-        BundleError: The file cannot be read or is not that.
+        BundleError: The file cannot be read, is newer than this version, or is not that.
     """
+    again = "run `run-ssl compare --save` again"
     try:
-        return Changes.model_validate_json(path.read_bytes())
+        return read_versioned(path, Changes, otherwise="is not a list of changed images", next_step=again)
     except OSError as error:
-        raise BundleError(f"{path} cannot be read: {error.strerror}; run `run-ssl compare` again") from error
-    except ValidationError as error:
-        raise BundleError(
-            f"{path} is not a list of changed images ({first_problem(error)}): run `run-ssl compare` again"
-        ) from error
+        raise BundleError(f"{path} is not a list of changed images ({error.strerror}): {again}") from error

@@ -10,8 +10,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from runtime.errors import BundleError, UsageError
-from runtime.support.files import atomic_file
-from runtime.support.json_file import read_versioned
+from runtime.support.json_file import read_versioned, write_model
 
 Metric = Literal["cosine", "euclidean"]
 
@@ -128,8 +127,7 @@ def write_neighbours(path: Path, check: NeighbourCheck) -> None:
     Raises:
         BundleError: The file cannot be written.
     """
-    with atomic_file(path) as file:
-        file.write((check.model_dump_json(indent=2) + "\n").encode())
+    write_model(path, check)
 
 
 def read_neighbours(path: Path) -> NeighbourCheck:

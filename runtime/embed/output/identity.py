@@ -19,8 +19,8 @@ from runtime.embed.sources.entries import Listing
 from runtime.engines.facts import EngineFacts
 from runtime.engines.open_engine import EngineChoice, parse_engine
 from runtime.errors import BundleError
-from runtime.support.files import atomic_file, hash_file
-from runtime.support.json_file import first_problem
+from runtime.support.files import hash_file
+from runtime.support.json_file import first_problem, write_model
 from runtime.support.ort_providers import PROVIDERS
 
 JOB_FILE = "_job.json"
@@ -168,8 +168,7 @@ def write_job(output: Path, job: Job) -> None:
     Raises:
         BundleError: The disk cannot take it.
     """
-    with atomic_file(output / JOB_FILE) as file:
-        file.write((job.model_dump_json(indent=2) + "\n").encode())
+    write_model(output / JOB_FILE, job)
 
 
 def require_same_job(output: Path, found: Job, asked: Job) -> None:

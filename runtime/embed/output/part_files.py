@@ -24,8 +24,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from runtime.embed.output.rows import Rows
 from runtime.errors import BundleError
-from runtime.support.files import atomic_file, cannot_write
-from runtime.support.json_file import first_problem
+from runtime.support.files import cannot_write
+from runtime.support.json_file import first_problem, write_model
 
 RECORDS = "_parts"
 # While a job runs on Ray: what is still to do (`runtime/embed/output/pieces_on_disk.py`).
@@ -135,8 +135,7 @@ def finish_part(output: Path, record: PartRecord, written: dict[str, Path]) -> P
             raise cannot_write(target, error) from error
         files.append(PartFile(name=target.name, size_bytes=size))
     whole = record.model_copy(update={"files": tuple(files)})
-    with atomic_file(_record_file(output, record.number)) as file:
-        file.write((whole.model_dump_json(indent=1) + "\n").encode())
+    write_model(_record_file(output, record.number), whole)
     return whole
 
 
