@@ -15,6 +15,8 @@ import pytest
 
 # Debian's clang only recommends what its sanitizers are linked with; this one follows the default version of clang.
 CLANG_RUNTIME = "libclang-rt-dev"
+# Headers of the libraries that the C library is built with, and the package of each.
+_HEADERS = {"nlohmann/json.hpp": "nlohmann-json3-dev", "jpeglib.h": "libjpeg-dev", "png.h": "libpng-dev"}
 
 
 def lack(what: str, package: str) -> NoReturn:
@@ -41,6 +43,17 @@ def require_tool(*names: str, package: str) -> str:
         if found := shutil.which(name):
             return found
     lack(f"{names[0]} not found", package)
+
+
+def require_headers(words: str) -> None:
+    """Skip the test where a compiler says that it does not find a library's header.
+
+    Args:
+        words: What the compiler said, gcc or clang.
+    """
+    for header, package in _HEADERS.items():
+        if f"{header}: No such file" in words or f"'{header}' file not found" in words:
+            lack(f"{header} not found", package)
 
 
 def require_flags(

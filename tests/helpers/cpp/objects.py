@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tests.helpers.paths import ROOT
+from tests.helpers.tools import require_headers
 
 OBJECTS = ROOT / "build" / "cpp" / "objects"
 # What these say is in the preprocessed text.
@@ -61,5 +62,7 @@ def _version(compiler: str) -> str:
 
 def _run(words: Sequence[str]) -> str:
     done = subprocess.run(words, capture_output=True, text=True, errors="replace", check=False)
+    if done.returncode:
+        require_headers(done.stderr)
     assert done.returncode == 0, f"{' '.join(words)}\n{done.stderr[-4000:]}"
     return done.stdout

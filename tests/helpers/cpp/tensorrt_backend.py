@@ -8,6 +8,7 @@ from pathlib import Path
 from runtime.engines.trt.machine import current_platform
 from tests.helpers.cpp.objects import build_program
 from tests.helpers.paths import CPP
+from tests.helpers.tools import require_headers
 
 STANDIN = CPP / "tests" / "standin"
 _WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Wshadow", "-Werror")
@@ -55,6 +56,8 @@ def check_syntax(compiler: str, source: str, *flags: str) -> None:
     """
     command = [compiler, *_FLAGS, str(CPP / source), *flags, "-fsyntax-only"]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
+    if done.returncode:
+        require_headers(done.stderr)
     assert done.returncode == 0, done.stderr
 
 
