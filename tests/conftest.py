@@ -3,6 +3,7 @@
 torch, timm and the exporter are imported inside the fixtures: most tests need none of them.
 """
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Leave out whole files before they are imported: that alone takes seconds."""
     marked = lanes.markers_of(collection_path.relative_to(TESTS).as_posix())
     return True if marked and config.getoption("fast") else None
+
+
+def pytest_configure() -> None:
+    """Let what is drawn depend on the test alone: in a terminal that is called dumb Rich draws no bars."""
+    os.environ["TERM"] = "xterm-256color"
 
 
 @pytest.hookimpl(tryfirst=True)

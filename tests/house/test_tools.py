@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.cpp.objects import build_program
 from tests.helpers.tools import require_flags, require_tool
 
 
@@ -44,34 +43,6 @@ def test_a_compiler_that_does_not_link_is_a_skip_with_its_words(
     words = r"^clang\+\+ does not link -fsanitize=address \(it is\): apt-get install libclang-rt-dev$"
     with pytest.raises(pytest.skip.Exception, match=words):
         require_flags(compiler, ["-fsanitize=address"], package="libclang-rt-dev", program="it is\n")
-
-
-@pytest.mark.parametrize(
-    "said",
-    [
-        "plan_check.cpp:5:10: fatal error: nlohmann/json.hpp: No such file or directory",
-        "plan_check.cpp:5:10: fatal error: 'nlohmann/json.hpp' file not found",
-    ],
-)
-def test_a_librarys_header_that_is_absent_is_a_skip_for_gcc_and_clang(
-    said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("CI", raising=False)
-    compiler = program(tmp_path / "c++", f'echo "{said}" >&2; exit 1')
-    source = tmp_path / "a.cpp"
-    source.touch()
-    with pytest.raises(
-        pytest.skip.Exception, match=r"^nlohmann/json.hpp not found: apt-get install nlohmann-json3-dev$"
-    ):
-        build_program(compiler, tmp_path / "a", [source])
-
-
-def test_any_other_words_of_a_compiler_are_a_failure(tmp_path: Path) -> None:
-    compiler = program(tmp_path / "c++", "echo 'fatal error: plan_check.h: No such file or directory' >&2; exit 1")
-    source = tmp_path / "a.cpp"
-    source.touch()
-    with pytest.raises(AssertionError, match=r"plan_check\.h"):
-        build_program(compiler, tmp_path / "a", [source])
 
 
 def test_a_compiler_that_links_is_no_skip(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import os
 import shlex
 import shutil
 import statistics
+import sysconfig
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -129,7 +130,13 @@ def _why_no_compiler(device: str) -> str:
         return "" if find_spec("triton") else "torch.compile needs triton for a GPU: pip install triton"
     # Source: torch/_inductor/config.py, `cpp.cxx`.
     compiler = os.environ.get("CXX", "g++")
-    return "" if shutil.which(compiler) else f"torch.compile needs a C++ compiler, and {compiler} is not on PATH"
+    if not shutil.which(compiler):
+        return f"torch.compile needs a C++ compiler, and {compiler} is not on PATH"
+    # What it compiles is a module of Python.
+    headers = Path(sysconfig.get_path("include"))
+    if not (headers / "Python.h").is_file():
+        return f"torch.compile needs Python's headers, and {headers} has no Python.h: apt-get install python3-dev"
+    return ""
 
 
 def _why_no_onnxruntime() -> str:

@@ -24,6 +24,7 @@ from runtime.errors import EngineError
 from runtime.support.cpu import cpu_flags, fast_instructions, read_cpuinfo, usable_cores
 from tests.helpers.paths import ROOT
 from tests.helpers.plans import gpu
+from tests.helpers.tools import require_tool
 from tests.tensorrt_bindings.standin import SITE
 
 LAPTOP = """processor\t: 0
@@ -296,7 +297,8 @@ def test_gpu_whose_state_is_unknown_is_described_without(monkeypatch: pytest.Mon
 
 def git(folder: Path, *arguments: str) -> str:
     identity = ("-c", "user.name=a", "-c", "user.email=a@b.c")
-    done = subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True)
+    program = require_tool("git", package="git")
+    done = subprocess.run([program, *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True)
     return done.stdout.strip()
 
 

@@ -31,6 +31,7 @@ from tests.conftest import Exported, Reference
 from tests.helpers import program_logs
 from tests.helpers.exported import copy_bundle, decibels
 from tests.helpers.plans import put_plan
+from tests.helpers.tools import lack
 
 PIXELS = TensorSpec(name="pixels", dtype="uint8", shape=("batch", 64, 64, 3), layout="NHWC", meaning="")
 FLOATS = TensorSpec(name="input", dtype="float32", shape=("batch", 3, 64, 64), layout="NCHW", meaning="")
@@ -152,9 +153,8 @@ def test_a_float_input_is_normalised_for_a_peer(tiny: Bundle, name: str) -> None
 
 @pytest.mark.slow
 def test_a_compiled_network_gives_the_outputs_of_the_original(tiny: Bundle) -> None:
-    reason = missing_peers(tiny)["pytorch-compile"]
-    if reason:
-        pytest.skip(reason)
+    if missing_peers(tiny)["pytorch-compile"]:
+        lack("a C++ compiler or Python.h not found", "g++ python3-dev")
     golden = tiny.golden()
     logits, embedding = run_peer(open_peer("pytorch-compile", tiny), golden.pixels)
     assert decibels(golden.logits, logits) >= SAME_DB
@@ -188,6 +188,12 @@ def test_a_checkpoint_that_is_not_there_is_named(exported: Exported, tmp_path: P
     assert missing["raw-openvino"] == ""
     assert missing_peers(alone, weights=exported.checkpoint)["pytorch-eager"] == ""
     assert "does not exist" in missing_peers(alone, weights=tmp_path / "no.pth")["pytorch-eager"]
+
+
+def test_headers_of_python_that_are_absent_are_named(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "sh")
+    monkeypatch.setattr("sysconfig.get_path", lambda _name: "/nowhere")
+    assert "/nowhere has no Python.h: apt-get install python3-dev" in missing_peers(bundle)["pytorch-compile"]
 
 
 def test_no_compiler_is_named(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
