@@ -25,25 +25,28 @@ _ALSO = "Also write"
 ModelOption = Annotated[
     str,
     typer.Option(
-        help="Name of a ResNet in timm, old or new: ssl_resnet18, resnet50.fb_ssl_yfcc100m_ft_in1k, resnet34, …",
+        help="Name of a ResNet in timm, in its old or new form: ssl_resnet18, resnet50.fb_ssl_yfcc100m_ft_in1k, "
+        "resnet34, …",
         rich_help_panel=_MODEL,
     ),
 ]
 WeightsOption = Annotated[
     str,
     typer.Option(
-        help="`hub`: download timm's. A path: your .safetensors or .pth file. `random`: untrained weights, for speed "
-        "tests without a network.",
+        help="`hub`: download timm's weights. A path: your own .safetensors or .pth file. `random`: untrained weights, "
+        "to test the speed without a download.",
         rich_help_panel=_MODEL,
     ),
 ]
 SeedOption = Annotated[
     int,
-    typer.Option(help="Seed of `--weights random` and of the choice of calibration images.", rich_help_panel=_MODEL),
+    typer.Option(help="Seed for `--weights random`, and for choosing the calibration images.", rich_help_panel=_MODEL),
 ]
 NumClassesOption = Annotated[
     int | None,
-    typer.Option(min=1, help="Number of classes with --weights random.", show_default="timm's", rich_help_panel=_MODEL),
+    typer.Option(
+        min=1, help="With --weights random: number of classes.", show_default="timm's", rich_help_panel=_MODEL
+    ),
 ]
 LabelsOption = Annotated[
     Path | None,
@@ -56,7 +59,7 @@ LabelsOption = Annotated[
 LicenceOption = Annotated[
     str | None,
     typer.Option(
-        help="Licence of your own weights, an SPDX identifier such as MIT.",
+        help="Licence of your own weights, as an SPDX identifier such as MIT.",
         show_default="timm's",
         rich_help_panel=_MODEL,
     ),
@@ -65,35 +68,35 @@ InputOption = Annotated[
     InputKind,
     typer.Option(
         "--input",
-        help="What the network takes. `uint8`: pixels (N, H, W, 3), normalised inside the graph. `float32`: images "
-        "(N, 3, H, W) that your program has normalised.",
+        help="Input of the exported network. `uint8`: pixels (N, H, W, 3); the graph normalises them. `float32`: "
+        "images (N, 3, H, W) that your program has already normalised.",
         rich_help_panel=_MODEL,
     ),
 ]
 ImgSizeOption = Annotated[
     int | None,
     typer.Option(
-        min=32, help="Height and width of the input image, pixels.", show_default="timm's", rich_help_panel=_MODEL
+        min=32, help="Height and width of the input image, in pixels.", show_default="timm's", rich_help_panel=_MODEL
     ),
 ]
 CropPctOption = Annotated[
     float | None,
     typer.Option(
-        help="Share of the resized image's short side that the centre crop keeps, such as 0.875.",
+        help="How much of the short side the centre crop keeps, as a fraction such as 0.875.",
         show_default="timm's",
         rich_help_panel=_MODEL,
     ),
 ]
 InterpolationOption = Annotated[
     Interpolation | None,
-    typer.Option(help="Filter that resizes the image.", show_default="timm's", rich_help_panel=_MODEL),
+    typer.Option(help="Filter for resizing the image.", show_default="timm's", rich_help_panel=_MODEL),
 ]
 
 Fp16Option = Annotated[
     bool,
     typer.Option(
         "--fp16",
-        help="Compute in FP16 instead of FP32. With --int8 this is for the layers that are not INT8.",
+        help="Compute in FP16 instead of FP32. With --int8: only the layers that are not INT8.",
         rich_help_panel=_PRECISION,
     ),
 ]
@@ -108,8 +111,8 @@ Int8Option = Annotated[
 Int8TargetOption = Annotated[
     Target,
     typer.Option(
-        help="`tensorrt`: signed activations, which every engine accepts. `cpu`: unsigned ones where no value is "
-        "negative: more accurate, and fast in onnxruntime and OpenVINO, but TensorRT refuses it.",
+        help="`tensorrt`: all activations are signed, which every engine accepts. `cpu`: those that are never negative "
+        "are unsigned, which is more accurate, and fast in onnxruntime and OpenVINO, but TensorRT refuses it.",
         rich_help_panel=_PRECISION,
     ),
 ]
@@ -117,7 +120,7 @@ Int8ClassifierOption = Annotated[
     bool,
     typer.Option(
         "--int8-classifier",
-        help="Quantise the classifier too. It is less than 0.1 % of the work.",
+        help="Quantise the classifier layer too. It does less than 0.1 % of the computation.",
         rich_help_panel=_PRECISION,
     ),
 ]
@@ -125,7 +128,7 @@ Int8FloatWeightsOption = Annotated[
     bool,
     typer.Option(
         "--int8-float-weights",
-        help="Store the INT8 weights as float32 followed by Q/DQ nodes: four times larger.",
+        help="Store the INT8 weights as float32, followed by Q/DQ nodes. The weights are then four times larger.",
         rich_help_panel=_PRECISION,
     ),
 ]
@@ -133,7 +136,7 @@ Int8FloatWeightsOption = Annotated[
 CalibOption = Annotated[
     Path | None,
     typer.Option(
-        help="Folder of calibration images, which --int8 needs: training images in class folders, such as "
+        help="Folder of calibration images, required with --int8: training images in class folders, such as "
         "imagenet/train.",
         rich_help_panel=_INT8,
     ),
@@ -142,8 +145,8 @@ CalibImagesOption = Annotated[
     int,
     typer.Option(
         min=1,
-        help="How many calibration images to draw, balanced over the classes. One in eight is held out to judge "
-        "the result.",
+        help="How many calibration images to draw, spread evenly over the classes. One image in eight is held out: it "
+        "is only used to judge the result.",
         rich_help_panel=_INT8,
     ),
 ]
@@ -151,16 +154,16 @@ CalibMethodOption = Annotated[
     MethodChoice,
     typer.Option(
         metavar="METHOD",
-        help="How activations are clipped: max, percentile-99.99, percentile-99.999, entropy or mse. `auto` tries all "
-        "of them and keeps the best on the held-out images.",
+        help="How the range of each activation is chosen: max, percentile-99.99, percentile-99.999, entropy or mse. "
+        "`auto` tries all of them and keeps the one that is best on the held-out images.",
         rich_help_panel=_INT8,
     ),
 ]
 CalibCacheOption = Annotated[
     Path | None,
     typer.Option(
-        help="File that stores the calibration. It is written if it does not exist; otherwise it is used, and refused "
-        "if the model, images or options differ.",
+        help="File that stores the calibration. If it does not exist, it is written. If it exists, it is used, or "
+        "refused if it is for another model, other images or other options.",
         rich_help_panel=_INT8,
     ),
 ]
@@ -168,15 +171,15 @@ SensitivityOption = Annotated[
     bool,
     typer.Option(
         "--sensitivity",
-        help="Measure how much accuracy each INT8 layer costs; gives a table, a JSON file and a plot.",
+        help="Measure how much accuracy each INT8 layer costs. The result is a table, a JSON file and a plot.",
         rich_help_panel=_INT8,
     ),
 ]
 EvalDataOption = Annotated[
     Path | None,
     typer.Option(
-        help="Folder of labelled images in class folders to measure accuracy on, such as imagenet/val. Never used to "
-        "calibrate.",
+        help="Folder of labelled images in class folders to measure accuracy on, such as imagenet/val. They are never "
+        "used to calibrate.",
         rich_help_panel=_INT8,
     ),
 ]
@@ -184,8 +187,8 @@ MaxDropOption = Annotated[
     float | None,
     typer.Option(
         min=0,
-        help="Largest loss of top-1 accuracy on --eval-data, percentage points. Layers are kept float until it holds, "
-        "as few as possible.",
+        help="Largest loss of top-1 accuracy on --eval-data that you accept, in percentage points. To stay within it, "
+        "layers are kept in floating point, as few as possible.",
         show_default="no limit",
         rich_help_panel=_INT8,
     ),
@@ -195,7 +198,7 @@ WorkersOption = Annotated[
     typer.Option(
         min=1,
         help="Threads that decode images.",
-        show_default="usable cores",
+        show_default="one per usable core",
         rich_help_panel=_INT8,
     ),
 ]
@@ -205,12 +208,12 @@ OutputOption = Annotated[
     typer.Option(help="Directory of the bundle.", show_default="./MODEL-PRECISION", rich_help_panel=_OUTPUT),
 ]
 OverwriteOption = Annotated[
-    bool, typer.Option("--overwrite", help="Replace a bundle that exists.", rich_help_panel=_OUTPUT)
+    bool, typer.Option("--overwrite", help="Replace an existing bundle.", rich_help_panel=_OUTPUT)
 ]
 GoldenOption = Annotated[
     Path | None,
     typer.Option(
-        help="Folder of images to verify the export with; 8 of them are used.",
+        help="Folder of images to verify the export with. Eight of them are used.",
         show_default="four packaged photographs",
         rich_help_panel=_OUTPUT,
     ),
@@ -222,14 +225,14 @@ JsonOption = Annotated[
 DetailsOption = Annotated[
     bool,
     typer.Option(
-        "--details", help="Print all that a calibration tried, and the nodes of the graphs.", rich_help_panel=_OUTPUT
+        "--details", help="Also print what the calibration tried, and the nodes of the graphs.", rich_help_panel=_OUTPUT
     ),
 ]
 
 EngineOption = Annotated[
     Literal["none", "tensorrt"],
     typer.Option(
-        help="`tensorrt`: also build a plan for this machine's GPU, as `run-ssl build` would.",
+        help="`tensorrt`: also build a plan for this machine's GPU, as `run-ssl build` does.",
         rich_help_panel=PLAN_PANEL,
     ),
 ]
@@ -237,7 +240,7 @@ EngineOption = Annotated[
 EmitCppOption = Annotated[
     Path | None,
     typer.Option(
-        help="Directory for a C++ project that classifies images with this bundle.",
+        help="Directory to write a C++ project into that classifies images with this bundle.",
         show_default="none",
         rich_help_panel=_ALSO,
     ),
@@ -245,7 +248,7 @@ EmitCppOption = Annotated[
 TritonRepoOption = Annotated[
     Path | None,
     typer.Option(
-        help="Triton model repository to put the bundle into, as `run-ssl repo` would.",
+        help="Triton model repository to put the bundle into, as `run-ssl repo` does.",
         show_default="none",
         rich_help_panel=_ALSO,
     ),

@@ -60,7 +60,9 @@ def hash_images(dataset: Dataset) -> dict[str, str]:
     files: dict[str, Path] = {}
     for image in dataset.images:
         if not isinstance(image.source, Path):
-            raise DataError(f"{image.name} is not a file: expected a folder of images; write the data set out as files")
+            raise DataError(
+                f"{image.name} is not a file: expected a folder of images; save the data set's images as files"
+            )
         files[image.name] = image.source
     digests = zip(files, _hash_files(files.values()), strict=True)
     return {name: digest for name, digest in digests if digest}
@@ -208,7 +210,7 @@ class PixelLint:
         findings = []
         if self.images and self._blank == self.images:
             findings.append(
-                Finding("refusal", f"all {self.images} calibration images are one flat colour: pass real pictures")
+                Finding("refusal", f"all {self.images} calibration images are one flat colour: pass real images")
             )
         elif self._blank:
             findings.append(Finding("warning", f"{self._blank} calibration images are one flat colour: take them out"))
@@ -217,12 +219,16 @@ class PixelLint:
                 Finding(
                     "warning",
                     f"all {self.images} calibration images are grey: if the engine will see colour, the ranges of its "
-                    "first layers are wrong; calibrate on colour pictures",
+                    "first layers are wrong; calibrate on colour images",
                 )
             )
         copies = self.images - self._blank - len(self._seen)
         if copies > 0:
             findings.append(
-                Finding("warning", f"{copies} calibration images have, cropped, the pixels of others: they add nothing")
+                Finding(
+                    "warning",
+                    f"{copies} calibration images are the same as others after cropping: they add nothing; "
+                    "take them out",
+                )
             )
         return tuple(findings)

@@ -104,8 +104,8 @@ def compare_results(before: BenchResult, now: BenchResult, *, force: bool = Fals
     pairs = [(old, new) for old, new in both if _has_times(old) and _has_times(new)]
     if not pairs:
         raise UsageError(
-            f"--against has {_names(before)}, this run {_names(now)}: expected a subject with times in "
-            "both; measure the same bundles, engines, batches and threads"
+            f"--against has {_names(before)}, this run {_names(now)}: expected at least one measurement "
+            "that both have; measure the same bundles, engines, batches and threads"
         )
     return tuple(_change(old, new, seed=now.seed, warnings=warnings) for old, new in pairs)
 

@@ -56,7 +56,7 @@ def check_target(target: Path, *, overwrite: bool) -> None:
             raise BundleError(f"{target} is not a directory: pass another --output")
         if any(target.iterdir()) and not (target / MANIFEST_FILE).is_file():
             raise BundleError(
-                f"{target} is not a bundle (it has no {MANIFEST_FILE}) and is not replaced: pass --output"
+                f"{target} is not a bundle (it has no {MANIFEST_FILE}), so it is not replaced: pass another --output"
             )
     if not target.parent.is_dir():
         raise BundleError(f"{target.parent} is not a directory: create it first, or pass another --output")

@@ -13,7 +13,7 @@ def bench(
     engines: Annotated[
         str,
         typer.Option(
-            help="Engines, comma-separated, named as in `compare`; `pytorch` is the original.",
+            help="Engines, comma-separated, with the same names as in `run-ssl compare`. `pytorch` is the original.",
             show_default="all that can run the bundle",
         ),
     ] = "",
@@ -28,18 +28,18 @@ def bench(
     scope: Annotated[
         Literal["model", "copies", "end-to-end"],
         typer.Option(
-            help="What is timed. `model`: the engine's call, on a GPU its kernels. `copies`: also the copies between "
-            "host and device. `end-to-end`: from image files, which --data gives, to logits."
+            help="What to time. `model`: only the engine's call, or its kernels on a GPU. `copies`: also the copies "
+            "between host and device. `end-to-end`: everything from image files (see --data) to logits."
         ),
     ] = "model",
     data: Annotated[
         Path | None, typer.Option(help="Folder with one folder of images per class, for `--scope end-to-end`.")
     ] = None,
     runs: Annotated[
-        int, typer.Option(min=6, help="Timed calls per measurement, at least. A p99 is given from 200 calls on.")
+        int, typer.Option(min=6, help="Smallest number of timed calls per measurement. A p99 needs at least 200.")
     ] = 200,
     seconds: Annotated[
-        float, typer.Option(min=0, help="Time per measurement, at least; more calls are made until it is reached.")
+        float, typer.Option(min=0, help="Shortest time per measurement. Calls are made until it has passed.")
     ] = 0,
     rounds: Annotated[
         int, typer.Option(min=2, help="Number of rounds. In each round every engine and bundle takes its turn.")
@@ -54,19 +54,22 @@ def bench(
     ] = "",
     budget_ms: Annotated[
         float | None,
-        typer.Option(min=0, help="Recommend the batch with most images/s whose p99 latency stays within this."),
+        typer.Option(
+            min=0, help="Recommend the batch with the most images/s among those whose p99 latency is not above this."
+        ),
     ] = None,
     limit: Annotated[
         bool,
         typer.Option(
-            help="Also time each layer and measure what the machine can reach, to show how far from that limit it is."
+            help="Also time each layer, and measure the best that this machine can do, to show how far it is from that."
         ),
     ] = True,
     against: Annotated[
         Path | None, typer.Option(help="Earlier result to compare with, measured on the same hardware.")
     ] = None,
     gate: Annotated[
-        str, typer.Option(help="With --against: exit with 1 if something is significantly slower, by more than this.")
+        str,
+        typer.Option(help="With --against: exit with 1 if anything is slower by more than this, and significantly so."),
     ] = "5%",
     force: Annotated[
         bool, typer.Option("--force", help="Compare with --against even if it comes from another machine.")
@@ -74,16 +77,17 @@ def bench(
     details: Annotated[
         bool,
         typer.Option(
-            "--details", help="Show what limits each measurement, layer by layer, and the commands that repeat it."
+            "--details",
+            help="Show what limits the speed, layer by layer, and the commands that repeat each measurement.",
         ),
     ] = False,
     weights: Annotated[
         Path | None, typer.Option(help="Checkpoint of the original.", show_default="the one named in the manifest")
     ] = None,
     device: Annotated[str, typer.Option(help="Where the engines run: `cpu` or `gpu`.")] = "cpu",
-    seed: Annotated[int, typer.Option(help="Seed of the bootstrap that gives the intervals.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed for the bootstrap that computes the confidence intervals.")] = 0,
     output: Annotated[
-        Path | None, typer.Option(help="File for the result.", show_default="results/bench.json in each bundle")
+        Path | None, typer.Option(help="File to write the result to.", show_default="results/bench.json in each bundle")
     ] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:

@@ -44,11 +44,14 @@ def embed(
     normalise: Annotated[
         bool, typer.Option("--normalise", "--normalize", help="Divide each embedding by its L2 norm.")
     ] = False,
-    top_k: Annotated[int, typer.Option(min=0, help="Also write this many best classes with their probabilities.")] = 0,
+    top_k: Annotated[
+        int, typer.Option(min=0, help="Also write this many of the likeliest classes, with their probabilities.")
+    ] = 0,
     engine: Annotated[
         str,
         typer.Option(
-            help=f"{', '.join(_FIRST_NAMES)} or {_LAST_NAME}. `:bf16` after a name sets the precision, as in compare.",
+            help=f"{', '.join(_FIRST_NAMES)} or {_LAST_NAME}. `:bf16` after a name sets the precision, as in "
+            "`run-ssl compare`.",
             rich_help_panel=_ENGINE,
         ),
     ] = "auto",
@@ -60,7 +63,8 @@ def embed(
         int | None, typer.Option(min=1, help="Images per output part; a multiple of --batch-size.", show_default="8192")
     ] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Decoding threads.", show_default="one per core", rich_help_panel=_IMAGES)
+        int | None,
+        typer.Option(min=1, help="Threads that decode images.", show_default="one per core", rich_help_panel=_IMAGES),
     ] = None,
     threads: Annotated[
         int | None,
@@ -71,7 +75,9 @@ def embed(
     root: Annotated[
         Path | None,
         typer.Option(
-            help="Where a list's relative paths start.", show_default="the list's folder", rich_help_panel=_IMAGES
+            help="Folder from which the relative paths of a list start.",
+            show_default="the list's folder",
+            rich_help_panel=_IMAGES,
         ),
     ] = None,
     image_column: Annotated[
@@ -85,8 +91,8 @@ def embed(
     key_column: Annotated[
         str | None,
         typer.Option(
-            help="Column of a Parquet file that holds the keys.",
-            show_default="found by its name, or row numbers",
+            help="Column of a Parquet file that holds the keys, which name the images.",
+            show_default="found by its name; without one, row numbers",
             rich_help_panel=_IMAGES,
         ),
     ] = None,
@@ -101,7 +107,7 @@ def embed(
     native: Annotated[
         Path | None,
         typer.Option(
-            help="Preprocess with the C library, libresnet_engine.so from `make cpp`: faster, with the same result.",
+            help="Path of the C library to preprocess with, libresnet_engine.so from `make cpp`: faster, same result.",
             show_default="Pillow",
             rich_help_panel=_IMAGES,
         ),
@@ -128,7 +134,9 @@ def embed(
     ] = 0,
     metric: Annotated[
         Literal["cosine", "euclidean"],
-        typer.Option(help="With --check: distance that your search index uses.", rich_help_panel=_INSTEAD_OF_WRITING),
+        typer.Option(
+            help="With --check: the distance that your search index uses.", rich_help_panel=_INSTEAD_OF_WRITING
+        ),
     ] = "cosine",
     min_recall: Annotated[
         float | None,
@@ -150,12 +158,12 @@ def embed(
     ] = False,
     details: Annotated[
         bool,
-        typer.Option("--details", help="With --check: print every sentence.", rich_help_panel=_INSTEAD_OF_WRITING),
+        typer.Option("--details", help="With --check: print every explanation.", rich_help_panel=_INSTEAD_OF_WRITING),
     ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Delete an existing output and start over, instead of resuming it.")
     ] = False,
-    json_output: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Write the embeddings of any number of images, as Parquet parts that pandas and DuckDB read as a table.
 

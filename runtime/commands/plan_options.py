@@ -19,7 +19,7 @@ HardwareCompatibility = Literal["none", "ampere+", "same-compute-capability"]
 ProfileOption = Annotated[
     str,
     typer.Option(
-        help="Batch sizes of the plan, MIN:OPT:MAX. It is fastest at OPT; batches above MAX are split.",
+        help="Batch sizes of the plan, MIN:OPT:MAX. It is fastest at OPT. Batches larger than MAX are split.",
         rich_help_panel=PLAN_PANEL,
     ),
 ]
@@ -27,7 +27,7 @@ WorkspaceOption = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Scratch memory for a layer, MiB.",
+        help="Most scratch memory that a layer may use, in MiB.",
         show_default="all of the GPU's memory",
         rich_help_panel=PLAN_PANEL,
     ),
@@ -37,14 +37,14 @@ LevelOption = Annotated[
     typer.Option(
         min=0,
         max=5,
-        help="0 builds fastest, 5 searches longest for the fastest plan.",
+        help="How long to search for a fast plan, from 0 (shortest build) to 5 (longest search).",
         rich_help_panel=PLAN_PANEL,
     ),
 ]
 TimingCacheOption = Annotated[
     str,
     typer.Option(
-        help="File that stores measured kernel times, which makes the next build faster; `none` stores nothing.",
+        help="File that stores measured kernel times, to make the next build faster. `none`: store nothing.",
         show_default="one per version and GPU in ~/.cache/export-ssl",
         rich_help_panel=PLAN_PANEL,
     ),
@@ -53,7 +53,7 @@ VersionCompatibleOption = Annotated[
     bool,
     typer.Option(
         "--version-compatible",
-        help="Let later TensorRT versions load the plan too. It then contains host code and may be slower.",
+        help="Let later TensorRT versions load the plan too. Such a plan contains code for the CPU, and may be slower.",
         rich_help_panel=PLAN_PANEL,
     ),
 ]
@@ -61,7 +61,7 @@ HardwareCompatibleOption = Annotated[
     HardwareCompatibility,
     typer.Option(
         metavar="GPUS",
-        help="Other GPUs that may load the plan too: ampere+ or same-compute-capability. It may be slower.",
+        help="Let other GPUs load the plan too: ampere+ or same-compute-capability. Such a plan may be slower.",
         rich_help_panel=PLAN_PANEL,
     ),
 ]
@@ -70,7 +70,8 @@ MinShareOption = Annotated[
     typer.Option(
         min=0,
         max=1,
-        help="Share of the INT8 and FP16 layers that must really run in that precision. With less, no plan is written.",
+        help="Smallest share of the INT8 and FP16 layers that must really run in their precision. If fewer do, no plan "
+        "is written.",
         rich_help_panel=PLAN_PANEL,
     ),
 ]
@@ -78,7 +79,7 @@ VerboseOption = Annotated[
     bool,
     typer.Option(
         "--verbose",
-        help="Show TensorRT's log, and trtexec commands that build the same plan.",
+        help="Show TensorRT's log, and the trtexec commands that build the same plan.",
         rich_help_panel=PLAN_PANEL,
     ),
 ]

@@ -11,7 +11,7 @@ RayOption = Annotated[
     bool,
     typer.Option(
         "--ray",
-        help="Run on Ray: on the cluster that RAY_ADDRESS names if it is set, otherwise on this machine.",
+        help="Run on Ray: on the cluster at RAY_ADDRESS if that variable is set, otherwise on this machine.",
         rich_help_panel=_ON_RAY,
     ),
 ]
@@ -27,8 +27,8 @@ RayWorkersOption = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Number of workers; it stays the same during the run.",
-        show_default="as many as fit, more or fewer as Ray finds room",
+        help="Number of workers, fixed for the whole run.",
+        show_default="as many as fit; Ray changes the number during the run",
         rich_help_panel=_ON_RAY,
     ),
 ]
@@ -36,6 +36,6 @@ RayCpusOption = Annotated[int, typer.Option(min=1, help="CPUs for each worker.",
 RayGpusOption = Annotated[
     float,
     typer.Option(
-        min=0, help="GPUs for each worker. With more than 0 the engine runs on the GPU.", rich_help_panel=_ON_RAY
+        min=0, help="GPUs for each worker. If more than 0, the engine runs on the GPU.", rich_help_panel=_ON_RAY
     ),
 ]

@@ -8,7 +8,7 @@ import typer
 from runtime.commands.console import message_console, one_line_errors
 from runtime.commands.parsing import parse_counts
 
-_STANDING = "as the served model has it, or"
+_STANDING = "the served model's, or"
 
 
 def repo(
@@ -17,12 +17,15 @@ def repo(
     name: Annotated[
         str | None, typer.Option(help="Name of the model in the repository.", show_default="the bundle's")
     ] = None,
-    version: Annotated[int | None, typer.Option(help="Version number.", show_default="one above the highest")] = None,
+    version: Annotated[
+        int | None, typer.Option(help="Number of the new version.", show_default="one above the highest")
+    ] = None,
     backend: Annotated[
         Literal["auto", "tensorrt", "onnxruntime", "openvino"],
         typer.Option(
-            help="`auto` keeps the backend of a model that is already served. A new model gets tensorrt if the bundle "
-            "has a plan, otherwise onnxruntime, or openvino for int8-fp16 on CPUs, which onnxruntime computes wrongly."
+            help="`auto` keeps the backend of a model that is already served. For a new model it chooses tensorrt if "
+            "the bundle has a plan, openvino for int8-fp16 on CPUs, where onnxruntime would be wrong, and otherwise "
+            "onnxruntime."
         ),
     ] = "auto",
     device: Annotated[
@@ -42,25 +45,25 @@ def repo(
         int | None,
         typer.Option(
             min=0,
-            help="How long a request may wait to be batched with others, microseconds.",
+            help="How long a request may wait to be batched with others, in microseconds.",
             show_default=f"{_STANDING} 0",
         ),
     ] = None,
     preferred_batch: Annotated[
         str,
         typer.Option(
-            help="Batch sizes that Triton runs without waiting for more, such as 8,16,32.",
+            help="Batch sizes that Triton runs at once, without waiting for more requests, such as 8,16,32.",
             show_default=f"{_STANDING} none",
         ),
     ] = "",
     keep: Annotated[
         Literal["latest", "all"] | None,
-        typer.Option(help="Versions that Triton serves.", show_default=f"{_STANDING} latest"),
+        typer.Option(help="Which versions Triton serves.", show_default=f"{_STANDING} latest"),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a version that exists.")] = False,
-    json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead of lines.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing version.")] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")] = False,
 ) -> None:
-    """Put a bundle into a model repository for NVIDIA Triton, and for OpenVINO Model Server unless it is a plan.
+    """Put a bundle into a model repository for NVIDIA Triton; OpenVINO Model Server reads it too, except plans.
 
     The new version is added beside the existing ones, and appears only when it is complete. Examples:
 

@@ -10,7 +10,7 @@ from runtime.commands.console import message_console, one_line_errors
 
 def report(
     bundles: Annotated[
-        list[Path], typer.Argument(help="One bundle, or several of the same network to put side by side.")
+        list[Path], typer.Argument(help="One bundle, or several of the same network to show side by side.")
     ],
     bench: Annotated[
         Path | None, typer.Option(help="Result of `run-ssl bench`.", show_default="BUNDLE/results/bench.json")
@@ -23,19 +23,19 @@ def report(
         typer.Option(help="Changed images from `run-ssl compare --save`.", show_default="BUNDLE/results/changed.json"),
     ] = None,
     max_drop: Annotated[
-        float, typer.Option(min=0, help="Largest top-1 drop that is acceptable for more speed, percentage points.")
+        float, typer.Option(min=0, help="Largest top-1 drop that you accept for more speed, in percentage points.")
     ] = 1.0,
     output: Annotated[Path, typer.Option("--output", "-o", help="HTML file to write.")] = Path("report.html"),
     markdown: Annotated[
-        Path | None, typer.Option(help="Also write the figures as Markdown to this file.", show_default="none")
+        Path | None, typer.Option(help="Also write the numbers as Markdown to this file.", show_default="none")
     ] = None,
     json_file: Annotated[
-        Path | None, typer.Option("--json", help="Also write the figures as JSON to this file.", show_default="none")
+        Path | None, typer.Option("--json", help="Also write the numbers as JSON to this file.", show_default="none")
     ] = None,
 ) -> None:
-    """Write one HTML page with everything that was measured of the bundles; it opens without a network.
+    """Write one HTML page with everything that was measured for the bundles; it can be read offline.
 
-    It reads the results of `run-ssl bench`, `run-ssl compare --save` and the export from the bundle. Examples:
+    It reads what `run-ssl bench`, `run-ssl compare --save` and the export have stored in the bundles. Examples:
 
       run-ssl report r50-int8
 

@@ -61,7 +61,7 @@ def verify(
 ) -> None:
     """Check a bundle on this machine: hashes, schema, licence, and the golden outputs of every engine.
 
-    If anything differs, it says what the difference means and exits with 1.
+    If anything differs, the command says what the difference means, and exits with 1.
     """
     with one_line_errors():
         from runtime.bundle.bundle import open_bundle
@@ -92,17 +92,19 @@ def compare(
     limit: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Use at most this many images: balanced over the classes, or the first ones of a stream."
+            min=1, help="Use at most this many images: spread evenly over the classes, or the first ones of a stream."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the sample that --limit takes.")] = 0,
+    seed: Annotated[int, typer.Option(help="With --limit: seed for choosing the images.")] = 0,
     labels: Annotated[
         Path | None, typer.Option(help="For a folder without class folders: a file with lines `filename label`.")
     ] = None,
-    split: Annotated[str, typer.Option(help="Split of the data set that --data names.")] = "validation",
-    root: Annotated[Path | None, typer.Option(help="Folder that holds the files of the data set.")] = None,
+    split: Annotated[str, typer.Option(help="If --data names a data set: its split.")] = "validation",
+    root: Annotated[Path | None, typer.Option(help="If --data names a data set: the folder of its files.")] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per inference.")] = 32,
-    workers: Annotated[int | None, typer.Option(min=1, help="Decoding threads.", show_default="one per core")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Threads that decode images.", show_default="one per core")
+    ] = None,
     threads: ThreadsOption = None,
     device: Annotated[Literal["cpu", "gpu"], typer.Option(help="Where the engines run.")] = "cpu",
     skip_unreadable: Annotated[
@@ -114,7 +116,7 @@ def compare(
     native: Annotated[
         Path | None,
         typer.Option(
-            help="Preprocess with the C library, libresnet_engine.so from `make cpp`: faster, with the same result.",
+            help="Path of the C library to preprocess with, libresnet_engine.so from `make cpp`: faster, same result.",
             show_default="Pillow",
         ),
     ] = None,
@@ -127,7 +129,7 @@ def compare(
     ray_cpus: RayCpusOption = 2,
     ray_gpus: RayGpusOption = 0,
     details: Annotated[
-        bool, typer.Option("--details", help="Print every figure, and a sentence on each engine.")
+        bool, typer.Option("--details", help="Print every number, and a sentence about each engine.")
     ] = False,
     json_output: JsonOption = False,
 ) -> None:
@@ -257,9 +259,9 @@ def doctor(
     ] = None,
     json_output: JsonOption = False,
 ) -> None:
-    """Show what this machine can run, what is missing for the rest, and whether a bundle and its plan fit it.
+    """Show what this machine can run, what is missing for the rest, and whether a bundle and its plan can run here.
 
-    Exits with 1 if no engine can run here, or if the bundle or its plan cannot.
+    Exits with 1 if no engine can run here, or the bundle or its plan cannot run here.
     """
     with one_line_errors():
         from runtime.health.doctor import examine

@@ -45,7 +45,7 @@ def _dropped(score: EngineScore) -> bool:
 def _take_none(comparison: Comparison) -> str:
     finite = [score for score in comparison.engines if not score.non_finite_logits]
     if comparison.original.non_finite_logits or not finite:
-        return "Take none of these: logits are NaN or infinite, so that nothing can be told from them."
+        return "Take none of these: logits are NaN or infinite, so they cannot be compared."
     least = min(finite, key=lambda score: score.drop)
     words = f"{name_score(least)}, loses {percent(least.drop)} pp" if least.drop > 0 else f"{name_score(least)}"
     return (

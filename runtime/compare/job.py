@@ -165,8 +165,8 @@ def _require_one_original(bundles: tuple[Bundle, ...]) -> None:
         ):
             if of_first != of_second:
                 raise UsageError(
-                    f"{first.path} and {second.path} differ in their {field}: one comparison needs bundles of one "
-                    "original; compare them one at a time"
+                    f"{first.path} and {second.path} differ in their {field}: one comparison needs bundles of the "
+                    "same original; compare them one at a time"
                 )
 
 

@@ -155,13 +155,13 @@ def _check_request(request: CompareRequest, choice: RayChoice) -> None:
     """
     if not Path(request.data).exists() and request.data.partition("/")[0].lower() in PREFIXES:
         raise UsageError(
-            f"--data {request.data} beside --ray: expected a folder that all nodes see under the same path, since "
+            f"--data {request.data} with --ray: expected a folder that all nodes see under the same path, since "
             "a data set that timm names is read by one process; store it as a folder of class folders, or leave "
             "--ray out"
         )
     if request.device == "gpu" and not choice.gpus:
         raise UsageError(
-            "--device gpu beside --ray: expected --ray-gpus 1, or a fraction for several workers on one GPU, "
+            "--device gpu with --ray: expected --ray-gpus 1, or a fraction for several workers on one GPU, "
             "since a worker sees only the GPUs that it is given"
         )
 

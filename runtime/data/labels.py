@@ -59,7 +59,7 @@ def match_classes(names: Sequence[str], labels: Sequence[str], *, what: str, hin
     ):
         return indices
     raise DataError(
-        f"{len(unknown)} of {len(names)} {what} are none of the network's {len(labels)} classes "
+        f"{len(unknown)} of {len(names)} {what} are not among the network's {len(labels)} classes "
         f"({first_few(unknown)}): expected names such as {first_few([_identifier(label) for label in labels])}; "
         f"use data with these classes, or rename them{hint}"
     )

@@ -75,7 +75,7 @@ def _check_name(source: str, labels_file: Path | None) -> None:
             f"or a timm data-set name that starts with {', '.join(f'{prefix}/' for prefix in PREFIXES)}"
         )
     if labels_file is not None:
-        raise UsageError(f"--labels {labels_file}: expected none beside {source}, which brings its own labels")
+        raise UsageError(f"--labels {labels_file} cannot be used with {source}, which has its own labels: leave it out")
 
 
 def _limited(dataset: Dataset, limit: int | None, seed: int) -> Dataset:

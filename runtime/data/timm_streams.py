@@ -80,7 +80,7 @@ class TimmStream:
             name = f"{self.what}[{position}]" + (f" {raw.key}" if raw.key else "")
             if not isinstance(raw.picture, Image.Image | bytes):
                 raise DataError(
-                    f"{name} is a {type(raw.picture).__name__}, expected a picture: use a data set of labelled images"
+                    f"{name} is a {type(raw.picture).__name__}, expected an image: use a data set of labelled images"
                 )
             yield StreamSample(name, _class_index(name, raw.target, self.classes), raw.picture)
         if position < 0:

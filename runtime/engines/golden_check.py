@@ -69,7 +69,7 @@ def _run(engine: Engine, bundle: Bundle) -> Outputs:
     finite = np.isfinite(together.logits[:1]).all() and np.isfinite(alone.logits).all()
     if finite and difference < bundle.manifest.precision.min_sqnr_db:
         raise EngineError(
-            f"the same image gives other logits alone than in a batch of {len(pixels)} ({difference:.1f} dB): "
+            f"the same image gives different logits alone and in a batch of {len(pixels)} ({difference:.1f} dB): "
             "this engine does not handle the dynamic batch of this graph; do not use it with this bundle"
         )
     return together

@@ -147,7 +147,9 @@ def _open_tensorrt(bundle: Bundle, options: EngineOptions) -> Engine:
 
     stored = bundle.manifest.precision.name
     if options.precision not in (None, stored):
-        raise UsageError(f"tensorrt runs what the graph says, {stored}, not {options.precision}: export that precision")
+        raise UsageError(
+            f"tensorrt computes in the bundle's precision, {stored}, not {options.precision}: export that precision"
+        )
     return open_plan(bundle)
 
 
@@ -164,7 +166,7 @@ def _open_onnxruntime(bundle: Bundle, options: EngineOptions) -> Engine:
     stored = bundle.manifest.precision.name
     if options.precision not in (None, stored):
         raise UsageError(
-            f"onnxruntime runs what the graph says, {stored}, not {options.precision}: export that precision"
+            f"onnxruntime computes in the bundle's precision, {stored}, not {options.precision}: export that precision"
         )
     provider = options.provider or ("cuda" if options.device == "gpu" else "cpu")
     return OrtEngine(bundle, threads=options.threads, provider=provider, share_cores=options.share_cores)

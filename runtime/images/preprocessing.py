@@ -80,7 +80,7 @@ def preprocess(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
     width, height = resized_size(*rgb.size, preprocessing.resize_size)
     if width * height > _MAX_RESIZED_PIXELS:
         raise DataError(
-            f"a picture of {rgb.width}x{rgb.height} px would become {width}x{height} px, expected at most "
+            f"an image of {rgb.width}x{rgb.height} px would become {width}x{height} px, expected at most "
             f"{_MAX_RESIZED_PIXELS} pixels: crop it, or leave it out"
         )
     return np.asarray(_resize_and_crop(rgb, (width, height), preprocessing))

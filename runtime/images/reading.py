@@ -66,6 +66,7 @@ UNREADABLE = (
 _MACHINES_FAULTS = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN}
 )
+_RESUME = "run the same command again to resume"
 
 
 @contextmanager
@@ -153,14 +154,14 @@ def naming_machines_faults(name: str, *, resumes: bool = False) -> Iterator[None
     try:
         yield
     except MemoryError as error:
-        then = "; the job goes on when it is started again" if resumes else ", and start again"
+        then = f", and {_RESUME}" if resumes else ", and start again"
         raise MachineError(
             f"there is not enough memory to decode {name}: free some, or leave the image out{then}"
         ) from error
     except OSError as error:
         if error.errno not in _MACHINES_FAULTS:
             raise
-        then = "the job stops here, and goes on when it is started again"
+        then = f"the job stops; {_RESUME}"
         if not resumes:
             then = "the image may be whole, so it is not skipped; start again when the machine can read it"
         raise MachineError(f"{name} cannot be read now ({error.strerror}): {then}") from error

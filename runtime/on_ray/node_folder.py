@@ -26,7 +26,7 @@ def own_folder() -> Path:
     except OSError as error:
         raise BundleError(f"cannot unpack a bundle into {folder} ({error.strerror}): free some space there") from error
     if status.st_uid != os.getuid() or status.st_mode & 0o077 or folder.is_symlink():
-        raise BundleError(f"{folder} is not this user's alone: remove it")
+        raise BundleError(f"{folder} is not a folder that only you can use: remove it")
     return folder
 
 

@@ -101,7 +101,9 @@ def _check(packed: PackedBundle, folder: Path) -> None:
     for name, contents in _members(packed):
         file = folder / name
         if not file.is_file() or hash_file(file) != hashlib.sha256(contents).hexdigest():
-            raise BundleError(f"{file} is not what was unpacked there: remove {folder}, and it will be unpacked again")
+            raise BundleError(
+                f"{file} has changed since it was unpacked: remove {folder}, and it will be unpacked again"
+            )
 
 
 def _members(packed: PackedBundle) -> Iterator[tuple[str, bytes]]:

@@ -213,7 +213,9 @@ def _state_dict(content: object, path: Path) -> "dict[str, torch.Tensor]":
             )
         name = _without_prefixes(str(key))
         if name in state:
-            raise CheckpointError(f"{path} holds {name!r} with and without a wrapper's prefix; save one of the two")
+            raise CheckpointError(
+                f"{path} holds {name!r} twice, with and without a prefix such as 'module.'; save one of the two"
+            )
         state[name] = tensor
     return state
 

@@ -108,6 +108,6 @@ def _one_line(error: Exception) -> str:
 
 def _hub_error(timm_tag: str, reason: str) -> HubError:
     return HubError(
-        f"the weights of {timm_tag} are not in the local cache and {reason}: connect to the network, pass a "
+        f"the weights of {timm_tag} are not in the local cache and {reason}: connect to the internet, pass a "
         "checkpoint with --weights FILE, or make untrained weights with --weights random"
     )

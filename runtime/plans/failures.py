@@ -12,7 +12,7 @@ _OUT_OF_MEMORY = re.compile(r"out of memory|OutOfMemory|cudaErrorMemoryAllocatio
 
 
 def explain_refusal(errors: list[str], *, name: str) -> str:
-    """Return why TensorRT built nothing, in one line with what to try.
+    """Return why TensorRT could not build a plan, in one line with what to try.
 
     Args:
         errors: Error messages of TensorRT, oldest first.
@@ -36,8 +36,8 @@ def explain_refusal(errors: list[str], *, name: str) -> str:
             "lower --workspace and --profile"
         )
     if not text:
-        return f"TensorRT built nothing of {name} and gave no reason: see its log with --verbose"
-    return f"TensorRT built nothing of {name}: {'; '.join(text[-3:])}"
+        return f"TensorRT could not build a plan of {name} and gave no reason: see its log with --verbose"
+    return f"TensorRT could not build a plan of {name}: {'; '.join(text[-3:])}"
 
 
 def explain_death(returncode: int, *, stage: str, last_words: str) -> str:

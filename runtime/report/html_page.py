@@ -56,7 +56,7 @@ def _plotly() -> str:
     try:
         from plotly.offline import get_plotlyjs
     except ModuleNotFoundError as error:
-        raise UsageError("plotly is not installed, which draws the page: pip install 'export-ssl[report]'") from error
+        raise UsageError("the page needs plotly, which is not installed: pip install 'export-ssl[report]'") from error
     source: str = get_plotlyjs()
     # The only texts that end a script or hide its end.
     return source.replace("</script", "<\\/script").replace("<!--", "<\\!--")

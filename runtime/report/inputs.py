@@ -140,7 +140,9 @@ def read_inputs(request: ReportRequest) -> Inputs:
     names = [bundle.name for bundle in bundles]
     for name in names:
         if names.count(name) > 1:
-            raise UsageError(f"two bundles are named {name}: results name them so; rename one of the folders")
+            raise UsageError(
+                f"two bundles are named {name}: results are stored under this name; rename one of the folders"
+            )
     benches = tuple(_read_result(file, BenchResult, "bench") for file in _files(request, request.bench, BENCH_FILE))
     comparisons = tuple(
         _read_result(file, Comparison, "compare") for file in _files(request, request.compare, COMPARE_FILE)

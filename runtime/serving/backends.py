@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.bundle.bundle import Bundle
-from runtime.bundle.layout import MODEL_FILE, PLAN_FILE
+from runtime.bundle.layout import MODEL_FILE, PLAN_FILE, SIDECAR_FILE
 from runtime.bundle.manifest import Manifest
 from runtime.bundle.plan_json import Sidecar, read_sidecar, rebuild_command
 from runtime.errors import BundleError, UsageError
@@ -130,7 +130,7 @@ def _checked_plan(bundle: Bundle) -> Sidecar:
         )
     plan = read_sidecar(bundle.path)
     if hash_file(file) != plan.plan_sha256:
-        raise BundleError(f"{file} is not the plan that its sidecar describes: {rebuild_command(bundle.path)}")
+        raise BundleError(f"{file} is not the plan that {SIDECAR_FILE} describes: {rebuild_command(bundle.path)}")
     if hash_file(bundle.model_path) != plan.onnx_sha256:
         raise BundleError(f"{file} was built from another model.onnx: {rebuild_command(bundle.path)}")
     profile = plan.options.profile
@@ -198,7 +198,7 @@ _ROWS = (
         parameters=_openvino_parameters,
         notes=lambda _kind, _int8_target: (
             "a request has the batch dimension itself: Triton's OpenVINO backend fills batches up to the largest",
-            "that backend cannot be told to compute in FP32: on a CPU with AMX or AVX512-BF16 it computes in bf16, "
+            "that backend cannot be set to compute in FP32: on a CPU with AMX or AVX512-BF16 it computes in bf16, "
             "where --backend onnxruntime does not",
         ),
     ),

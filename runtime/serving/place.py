@@ -91,13 +91,13 @@ def check_repository(repository: Path) -> None:
     for folder in (repository, parent):
         if folder.exists() and not os.access(folder, os.W_OK | os.X_OK):
             raise BundleError(
-                f"cannot write into {folder}, and a version is made beside {repository} and renamed into it: "
+                f"cannot write into {folder}: a version is made beside {repository} and then renamed into it; "
                 "change its permissions, or pass another repository"
             )
     if repository.exists() and repository.stat().st_dev != parent.stat().st_dev:
         raise BundleError(
-            f"{repository} is a file system of its own, and a version is made beside the repository and renamed into "
-            f"it: pass a folder inside, such as {repository / 'models'}"
+            f"{repository} is a mount point: a version is made beside the repository and then renamed into it, which "
+            f"needs one file system; pass a folder inside, such as {repository / 'models'}"
         )
 
 

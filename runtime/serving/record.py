@@ -152,8 +152,8 @@ def refuse_another_contract(model: Path, standing: Contract, wanted: Contract) -
     for field, value in there.items():
         if here[field] != value:
             raise BundleError(
-                f"{model} has another {field}, {_brief(value)}, than this version would have, {_brief(here[field])}; "
-                "its versions share one config.pbtxt and one labels.txt: pass another --name, or remove that model"
+                f"{model} has the {field} {_brief(value)}, but this version would have {_brief(here[field])}; "
+                "all its versions share one config.pbtxt and one labels.txt: pass another --name, or remove that model"
             )
 
 

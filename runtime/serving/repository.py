@@ -91,7 +91,7 @@ def _wishes(request: RepositoryRequest, place: Place) -> tuple[BackendWish, Devi
     backend = standing.backend if request.backend == "auto" else request.backend
     if backend != standing.backend:
         raise BundleError(
-            f"{place.model} has another backend, {standing.backend}, than --backend {backend}: its versions share one "
+            f"{place.model} has the backend {standing.backend}, not {backend}: all its versions share one "
             "config.pbtxt; leave --backend out, or pass another --name"
         )
     return backend, _DEVICES[standing.settings.kind] if request.device == "auto" else request.device

@@ -96,7 +96,6 @@ def _refuse_batches(settings: Settings, why: str) -> None:
     for option, value in batches.items():
         if value:
             raise UsageError(
-                f"{option} {value}: {why}, so Triton makes no batches and each request keeps its own; leave "
-                f"{option} out, or "
-                "pass --backend onnxruntime"
+                f"{option} {value}: {why}, so Triton does not join requests into batches; leave {option} out, "
+                "or pass --backend onnxruntime"
             )

@@ -261,7 +261,7 @@ def test_an_unreadable_picture_is_an_error_where_it_may_not_be_left_out(tmp_path
 def test_pictures_of_one_flat_colour_are_refused(tmp_path: Path) -> None:
     for number in range(10):
         Image.new("RGB", (SIZE, SIZE), (number, 0, 200)).save(tmp_path / f"{number}.png")
-    with pytest.raises(DataError, match="one flat colour: pass real pictures"):
+    with pytest.raises(DataError, match="one flat colour: pass real images"):
         quantize_model(tiny_resnet(), tmp_path, PREPROCESSING, options=FAST)
 
 

@@ -68,7 +68,7 @@ def why_no_limit(subject: Subject) -> str:
     """Return why the limit of a subject cannot be found, or "" where it can be tried."""
     choice = parse_engine(subject.engine)
     if choice.name not in (OPENVINO, ONNXRUNTIME):
-        return f"the attainable rates of {choice.name} are not probed"
+        return f"the attainable rates of {choice.name} are not measured"
     if choice.runs_on_gpu(subject.device):
         return f"{subject.engine} on a GPU has no layer times here"
     return ""

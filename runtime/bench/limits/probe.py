@@ -97,8 +97,8 @@ def probe_rates(engine: str, precision: str, *, threads: int | None) -> Rates:
     if name == ONNXRUNTIME:
         return _rates(_onnxruntime_products(precision, threads), _onnxruntime_moves(threads), engine, precision)
     raise EngineError(
-        f"the attainable rates of {engine} are not probed: expected {OPENVINO} or {ONNXRUNTIME}; of a plan, "
-        "`run-ssl explain` says where the time goes"
+        f"the attainable rates of {engine} are not measured: expected {OPENVINO} or {ONNXRUNTIME}; for a plan, "
+        "`run-ssl explain` shows where the time goes"
     )
 
 
@@ -211,7 +211,7 @@ def _openvino_moves(threads: int | None) -> Iterable[MoveRate]:
 def _onnxruntime_products(precision: str, threads: int | None) -> Iterable[tuple[int, tuple[Counted, ...]]]:
     """Yield MACs and kernels of `MatMul`, or of `MatMulInteger` on unsigned activations and signed weights."""
     if precision not in ("fp32", "int8"):
-        raise EngineError(f"onnxruntime's products are not probed in {precision}: expected fp32 or int8")
+        raise EngineError(f"the attainable rate of onnxruntime in {precision} is not measured: expected fp32 or int8")
     rng = np.random.default_rng(0)
     for size, runs in _PRODUCTS.items():
         shape = (size, size)

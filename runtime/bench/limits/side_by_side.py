@@ -59,8 +59,8 @@ def side_by_side(
     """
     if sum(layer.macs for layer in first) != sum(layer.macs for layer in second):
         raise UsageError(
-            f"{names[0]} and {names[1]} do not do the same work: compare bundles of one network at one image size and"
-            " batch"
+            f"{names[0]} and {names[1]} do not do the same work: compare bundles of the same network with the same "
+            "image size and batch"
         )
     rows = (*_product_rows(first, second), *_sort_rows(first, second))
     return rows, tuple(_findings(rows, (first, second), names, latencies_ms))
@@ -87,7 +87,7 @@ def _product_rows(first: Sequence[LayerTime], second: Sequence[LayerTime]) -> li
         done |= {id(layer) for layer in of_first}
         rows.append(_row(start.name.split(" + ")[0], of_first, of_second))
     if not any(row.second_layers for row in rows):
-        raise UsageError("the two have no convolution of one name in common: compare bundles of one network")
+        raise UsageError("the two have no convolution with the same name: compare bundles of the same network")
     return rows
 
 

@@ -93,7 +93,7 @@ void check_plan_file(const Bundle &bundle) {
                                     (size < sidecar.plan_bytes ? "truncated" : "changed") + "; " + again);
     }
     if (sha256_hex(bundle.plan.data(), size) != sidecar.plan_sha256) {
-        throw Error(RNE_BUNDLE, file + " was changed after it was built (its sha256 is another): " + again);
+        throw Error(RNE_BUNDLE, file + " was changed after it was built (its sha256 differs): " + again);
     }
     if (bundle.manifest.model_sha256 != sidecar.onnx_sha256) {
         throw Error(RNE_BUNDLE, file + " was built from another model.onnx (sha256 " +
@@ -101,8 +101,8 @@ void check_plan_file(const Bundle &bundle) {
                                     bundle.manifest.model_sha256.substr(0, 12) + "…): " + again);
     }
     if (release(version) != release(parse_version(sidecar.tensorrt))) {
-        throw Error(RNE_BUNDLE,
-                    file + " says TensorRT " + to_string(version) + ", its sidecar " + sidecar.tensorrt + ": " + again);
+        throw Error(RNE_BUNDLE, file + " says TensorRT " + to_string(version) + ", but model.plan.json says " +
+                                    sidecar.tensorrt + ": " + again);
     }
 }
 
@@ -119,7 +119,7 @@ std::string version_mismatch(const Sidecar &sidecar, const TensorRtVersion &inst
         return sentence;
     }
     if (release(installed) < release(built)) {
-        return sentence + ": version-compatible plans run in later versions";
+        return sentence + ", and a plan never runs in an earlier version";
     }
     if (installed.major != built.major && installed.major != built.major + 1) {
         return sentence + ", too far from it even for a version-compatible plan";

@@ -15,8 +15,8 @@ from runtime.support.words import percent
 
 # Where chance alone finds half of the neighbours, recall tells too little to fail a bundle.
 _TELLING = 0.5
-_MADE_ANEW = "Index made anew with the bundle"
-_KEPT = "Index kept from PyTorch, bundle's queries"
+_REBUILT = "Index built with the bundle"
+_KEPT = "Index built with PyTorch, queries from the bundle"
 
 
 def explain_neighbours(agreement: Agreement) -> tuple[str, ...]:
@@ -61,11 +61,11 @@ def explain_briefly(agreement: Agreement) -> tuple[str, ...]:
 
 def describe_kept(agreement: Agreement) -> str:
     """Return how many neighbours are kept in either case, in one clause."""
-    made_anew, kept = (_mean_kept(search) for search in (agreement.renewed, agreement.kept))
+    rebuilt, kept = (_mean_kept(search) for search in (agreement.renewed, agreement.kept))
     most = max(recall.k for recall in agreement.renewed.recalls)
     return (
-        f"of {most} nearest neighbours {made_anew:.2f} are kept where the index is made anew with the bundle,"
-        f" {kept:.2f} where PyTorch's index is kept"
+        f"of {most} nearest neighbours {rebuilt:.2f} are kept where the index is built with the bundle,"
+        f" {kept:.2f} where it is built with PyTorch"
     )
 
 
@@ -81,7 +81,7 @@ def has_failed(agreement: Agreement) -> bool:
 
 
 def _questions(agreement: Agreement) -> tuple[tuple[str, Search], ...]:
-    return ((_MADE_ANEW, agreement.renewed), (_KEPT, agreement.kept))
+    return ((_REBUILT, agreement.renewed), (_KEPT, agreement.kept))
 
 
 def _all_failures(agreement: Agreement) -> list[str]:

@@ -70,8 +70,8 @@ def _table(agreement: Agreement) -> Table:
     for heading in (*(f"recall@{recall.k}\n%, 95 % CI" for recall in recalls), f"first in\n{agreement.depth}, %"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("noise\n%", justify="right", no_wrap=True)
-    table.add_row("made anew", *_cells(agreement.renewed))
-    table.add_row("kept, PyTorch's", *_cells(agreement.kept))
+    table.add_row("from the bundle", *_cells(agreement.renewed))
+    table.add_row("from PyTorch", *_cells(agreement.kept))
     table.add_row("chance", *(percent(recall.chance) for recall in recalls), "", "")
     return table
 

@@ -101,8 +101,8 @@ class ListSource(_FilesOfTheirOwn):
         first = list(islice(self.entries(), _LINES_TRIED))
         if any("\0" in entry.file for entry in first):
             raise DataError(
-                f"{self.file} is no text: expected images, .tar or .parquet files by their suffixes, or a list of "
-                "paths, one per line; unpack it first"
+                f"{self.file} is not a text file: expected a list of paths, one per line, or a file that ends in "
+                ".tar, .parquet or the suffix of an image; unpack it first"
             )
         if first and not any(Path(entry.file).exists() for entry in first):
             raise DataError(

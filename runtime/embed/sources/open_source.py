@@ -100,7 +100,7 @@ def _check_options(choice: InputChoice, kind: str) -> None:
         ("--key-column", choice.key_column, _TABLES),
     ):
         if given is not None and kind != wanted:
-            raise UsageError(f"{option} {given}: expected none beside {kind}; it is for {wanted}")
+            raise UsageError(f"{option} {given} cannot be used with {kind}: it is for {wanted}; leave it out")
 
 
 def _files(path: Path, suffixes: frozenset[str]) -> tuple[Path, ...]:

@@ -54,7 +54,10 @@ def _entries(shard: Path, name: str) -> Iterator[Entry]:
             for member in walk_members(tar):
                 if member.isreg() and PurePosixPath(member.name).suffix.lower() in IMAGE_SUFFIXES:
                     if member.sparse is not None:
-                        raise DataError(f"{shard}: {member.name} is stored sparse, expected its bytes in a row")
+                        raise DataError(
+                            f"{shard}: {member.name} is stored as a sparse file, expected an ordinary one: make the "
+                            "archive again without tar's option -S"
+                        )
                     yield Entry(f"{name}/{printable(member.name)}", str(shard), member.offset_data, member.size)
     except (OSError, tarfile.TarError, EOFError, ValueError, OverflowError) as error:
         # The last two are tarfile's for a size beyond 64 bits.

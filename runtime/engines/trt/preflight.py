@@ -8,7 +8,7 @@ import hashlib
 from dataclasses import dataclass
 
 from runtime.bundle.bundle import Bundle
-from runtime.bundle.layout import MODEL_FILE, PLAN_FILE
+from runtime.bundle.layout import MODEL_FILE, PLAN_FILE, SIDECAR_FILE
 from runtime.bundle.manifest import FileEntry
 from runtime.bundle.plan_json import Sidecar, read_sidecar, rebuild_command
 from runtime.engines.trt.machine import Machine
@@ -89,7 +89,7 @@ def check_plan_file(bundle: Bundle, plan: bytes, sidecar: Sidecar) -> None:
         short = "truncated" if len(plan) < sidecar.plan_bytes else "changed"
         raise BundleError(f"{file} has {len(plan)} bytes, {sidecar.plan_bytes} were built: it is {short}; {rebuild}")
     if hashlib.sha256(plan).hexdigest() != sidecar.plan_sha256:
-        raise BundleError(f"{file} was changed after it was built (its sha256 is another): {rebuild}")
+        raise BundleError(f"{file} was changed after it was built (its sha256 differs): {rebuild}")
     onnx = _model_entry(bundle)
     if onnx.sha256 != sidecar.onnx_sha256:
         raise BundleError(
@@ -97,7 +97,7 @@ def check_plan_file(bundle: Bundle, plan: bytes, sidecar: Sidecar) -> None:
             f"{onnx.sha256[:12]}…): {rebuild}"
         )
     if version[:3] != parse_version(sidecar.tensorrt)[:3]:
-        raise BundleError(f"{file} says TensorRT {version}, its sidecar {sidecar.tensorrt}: {rebuild}")
+        raise BundleError(f"{file} says TensorRT {version}, but {SIDECAR_FILE} says {sidecar.tensorrt}: {rebuild}")
 
 
 def find_mismatch(sidecar: Sidecar, machine: Machine) -> str:
@@ -133,7 +133,7 @@ def _version_mismatch(sidecar: Sidecar, installed: Version) -> str:
     if not sidecar.options.version_compatible:
         return f"was built by TensorRT {built}, this is {installed}"
     if installed < built:
-        return f"was built by TensorRT {built}, this is {installed}: version-compatible plans run in later versions"
+        return f"was built by TensorRT {built}, this is {installed}, and a plan never runs in an earlier version"
     if installed.major not in (built.major, built.major + 1):
         return f"was built by TensorRT {built}, this is {installed}, too far from it even for a version-compatible plan"
     return ""

@@ -9,8 +9,8 @@ from runtime.report.inputs import BundleInputs, Inputs
 from runtime.report.style import rows_axis, rows_height
 
 # The two questions of `run-ssl embed --check`.
-_ANEW, _KEPT = "index made anew", "PyTorch's index kept"
-_LOOKS = ((_ANEW, "var(--c1)", "circle"), (_KEPT, "var(--c2)", "square"))
+_REBUILT, _KEPT = "index from the bundle", "index from PyTorch"
+_LOOKS = ((_REBUILT, "var(--c1)", "circle"), (_KEPT, "var(--c2)", "square"))
 
 
 def neighbours_section(inputs: Inputs) -> Section:
@@ -117,7 +117,7 @@ def _recall_table(found: list[tuple[BundleInputs, NeighbourCheck]]) -> Table:
         rows=tuple(
             _recall_row(_label(one, check), question, search, ks)
             for one, check in found
-            for question, search in ((_ANEW, check.agreement.renewed), (_KEPT, check.agreement.kept))
+            for question, search in ((_REBUILT, check.agreement.renewed), (_KEPT, check.agreement.kept))
         ),
         note="A near-tie is farther than the true neighbour by less than usually separates two neighbours.",
     )

@@ -178,7 +178,7 @@ def test_pictures_that_are_all_grey_are_warned_about() -> None:
     severity, text = only(lint_pixels(grey[:4], grey[4:]))
     assert severity == "warning"
     assert "all 12 calibration images are grey" in text
-    assert "calibrate on colour pictures" in text
+    assert "calibrate on colour images" in text
 
 
 def test_some_grey_pictures_among_coloured_ones_are_fine() -> None:
@@ -189,7 +189,7 @@ def test_pictures_that_are_all_flat_are_refused() -> None:
     flat = np.broadcast_to(CLEAN[:, :1, :1], CLEAN.shape)
     severity, text = only(lint_pixels(flat))
     assert severity == "refusal"
-    assert text == "all 12 calibration images are one flat colour: pass real pictures"
+    assert text == "all 12 calibration images are one flat colour: pass real images"
 
 
 def test_some_flat_pictures_are_counted_and_not_called_copies() -> None:
@@ -202,7 +202,7 @@ def test_some_flat_pictures_are_counted_and_not_called_copies() -> None:
 def test_pictures_with_equal_pixels_are_counted_across_batches() -> None:
     severity, text = only(lint_pixels(CLEAN, CLEAN[3:5]))
     assert severity == "warning"
-    assert "2 calibration images have, cropped, the pixels of others" in text
+    assert "2 calibration images are the same as others after cropping" in text
 
 
 def test_flat_pictures_of_several_colours_do_not_hide_copies() -> None:
@@ -210,7 +210,7 @@ def test_flat_pictures_of_several_colours_do_not_hide_copies() -> None:
     texts = [finding.text for finding in lint_pixels(CLEAN, CLEAN[:1], flat)]
     assert len(texts) == 2
     assert texts[0].startswith("3 calibration images are one flat colour")
-    assert texts[1].startswith("1 calibration images have, cropped, the pixels of others")
+    assert texts[1].startswith("1 calibration images are the same as others after cropping")
 
 
 def test_a_refusal_is_raised_with_its_text_and_warnings_are_not() -> None:

@@ -212,7 +212,7 @@ def test_a_damaged_shard_or_table_is_one_line(bundle: Path, tmp_path: Path, dama
     [
         (("--top-k", 4), "--top-k 4: expected at most the network's 3 classes"),
         (("--part-images", 33), "--part-images 33: expected a multiple of --batch-size 32, so that"),
-        (("--root", "/"), "--root /: expected none beside images"),
+        (("--root", "/"), "--root / cannot be used with images"),
         (("--engine", "openvino:int3"), "engine openvino:int3: no precision int3"),
         (("--native", "absent.so"), "absent.so is not this project's C library"),
     ],

@@ -122,7 +122,7 @@ def test_an_int8_graph_for_cpus_cannot_be_a_plan(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        ({"plan_sha256": "0" * 64}, "not the plan that its sidecar describes"),
+        ({"plan_sha256": "0" * 64}, "not the plan that model.plan.json describes"),
         ({"onnx_sha256": "0" * 64}, "built from another model.onnx"),
         ({"profile": {"min": 4, "opt": 8, "max": 32}}, "--profile 1:8:32"),
     ],

@@ -347,12 +347,12 @@ def run(*arguments: object) -> Any:
 
 @pytest.mark.parametrize("name", ["hfds/owner/name", "wds/name", "torch/cifar10"])
 def test_a_data_set_that_timm_names_is_refused(exported: Any, name: str) -> None:
-    refused(run(exported.fp32, "--data", name, "--ray"), f"--data {name} beside --ray", "leave --ray out", code=2)
+    refused(run(exported.fp32, "--data", name, "--ray"), f"--data {name} with --ray", "leave --ray out", code=2)
 
 
 def test_a_gpu_that_no_worker_is_given_is_refused(exported: Any, class_folders: Path) -> None:
     result = run(exported.fp32, "--data", class_folders, "--ray", "--device", "gpu")
-    refused(result, "--device gpu beside --ray", "--ray-gpus 1", code=2)
+    refused(result, "--device gpu with --ray", "--ray-gpus 1", code=2)
 
 
 def test_rays_client_is_refused(exported: Any, class_folders: Path) -> None:

@@ -73,7 +73,7 @@ def test_index_folders_count_where_no_label_is_a_number(tmp_path: Path) -> None:
 
 def test_index_folders_beyond_the_classes_are_refused(tmp_path: Path) -> None:
     tree(tmp_path, "0/a.png", "3/b.png")
-    refuse(tmp_path, NAMES, "none of the network's 3 classes")
+    refuse(tmp_path, NAMES, "not among the network's 3 classes")
 
 
 def test_labels_that_are_numbers_are_names_and_not_indices(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_named_data_sets_with_other_classes_and_unknown_names_are_refused(tmp_pa
         open_images("torch/image_folder", NAMES, root=tmp_path)
     with pytest.raises(DataError, match="timm cannot open torch/nonesuch, split validation"):
         open_images("torch/nonesuch", NAMES, root=tmp_path)
-    with pytest.raises(UsageError, match="brings its own labels"):
+    with pytest.raises(UsageError, match="has its own labels: leave it out"):
         open_images("torch/image_folder", NAMES, root=tmp_path, labels_file=tmp_path / "labels.txt")
 
 

@@ -143,7 +143,7 @@ def test_the_first_label_that_is_no_class_is_named(fake: Any, target: object, sh
 
 def test_what_is_no_picture_and_what_is_empty_is_refused(fake: Any) -> None:
     fake([("text", 0)])
-    with pytest.raises(DataError, match=r"\[0\] is a str, expected a picture"):
+    with pytest.raises(DataError, match=r"\[0\] is a str, expected an image"):
         list(stream())
     fake([])
     with pytest.raises(DataError, match=r"tfds/fake\[validation\] gave no image"):
@@ -161,7 +161,7 @@ def test_usage_errors_of_streams_are_those_of_other_data(fake: Any, tmp_path: Pa
     fake(pictures(1))
     with pytest.raises(UsageError, match="--limit 0: expected at least 1 image"):
         stream(limit=0)
-    with pytest.raises(UsageError, match="brings its own labels"):
+    with pytest.raises(UsageError, match="has its own labels: leave it out"):
         stream(labels_file=tmp_path / "labels.txt")
 
 

@@ -153,7 +153,7 @@ def test_pytorch_runs_the_original_in_reduced_precision(exported, reference, pre
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_onnxruntime_refuses_a_precision_that_is_not_in_the_graph(exported, precision):
-    with pytest.raises(UsageError, match=f"onnxruntime runs what the graph says, fp32, not {precision}"):
+    with pytest.raises(UsageError, match=f"onnxruntime computes in the bundle's precision, fp32, not {precision}"):
         load_engine(exported.fp32, "onnxruntime", EngineOptions(precision=precision))
 
 

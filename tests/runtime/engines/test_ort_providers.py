@@ -181,11 +181,13 @@ def test_auto_in_a_precision_that_the_plan_lacks_is_the_engine_that_has_it(
 ) -> None:
     with load_engine(planned, "auto", EngineOptions(precision="fp16")) as engine:
         assert engine.name == "openvino"
-    assert "tensorrt runs what the graph says, fp32, not fp16" in caplog.text
+    assert "tensorrt computes in the bundle's precision, fp32, not fp16" in caplog.text
 
 
 def test_tensorrt_by_name_refuses_another_precision(planned: Path) -> None:
-    with pytest.raises(UsageError, match="tensorrt runs what the graph says, fp32, not fp16: export that precision"):
+    with pytest.raises(
+        UsageError, match="tensorrt computes in the bundle's precision, fp32, not fp16: export that precision"
+    ):
         load_engine(planned, "tensorrt", EngineOptions(precision="fp16"))
 
 

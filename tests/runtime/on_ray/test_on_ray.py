@@ -200,7 +200,7 @@ def test_an_unpacked_file_that_was_changed_or_removed_is_refused(tmp_path, bundl
         shutil.rmtree(folder / name)
     else:
         (folder / name).write_bytes((folder / name).read_bytes()[:-1] + b"x")
-    wanted = rf"{name}.* is not what was unpacked there: remove {folder}, and it will be unpacked again"
+    wanted = rf"{name}.* has changed since it was unpacked: remove {folder}, and it will be unpacked again"
     with pytest.raises(BundleError, match=wanted):
         unpack_bundle(packed, cache=private(tmp_path))
 
@@ -255,11 +255,11 @@ def test_a_folder_that_others_may_enter_is_not_used(tmp_path, bundle, monkeypatc
     packed = pack_bundle(open_bundle(bundle))
     own.mkdir()
     own.chmod(0o750)
-    with pytest.raises(BundleError, match=rf"^{own} is not this user's alone: remove it$"):
+    with pytest.raises(BundleError, match=rf"^{own} is not a folder that only you can use: remove it$"):
         unpack_bundle(packed)
     own.rmdir()
     own.symlink_to(private(tmp_path))
-    with pytest.raises(BundleError, match=rf"^{own} is not this user's alone: remove it$"):
+    with pytest.raises(BundleError, match=rf"^{own} is not a folder that only you can use: remove it$"):
         unpack_bundle(packed)
     own.unlink()
     assert unpack_bundle(packed).path.parent == own

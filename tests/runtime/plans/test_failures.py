@@ -72,14 +72,14 @@ def test_other_errors_are_passed_on_the_last_three_in_one_line() -> None:
     errors = [f"Error Code {number}: API Usage Error (thing\n{number})" for number in range(5)]
     text = explain_refusal(errors, name="model.onnx")
     assert text == (
-        "TensorRT built nothing of model.onnx: Error Code 2: API Usage Error (thing 2); "
+        "TensorRT could not build a plan of model.onnx: Error Code 2: API Usage Error (thing 2); "
         "Error Code 3: API Usage Error (thing 3); Error Code 4: API Usage Error (thing 4)"
     )
 
 
 def test_refusal_without_a_reason_asks_for_the_log() -> None:
     assert explain_refusal([], name="model.onnx") == (
-        "TensorRT built nothing of model.onnx and gave no reason: see its log with --verbose"
+        "TensorRT could not build a plan of model.onnx and gave no reason: see its log with --verbose"
     )
 
 

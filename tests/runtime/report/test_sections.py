@@ -363,11 +363,11 @@ def test_recalls_stand_with_their_intervals_and_why_first_ones_are_lost(report):
     section = sections(report)["neighbours"]
     table = next(block for block in section.blocks if isinstance(block, Table))
     names = [column.name for column in table.columns]
-    anew, kept = (dict(zip(names, row, strict=True)) for row in table.rows)
-    assert (anew["searched in"], kept["searched in"]) == ("index made anew", "PyTorch's index kept")
+    rebuilt, kept = (dict(zip(names, row, strict=True)) for row in table.rows)
+    assert (rebuilt["searched in"], kept["searched in"]) == ("index from the bundle", "index from PyTorch")
     # The sample loses 47 and 12 of 1000 first neighbours.
-    assert (anew["recall at 1"], kept["recall at 1"]) == (0.953, 0.988)
-    assert (anew["recall at 10"], anew["first ones lost"], anew["of these near-ties"]) == (0.961, 47, 46)
+    assert (rebuilt["recall at 1"], kept["recall at 1"]) == (0.953, 0.988)
+    assert (rebuilt["recall at 10"], rebuilt["first ones lost"], rebuilt["of these near-ties"]) == (0.961, 47, 46)
     text = " ".join(sentence for block in section.blocks if isinstance(block, Text) for sentence in block.paragraphs)
     assert "among 1,000 images of photos by cosine distance" in text
     assert "47 lost first neighbours" in text

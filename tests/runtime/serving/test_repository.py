@@ -96,7 +96,7 @@ SHARPER = Preprocessing(
 )
 def test_a_bundle_that_does_not_fit_the_versions_there_is_refused_with_the_field(tmp_path, models, field, changes):
     other, before = write_hand_made(tmp_path / "other", **changes), contents(models)
-    with pytest.raises(BundleError, match=rf"another {field}, ") as refusal:
+    with pytest.raises(BundleError, match=rf"has the {field} ") as refusal:
         write(other, models)
     assert "\n" not in str(refusal.value)
     assert contents(models) == before
@@ -105,14 +105,14 @@ def test_a_bundle_that_does_not_fit_the_versions_there_is_refused_with_the_field
 def test_other_labels_are_refused(tmp_path, bundle, models):
     before = contents(models)
     other = copy_bundle(bundle, tmp_path / "other", files={"labels.txt": b"x\ny\nz\n"})
-    with pytest.raises(BundleError, match="another labels, sha256 "):
+    with pytest.raises(BundleError, match="has the labels sha256 "):
         write(other, models)
     assert contents(models) == before
 
 
 def test_another_backend_is_refused(bundle, models):
     put_plan(bundle)
-    with pytest.raises(BundleError, match="another backend, onnxruntime, than --backend tensorrt"):
+    with pytest.raises(BundleError, match="has the backend onnxruntime, not tensorrt"):
         write(bundle, models, backend="tensorrt")
     # Not asked for, the plan is no reason to change what is served.
     assert write(bundle, models).record.contract.backend == "onnxruntime"
@@ -121,16 +121,16 @@ def test_another_backend_is_refused(bundle, models):
 @pytest.mark.parametrize(
     ("wish", "field"),
     [
-        ({"max_batch": 8}, "max_batch_size, 32"),
-        ({"instances": 2}, "instances, 1"),
-        ({"max_queue_delay_us": 5}, "max_queue_delay_us, 0"),
+        ({"max_batch": 8}, "max_batch_size 32"),
+        ({"instances": 2}, "instances 1"),
+        ({"max_queue_delay_us": 5}, "max_queue_delay_us 0"),
         ({"preferred_batch": (8,)}, "preferred_batch"),
-        ({"keep": "all"}, "keep, latest"),
-        ({"device": "gpu"}, "kind, KIND_AUTO"),
+        ({"keep": "all"}, "keep latest"),
+        ({"device": "gpu"}, "kind KIND_AUTO"),
     ],
 )
 def test_an_option_that_differs_from_the_shared_configuration_is_refused(bundle, models, wish, field):
-    with pytest.raises(BundleError, match=f"another {field}"):
+    with pytest.raises(BundleError, match=f"has the {field}"):
         write(bundle, models, **wish)
     assert sorted(path.name for path in (models / "tiny").iterdir() if path.name.isdigit()) == ["1"]
 
@@ -222,7 +222,7 @@ def test_a_models_folder_that_is_not_ours_is_left_alone(bundle, models):
 @pytest.mark.skipif(not Path("/proc").is_mount(), reason="no second file system is known here")
 def test_a_file_system_of_its_own_is_refused(monkeypatch):
     monkeypatch.setattr(os, "access", lambda *_arguments: True)
-    with pytest.raises(BundleError, match="a file system of its own"):
+    with pytest.raises(BundleError, match="is a mount point: a version is made beside the repository"):
         check_repository(Path("/proc"))
 
 

@@ -166,9 +166,9 @@ def test_probed_rates_are_those_of_a_machine(engine: str, precision: str) -> Non
 
 
 def test_what_cannot_be_probed_is_said() -> None:
-    with pytest.raises(EngineError, match="tensorrt are not probed"):
+    with pytest.raises(EngineError, match="tensorrt are not measured"):
         probe_rates("tensorrt", "fp16", threads=None)
-    with pytest.raises(EngineError, match="not probed in bf16"):
+    with pytest.raises(EngineError, match="onnxruntime in bf16 is not measured"):
         probe_rates("onnxruntime", "bf16", threads=None)
 
 
@@ -214,7 +214,7 @@ def test_every_bundle_that_can_be_probed_gets_a_limit(exported: Exported) -> Non
 def test_the_reason_for_no_limit_is_said(exported: Exported) -> None:
     assert why_no_limit(subject(exported)) == ""
     assert why_no_limit(subject(exported, engine="openvino:bf16")) == ""
-    assert "tensorrt are not probed" in why_no_limit(subject(exported, engine="tensorrt"))
+    assert "tensorrt are not measured" in why_no_limit(subject(exported, engine="tensorrt"))
     assert "on a GPU" in why_no_limit(subject(exported, engine="onnxruntime:cuda"))
     assert "on a GPU" in why_no_limit(subject(exported, device="gpu"))
     assert find_limits({"a": subject(exported, engine="tensorrt")}, [measured(1.0)], Listener()) == ()

@@ -279,10 +279,10 @@ def test_a_batch_in_the_wrong_order_is_not_put_down_to_noise():
 def test_unrelated_embeddings_fail_and_nothing_else_is_explained():
     check = checked(drawn(500, seed=1), drawn(500, seed=2))
     words = explain_neighbours(check.agreement)
-    assert words[0].startswith("FAILED: Index made anew")
+    assert words[0].startswith("FAILED: Index built with the bundle")
     assert not any("near-ties" in sentence for sentence in words)
     assert "recall at 1 and 10 is no better than chance" in " ".join(printed(check).split())
-    assert printed(check).startswith("FAILED: Index made anew")
+    assert printed(check).startswith("FAILED: Index built with the bundle")
 
 
 def test_chance_is_said_where_a_sample_is_too_small_to_tell():
@@ -302,7 +302,7 @@ def test_neighbours_kept_are_cut_not_rounded_up():
     ten = agreement.renewed.recalls[1].model_copy(update={"recall": 0.9998})
     nearly = agreement.renewed.model_copy(update={"recalls": (ten,)})
     words = explain_neighbours(agreement.model_copy(update={"renewed": nearly}))
-    assert words[0].startswith("Index made anew with the bundle: 9.99 of 10 nearest neighbours are kept on average")
+    assert words[0].startswith("Index built with the bundle: 9.99 of 10 nearest neighbours are kept on average")
 
 
 def test_shuffled_input_gives_the_same_report():

@@ -226,7 +226,10 @@ def test_changed_bytes_of_any_format_give_pixels_or_a_reason(data: st.DataObject
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (OSError(24, "Too many open files"), r"file cannot be read now \(Too many open files\): the job stops here"),
+        (
+            OSError(24, "Too many open files"),
+            r"file cannot be read now \(Too many open files\): the job stops; run the same command again",
+        ),
         (OSError(116, "Stale file handle"), r"file cannot be read now \(Stale file handle\)"),
         (MemoryError(), "there is not enough memory to decode file: free some"),
     ],

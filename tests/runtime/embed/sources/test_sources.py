@@ -136,9 +136,9 @@ def test_an_absent_path_is_an_error_and_two_kinds_are_a_usage_error(tmp_path: Pa
 @pytest.mark.parametrize(
     ("choice", "path", "words"),
     [
-        ({"root": Path()}, "a.png", r"--root \.: expected none beside images; it is for lists"),
-        ({"image_column": "x"}, "a.png", r"--image-column x: expected none beside images; it is for Parquet files"),
-        ({"key_column": "x"}, "list.txt", r"--key-column x: expected none beside lists; it is for Parquet files"),
+        ({"root": Path()}, "a.png", r"--root \. cannot be used with images: it is for lists; leave it out"),
+        ({"image_column": "x"}, "a.png", r"--image-column x cannot be used with images: it is for Parquet files"),
+        ({"key_column": "x"}, "list.txt", r"--key-column x cannot be used with lists: it is for Parquet files"),
     ],
 )
 def test_options_without_effect_are_usage_errors(
@@ -191,7 +191,9 @@ def test_a_compressed_archive_is_not_taken_for_a_list(tmp_path: Path) -> None:
     tar(tmp_path / "a.tar", [("x.png", b"x")])
     packed = tmp_path / "a.tar.gz"
     packed.write_bytes(gzip.compress((tmp_path / "a.tar").read_bytes(), mtime=0))
-    with pytest.raises(DataError, match=r"a\.tar\.gz is no text: expected images, \.tar or \.parquet .*unpack it"):
+    with pytest.raises(
+        DataError, match=r"a\.tar\.gz is not a text file: expected a list of paths, .* \.tar, \.parquet .*unpack it"
+    ):
         opened(packed)
 
 
