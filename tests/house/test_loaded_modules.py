@@ -75,7 +75,7 @@ MAY_LOAD = {
     ),
     "repo BUNDLE OUT": (set(), {"engines", "images", "serving"}),
     "repo BUNDLE OUT --backend openvino": ({"openvino"}, {"engines", "images", "serving"}),
-    "report BUNDLE -o OUT": ({"plotly"}, {"bench", "bench.limits", "embed", "plans.inspector", "report"}),
+    "report BUNDLE -o OUT": ({"plotly"}, {"bench", "bench.limits", "compare", "embed", "plans.inspector", "report"}),
     "doctor": (
         {"cuda", "onnxruntime", "openvino", "tensorrt"},
         {"engines", "engines.trt", "health", "images"},
