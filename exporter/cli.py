@@ -46,6 +46,8 @@ from exporter.request import ExportRequest, Int8Request, WeightsChoice
 from runtime.commands.console import message_console, one_line_errors, result_console, step_bar
 from runtime.commands.plan_options import (
     BuildChoices,
+    ComputeCapabilityOption,
+    GpuOption,
     HardwareCompatibleOption,
     LevelOption,
     MinShareOption,
@@ -91,6 +93,8 @@ def export(
     golden: GoldenOption = ExportRequest.golden,
     json_output: JsonOption = False,
     engine: EngineOption = "none",
+    gpu: GpuOption = BuildChoices.gpu,
+    compute_capability: ComputeCapabilityOption = BuildChoices.compute_capability,
     profile: ProfileOption = BuildChoices.profile,
     workspace: WorkspaceOption = BuildChoices.workspace,
     optimization_level: LevelOption = BuildChoices.optimization_level,
@@ -148,6 +152,9 @@ def export(
             overwrite=overwrite,
         )
         plan = BuildChoices(
+            engine="tensorrt" if engine == "none" else engine,
+            gpu=gpu,
+            compute_capability=compute_capability,
             profile=profile,
             workspace=workspace,
             optimization_level=optimization_level,
@@ -157,9 +164,9 @@ def export(
             min_share=min_share,
             verbose=verbose,
         )
-        _check(request, plan, with_plan=engine == "tensorrt", emit_cpp=emit_cpp, triton_repo=triton_repo)
+        _check(request, plan, with_plan=engine != "none", emit_cpp=emit_cpp, triton_repo=triton_repo)
         bundle = _export(request, json_output=json_output)
-        if engine == "tensorrt":
+        if engine != "none":
             _build_plan(bundle, plan, quiet=json_output)
         _write_others(bundle, emit_cpp=emit_cpp, triton_repo=triton_repo)
 

@@ -221,9 +221,10 @@ JsonOption = Annotated[
 ]
 
 EngineOption = Annotated[
-    Literal["none", "tensorrt"],
+    Literal["none", "tensorrt", "tensorrt-rtx"],
     typer.Option(
-        help="`tensorrt`: also build a plan for this machine's GPU, as `run-ssl build` does later.",
+        help="`tensorrt`: also build a plan for this machine's GPU, as `run-ssl build` does later; `tensorrt-rtx`: one "
+        "for RTX GPUs.",
         rich_help_panel=PLAN_PANEL,
     ),
 ]

@@ -14,12 +14,15 @@ What is made later, and no manifest lists, because it belongs to a machine or to
 
     model.plan      TensorRT's, with model.plan.json (`runtime/bundle/plan_json.py`) and what the engine inspector
                     said of it; a plan that broke its promise leaves only the latter, as model.plan.rejected.json
+    model.rtx.plan  TensorRT for RTX's, with files named in the same way beside it
     results/        bench.json, compare.json and changed.json (`runtime/bundle/results/`)
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.errors import BundleError
+from runtime.support.engine_names import PlanEngine
 
 MANIFEST_FILE = "bundle.json"
 MODEL_FILE = "model.onnx"
@@ -39,6 +42,35 @@ SIDECAR_FILE = "model.plan.json"
 PLAN_LAYERS_FILE = "model.plan.layers.json"
 # The same of a plan that broke its promise and was not kept.
 REJECTED_FILE = "model.plan.rejected.json"
+
+
+@dataclass(frozen=True)
+class PlanFiles:
+    """The names of a plan's files.
+
+    Attributes:
+        plan: The plan itself.
+    """
+
+    plan: str
+
+    @property
+    def sidecar(self) -> str:
+        """What describes the plan."""
+        return f"{self.plan}.json"
+
+    @property
+    def layers(self) -> str:
+        """The plan's layers, in the engine inspector's form."""
+        return f"{self.plan}.layers.json"
+
+    @property
+    def rejected(self) -> str:
+        """The layers of a plan that broke its promise and was not kept."""
+        return f"{self.plan}.rejected.json"
+
+
+PLANS: dict[PlanEngine, PlanFiles] = {"tensorrt": PlanFiles(PLAN_FILE), "tensorrt-rtx": PlanFiles("model.rtx.plan")}
 
 RESULTS_FOLDER = "results"
 BENCH_FILE = "bench.json"

@@ -1,7 +1,6 @@
 """`export-ssl --int8` as a user calls it, on ssl_resnet18 with drawn weights at 64 pixels."""
 
 import json
-from pathlib import Path
 
 import numpy as np
 import onnx
@@ -11,10 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import exporter.steps.int8
-from calibration.options import QuantizeOptions, Target
 from exporter.cli import app
-from exporter.pipeline import export_bundle
-from exporter.request import ExportRequest, Int8Request, WeightsChoice
 from runtime.bundle.bundle import open_bundle
 from runtime.bundle.layers import total_macs, total_parameters
 from runtime.engines.open_engine import load_engine
@@ -26,8 +22,6 @@ from tests.helpers.exported import decibels
 from tests.helpers.graphs import evaluate
 
 ENGINES = ("onnxruntime", "openvino")
-# Rounding layer by layer takes most of an export's time; the whole of it is in the one export by command line.
-QUICK = QuantizeOptions(method="max", rounding=False, bias_correction=False)
 # Engines sum in another order than onnx's evaluator, so single activations round to the other level, and in a network
 # with drawn weights that grows: 21 to 30 dB were measured, INT8 itself stands at 22 to 28. Another function, such as
 # onnxruntime's fused FP16 Q/DQ, is at 0.
@@ -58,22 +52,9 @@ def by_command(exported, class_folders, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def quick(exported, class_folders, tmp_path_factory):
+def quick(drawn):
     """Bundles made without rounding: `int8-fp16` for TensorRT, and `int8` for CPUs."""
-
-    def export(name: str, target: Target, *, fp16: bool) -> Path:
-        options = QuantizeOptions(method="max", rounding=False, bias_correction=False, target=target)
-        request = ExportRequest(
-            model="ssl_resnet18",
-            fp16=fp16,
-            int8=Int8Request(images=class_folders, options=options),
-            weights=WeightsChoice(source="file", path=exported.checkpoint),
-            img_size=IMAGE_SIZE,
-            output=tmp_path_factory.mktemp("quick") / name,
-        )
-        return export_bundle(request).path
-
-    return {"int8-fp16": export("fp16", "tensorrt", fp16=True), "cpu": export("cpu", "cpu", fp16=False)}
+    return {"int8-fp16": drawn("int8-fp16"), "cpu": drawn("int8-cpu")}
 
 
 def test_every_file_that_an_export_writes_has_its_schema_in_the_bundle(by_command):
@@ -187,16 +168,8 @@ def test_ctrl_c_while_calibrating_leaves_nothing(exported, class_folders, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_grouped_network_is_quantised_and_verified(class_folders, tmp_path):
-    request = ExportRequest(
-        model="resnext50_32x4d",
-        int8=Int8Request(images=class_folders, options=QUICK),
-        weights=WeightsChoice(source="random"),
-        num_classes=10,
-        img_size=IMAGE_SIZE,
-        output=tmp_path / "grouped",
-    )
-    bundle = open_bundle(export_bundle(request).path)
+def test_a_grouped_network_is_quantised_and_verified(drawn):
+    bundle = open_bundle(drawn("resnext50_32x4d-int8"))
     assert all(check.passed for check in verify_bundle(bundle, ENGINES))
     model = onnx.load(bundle.model_path)
     grouped = [n for n in model.graph.node if n.op_type == "Conv" and any(a.i == 32 for a in n.attribute)]

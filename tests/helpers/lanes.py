@@ -26,6 +26,7 @@ MARKED: dict[str, tuple[str, ...]] = {
         "runtime/engines/trt/test_trt_engine.py",
         "runtime/engines/trt/test_cuda_calls.py",
         "runtime/plans/test_build_plan.py",
+        "runtime/plans/test_rtx_builds.py",
         "runtime/plans/test_failures.py",
         "runtime/plans/test_parse_onnx.py",
         "tensorrt_bindings/",

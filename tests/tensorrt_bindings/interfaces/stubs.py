@@ -9,6 +9,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from runtime.support.engine_names import PlanEngine
+
 INTERFACES = Path(__file__).parent
 
 # Words of pybind11's signatures, to types. A bare list or tuple is a shape: nothing else here is one.
@@ -68,9 +70,14 @@ def value(self) -> int: ..."""
 
 
 def versions() -> list[str]:
-    """Return the versions that there is an interface file of, oldest first."""
-    names = [path.stem for path in INTERFACES.glob("*.json")]
-    return sorted(names, key=lambda name: tuple(int(part) for part in name.split(".")))
+    """Return the versions that there is an interface file of, oldest first; TensorRT for RTX's begin with `rtx-`."""
+    return sorted((path.stem for path in INTERFACES.glob("*.json")), key=release)
+
+
+def release(version: str) -> tuple[PlanEngine, tuple[int, ...]]:
+    """Return which library an interface file's name means, and its version."""
+    library, _, number = version.rpartition("-")
+    return ("tensorrt-rtx" if library else "tensorrt"), tuple(int(part) for part in number.split("."))
 
 
 def write_stub(version: str, folder: Path) -> None:

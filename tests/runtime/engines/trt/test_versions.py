@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.engines.trt.library import RTX, TENSORRT
 from runtime.engines.trt.machine import find_machine
 from runtime.engines.trt.versions import find_features, find_tensorrt, parse_version, require_tensorrt
 from runtime.errors import EngineError
@@ -50,8 +51,11 @@ def test_same_compute_capability_came_with_10_9(version: str, has: bool) -> None
 @pytest.mark.parametrize("file", sorted(INTERFACES.glob("*.json")), ids=lambda file: file.stem)
 def test_features_agree_with_nvidias_own_bindings(file: Path) -> None:
     interface = json.loads(file.read_text(encoding="utf-8"))
+    library = RTX if file.stem.startswith("rtx-") else TENSORRT
+    features = find_features(parse_version(interface["version"]), library)
     has = "SAME_COMPUTE_CAPABILITY" in interface["enums"]["HardwareCompatibilityLevel"]
-    assert find_features(parse_version(interface["version"])).HAS_SAME_COMPUTE_CAPABILITY is has
+    assert features.HAS_SAME_COMPUTE_CAPABILITY is has
+    assert features.HAS_COMPUTE_CAPABILITIES is ("ComputeCapability" in interface["enums"])
 
 
 def install(monkeypatch: pytest.MonkeyPatch, folder: Path, text: str) -> None:
