@@ -25,11 +25,13 @@ def sidecar_fields(bundle: Path, plan: bytes, **changes: Any) -> dict[str, Any]:
     """Return the description of a plan as JSON has it, written out here rather than by the project's own classes."""
     onnx = hashlib.sha256((bundle / MODEL_FILE).read_bytes()).hexdigest()
     options: dict[str, Any] = {
+        "engine": "tensorrt",
         "profile": {"min": 1, "opt": 8, "max": 32},
         "workspace_mib": None,
         "optimization_level": 3,
         "version_compatible": False,
         "hardware_compatibility": "none",
+        "compute_capabilities": [],
         "required_share": 1.0,
     }
     certificate: dict[str, Any] = {
