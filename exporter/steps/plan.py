@@ -6,7 +6,7 @@ from exporter.request import ExportRequest
 from runtime.bundle.plan_json import build_command
 from runtime.commands.plan_build import build_with_bar
 from runtime.commands.plan_options import BuildChoices
-from runtime.engines.trt.capabilities import TURING
+from runtime.engines.trt.capabilities import INT8_ON_TURING, TURING
 from runtime.engines.trt.library import LIBRARIES, RTX, TENSORRT
 from runtime.errors import ExportSslError, UsageError
 from runtime.plans.build_plan import BuiltBundle, require_builder
@@ -37,8 +37,9 @@ def check_plan_choices(request: ExportRequest, choices: BuildChoices, *, wanted:
             f"--int8-target cpu makes partly unsigned activations, and {library.label} takes signed ones only: drop "
             f"--engine {library.engine}, or pass --int8-target tensorrt"
         )
-    int8_classifier = request.int8 is not None and request.int8.options.classifier
-    if TURING in options.compute_capabilities and not request.fp16 and not int8_classifier:
+    if TURING in options.compute_capabilities and request.int8 is not None:
+        raise UsageError(f"{INT8_ON_TURING}: drop --int8, or leave Turing out")
+    if TURING in options.compute_capabilities and not request.fp16:
         raise UsageError(
             f"{library.label} has no FP32 matrix product for Turing, which the classifier would be: add --fp16, or "
             "leave Turing out"

@@ -21,6 +21,7 @@ from pathlib import Path
 from runtime.bundle.bundle import Bundle, open_bundle
 from runtime.bundle.layout import PlanFiles
 from runtime.bundle.plan_json import BuildOptions, Sidecar
+from runtime.engines.trt.capabilities import INT8_ON_TURING, TURING
 from runtime.engines.trt.library import LIBRARIES, TENSORRT, Library
 from runtime.engines.trt.machine import require_machine
 from runtime.engines.trt.versions import require_tensorrt
@@ -143,7 +144,7 @@ def build_plan(
             rejected = path / library.files.rejected
             _write(rejected, finished.layer_information)
             raise VerificationError(
-                f"{explain_failure(sidecar.certificate)}; `run-ssl explain {rejected}` shows the layers"
+                f"{explain_failure(sidecar.certificate)}; {_hint(sidecar)}`run-ssl explain {rejected}` shows the layers"
             )
         _install(path, staged, sidecar, finished.layer_information)
     finally:
@@ -178,6 +179,12 @@ def _describe(bundle: Bundle, finished: Finished, options: BuildOptions) -> Side
         built_at=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         tool=f"export-ssl {metadata.version('export-ssl')}",
     )
+
+
+def _hint(sidecar: Sidecar) -> str:
+    """Return what is known to break a promise with these GPUs, as a part of a sentence."""
+    int8 = any(verdict.promised == "int8" for verdict in sidecar.certificate.verdicts)
+    return f"{INT8_ON_TURING}: leave Turing out; " if int8 and TURING in sidecar.options.compute_capabilities else ""
 
 
 def _install(path: Path, staged: Path, sidecar: Sidecar, layer_information: str) -> None:

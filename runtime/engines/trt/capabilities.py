@@ -11,6 +11,8 @@ from runtime.errors import UsageError
 GENERATIONS = {"turing": ("7.5",), "ampere": ("8.0", "8.6"), "ada": ("8.9",), "blackwell": ("12.0", "12.1")}
 CAPABILITIES = tuple(one for several in GENERATIONS.values() for one in several)
 TURING = "7.5"
+# Version 1.7 wrote Half for every convolution of an INT8 graph where Turing was named, alone or with others.
+INT8_ON_TURING = "with Turing among its GPUs, TensorRT for RTX computes INT8 convolutions in floats on all of them"
 # GPUs of boards and servers, which TensorRT builds for and TensorRT for RTX does not.
 _OF_TENSORRT = {
     "8.7": "Jetson Orin",

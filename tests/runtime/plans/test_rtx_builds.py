@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from runtime.bundle.plan_json import BatchProfile, BuildOptions, Sidecar
-from runtime.errors import EngineError, UsageError
+from runtime.errors import EngineError, UsageError, VerificationError
 from runtime.plans.build_plan import build_plan
 from tests.conftest import Drawn, Exported
 from tests.helpers.command_lines import refused
@@ -36,7 +36,7 @@ BUILDS = [
     ("fp32", BLACKWELL, 0),
     *[("fp16", gpus, RESNET18) for gpus in (TURING, AMPERE, ADA, BLACKWELL)],
     *[("int8", gpus, RESNET18 - 1) for gpus in (AMPERE, ADA, BLACKWELL)],
-    *[("int8-fp16", gpus, RESNET18) for gpus in (TURING, AMPERE, ADA, BLACKWELL)],
+    *[("int8-fp16", gpus, RESNET18) for gpus in (AMPERE, ADA, BLACKWELL)],
     ("ssl_resnet50-fp16", TURING, RESNET50),
     ("ssl_resnet50-fp16", AFTER_TURING, RESNET50),
     ("ssl_resnet50-int8", AFTER_TURING, RESNET50 - 1),
@@ -45,7 +45,7 @@ BUILDS = [
     ("resnext50_32x4d-int8", AFTER_TURING, RESNET50 - 1),
     # Every other graph that an export can write.
     ("fp16-float32-input", (), RESNET18),
-    ("int8-classifier", (*TURING, *AFTER_TURING), RESNET18),
+    ("int8-classifier", AFTER_TURING, RESNET18),
     ("int8-float-weights", (), RESNET18 - 1),
 ]
 
@@ -101,6 +101,17 @@ def test_a_plan_of_tensorrts_beside_it_stays(bundle: Found) -> None:
         (path / name).write_text(name)
     build(path)
     assert [(path / name).read_text() for name in others] == [*others]
+
+
+def test_naming_turing_takes_int8_from_every_gpu_which_the_certificate_sees(bundle: Found) -> None:
+    path = bundle("int8-fp16")
+    with pytest.raises(VerificationError, match=r"1 of 21 layers .* ran in fp16 .*with Turing among its GPUs.* all of"):
+        build(path, *TURING, *AMPERE)
+    assert not (path / "model.rtx.plan").exists()
+    # What is asked for decides; a plan that keeps the classifier's promise alone can be had.
+    certificate = build(path, *TURING, *AMPERE, required_share=0).certificate
+    assert {verdict.ran for verdict in certificate.verdicts} == {"fp16"}
+    assert not (path / "model.rtx.plan.rejected.json").exists()
 
 
 def test_a_promise_that_is_broken_leaves_the_layers_alone(bundle: Found) -> None:
