@@ -14,10 +14,12 @@ What is made later, and no manifest lists, because it belongs to a machine or to
 
     model.plan      TensorRT's, with model.plan.json (`runtime/bundle/plan_json.py`) and what the engine inspector
                     said of it; a plan that broke its promise leaves only the latter, as model.plan.rejected.json
-    model.rtx.plan  TensorRT for RTX's, with files named in the same way beside it
+    model.rtx.plan  TensorRT for RTX's, with files named in the same way beside it, and the kernels that were compiled
+                    of it on a GPU, as model.rtx.plan.GPU.jit
     results/        bench.json, compare.json and changed.json (`runtime/bundle/results/`)
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +70,10 @@ class PlanFiles:
     def rejected(self) -> str:
         """The layers of a plan that broke its promise and was not kept."""
         return f"{self.plan}.rejected.json"
+
+    def kernels(self, gpu: str) -> str:
+        """The kernels that a library compiled of the plan on a GPU of this name, where it compiles at load."""
+        return f"{self.plan}.{re.sub('[^a-z0-9]+', '-', gpu.lower()).strip('-')}.jit"
 
 
 PLANS: dict[PlanEngine, PlanFiles] = {"tensorrt": PlanFiles(PLAN_FILE), "tensorrt-rtx": PlanFiles("model.rtx.plan")}

@@ -11,6 +11,7 @@ PlanEngine = Literal["tensorrt", "tensorrt-rtx"]
 # An engine's version is that of the one that is installed. In the order in which people are told of them.
 DISTRIBUTIONS = {
     "tensorrt": ("tensorrt", "tensorrt-cu12"),
+    "tensorrt-rtx": ("tensorrt-rtx-cu13-bindings", "tensorrt-rtx-cu12-bindings"),
     "openvino": ("openvino",),
     "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
     "pytorch": ("torch",),

@@ -24,6 +24,7 @@ MARKED: dict[str, tuple[str, ...]] = {
         "runtime/commands/test_build.py",
         "runtime/embed/test_kill.py",
         "runtime/engines/trt/test_trt_engine.py",
+        "runtime/engines/trt/test_rtx_engine.py",
         "runtime/engines/trt/test_cuda_calls.py",
         "runtime/plans/test_build_plan.py",
         "runtime/plans/test_rtx_builds.py",

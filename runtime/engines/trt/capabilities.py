@@ -45,6 +45,16 @@ def parse_capabilities(gpus: str, capabilities: str) -> tuple[str, ...]:
     return tuple(one for one in CAPABILITIES if one in named)
 
 
+def is_supported(capability: str) -> bool:
+    """Return whether TensorRT for RTX runs on GPUs of a compute capability; of a later one than it names, it does."""
+    return capability in CAPABILITIES or _numbers(capability) > _numbers(CAPABILITIES[-1])
+
+
+def is_among(capability: str, capabilities: tuple[str, ...]) -> bool:
+    """Return whether a plan for some compute capabilities, () for NVIDIA's own choice, is for a supported GPU."""
+    return capability in capabilities if capabilities else _numbers(capability) >= _numbers(GENERATIONS["ampere"][0])
+
+
 def describe_capabilities(capabilities: tuple[str, ...]) -> str:
     """Return for which GPUs a plan is, in words."""
     if not capabilities:
@@ -52,6 +62,10 @@ def describe_capabilities(capabilities: tuple[str, ...]) -> str:
     several = "capabilities" if len(capabilities) > 1 else "capability"
     names = [name.capitalize() for name, own in GENERATIONS.items() if {*own} & {*capabilities}]
     return f"{', '.join(names)} (compute {several} {', '.join(capabilities)})"
+
+
+def _numbers(capability: str) -> tuple[int, ...]:
+    return tuple(int(number) for number in capability.split("."))
 
 
 def _of_generation(name: str) -> tuple[str, ...]:

@@ -30,6 +30,8 @@ class Library:
         tag: The first four bytes of its plans.
         builds_on_gpu: Whether a plan is built on the GPU that it is for, and can be run and inspected there. Otherwise
             it is built anywhere, for compute capabilities, and its layers are told by the build's log alone.
+        compiles_at_load: Whether kernels are compiled on the GPU that loads the plan. A file beside the plan then keeps
+            them, the library records CUDA graphs itself, and its plans run on Linux and Windows alike.
         refused: Options of a build that have no meaning there, with the reason.
     """
 
@@ -43,6 +45,7 @@ class Library:
     reinstall: str
     tag: bytes
     builds_on_gpu: bool
+    compiles_at_load: bool
     refused: Mapping[str, str]
 
     @property
@@ -81,6 +84,7 @@ TENSORRT = Library(
     reinstall="tensorrt",
     tag=b"ftrt",
     builds_on_gpu=True,
+    compiles_at_load=False,
     refused=MappingProxyType(
         {
             "--gpu": "TensorRT builds for this machine's GPU, which CUDA_VISIBLE_DEVICES chooses",
@@ -102,6 +106,7 @@ RTX = Library(
     reinstall="tensorrt-rtx-cu13-libs tensorrt-rtx-cu13-bindings",
     tag=b"vtrt",
     builds_on_gpu=False,
+    compiles_at_load=True,
     refused=MappingProxyType(
         {
             # The interface's own words: deprecated, "timing cache operations are no-ops in TensorRT-RTX".

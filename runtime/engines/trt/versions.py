@@ -16,6 +16,8 @@ FEATURES: dict[str, dict[PlanEngine, tuple[int, int]]] = {
     "HAS_SAME_COMPUTE_CAPABILITY": {"tensorrt": (10, 9), "tensorrt-rtx": (1, 7)},
     # ComputeCapability, and the two calls that set those of a build.
     "HAS_COMPUTE_CAPABILITIES": {"tensorrt-rtx": (1, 7)},
+    # IRuntimeConfig with its IRuntimeCache and two strategies, and Runtime.get_engine_validity.
+    "HAS_RUNTIME_CONFIG": {"tensorrt-rtx": (1, 7)},
 }
 
 
@@ -38,6 +40,7 @@ class Features:
 
     HAS_SAME_COMPUTE_CAPABILITY: bool
     HAS_COMPUTE_CAPABILITIES: bool
+    HAS_RUNTIME_CONFIG: bool
 
 
 def parse_version(text: str) -> Version:

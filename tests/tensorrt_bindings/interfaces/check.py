@@ -110,8 +110,8 @@ def _run_mypy(version: str, folder: Path, *, options: str) -> list[Found]:
     stubs = folder / version
     config = stubs / "mypy.ini"
     config.write_text(_configuration(version, stubs, options), encoding="utf-8")
-    # All of runtime/trt: a file need not import TensorRT to be given an object of its.
-    files = sorted({*files_that_import_tensorrt(), *ROOT.glob("runtime/trt/**/*.py")})
+    # All of runtime/engines/trt: a file need not import TensorRT to be given an object of its.
+    files = sorted({*files_that_import_tensorrt(), *ROOT.glob("runtime/engines/trt/**/*.py")})
     arguments = ["--config-file", str(config), "--cache-dir", str(folder / "cache"), "--output", "json"]
     done = subprocess.run(
         [sys.executable, "-m", "mypy", *arguments, *map(str, [*files, folder / "snippets", stubs / "tensorrt"])],

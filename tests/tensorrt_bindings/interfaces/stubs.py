@@ -51,11 +51,12 @@ from typing_extensions import Buffer, Never, Self
 
 __version__: str
 """
-# Written by NVIDIA in Python, without types.
+# Written by NVIDIA in Python, without types; or a tuple that is no shape, by the signature's words.
 UNTYPED = {
     "__enter__": "def __enter__(self) -> Self: ...",
     "__exit__": "def __exit__(self, exc_type: object, exc_value: object, traceback: object, /) -> None: ...",
     "nptype": "def nptype(trt_type: DataType) -> type[np.generic]: ...",
+    "get_engine_validity": "def get_engine_validity(self, buffer: Buffer) -> tuple[EngineValidity, int]: ...",
     "volume": "def volume(iterable: Iterable[int]) -> int: ...",
 }
 # What a pybind11 enum has. It cannot be iterated over, and is equal to no integer.
