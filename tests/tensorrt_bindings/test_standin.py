@@ -156,7 +156,6 @@ def test_rtx_keeps_kernels_for_the_same_machine_alone(tmp_path):
 
 
 def test_there_is_one_library_in_a_process():
-    run_script('raises(ImportError, lambda: __import__("tensorrt_rtx"))')
     done = subprocess.run(
         [sys.executable, "-c", "import tensorrt"], env=standin_environment(RTX), capture_output=True, check=False
     )
