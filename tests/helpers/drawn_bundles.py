@@ -16,7 +16,6 @@ from tests.helpers.made_once import made_once
 IMAGE_SIZE = 64
 # Rounding layer by layer takes most of an export's time.
 QUICK = QuantizeOptions(method="max", rounding=False, bias_correction=False)
-LARGER = ("ssl_resnet50", "ssl_resnext50_32x4d")
 
 
 @dataclass(frozen=True)
@@ -42,12 +41,10 @@ VARIANTS = {
     "int8": Variant(int8=QUICK),
     "int8-fp16": Variant(fp16=True, int8=QUICK),
     "int8-cpu": Variant(int8=replace(QUICK, target="cpu")),
-    "int8-classifier": Variant(int8=replace(QUICK, classifier=True)),
-    "int8-float-weights": Variant(int8=replace(QUICK, float_weights=True)),
-    "fp16-float32-input": Variant(fp16=True, float32_input=True),
+    "int8-classifier-float32-input": Variant(int8=replace(QUICK, classifier=True), float32_input=True),
+    "int8-fp16-float-weights": Variant(fp16=True, int8=replace(QUICK, float_weights=True)),
     "ssl_resnet50-fp16": Variant(fp16=True, model="ssl_resnet50"),
     "ssl_resnext50_32x4d-fp16": Variant(fp16=True, model="ssl_resnext50_32x4d"),
-    "ssl_resnet50-int8": Variant(int8=QUICK, model="ssl_resnet50"),
     "resnext50_32x4d-int8": Variant(int8=QUICK, model="resnext50_32x4d", num_classes=10),
 }
 
