@@ -227,9 +227,10 @@ DetailsOption = Annotated[
 ]
 
 EngineOption = Annotated[
-    Literal["none", "tensorrt"],
+    Literal["none", "tensorrt", "tensorrt-rtx"],
     typer.Option(
-        help="`tensorrt`: also build a plan for this machine's GPU, as `run-ssl build` would.",
+        help="`tensorrt`: also build a plan for this machine's GPU, as `run-ssl build` would; `tensorrt-rtx`: one for "
+        "RTX GPUs.",
         rich_help_panel=PLAN_PANEL,
     ),
 ]
