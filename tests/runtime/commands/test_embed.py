@@ -277,6 +277,7 @@ def test_help_shows_the_defaults_that_a_library_call_has() -> None:
         "weights": request.weights,
         "native": request.native,
         "overwrite": request.overwrite,
+        "details": False,
         "json_output": False,
         "ray": False,
         "ray_address": RayChoice().address,

@@ -66,7 +66,7 @@ def test_a_plan_is_taken_where_there_is_one_and_said_to_be_this_gpus(tmp_path):
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--backend", "tensorrt"], ["is not there", "run-ssl build"]),
+        (["--backend", "tensorrt"], ["does not exist", "run-ssl build"]),
         (["--backend", "openvino", "--device", "gpu"], ["--device is gpu", "--backend onnxruntime"]),
         (["--backend", "tensorrt", "--device", "cpu"], ["--device is cpu"]),
         (["--preferred-batch", "64"], ["--preferred-batch 64", "largest batch is 32"]),
@@ -80,7 +80,7 @@ def test_a_plan_is_taken_where_there_is_one_and_said_to_be_this_gpus(tmp_path):
 def test_what_cannot_be_is_refused_in_one_line(tmp_path, words, expected):
     bundle = write_hand_made(tmp_path / "bundle")
     result = call(bundle, tmp_path / "models", *words)
-    refused(result, *expected, code=1 if "is not there" in expected[0] else 2)
+    refused(result, *expected, code=1 if "does not exist" in expected[0] else 2)
     assert not (tmp_path / "models").exists()
 
 
@@ -163,7 +163,7 @@ def test_export_puts_the_bundle_into_a_repository_and_checks_it_before_the_work(
         return CliRunner().invoke(exporter.cli.app, [str(word) for word in (*words, "--triton-repo", repository)])
 
     (tmp_path / "file").write_text("")
-    refused(export(tmp_path / "file"), "is not a directory: pass a folder")
+    refused(export(tmp_path / "file"), "is not a directory: pass a model repository")
     assert not (tmp_path / "b").exists()
     result = export(tmp_path / "models")
     assert result.exit_code == 0, result.output
