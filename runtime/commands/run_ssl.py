@@ -251,7 +251,8 @@ def explain(
 ) -> None:
     """Show where the time of a TensorRT plan goes, and why one plan is faster than another.
 
-    Of a bundle with plans of both libraries, both are read. Needs neither a GPU nor TensorRT. Examples:
+    Counts kernels and the bytes that they read and write for an image, where the plan's batch is dynamic. Of a bundle
+    with plans of both libraries, both are read. Needs neither a GPU nor TensorRT. Examples:
 
       run-ssl explain r50-int8-fp16 r50-fp16
 
