@@ -47,6 +47,8 @@ from exporter.request import ExportRequest, Int8Request, WeightsChoice
 from runtime.commands.console import message_console, one_line_errors, result_console, step_bar
 from runtime.commands.plan_options import (
     BuildChoices,
+    ComputeCapabilityOption,
+    GpuOption,
     HardwareCompatibleOption,
     LevelOption,
     MinShareOption,
@@ -93,6 +95,8 @@ def export(
     details: DetailsOption = False,
     json_output: JsonOption = False,
     engine: EngineOption = "none",
+    gpu: GpuOption = BuildChoices.gpu,
+    compute_capability: ComputeCapabilityOption = BuildChoices.compute_capability,
     profile: ProfileOption = BuildChoices.profile,
     workspace: WorkspaceOption = BuildChoices.workspace,
     optimization_level: LevelOption = BuildChoices.optimization_level,
@@ -150,6 +154,9 @@ def export(
             overwrite=overwrite,
         )
         plan = BuildChoices(
+            engine="tensorrt" if engine == "none" else engine,
+            gpu=gpu,
+            compute_capability=compute_capability,
             profile=profile,
             workspace=workspace,
             optimization_level=optimization_level,
@@ -159,9 +166,9 @@ def export(
             min_share=min_share,
             verbose=verbose,
         )
-        _check(request, plan, with_plan=engine == "tensorrt", emit_cpp=emit_cpp, triton_repo=triton_repo)
+        _check(request, plan, with_plan=engine != "none", emit_cpp=emit_cpp, triton_repo=triton_repo)
         bundle = _export(request, details=details, json_output=json_output)
-        if engine == "tensorrt":
+        if engine != "none":
             _build_plan(bundle, plan, quiet=json_output)
         _write_others(bundle, emit_cpp=emit_cpp, triton_repo=triton_repo)
 

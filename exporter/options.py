@@ -230,9 +230,10 @@ DetailsOption = Annotated[
 ]
 
 EngineOption = Annotated[
-    Literal["none", "tensorrt"],
+    Literal["none", "tensorrt", "tensorrt-rtx"],
     typer.Option(
-        help="`tensorrt`: also build a plan for this machine's GPU, as `run-ssl build` does.",
+        help="`tensorrt`: also build a plan for this machine's GPU, as `run-ssl build` does. `tensorrt-rtx`: also "
+        "build one for RTX GPUs.",
         rich_help_panel=PLAN_PANEL,
     ),
 ]

@@ -4,7 +4,9 @@ torch, timm and the exporter are imported inside the fixtures: most tests need n
 """
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ CROPS_PER_PHOTOGRAPH = 12
 PICTURES = 24
 CHECKPOINT = "drawn.safetensors"
 TESTS = Path(__file__).parent
+# Returns a bundle by name.
+Drawn = Callable[[str], Path]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -196,6 +200,18 @@ def _quantize(exported: Exported, pictures: Path, folder: Path) -> None:
         options = QuantizeOptions(method="max", rounding=False, bias_correction=False, target=target)
         int8 = Int8Request(images=pictures, options=options)
         _export_one(exported.checkpoint, folder / target, fp16=target == "tensorrt", int8=int8)
+
+
+@pytest.fixture(scope="session")
+def drawn(request: pytest.FixtureRequest, exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Drawn:
+    """Bundles of other precisions and networks by name: see tests/helpers/drawn_bundles.py."""
+    from tests.helpers.drawn_bundles import drawn_bundle
+
+    def make(name: str) -> Path:
+        pictures = partial(request.getfixturevalue, "class_folders")
+        return drawn_bundle(name, tmp_path_factory, checkpoint=exported.checkpoint, pictures=pictures)
+
+    return make
 
 
 @pytest.fixture(scope="session")

@@ -3,15 +3,17 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from runtime.bench.subjects import Subject
 from runtime.bundle.bundle import Bundle, open_bundle
+from runtime.bundle.layout import PLANS
 from runtime.data.batches import load_batches
 from runtime.data.open_images import open_images
 from runtime.engines.contract import Engine
-from runtime.engines.open_engine import TENSORRT, EngineOptions, load_engine, parse_engine
+from runtime.engines.open_engine import EngineOptions, load_engine, parse_engine
 from runtime.errors import UsageError
 from runtime.support.arrays import Pixels
 
@@ -58,13 +60,14 @@ def open_runner(subject: Subject) -> Iterator[Runner]:
         threads=subject.threads,
         precision=choice.precision,
         provider=choice.provider,
+        specialisation=choice.specialisation,
         device=subject.device,
         weights=subject.weights,
     )
     with load_engine(bundle, choice.name, options) as engine:
         if subject.scope == "end-to-end":
             yield _pipeline(subject, bundle, engine)
-        elif subject.scope == "model" and choice.name == TENSORRT:
+        elif subject.scope == "model" and choice.name in PLANS:
             yield _on_device(bundle, engine, subject.batch)
         else:
             yield _in_memory(bundle, engine, subject.batch)
@@ -91,7 +94,17 @@ def _on_device(bundle: Bundle, engine: Engine, batch: int) -> Runner:
 
     assert isinstance(engine, TensorRtEngine)
     timer = DeviceCall(engine, engine.network_input(noise_pixels(bundle, batch)))
-    return Runner(timer.call, engine.precision, ("CUDA events, input and output on the GPU",), timer.call_timed)
+    notes = ("CUDA events, input and output on the GPU", *_first_call(engine.kernels_from))
+    return Runner(timer.call, engine.precision, notes, timer.call_timed)
+
+
+def _first_call(kernels_from: str | None) -> tuple[str, ...]:
+    """Return what the first call of a plan did, where its library compiles at load; its time stands by itself."""
+    if kernels_from is None:
+        return ()
+    if not kernels_from:
+        return ("the first call compiled the plan's kernels; later processes take them from a file beside it",)
+    return (f"kernels were taken from {Path(kernels_from).name}: where it is not there, the first call compiles them",)
 
 
 def _pipeline(subject: Subject, bundle: Bundle, engine: Engine) -> Runner:

@@ -8,10 +8,12 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from runtime.bundle.bundle import Bundle
-from runtime.bundle.plan_json import read_sidecar
+from runtime.bundle.layout import PLANS
+from runtime.bundle.plan_json import build_command, read_sidecar
 from runtime.bundle.results.bench_json import Scope
-from runtime.engines.open_engine import ORIGINAL, TENSORRT, parse_engine, runnable_engines
+from runtime.engines.open_engine import ORIGINAL, parse_engine, runnable_engines
 from runtime.errors import UsageError
+from runtime.support.engine_names import PlanEngine
 from runtime.support.words import counted
 
 DEVICES = ("cpu", "gpu")
@@ -84,12 +86,13 @@ def list_subjects(
     found: list[Subject] = []
     for bundle, title in zip(bundles, labels, strict=True):
         for engine in engines or runnable_engines(bundle):
-            name, precision, _ = parse_engine(engine)
+            name, precision = parse_engine(engine)[:2]
             # The original is one network, whatever the bundles' precisions.
             if name == ORIGINAL and bundle is not bundles[0]:
                 continue
-            if name == TENSORRT:
-                _check_profile(bundle, batches)
+            for plan in PLANS:
+                if name == plan:
+                    _check_profile(bundle, batches, plan)
             for batch, count in product(batches, threads):
                 label = engine if precision or name != ORIGINAL else f"{engine}:fp32"
                 found.append(
@@ -155,17 +158,17 @@ def bundle_labels(bundles: Sequence[Bundle]) -> tuple[str, ...]:
     return tuple("/".join(path.parts[-depth:]) for path in paths)
 
 
-def _check_profile(bundle: Bundle, batches: Sequence[int]) -> None:
+def _check_profile(bundle: Bundle, batches: Sequence[int], engine: PlanEngine) -> None:
     """Refuse a batch that a plan would split or fill up: its time would be another batch's.
 
     Raises:
         UsageError: There is one.
         BundleError: The bundle has no plan that is described.
     """
-    profile = read_sidecar(bundle.path).options.profile
+    profile = read_sidecar(bundle.path, engine).options.profile
     for batch in batches:
         if not profile.min <= batch <= profile.max:
             raise UsageError(
                 f"batch {batch} is outside the plan's profile {profile} of {bundle.path}: pass --batch within it, or "
-                f"build another with `run-ssl build {bundle.path} --profile MIN:OPT:MAX`"
+                f"build another with `{build_command(bundle.path, engine)} --profile MIN:OPT:MAX`"
             )

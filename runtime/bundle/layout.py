@@ -4,9 +4,12 @@ The manifest lists what an export writes. It does not list what is made later, b
 plan) or to a measurement (the results). The schemas of the JSON files stand beside this module.
 """
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.errors import BundleError
+from runtime.support.engine_names import PlanEngine
 
 MANIFEST_FILE = "bundle.json"
 """The manifest: model, weights, licence, preprocessing, precision, steps of the export, tool versions, and the sha256
@@ -42,6 +45,39 @@ PLAN_LAYERS_FILE = "model.plan.layers.json"
 """What TensorRT's engine inspector said of the plan, in the form of `trtexec --exportLayerInfo`."""
 REJECTED_FILE = "model.plan.rejected.json"
 """The same of a plan that did not keep the promised precision and was not kept."""
+
+
+@dataclass(frozen=True)
+class PlanFiles:
+    """The names of a plan's files.
+
+    Attributes:
+        plan: The plan itself.
+    """
+
+    plan: str
+
+    @property
+    def sidecar(self) -> str:
+        """What describes the plan."""
+        return f"{self.plan}.json"
+
+    @property
+    def layers(self) -> str:
+        """The plan's layers, in the engine inspector's form."""
+        return f"{self.plan}.layers.json"
+
+    @property
+    def rejected(self) -> str:
+        """The layers of a plan that broke its promise and was not kept."""
+        return f"{self.plan}.rejected.json"
+
+    def kernels(self, gpu: str) -> str:
+        """The kernels that a library compiled of the plan on a GPU of this name, where it compiles at load."""
+        return f"{self.plan}.{re.sub('[^a-z0-9]+', '-', gpu.lower()).strip('-')}.jit"
+
+
+PLANS: dict[PlanEngine, PlanFiles] = {"tensorrt": PlanFiles(PLAN_FILE), "tensorrt-rtx": PlanFiles("model.rtx.plan")}
 
 RESULTS_FOLDER = "results"
 """What was measured. The manifest does not list it."""

@@ -1,6 +1,6 @@
-"""What a plan is: the schema of `model.plan.json`, which stands beside the untouched plan.
+"""What a plan is: the schema of `model.plan.json` and `model.rtx.plan.json`, which stand beside the untouched plans.
 
-TensorRT's plan states its own version and nothing else: not the GPU, the network, the licence or the
+A plan states the version that built it and next to nothing else: not the GPU, the network, the licence or the
 precision. All of it is here, and is compared before the plan is loaded (`runtime/engines/trt/preflight.py`).
 """
 
@@ -10,9 +10,10 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
-from runtime.bundle.layout import PLAN_FILE, SIDECAR_FILE
+from runtime.bundle.layout import PLANS
 from runtime.bundle.manifest import Licence, PrecisionName, Sha256
 from runtime.errors import BundleError, UsageError
+from runtime.support.engine_names import PlanEngine
 from runtime.support.json_file import read_versioned
 
 SIDECAR_VERSION: Literal[1] = 1
@@ -71,23 +72,40 @@ class BuildOptions(BaseModel):
     """How a plan is built. There is no precision here: precision is in the graph.
 
     Attributes:
+        engine: Whose plan it is.
         profile: Batch sizes.
         workspace_mib: Scratch memory that a layer may use, MiB; None leaves TensorRT's, all of the GPU's.
         optimization_level: 0 (fastest build) to 5 (fastest plan); TensorRT's default is 3.
         version_compatible: Whether later TensorRT versions may load the plan. It then holds code of the host's, a
             lean runtime, and may be slower.
         hardware_compatibility: Which other GPUs may load the plan; it may be slower for that.
+        compute_capabilities: Of the GPUs that a plan of TensorRT for RTX is for, such as `8.6`; empty leaves its own
+            choice, which is Ampere and later.
         required_share: Share of the Conv and Gemm layers that promise INT8 or FP16 which must run in it, 0 to 1.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    engine: PlanEngine = "tensorrt"
     profile: BatchProfile = BatchProfile()
     workspace_mib: int | None = Field(default=None, ge=1)
     optimization_level: int = Field(default=3, ge=0, le=5)
     version_compatible: bool = False
     hardware_compatibility: HardwareCompatibility = "none"
+    compute_capabilities: tuple[str, ...] = ()
     required_share: float = Field(default=1.0, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _has_a_meaning(self) -> Self:
+        """Refuse what the engine has no use for; the command line says more (`runtime/engines/trt/library.py`)."""
+        if self.engine == "tensorrt" and self.compute_capabilities:
+            raise ValueError("tensorrt builds for the GPU of the machine, expected no compute_capabilities")
+        own = (self.optimization_level, self.version_compatible, self.hardware_compatibility)
+        if self.engine == "tensorrt-rtx" and own != (3, False, "none"):
+            raise ValueError(
+                "tensorrt-rtx has no optimization_level, version_compatible or hardware_compatibility: leave them out"
+            )
+        return self
 
 
 class LayerVerdict(BaseModel):
@@ -183,11 +201,11 @@ class PlanFacts(BaseModel):
     """What the building process knows of the plan that it made.
 
     Attributes:
-        tensorrt: Version that built it, such as `10.16.1.11`.
-        cuda_runtime: CUDA runtime of cuda-python, such as `13.0`.
-        driver: Newest CUDA version that the driver supports.
-        gpu: Name of the GPU.
-        compute_capability: Compute capability, for example `8.0`.
+        tensorrt: Version that built it, such as `10.16.1.11`, or of TensorRT for RTX `1.7.1.116`.
+        cuda_runtime: CUDA runtime of cuda-python, such as `13.0`; empty where the build used none.
+        driver: Newest CUDA version that the driver supports; empty where the build used none.
+        gpu: Name of the GPU that built it; empty where the build used none.
+        compute_capability: Compute capability of that GPU, for example `8.0`; empty where the build used none.
         platform: Operating system and processor, for example `linux-x86_64`.
         onnx_sha256: Hash of the graph that the plan was built from.
         plan_sha256: Hash of the plan.
@@ -196,7 +214,7 @@ class PlanFacts(BaseModel):
         device_memory_bytes: Activations and scratch memory of one execution context.
         timing_cache: What came of it, in words.
         certificate: Precision in which the layers run.
-        golden: How near its outputs are.
+        golden: How near its outputs are; None where it was not run.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -214,11 +232,11 @@ class PlanFacts(BaseModel):
     device_memory_bytes: int
     timing_cache: str
     certificate: Certificate
-    golden: GoldenCheck
+    golden: GoldenCheck | None
 
 
 class Sidecar(PlanFacts):
-    """All of `model.plan.json`.
+    """All of `model.plan.json` or `model.rtx.plan.json`.
 
     Attributes:
         schema_version: Raised when a meaning changes.
@@ -239,22 +257,32 @@ class Sidecar(PlanFacts):
     tool: str
 
 
-def read_sidecar(bundle: Path) -> Sidecar:
+def read_sidecar(bundle: Path, engine: PlanEngine = "tensorrt") -> Sidecar:
     """Return what stands beside a bundle's plan.
+
+    Args:
+        bundle: The bundle's directory.
+        engine: Whose plan.
 
     Raises:
         BundleError: There is none, it is newer than this version, or broken.
     """
-    file, rebuild = bundle / SIDECAR_FILE, rebuild_command(bundle)
+    files, rebuild = PLANS[engine], rebuild_command(bundle, engine)
     try:
-        return read_versioned(file, Sidecar, otherwise="does not describe a plan", next_step=rebuild)
+        return read_versioned(bundle / files.sidecar, Sidecar, otherwise="does not describe a plan", next_step=rebuild)
     except OSError as error:
         raise BundleError(
-            f"{bundle / PLAN_FILE} has no readable {SIDECAR_FILE} beside it ({error.strerror}), so it is unknown "
+            f"{bundle / files.plan} has no readable {files.sidecar} beside it ({error.strerror}), so it is unknown "
             f"what it was built from and for which GPU: {rebuild}"
         ) from error
 
 
-def rebuild_command(bundle: Path) -> str:
+def build_command(bundle: Path, engine: PlanEngine = "tensorrt") -> str:
+    """Return the command that builds a bundle's plan, for an error message."""
+    return f"run-ssl build {bundle}" if engine == "tensorrt" else f"run-ssl build {bundle} --engine {engine}"
+
+
+def rebuild_command(bundle: Path, engine: PlanEngine = "tensorrt") -> str:
     """Return the next step where a plan cannot be used, for an error message."""
-    return f"build it again on this machine with `run-ssl build {bundle}`"
+    where = " on this machine" if engine == "tensorrt" else ""
+    return f"build it again{where} with `{build_command(bundle, engine)}`"

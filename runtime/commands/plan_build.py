@@ -6,10 +6,11 @@ from pathlib import Path
 from rich.console import Console
 
 from runtime.bundle.bundle import open_bundle
-from runtime.bundle.layout import PLAN_FILE
-from runtime.bundle.plan_json import BuildOptions, Sidecar
+from runtime.bundle.plan_json import BuildOptions, GoldenCheck, Sidecar
 from runtime.commands.console import message_console, step_bar
 from runtime.commands.plan_options import BuildChoices
+from runtime.engines.trt.capabilities import describe_capabilities
+from runtime.engines.trt.library import LIBRARIES, Library
 from runtime.engines.trt.machine import require_machine
 from runtime.plans.build_plan import LOGGER, BuildListener, BuiltBundle, build_plan
 from runtime.plans.tables import render
@@ -24,9 +25,9 @@ def build_with_bar(path: Path, choices: BuildChoices) -> BuiltBundle:
     """
     options, timing_cache, messages = choices.read(), choices.timing_cache_path(), message_console()
     with log_to(messages, verbose=choices.verbose):
-        if choices.verbose:
+        if choices.verbose and options.engine == "tensorrt":
             print_trtexec(path, options, messages, timing_cache=timing_cache)
-        with step_bar("tensorrt", messages) as bar:
+        with step_bar(options.engine, messages) as bar:
             listener = BuildListener(on_stage=bar.start, on_done=bar.advance_to)
             return build_plan(path, options, timing_cache=timing_cache, listener=listener)
 
@@ -96,27 +97,35 @@ def print_trtexec(path: Path, options: BuildOptions, console: Console, *, timing
 def print_plan(built: BuiltBundle, console: Console) -> None:
     """Print what was built and in which precision it runs."""
     sidecar = built.sidecar
+    library = LIBRARIES[sidecar.options.engine]
     # A path that is broken in two cannot be copied.
-    console.print(_headline(built.bundle.path / PLAN_FILE, sidecar), markup=False, soft_wrap=True)
+    console.print(_headline(built.bundle.path / library.files.plan, sidecar, library), markup=False, soft_wrap=True)
+    cache = f"; timing cache {sidecar.timing_cache}" if library.builds_on_gpu else ""
     console.print(
         f"built in {sidecar.build_seconds:.1f} s, {sidecar.plan_bytes / 1e6:.1f} MB; batch "
-        f"{sidecar.options.profile}; {sidecar.device_memory_bytes / 1e6:.1f} MB of scratch memory; timing cache "
-        f"{sidecar.timing_cache}; licence {sidecar.licence.spdx}",
+        f"{sidecar.options.profile}; {sidecar.device_memory_bytes / 1e6:.1f} MB of scratch memory{cache}; "
+        f"licence {sidecar.licence.spdx}",
         markup=False,
         soft_wrap=True,
     )
     render(sidecar.certificate, console)
-    golden = sidecar.golden
-    near = "equal to" if golden.logits_db is None else f"{golden.logits_db:.1f} dB from"
-    console.print(
-        f"golden images: logits {near} PyTorch's, {golden.required_db:.1f} dB required; "
-        f"{golden.same_top1} of {golden.images} same top-1",
-        markup=False,
+    console.print(_golden(sidecar.golden), markup=False, soft_wrap=True)
+
+
+def _headline(plan: Path, sidecar: Sidecar, library: Library) -> str:
+    gpu = (
+        f"{sidecar.gpu} (compute capability {sidecar.compute_capability})"
+        if library.builds_on_gpu
+        else describe_capabilities(sidecar.options.compute_capabilities)
     )
+    return f"{plan}: {sidecar.model}, {sidecar.precision}, {library.label} {sidecar.tensorrt}, {gpu}"
 
 
-def _headline(plan: Path, sidecar: Sidecar) -> str:
+def _golden(golden: GoldenCheck | None) -> str:
+    if golden is None:
+        return "golden images: not run, as the build needs no GPU; kernels are compiled where the plan is loaded"
+    near = "equal to" if golden.logits_db is None else f"{golden.logits_db:.1f} dB from"
     return (
-        f"{plan}: {sidecar.model}, {sidecar.precision}, TensorRT {sidecar.tensorrt}, {sidecar.gpu} "
-        f"(compute capability {sidecar.compute_capability})"
+        f"golden images: logits {near} PyTorch's, {golden.required_db:.1f} dB required; "
+        f"{golden.same_top1} of {golden.images} same top-1"
     )

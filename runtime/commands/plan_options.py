@@ -1,4 +1,4 @@
-"""The options of a TensorRT build, as `run-ssl build` and `export-ssl` take them. They import nothing heavy."""
+"""The options of a plan's build, as `run-ssl build` and `export-ssl` take them. They import nothing heavy."""
 
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from runtime.errors import UsageError
+from runtime.support.engine_names import PlanEngine
 
 if TYPE_CHECKING:
     from runtime.bundle.plan_json import BuildOptions
@@ -16,6 +17,24 @@ PLAN_PANEL = "TensorRT plan"
 
 HardwareCompatibility = Literal["none", "ampere+", "same-compute-capability"]
 
+GpuOption = Annotated[
+    str,
+    typer.Option(
+        help="Generations of RTX GPUs that the plan is for, comma-separated: turing, ampere, ada, blackwell. Only for "
+        "tensorrt-rtx.",
+        show_default="Ampere and later",
+        rich_help_panel=PLAN_PANEL,
+    ),
+]
+ComputeCapabilityOption = Annotated[
+    str,
+    typer.Option(
+        metavar="CAPABILITIES",
+        help="The same by compute capability, such as 86,89.",
+        show_default="Ampere and later",
+        rich_help_panel=PLAN_PANEL,
+    ),
+]
 ProfileOption = Annotated[
     str,
     typer.Option(
@@ -90,6 +109,9 @@ class BuildChoices:
     """The options as they were typed; `read` checks them.
 
     Attributes:
+        engine: Whose plan.
+        gpu: Generations, comma-separated; empty for the library's own choice.
+        compute_capability: Compute capabilities, likewise.
         profile: `MIN:OPT:MAX`.
         workspace: MiB, or None.
         optimization_level: 0 to 5.
@@ -100,6 +122,9 @@ class BuildChoices:
         verbose: Whether to show TensorRT's log.
     """
 
+    engine: PlanEngine = "tensorrt"
+    gpu: str = ""
+    compute_capability: str = ""
     profile: str = "1:8:32"
     workspace: int | None = None
     optimization_level: int = 3
@@ -113,11 +138,21 @@ class BuildChoices:
         """Return how to build.
 
         Raises:
-            UsageError: An option has an impossible value.
+            UsageError: An option has an impossible value, or no meaning with this engine.
         """
         from runtime.bundle.plan_json import BatchProfile, BuildOptions
+        from runtime.engines.trt.capabilities import parse_capabilities
+        from runtime.engines.trt.library import LIBRARIES
 
+        refused = LIBRARIES[self.engine].refused
+        for option in self.changed():
+            if option in refused:
+                raise UsageError(
+                    f"{option} has no meaning with --engine {self.engine}: {refused[option]}; leave it out"
+                )
         return BuildOptions(
+            engine=self.engine,
+            compute_capabilities=parse_capabilities(self.gpu, self.compute_capability),
             profile=BatchProfile.parse(self.profile),
             workspace_mib=self.workspace,
             optimization_level=self.optimization_level,
@@ -137,10 +172,11 @@ class BuildChoices:
             EngineError: There is no TensorRT or GPU, whose names are in the default.
             UsageError: The option names a directory.
         """
+        from runtime.engines.trt.library import LIBRARIES
         from runtime.engines.trt.machine import require_machine
         from runtime.plans.timing_cache import default_path
 
-        if self.timing_cache == "none":
+        if self.timing_cache == "none" or not LIBRARIES[self.engine].builds_on_gpu:
             return None
         path = Path(self.timing_cache) if self.timing_cache else default_path(*require_machine())
         if path.is_dir():

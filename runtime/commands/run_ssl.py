@@ -11,6 +11,8 @@ from runtime.commands.embed import embed
 from runtime.commands.parsing import split_list
 from runtime.commands.plan_options import (
     BuildChoices,
+    ComputeCapabilityOption,
+    GpuOption,
     HardwareCompatibleOption,
     LevelOption,
     MinShareOption,
@@ -24,7 +26,7 @@ from runtime.commands.ray_options import RayAddressOption, RayCpusOption, RayGpu
 from runtime.commands.repo import repo
 from runtime.commands.report import report
 from runtime.commands.version_option import version_option
-from runtime.support.engine_names import DISTRIBUTIONS
+from runtime.support.engine_names import DISTRIBUTIONS, PlanEngine
 from runtime.support.ort_providers import PROVIDERS
 
 app = typer.Typer(
@@ -186,6 +188,12 @@ def compare(
 @app.command()
 def build(
     bundle: BundleArgument,
+    engine: Annotated[
+        PlanEngine,
+        typer.Option(help="`tensorrt`: for this machine's GPU. `tensorrt-rtx`: for RTX GPUs, on any machine."),
+    ] = BuildChoices.engine,
+    gpu: GpuOption = BuildChoices.gpu,
+    compute_capability: ComputeCapabilityOption = BuildChoices.compute_capability,
     profile: ProfileOption = BuildChoices.profile,
     workspace: WorkspaceOption = BuildChoices.workspace,
     optimization_level: LevelOption = BuildChoices.optimization_level,
@@ -198,12 +206,15 @@ def build(
 ) -> None:
     """Build the bundle's TensorRT plan for this machine's GPU, and check its precision and its outputs.
 
-    Plans are not portable: build on the machine where the plan will run. An existing plan is replaced. A new plan
+    TensorRT's plans are not portable: build on the machine where the plan will run. Plans of TensorRT for RTX are
+    built anywhere; their precision is checked there, their outputs are not. An existing plan is replaced. A new plan
     is discarded if it does not run in the promised precision or its outputs are wrong. Examples:
 
       run-ssl build ssl_resnet50-int8-fp16
 
       run-ssl build ssl_resnet50-int8-fp16 --profile 1 --optimization-level 5
+
+      run-ssl build ssl_resnet50-fp16 --engine tensorrt-rtx --gpu ampere,ada,blackwell
 
     CUDA_VISIBLE_DEVICES chooses the GPU.
     """
@@ -211,6 +222,9 @@ def build(
         from runtime.commands.plan_build import build_with_bar, print_plan
 
         choices = BuildChoices(
+            engine=engine,
+            gpu=gpu,
+            compute_capability=compute_capability,
             profile=profile,
             workspace=workspace,
             optimization_level=optimization_level,
@@ -239,17 +253,18 @@ def explain(
 ) -> None:
     """Show where the time of a TensorRT plan goes, and why one plan is faster than another.
 
-    Needs neither a GPU nor TensorRT. Examples:
+    Counts kernels and the bytes that they read and write for an image, where the plan's batch is dynamic. Of a bundle
+    with plans of both libraries, both are read. Needs neither a GPU nor TensorRT. Examples:
 
       run-ssl explain r50-int8-fp16 r50-fp16
 
       run-ssl explain layers.json,profile.json
     """
     with one_line_errors():
-        from runtime.plans.read_account import read_account
+        from runtime.plans.read_account import read_accounts
         from runtime.plans.tables import render_accounts
 
-        render_accounts(tuple(read_account(plan) for plan in plans), result_console())
+        render_accounts(tuple(account for plan in plans for account in read_accounts(plan)), result_console())
 
 
 @app.command()

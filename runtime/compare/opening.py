@@ -148,6 +148,7 @@ def _open(bundle: Bundle, choice: EngineChoice, request: CompareRequest) -> Engi
         threads=request.threads,
         precision=choice.precision,
         provider=choice.provider,
+        specialisation=choice.specialisation,
         device=request.device,
         weights=request.weights,
         share_cores=True,

@@ -16,6 +16,8 @@ from runtime.images.preprocessing import normalise
 from runtime.support.arrays import Floats, Pixels
 
 ExecutionPrecision = Literal["fp32", "bf16", "fp16"]
+# When kernels are compiled for a batch size that comes: behind its first calls, before the first returns, or never.
+Specialisation = Literal["lazy", "eager", "none"]
 
 
 class Outputs(NamedTuple):
@@ -34,7 +36,7 @@ class Engine(Protocol):
     """An opened network.
 
     Attributes:
-        name: `pytorch`, `onnxruntime`, `openvino` or `tensorrt`.
+        name: `pytorch`, `onnxruntime`, `openvino`, `tensorrt` or `tensorrt-rtx`.
         precision: What it really executes, in words, such as `fp32` or
             `fp16 weights, fp32 execution`; asked of the engine, not assumed from the file.
         runs_on_gpu: Whether it leaves the processor's cores to others while it works.

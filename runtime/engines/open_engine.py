@@ -3,22 +3,24 @@
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple, get_args
 
 from runtime.bundle.bundle import Bundle, open_bundle
-from runtime.bundle.layout import PLAN_FILE
-from runtime.engines.contract import Engine, ExecutionPrecision
+from runtime.bundle.layout import PLANS
+from runtime.engines.contract import Engine, ExecutionPrecision, Specialisation
 from runtime.errors import BundleError, EngineError, UsageError
+from runtime.support.engine_names import PlanEngine
 from runtime.support.ort_providers import PROVIDERS
 
 LOGGER = logging.getLogger("export_ssl")
 
-# In the order that `auto` prefers after TensorRT: on a CPU, OpenVINO is as fast as onnxruntime or faster.
+# In the order that `auto` prefers after plans: on a CPU, OpenVINO is as fast as onnxruntime or faster.
 ENGINE_PACKAGES = {"openvino": "openvino", "onnxruntime": "onnxruntime"}
-TENSORRT = "tensorrt"
-# TensorRT's plan; `runtime/bundle/plan_json.py` has its name too, and more that only a GPU machine needs.
+TENSORRT: PlanEngine = "tensorrt"
+RTX: PlanEngine = "tensorrt-rtx"
 # The original is not a way to run a bundle, so `auto` never means it.
 ORIGINAL = "pytorch"
 
@@ -37,6 +39,9 @@ class EngineOptions:
         weights: Checkpoint of the PyTorch original; None looks for the one named in the manifest.
         share_cores: Whether other engines or decoders run in the same process, so that idle threads
             should sleep instead of spinning.
+        specialisation: When TensorRT for RTX compiles kernels for a batch size that comes: `lazy` behind its first
+            calls, which have kernels for any size meanwhile, `eager` before its first call returns, `none` never.
+            None is `lazy`.
     """
 
     threads: int | None = None
@@ -45,6 +50,7 @@ class EngineOptions:
     device: str = "cpu"
     weights: Path | None = None
     share_cores: bool = False
+    specialisation: Specialisation | None = None
 
 
 def installed_engines() -> tuple[str, ...]:
@@ -56,10 +62,17 @@ def runnable_engines(bundle: Bundle) -> tuple[str, ...]:
     """Return the engines that a bundle is run in where none is named: all that are installed.
 
     TensorRT is among them where it is installed and the bundle has a plan; whether the plan is for this machine
-    shows when it is opened.
+    shows when it is opened. TensorRT for RTX builds plans where nothing can run them: it is among them where there is
+    a GPU for it, too.
     """
-    has_plan = (bundle.path / PLAN_FILE).is_file() and find_spec("tensorrt") is not None
-    return ((TENSORRT,) if has_plan else ()) + installed_engines()
+    has_plan = (bundle.path / PLANS[TENSORRT].plan).is_file() and find_spec("tensorrt") is not None
+    found: tuple[str, ...] = (TENSORRT,) if has_plan else ()
+    if (bundle.path / PLANS[RTX].plan).is_file():
+        from runtime.engines.trt.library import LIBRARIES
+        from runtime.engines.trt.machine import find_machine
+
+        found += () if find_machine(LIBRARIES[RTX]).problem else (RTX,)
+    return found + installed_engines()
 
 
 def load_engine(path: str | Path | Bundle, engine: str = "auto", options: EngineOptions | None = None) -> Engine:
@@ -67,8 +80,8 @@ def load_engine(path: str | Path | Bundle, engine: str = "auto", options: Engine
 
     Args:
         path: A bundle's directory, or an opened bundle.
-        engine: `tensorrt`, `openvino`, `onnxruntime` or `pytorch`; `auto` is TensorRT where the bundle has a plan
-            for this machine, else the first of the next two that is installed.
+        engine: `tensorrt`, `tensorrt-rtx`, `openvino`, `onnxruntime` or `pytorch`; `auto` is the first of the first
+            two whose plan is in the bundle and for this machine, else the first of the next two that is installed.
         options: See `EngineOptions`.
 
     Returns:
@@ -90,11 +103,12 @@ def load_engine(path: str | Path | Bundle, engine: str = "auto", options: Engine
 
 
 class EngineChoice(NamedTuple):
-    """An engine by name, in a precision or with a provider, or in its own default."""
+    """An engine by name, in a precision, with a provider or a way of compiling kernels, or in its own default."""
 
     name: str
     precision: ExecutionPrecision | None = None
     provider: str | None = None
+    specialisation: Specialisation | None = None
 
     def runs_on_gpu(self, device: str) -> bool:
         """Return whether it would run on a GPU; an opened engine knows by itself, and of `auto` only that one.
@@ -104,14 +118,14 @@ class EngineChoice(NamedTuple):
         """
         if self.provider is not None:
             return PROVIDERS[self.provider].gpu
-        return self.name == TENSORRT or device == "gpu"
+        return self.name in PLANS or device == "gpu"
 
 
 def parse_engine(text: str) -> EngineChoice:
-    """Return the engine that `NAME`, `NAME:PRECISION` or `onnxruntime:PROVIDER` means.
+    """Return the engine that `NAME`, `NAME:PRECISION`, `onnxruntime:PROVIDER` or `tensorrt-rtx:SPECIALISATION` means.
 
     Raises:
-        UsageError: There is no such precision or provider.
+        UsageError: There is no such precision, provider or specialisation.
     """
     name, _, variant = text.partition(":")
     if not variant:
@@ -123,17 +137,23 @@ def parse_engine(text: str) -> EngineChoice:
     for provider in providers:
         if variant == provider:
             return EngineChoice(name, provider=provider)
-    expected = ", ".join((*get_args(ExecutionPrecision), *providers))
+    specialisations = get_args(Specialisation) if name == RTX else ()
+    for specialisation in specialisations:
+        if variant == specialisation:
+            return EngineChoice(name, specialisation=specialisation)
+    expected = ", ".join((*get_args(ExecutionPrecision), *providers, *specialisations))
     raise UsageError(f"engine {text}: no precision {variant}; expected {expected}")
 
 
 def _open_best(bundle: Bundle, options: EngineOptions) -> Engine:
     """Return the fastest engine that can run a bundle here. A plan that cannot run is reported and left out."""
-    if (bundle.path / PLAN_FILE).is_file():
-        try:
-            return _open_tensorrt(bundle, options)
-        except (EngineError, BundleError, UsageError) as error:
-            LOGGER.warning("the bundle's TensorRT plan is not used: %s", error)
+    for name, files in PLANS.items():
+        if (bundle.path / files.plan).is_file():
+            try:
+                return _open_plan(bundle, options, name)
+            except (EngineError, BundleError, UsageError) as error:
+                label = "TensorRT for RTX" if name == RTX else "TensorRT"
+                LOGGER.warning("the bundle's %s plan is not used: %s", label, error)
     installed = installed_engines()
     if not installed:
         raise EngineError(
@@ -142,15 +162,16 @@ def _open_best(bundle: Bundle, options: EngineOptions) -> Engine:
     return _OPENERS[installed[0]](bundle, options)
 
 
-def _open_tensorrt(bundle: Bundle, options: EngineOptions) -> Engine:
+def _open_plan(bundle: Bundle, options: EngineOptions, name: PlanEngine) -> Engine:
+    from runtime.engines.trt.library import LIBRARIES
     from runtime.engines.trt.trt_engine import open_plan
 
     stored = bundle.manifest.precision.name
     if options.precision not in (None, stored):
         raise UsageError(
-            f"tensorrt computes in the bundle's precision, {stored}, not {options.precision}: export that precision"
+            f"{name} computes in the bundle's precision, {stored}, not {options.precision}: export that precision"
         )
-    return open_plan(bundle)
+    return open_plan(bundle, LIBRARIES[name], specialisation=options.specialisation or "lazy")
 
 
 def _open_openvino(bundle: Bundle, options: EngineOptions) -> Engine:
@@ -181,7 +202,8 @@ def _open_pytorch(bundle: Bundle, options: EngineOptions) -> Engine:
 
 
 _OPENERS: dict[str, Callable[[Bundle, EngineOptions], Engine]] = {
-    TENSORRT: _open_tensorrt,
+    TENSORRT: partial(_open_plan, name=TENSORRT),
+    RTX: partial(_open_plan, name=RTX),
     "openvino": _open_openvino,
     "onnxruntime": _open_onnxruntime,
     "pytorch": _open_pytorch,

@@ -1,7 +1,7 @@
 """What a machine can run, what is missing for the rest, and whether a bundle fits it.
 
-Nothing is loaded that could take the process down: TensorRT's module is imported and asked for its version
-only, and CUDA is asked through cuda-python before anything else is.
+Nothing is loaded that could take the process down: the modules of TensorRT and of TensorRT for RTX are imported and
+asked for their versions only, and CUDA is asked through cuda-python before anything else is.
 """
 
 import platform
@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Literal
 
 from runtime.bundle.bundle import Bundle, open_bundle
-from runtime.bundle.layout import PLAN_FILE
 from runtime.bundle.licence import check_licence
-from runtime.bundle.plan_json import read_sidecar
+from runtime.bundle.plan_json import build_command, read_sidecar
 from runtime.engines.open_engine import installed_engines
+from runtime.engines.trt.capabilities import describe_capabilities
+from runtime.engines.trt.library import RTX, TENSORRT
 from runtime.engines.trt.machine import Machine, find_machine
 from runtime.engines.trt.preflight import check_plan_file, find_mismatch, read_plan
 from runtime.errors import EngineError, ExportSslError
@@ -51,18 +52,20 @@ class Finding:
 
 def examine(bundle: Path | None = None) -> tuple[Finding, ...]:
     """Return what this machine has, and for a bundle whether it and its plan can run here. Never raises for a fault."""
-    machine = find_machine()
+    machine, rtx = find_machine(), find_machine(RTX)
     found = [
         Finding("Python", "ok", f"{platform.python_version()}, {machine.platform}, {sys.executable}"),
         _cpu(),
         *_nvidia(machine),
+        _library(machine),
+        _library(rtx),
         _onnxruntime(),
         _openvino(),
         _pytorch(),
-        _engines(machine),
+        _engines((machine, rtx)),
     ]
     if bundle is not None:
-        found += _bundle(bundle, machine)
+        found += _bundle(bundle, machine, rtx)
     return tuple(found)
 
 
@@ -95,11 +98,17 @@ def _nvidia(machine: Machine) -> list[Finding]:
         found.append(Finding(f"GPU {device.index}", "ok", text))
     if cuda.driver and not cuda.devices:
         found.append(Finding("GPU", "bad", cuda.problem))
-    if machine.tensorrt_problem:
-        found.append(Finding("TensorRT", "bad" if machine.tensorrt else "missing", machine.tensorrt_problem))
-    else:
-        found.append(Finding("TensorRT", "ok", str(machine.tensorrt)))
     return found
+
+
+def _library(machine: Machine) -> Finding:
+    """Return which version is there, and where it can only build, why no plan runs."""
+    label = machine.library.label
+    if machine.tensorrt_problem:
+        return Finding(label, "bad" if machine.tensorrt else "missing", machine.tensorrt_problem)
+    if machine.problem and not machine.library.builds_on_gpu:
+        return Finding(label, "ok", f"{machine.tensorrt}, builds plans and runs none here: {machine.problem}")
+    return Finding(label, "ok", str(machine.tensorrt))
 
 
 def _cuda_runtime(runtime: str, driver: str) -> Finding:
@@ -146,14 +155,14 @@ def _pytorch() -> Finding:
     return Finding("PyTorch", "ok", ", ".join(versions.values()))
 
 
-def _engines(machine: Machine) -> Finding:
-    usable = (() if machine.problem else ("tensorrt",)) + installed_engines()
+def _engines(machines: tuple[Machine, ...]) -> Finding:
+    usable = tuple(machine.library.engine for machine in machines if not machine.problem) + installed_engines()
     if not usable:
         return Finding("engines", "bad", "none can run here: pip install 'export-ssl[cpu]', or see TensorRT above")
     return Finding("engines", "ok", ", ".join(usable))
 
 
-def _bundle(path: Path, machine: Machine) -> list[Finding]:
+def _bundle(path: Path, machine: Machine, rtx: Machine) -> list[Finding]:
     try:
         bundle = open_bundle(path)
         check_licence(bundle)
@@ -161,24 +170,32 @@ def _bundle(path: Path, machine: Machine) -> list[Finding]:
         return [Finding("bundle", "bad", str(error))]
     manifest = bundle.manifest
     text = f"{path}: {manifest.model.name}, {manifest.precision.name}, licence {manifest.licence.spdx}, hashes right"
-    return [Finding("bundle", "ok", text), _plan(bundle, machine)]
+    found = [Finding("bundle", "ok", text), _plan(bundle, machine)]
+    # Few bundles have the other kind, and most machines have no use for it.
+    if (path / RTX.files.plan).exists() or not rtx.problem:
+        found.append(_plan(bundle, rtx))
+    return found
 
 
 def _plan(bundle: Bundle, machine: Machine) -> Finding:
-    if not (bundle.path / PLAN_FILE).is_file():
+    library = machine.library
+    name = "plan" if library is TENSORRT else "plan for RTX"
+    build = build_command(bundle.path, library.engine)
+    if not (bundle.path / library.files.plan).is_file():
         if machine.problem:
-            return Finding("plan", "missing", "none, and none is needed: this machine cannot run TensorRT")
-        return Finding("plan", "missing", f"none: build one with `run-ssl build {bundle.path}`")
+            return Finding(name, "missing", f"none, and none is needed: this machine cannot run {library.label}")
+        return Finding(name, "missing", f"none: build one with `{build}`")
     try:
-        plan = read_plan(bundle)
-        sidecar = read_sidecar(bundle.path)
-        check_plan_file(bundle, plan, sidecar)
+        plan = read_plan(bundle, library)
+        sidecar = read_sidecar(bundle.path, library.engine)
+        check_plan_file(bundle, plan, sidecar, library)
     except ExportSslError as error:
-        return Finding("plan", "bad", str(error))
-    what = f"TensorRT {sidecar.tensorrt}, {sidecar.gpu}, batch {sidecar.options.profile}"
+        return Finding(name, "bad", str(error))
+    gpu = sidecar.gpu or describe_capabilities(sidecar.options.compute_capabilities)
+    what = f"{library.label} {sidecar.tensorrt}, {gpu}, batch {sidecar.options.profile}"
     if machine.problem:
-        return Finding("plan", "missing", f"undamaged, for {what}; it cannot run here: {machine.problem}")
+        return Finding(name, "missing", f"undamaged, for {what}; it cannot run here: {machine.problem}")
     mismatch = find_mismatch(sidecar, machine)
     if mismatch:
-        return Finding("plan", "bad", f"{mismatch}: build it again with `run-ssl build {bundle.path}`")
-    return Finding("plan", "ok", what)
+        return Finding(name, "bad", f"{mismatch}: build it again with `{build}`")
+    return Finding(name, "ok", what)

@@ -31,7 +31,12 @@ def verify_bundle(bundle: Bundle, engines: tuple[str, ...], *, threads: int | No
 
 
 def _check_engine(bundle: Bundle, choice: EngineChoice, *, threads: int | None) -> EngineCheck:
-    options = EngineOptions(threads=threads, precision=choice.precision, provider=choice.provider)
+    options = EngineOptions(
+        threads=threads,
+        precision=choice.precision,
+        provider=choice.provider,
+        specialisation=choice.specialisation,
+    )
     try:
         with load_engine(bundle, choice.name, options) as engine:
             return check_golden(bundle, engine)

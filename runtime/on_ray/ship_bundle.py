@@ -19,13 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.bundle.bundle import Bundle, open_bundle
-from runtime.bundle.layout import MANIFEST_FILE, PLAN_FILE, PLAN_LAYERS_FILE, SIDECAR_FILE
+from runtime.bundle.layout import MANIFEST_FILE, PLANS
 from runtime.errors import BundleError
 from runtime.on_ray.node_folder import alone, own_folder
 from runtime.support.files import hash_file
 
 # In no manifest: a plan belongs to one kind of machine. Its engine checks that before it is loaded.
-_PLAN_FILES = (PLAN_FILE, SIDECAR_FILE, PLAN_LAYERS_FILE)
+_PLAN_FILES = tuple(name for files in PLANS.values() for name in (files.plan, files.sidecar, files.layers))
 
 
 @dataclass(frozen=True)

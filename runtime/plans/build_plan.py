@@ -3,7 +3,8 @@
     bundle ──► worker process: parse, build, inspect, certify, run golden images ──► model.plan, .json, .layers.json
 
 The plan is built from `model.onnx` alone, in a process of its own, and kept only if the promised share of
-layers runs in the promised precision and its outputs are the original's within the bundle's tolerance.
+layers runs in the promised precision and its outputs are the original's within the bundle's tolerance. TensorRT for
+RTX builds on any machine: there the build's log tells the layers, and nothing is run.
 """
 
 import logging
@@ -18,10 +19,13 @@ from importlib import metadata
 from pathlib import Path
 
 from runtime.bundle.bundle import Bundle, open_bundle
-from runtime.bundle.layout import PLAN_FILE, PLAN_LAYERS_FILE, REJECTED_FILE, SIDECAR_FILE
+from runtime.bundle.layout import PlanFiles
 from runtime.bundle.plan_json import BuildOptions, Sidecar
+from runtime.engines.trt.capabilities import INT8_ON_TURING, TURING
+from runtime.engines.trt.library import LIBRARIES, TENSORRT, Library
 from runtime.engines.trt.machine import require_machine
-from runtime.errors import BundleError, EngineError, VerificationError, named_error
+from runtime.engines.trt.versions import require_tensorrt
+from runtime.errors import BundleError, EngineError, UsageError, VerificationError, named_error
 from runtime.plans.build_events import (
     CANCEL,
     BuildRequest,
@@ -70,8 +74,20 @@ class BuiltBundle:
     sidecar: Sidecar
 
 
-def check_can_build(bundle: Bundle) -> None:
-    """Refuse a bundle that TensorRT cannot take.
+def require_builder(library: Library) -> None:
+    """Refuse a machine on which a library cannot build.
+
+    Raises:
+        EngineError: The library is not here, or there is no GPU and it builds on one.
+    """
+    if library.builds_on_gpu:
+        require_machine()
+    else:
+        require_tensorrt(library)
+
+
+def check_can_build(bundle: Bundle, library: Library = TENSORRT) -> None:
+    """Refuse a bundle that a library cannot take.
 
     Raises:
         EngineError: The bundle's INT8 is for CPUs.
@@ -79,7 +95,7 @@ def check_can_build(bundle: Bundle) -> None:
     int8 = bundle.manifest.precision.int8
     if int8 is not None and int8.target == "cpu":
         raise EngineError(
-            f"{bundle.path} is INT8 for CPUs, where some activations are unsigned, and TensorRT accepts only "
+            f"{bundle.path} is INT8 for CPUs, where some activations are unsigned, and {library.label} accepts only "
             "signed ones: export one for TensorRT with `export-ssl --int8 --int8-target tensorrt`"
         )
 
@@ -91,7 +107,7 @@ def build_plan(
     timing_cache: Path | None = None,
     listener: BuildListener | None = None,
 ) -> BuiltBundle:
-    """Build the plan of a bundle for this machine's GPU; a plan that is there is replaced.
+    """Build the plan of a bundle, for this machine's GPU or those that `options` names; one that is there is replaced.
 
     Args:
         path: The bundle's directory.
@@ -100,15 +116,19 @@ def build_plan(
         listener: Receiver of the progress.
 
     Raises:
+        UsageError: There is a timing cache, and the library has none.
         EngineError: There is no TensorRT or GPU here, TensorRT cannot build the graph, or crashed.
         VerificationError: The plan breaks the promised precision, or gives other outputs.
         BundleError: The bundle is damaged, or cannot be written.
         KeyboardInterrupt: The user stopped it; the bundle is as it was.
     """
-    require_machine()
+    library = LIBRARIES[options.engine]
+    if timing_cache is not None and "--timing-cache" in library.refused:
+        raise UsageError(f"{library.label} has no timing cache: {library.refused['--timing-cache']}")
+    require_builder(library)
     bundle = open_bundle(path)
-    check_can_build(bundle)
-    staged = _staging_file(path)
+    check_can_build(bundle, library)
+    staged = _staging_file(path, library.files)
     try:
         request = BuildRequest(
             bundle=path.absolute(),
@@ -121,9 +141,10 @@ def build_plan(
         finished = _Worker(request, listener or BuildListener()).run()
         sidecar = _describe(bundle, finished, options)
         if not sidecar.certificate.passed:
-            _write(path / REJECTED_FILE, finished.layer_information)
+            rejected = path / library.files.rejected
+            _write(rejected, finished.layer_information)
             raise VerificationError(
-                f"{explain_failure(sidecar.certificate)}; `run-ssl explain {path / REJECTED_FILE}` shows the layers"
+                f"{explain_failure(sidecar.certificate)}; {_hint(sidecar)}`run-ssl explain {rejected}` shows the layers"
             )
         _install(path, staged, sidecar, finished.layer_information)
     finally:
@@ -131,14 +152,14 @@ def build_plan(
     return BuiltBundle(bundle, sidecar)
 
 
-def _staging_file(path: Path) -> Path:
+def _staging_file(path: Path, files: PlanFiles) -> Path:
     """Return where the building process writes the plan: a new name, of no file, so that a kill leaves none behind.
 
     Raises:
         BundleError: The bundle cannot be written into.
     """
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{PLAN_FILE}.", suffix=".partial", dir=path)
+        handle, name = tempfile.mkstemp(prefix=f".{files.plan}.", suffix=".partial", dir=path)
         os.close(handle)
         Path(name).unlink()
     except OSError as error:
@@ -162,16 +183,23 @@ def _describe(bundle: Bundle, finished: Finished, options: BuildOptions) -> Side
     )
 
 
+def _hint(sidecar: Sidecar) -> str:
+    """Return what is known to break a promise with these GPUs, as a part of a sentence."""
+    int8 = any(verdict.promised == "int8" for verdict in sidecar.certificate.verdicts)
+    return f"{INT8_ON_TURING}: leave Turing out; " if int8 and TURING in sidecar.options.compute_capabilities else ""
+
+
 def _install(path: Path, staged: Path, sidecar: Sidecar, layer_information: str) -> None:
     """Put the three files in place: what describes the plan first, so that no plan stands there undescribed."""
-    _write(path / PLAN_LAYERS_FILE, layer_information)
-    _write(path / SIDECAR_FILE, sidecar.model_dump_json(indent=2) + "\n")
+    files = LIBRARIES[sidecar.options.engine].files
+    _write(path / files.layers, layer_information)
+    _write(path / files.sidecar, sidecar.model_dump_json(indent=2) + "\n")
     try:
         staged.chmod(0o644)
-        staged.replace(path / PLAN_FILE)
+        staged.replace(path / files.plan)
     except OSError as error:
-        raise BundleError(f"cannot write {path / PLAN_FILE}: {error.strerror}") from error
-    (path / REJECTED_FILE).unlink(missing_ok=True)
+        raise BundleError(f"cannot write {path / files.plan}: {error.strerror}") from error
+    (path / files.rejected).unlink(missing_ok=True)
 
 
 def _write(file: Path, text: str) -> None:
@@ -215,7 +243,8 @@ class _Worker:
             self._tell(event)
         returncode = process.wait()
         last_words = process.last_words() or self._last_error
-        raise EngineError(explain_death(returncode, stage=self._stage, last_words=last_words))
+        library = LIBRARIES[self._request.options.engine]
+        raise EngineError(explain_death(returncode, stage=self._stage, last_words=last_words, library=library))
 
     def _tell(self, event: Event) -> None:
         if isinstance(event, Logged):

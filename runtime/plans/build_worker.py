@@ -17,9 +17,11 @@ from runtime.bundle.bundle import Bundle, open_bundle
 from runtime.bundle.plan_json import Certificate, GoldenCheck, PlanFacts
 from runtime.engines.golden_check import check_golden
 from runtime.engines.trt.cuda_calls import find_cuda
+from runtime.engines.trt.library import LIBRARIES
 from runtime.engines.trt.machine import current_platform, require_machine
 from runtime.engines.trt.monitor import make_logger
 from runtime.engines.trt.trt_engine import TensorRtEngine
+from runtime.engines.trt.versions import require_tensorrt
 from runtime.errors import ExportSslError, VerificationError
 from runtime.plans.build_events import (
     CANCEL,
@@ -35,7 +37,9 @@ from runtime.plans.build_events import (
 )
 from runtime.plans.build_network import BuildCallbacks, BuildCancelled, BuiltPlan, build_plan_bytes
 from runtime.plans.certify import certify
+from runtime.plans.failures import is_refusal
 from runtime.plans.inspector import read_layer_information
+from runtime.plans.layer_log import activation_bytes, is_layer_list, layer_information
 
 _KEPT_ERRORS = 8
 
@@ -43,12 +47,14 @@ _KEPT_ERRORS = 8
 class _Reporter:
     """Writes events, from any thread, and knows whether to stop. It is the build's `ProgressSink` too."""
 
-    def __init__(self, output: TextIO) -> None:
-        self._output = output
+    def __init__(self, output: TextIO, *, verbose: bool) -> None:
+        self._output, self._verbose = output, verbose
         self._lock = threading.Lock()
         self._phases: list[tuple[str, int]] = []
         self._cancelled = threading.Event()
         self.errors: deque[str] = deque(maxlen=_KEPT_ERRORS)
+        self.layer_lists: list[str] = []
+        self.memory_bytes = 0
 
     def send(self, event: Event) -> None:
         """Write one event; where nobody reads them any more, stop."""
@@ -61,10 +67,16 @@ class _Reporter:
             self.cancel()
 
     def log(self, level: str, message: str) -> None:
-        """Pass on a message of TensorRT's."""
+        """Pass on a message of TensorRT's, and keep what a plan that cannot be loaded here is known by."""
+        if is_refusal(message):
+            level = "ERROR"
         if level in ("ERROR", "CRITICAL"):
             self.errors.append(message)
-        self.send(Logged(level=level, message=message))
+        if is_layer_list(message):
+            self.layer_lists.append(message)
+        self.memory_bytes = activation_bytes(message) or self.memory_bytes
+        if level != "DEBUG" or self._verbose:
+            self.send(Logged(level=level, message=message))
 
     def phase_started(self, name: str, parent: str, steps: int) -> None:  # noqa: ARG002  (ProgressSink's)
         """Show the innermost phase, which is the one that moves."""
@@ -97,7 +109,8 @@ def build(request: BuildRequest, reporter: _Reporter) -> Finished:
         ExportSslError: The plan cannot be built, in one line.
         BuildCancelled: The build was asked to stop.
     """
-    version, device = require_machine()
+    library = LIBRARIES[request.options.engine]
+    version, device = require_machine() if library.builds_on_gpu else (require_tensorrt(library), None)
     bundle = open_bundle(request.bundle)
     reporter.send(StageBegan(name="parse"))
     built = build_plan_bytes(
@@ -106,7 +119,8 @@ def build(request: BuildRequest, reporter: _Reporter) -> Finished:
         name=str(bundle.model_path),
         version=version,
         callbacks=BuildCallbacks(
-            logger=make_logger(reporter.log, verbose=request.verbose),
+            # Where no inspector can be asked, the layers are told in a VERBOSE message.
+            logger=make_logger(reporter.log, verbose=request.verbose or not library.builds_on_gpu, library=library),
             progress=reporter,
             cancelled=reporter.cancelled,
             errors=lambda: list(reporter.errors),
@@ -114,14 +128,15 @@ def build(request: BuildRequest, reporter: _Reporter) -> Finished:
         timing_cache=request.timing_cache,
     )
     request.plan.write_bytes(built.plan)
-    layers, certificate, golden, memory = _prove(bundle, built, request, reporter)
-    cuda = find_cuda()
+    prove = _prove_by_running if library.builds_on_gpu else _prove_by_log
+    layers, certificate, golden, memory = prove(bundle, built, request, reporter)
+    cuda = find_cuda() if library.builds_on_gpu else None
     facts = PlanFacts(
         tensorrt=str(version),
-        cuda_runtime=cuda.runtime,
-        driver=cuda.driver,
-        gpu=device.name,
-        compute_capability=device.compute_capability,
+        cuda_runtime=cuda.runtime if cuda else "",
+        driver=cuda.driver if cuda else "",
+        gpu=device.name if device else "",
+        compute_capability=device.compute_capability if device else "",
         platform=current_platform(),
         onnx_sha256=next(file.sha256 for file in bundle.manifest.files if file.path == bundle.model_path.name),
         plan_sha256=built.sha256,
@@ -135,10 +150,20 @@ def build(request: BuildRequest, reporter: _Reporter) -> Finished:
     return Finished(facts=facts, layer_information=layers)
 
 
-def _prove(
-    bundle: Bundle, built: BuiltPlan, request: BuildRequest, reporter: _Reporter
-) -> tuple[str, Certificate, GoldenCheck, int]:
-    """Return the inspector's JSON, the certificate, the check on the golden images, and the scratch memory in bytes."""
+# The inspector's JSON, the certificate, the check on the golden images, and the scratch memory in bytes.
+_Proof = tuple[str, Certificate, GoldenCheck | None, int]
+
+
+def _prove_by_log(bundle: Bundle, built: BuiltPlan, request: BuildRequest, reporter: _Reporter) -> _Proof:  # noqa: ARG001
+    """Return what the build's own log says of a plan: it cannot be loaded here, so nothing of it is run."""
+    reporter.send(StageBegan(name="inspect"))
+    text = layer_information(reporter.layer_lists)
+    certificate = certify(read_layer_information(text), bundle.layers(), required_share=request.options.required_share)
+    return text, certificate, None, reporter.memory_bytes
+
+
+def _prove_by_running(bundle: Bundle, built: BuiltPlan, request: BuildRequest, reporter: _Reporter) -> _Proof:
+    """Return what the plan says of itself on this GPU, and its outputs on the golden images."""
     options = request.options
     with TensorRtEngine(
         bundle.manifest,
@@ -192,8 +217,8 @@ def main() -> None:
     # Libraries may print to stdout: the events get a descriptor of their own, and stdout goes to stderr.
     output = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    reporter = _Reporter(output)
     request = BuildRequest.model_validate_json(sys.stdin.readline())
+    reporter = _Reporter(output, verbose=request.verbose)
     threading.Thread(target=_watch, args=(sys.stdin, reporter.cancel), daemon=True).start()
     try:
         reporter.send(build(request, reporter))

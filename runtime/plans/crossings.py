@@ -4,6 +4,7 @@ from collections import defaultdict
 
 from runtime.bundle.plan_json import Datatype
 from runtime.plans.inspector import (
+    GENERATED,
     IDLE,
     EngineLayer,
     LayerInformation,
@@ -60,7 +61,10 @@ def residual_crossings(crossings: tuple[EngineLayer, ...]) -> tuple[EngineLayer,
 
 def _computes_in_fp32(layer: EngineLayer) -> bool:
     moves = layer.kind in IDLE or layer.kind == "Shuffle" or is_reformat(layer) or is_quantisation(layer)
-    return not moves and compute_type(layer) == "fp32"
+    # What Myelin generates, but for a convolution in it, computes in the widest type that it reads.
+    widens = layer.kind in GENERATED and not is_convolution(layer)
+    reads = {tensor.datatype for tensor in layer.inputs} if widens else {compute_type(layer)}
+    return not moves and "fp32" in reads
 
 
 def before_first(information: LayerInformation, convolving: frozenset[str]) -> frozenset[str]:

@@ -26,6 +26,7 @@ def findings(account: PlanAccount) -> tuple[str, ...]:
         *_crossings(account),
         *(_float_pool(pool, account) for pool in account.float_pools),
         *_islands(account),
+        *_rescaling(account),
     ]
     if not found:
         return ("nothing stands between the layers: no reformat, no stand-alone Q or DQ, no layer left in FP32",)
@@ -41,6 +42,7 @@ def compare_accounts(first: PlanAccount, second: PlanAccount) -> tuple[str, ...]
         return (
             f"{_without_time(first, second)} without the times of both plans it is unknown which is faster: "
             "profile both",
+            *_moved(first, second),
         )
     slow, fast = (first, second) if first.total_ms >= second.total_ms else (second, first)
     slow_ms, fast_ms = max(first.total_ms, second.total_ms), min(first.total_ms, second.total_ms)
@@ -50,6 +52,7 @@ def compare_accounts(first: PlanAccount, second: PlanAccount) -> tuple[str, ...]
         f" against {slow_ms:.2f} ms",
         *(_part(name, gained, slow, fast) for name, gained in parts if abs(gained) >= _WORTH_SAYING * slow_ms),
         *_eaten(slow, fast),
+        *_moved(first, second),
     )  # fmt: skip
 
 
@@ -124,6 +127,46 @@ def _islands(account: PlanAccount) -> list[tuple[float, str]]:
             f"{counted(len(named), 'layer')} {verb_for(len(named), 'compute')} in FP32: {join_names(named)}",
         )
     ]
+
+
+def _rescaling(account: PlanAccount) -> list[tuple[float, str]]:
+    counts = account.traffic
+    if counts is None or not counts.rescaling:
+        return []
+    number = len(counts.rescaling)
+    moved = sum(layer.moved_bytes for layer in counts.rescaling)
+    return [
+        (
+            0.0,
+            f"{counted(number, 'kernel')} {verb_for(number, 'rescale')} what INT8 convolutions wrote as floats"
+            f" ({join_names(tuple(layer.name for layer in counts.rescaling))}), and"
+            f" {verb_for(number, 'move')} {_mb(moved)} of the {_mb(counts.moved_bytes)} that"
+            f" {counted(len(counts.layers), 'kernel')} read and write for an image: compare with the FP16 plan",
+        )
+    ]
+
+
+def _moved(first: PlanAccount, second: PlanAccount) -> list[str]:
+    """Return the sentence on kernels and bytes for an image, and the warning where an INT8 plan moves more."""
+    if first.traffic is None or second.traffic is None:
+        return []
+    kernels = " against ".join(
+        f"{_mb(counts.moved_bytes)} in {counted(len(counts.layers), 'kernel')} of {label}"
+        for label, counts in ((first.label, first.traffic), (second.label, second.traffic))
+    )
+    sentence = f"read and written for an image: {kernels} (counted, not measured)"
+    for one, other in ((first, second), (second, first)):
+        ours, theirs = one.traffic, other.traffic
+        if ours and theirs and ours.int8 and not theirs.int8 and ours.moved_bytes > theirs.moved_bytes:
+            ratio = ours.moved_bytes / theirs.moved_bytes
+            return [
+                f"{sentence}; {one.label} is INT8 and moves {ratio:.2f} times the bytes: measure it before you use it"
+            ]
+    return [sentence]
+
+
+def _mb(number: float) -> str:
+    return f"{number / 1e6:.1f} MB"
 
 
 def _parts(slow: PlanAccount, fast: PlanAccount) -> list[tuple[str, float]]:

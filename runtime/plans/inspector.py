@@ -6,6 +6,7 @@ inputs and outputs under `I/O Tensors` instead of `Bindings`.
 """
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from typing import Any, TypeGuard
@@ -34,13 +35,14 @@ CONVOLUTIONS = frozenset(
     {
         "CaskConvolution", "CaskConvActPool", "ConvActPool", "CaskGemmConvolution", "CaskGemmMatrixMultiply",
         "CudaDepthwiseConvolution", "FusedConvActConvolution", "Convolution", "MatrixMultiply", "gemm", "conv",
+        "correlation",
     }
 )  # fmt: skip
 # Myelin's kernels for any run of nodes, so perhaps for a convolution's too.
-GENERATED = frozenset({"kgen", "fusion", "Myelin"})
-POOLINGS = frozenset({"CaskPooling", "TiledPooling", "CudaPooling", "CudnnPooling", "Pooling"})
-# They are in the list, but start no kernel or compute nothing from the image.
-IDLE = frozenset({"NoOp", "Constant", "Signal", "Wait"})
+GENERATED = frozenset({"kgen", "fusion", "Myelin", "runtime_fusion"})
+POOLINGS = frozenset({"CaskPooling", "TiledPooling", "CudaPooling", "CudnnPooling", "Pooling", "maxpool"})
+# They are in the list, but start no kernel or compute nothing from the image; those in lower case are Myelin's.
+IDLE = frozenset({"NoOp", "Constant", "Signal", "Wait", "signal", "wait", "shape_call"})
 _OTHERS = frozenset(
     {"Reformat", "Shuffle", "PointWise", "PointWiseV2", "ElementWise", "Reduce", "Scale", "SoftMax", "Cast", "Slice",
      "Concatenation"}
@@ -49,7 +51,8 @@ _KNOWN = CONVOLUTIONS | GENERATED | POOLINGS | IDLE | _OTHERS
 
 # The exporter's names, and those of torch's and TensorRT's exporters (`QuantizeLinear_7`, `/q/QuantizeLinear`).
 _QDQ_NODE = re.compile(r"(.*[./])?(De)?quantize(Linear)?(_\d+)*(_output)?", re.IGNORECASE)
-_ONNX_LAYER = re.compile(r"\[ONNX Layer: (.*?)\](?=\[|[\x1c-\x1f\s,;]|$)")
+# Myelin adds how it rewrote a node: `[ONNX Layer: conv3]__gemm_from_conv1x1`.
+_ONNX_LAYER = re.compile(r"\[ONNX Layer: (.*?)\](?=\[|[\x1c-\x1f\s,;]|$|__gemm_from_conv1x1)")
 # `a + b` is a chain, `a || b` two branches in one kernel, `PWN(a, b)` pointwise nodes.
 _BETWEEN_NODES = re.compile(r" \+ | \|\| |, ")
 # Kernels name their operands: `..._gemm_interleaved_i8f16_i8i32_f32_...` reads i8 and writes f16; `h16816cudnn`
@@ -61,6 +64,9 @@ _OPERANDS: dict[str, Datatype] = {"i8": "int8", "bf16": "bf16", "f16": "fp16", "
 # Bits of the types that a layer computes in; Bool and the wider integers are masks, shapes and indices.
 _BITS: dict[Datatype, int] = {"fp32": 32, "fp16": 16, "bf16": 16, "fp8": 8, "fp4": 4, "int8": 8, "int4": 4}
 _REFORMATTING = "Reformatting CopyNode for "
+# Myelin names a kernel by the operations in it: `__myl_CorrAddRelu_myl0_5` has a convolution, `__myl_FcAdd_myl0_29` a
+# matrix product, with what is around it. Such a kernel is compiled where the plan is loaded: a `runtime_fusion`.
+_MYELIN_PRODUCT = re.compile(r"__myl_(?:[A-Z][a-z]*)*?(?:Corr|Fc)(?![a-z])")
 
 
 @dataclass(frozen=True)
@@ -89,7 +95,8 @@ class EngineLayer:
         kind: The inspector's `LayerType`.
         inputs: What it reads, the data before a fused residual.
         outputs: What it writes.
-        weights: Element type of its weights; None where the inspector lists none.
+        weights: Element type of its weights, of Myelin's convolutions the largest of their constants; None where the
+            inspector lists none.
         tactic: Name of the kernel, or empty.
         origin: `QDQ` or `REFORMAT` of a Reformat, else empty.
         nodes: Names of the ONNX nodes that were fused into it.
@@ -167,7 +174,7 @@ def read_layer_times(text: str) -> dict[str, float]:
 
 def is_convolution(layer: EngineLayer) -> bool:
     """Return whether the layer is a convolution or a matrix product, whatever is fused with it."""
-    return layer.kind in CONVOLUTIONS
+    return _multiplies(layer.kind, layer.name)
 
 
 def is_reformat(layer: EngineLayer) -> bool:
@@ -226,17 +233,31 @@ def _is_layer(layer: Any) -> TypeGuard[dict[str, Any]]:
 
 
 def _layer(data: dict[str, Any]) -> EngineLayer:
-    weights = data.get("Weights")
     return EngineLayer(
         name=data["Name"],
         kind=data["LayerType"],
         inputs=tuple(_tensor(one) for one in data.get("Inputs", ())),
         outputs=tuple(_tensor(one) for one in data.get("Outputs", ())),
-        weights=_datatype(str(weights.get("Type", "")))[0] if isinstance(weights, dict) else None,
+        weights=_weights(data),
         tactic=str(data.get("TacticName", "")),
         origin=str(data.get("Origin", "")),
         nodes=_nodes(data["Name"], str(data.get("Metadata", ""))),
     )
+
+
+def _multiplies(kind: str, name: str) -> bool:
+    return kind in CONVOLUTIONS or (kind == "runtime_fusion" and _MYELIN_PRODUCT.match(name) is not None)
+
+
+def _weights(data: dict[str, Any]) -> Datatype | None:
+    weights = data.get("Weights")
+    if isinstance(weights, dict):
+        return _datatype(str(weights.get("Type", "")))[0]
+    if not _multiplies(data["LayerType"], data["Name"]):
+        return None
+    constants = [_tensor(one) for one in data.get("Constants", ())]
+    # Beside the weights stand biases and scales, one value a channel at most.
+    return max(constants, key=lambda one: math.prod(one.shape)).datatype if constants else None
 
 
 def _tensor(data: dict[str, Any]) -> Tensor:
@@ -259,7 +280,7 @@ def _nodes(name: str, metadata: str) -> frozenset[str]:
     if not name.startswith(_REFORMATTING):
         tokens = _BETWEEN_NODES.split(name.replace("PWN(", "").replace(")", "") if "PWN(" in name else name)
         # Myelin's own names, `__myl_ConvAddRelu_myl0_3`, are no nodes; its `fc_myl0_3` is node fc.
-        nodes |= {re.sub(r"_myl\d+_\d+$", "", token) for token in tokens if not token.startswith("__myl")}
+        nodes |= {re.sub(r"_myl\d+_\d+$", "", token) for token in tokens if not token.startswith("__my")}
     return frozenset(nodes)
 
 

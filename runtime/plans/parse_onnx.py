@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from runtime.engines.trt.library import TENSORRT, Library
 from runtime.errors import EngineError
 from runtime.support.words import counted, first_few
 
@@ -12,15 +13,21 @@ if TYPE_CHECKING:
 _TOLD = 20
 
 
-def strongly_typed_flags() -> int:
-    """Return the creation flags of a strongly typed network: TensorRT 11 ignores them, its networks always are."""
-    import tensorrt as trt
+def strongly_typed_flags(library: Library = TENSORRT) -> int:
+    """Return the creation flags of a strongly typed network.
+
+    TensorRT 11 and TensorRT for RTX ignore them: their networks always are.
+    """
+    if TYPE_CHECKING:
+        import tensorrt as trt
+    else:
+        trt = library.load()
 
     return 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
 
 
 def parse_onnx(
-    builder: "trt.Builder", logger: "trt.ILogger", model: bytes, *, name: str
+    builder: "trt.Builder", logger: "trt.ILogger", model: bytes, *, name: str, library: Library = TENSORRT
 ) -> "tuple[trt.INetworkDefinition, trt.OnnxParser]":
     """Return the network of a graph, and its parser, which owns the network's weights and must outlive it.
 
@@ -29,26 +36,30 @@ def parse_onnx(
         logger: TensorRT's logger.
         model: The serialised graph.
         name: The file's name, for the message.
+        library: Whose builder and logger they are.
 
     Raises:
-        EngineError: TensorRT cannot take the graph; every fault with node, operator and reason.
+        EngineError: The library cannot take the graph; every fault with node, operator and reason.
     """
-    import tensorrt as trt
+    if TYPE_CHECKING:
+        import tensorrt as trt
+    else:
+        trt = library.load()
 
-    network = builder.create_network(strongly_typed_flags())
+    network = builder.create_network(strongly_typed_flags(library))
     parser = trt.OnnxParser(network, logger)
     if not parser.parse(model):
         faults = [_describe(parser.get_error(index)) for index in range(parser.num_errors)]
-        raise EngineError(explain_faults(faults, name=name))
+        raise EngineError(explain_faults(faults, name=name, label=library.label))
     return network, parser
 
 
-def explain_faults(faults: list[str], *, name: str) -> str:
+def explain_faults(faults: list[str], *, name: str, label: str = TENSORRT.label) -> str:
     """Return the parser's faults as one line."""
     if not faults:
-        return f"TensorRT cannot parse {name} and gives no reason: see its log with --verbose"
+        return f"{label} cannot parse {name} and gives no reason: see its log with --verbose"
     told = first_few(faults, shown=_TOLD, separator="; ")
-    return f"TensorRT cannot parse {name}, {counted(len(faults), 'fault')}: {told}"
+    return f"{label} cannot parse {name}, {counted(len(faults), 'fault')}: {told}"
 
 
 def _describe(error: "trt.ParserError") -> str:

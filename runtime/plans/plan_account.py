@@ -21,6 +21,7 @@ from runtime.plans.inspector import (
     is_quantisation,
     is_reformat,
 )
+from runtime.plans.traffic import Traffic, traffic
 
 CONVOLUTION_GROUPS = ("INT8 convolutions", "FP16 convolutions", "FP32 convolutions")
 REFORMATS, QUANTISATIONS, POOLS, OTHER = "reformats", "quantise/dequantise", "pooling", "other"
@@ -77,6 +78,7 @@ class PlanAccount:
         fp32_islands: Layers that compute in FP32 in a plan with INT8 or FP16, as `name (kind)`.
         float_pools: Poolings that read floats in a plan with INT8 convolutions.
         fused_pools: Convolutions that pool too.
+        traffic: Kernels and the bytes that they move for an image; None where they cannot be counted.
     """
 
     label: str
@@ -91,6 +93,7 @@ class PlanAccount:
     fp32_islands: tuple[str, ...]
     float_pools: tuple[FloatPool, ...]
     fused_pools: tuple[str, ...]
+    traffic: Traffic | None
 
     def group(self, name: str) -> Group:
         """Return the group of that name."""
@@ -135,6 +138,7 @@ def account(label: str, information: LayerInformation, times: dict[str, float] |
         else (),
         float_pools=_float_pools(information, times),
         fused_pools=tuple(layer.name for layer in layers if is_convolution(layer) and _pools(layer)),
+        traffic=traffic(information),
     )
 
 

@@ -15,17 +15,16 @@ from runtime.bundle.layout import (
     CHANGED_FILE,
     COMPARE_FILE,
     NEIGHBOURS_FILE,
-    PLAN_LAYERS_FILE,
     RESULTS_FOLDER,
     SENSITIVITY_FILE,
-    SIDECAR_FILE,
 )
-from runtime.bundle.plan_json import Sidecar, read_sidecar
+from runtime.bundle.plan_json import Sidecar, build_command, read_sidecar
 from runtime.bundle.results.bench_json import RESULT_VERSION, BenchResult
 from runtime.bundle.results.changed_json import Changes, read_changes
 from runtime.bundle.results.compare_json import Comparison
 from runtime.bundle.results.neighbours_json import NeighbourCheck, read_neighbours
 from runtime.bundle.sensitivity_json import LayerSearch
+from runtime.engines.trt.library import LIBRARIES, Library
 from runtime.errors import BundleError, UsageError
 from runtime.plans.inspector import LayerInformation, read_layer_information
 from runtime.support.files import hash_file
@@ -58,13 +57,15 @@ class ReportRequest:
 
 @dataclass(frozen=True)
 class Plan:
-    """A bundle's TensorRT plan, as it was described when it was built.
+    """A bundle's plan of TensorRT or of TensorRT for RTX, as it was described when it was built.
 
     Attributes:
+        library: Which of the two built it.
         sidecar: What it was built from and for, and its certificate.
-        layers: What the engine inspector said; None where that file is absent.
+        layers: What the engine inspector or the build's log said; None where that file is absent.
     """
 
+    library: Library
     sidecar: Sidecar
     layers: LayerInformation | None
 
@@ -77,14 +78,14 @@ class BundleInputs:
         bundle: The bundle, its hashes checked.
         calibration: None for a bundle without INT8.
         sensitivity: None where it was not measured.
-        plan: None where none was built.
+        plans: At most one of each library.
         neighbours: What `run-ssl embed --check --save` found; None where it was not run.
     """
 
     bundle: Bundle
     calibration: CalibrationFacts | None
     sensitivity: LayerSearch | None
-    plan: Plan | None
+    plans: tuple[Plan, ...]
     neighbours: NeighbourCheck | None
 
     @property
@@ -160,7 +161,7 @@ def _read_bundle(path: Path) -> BundleInputs:
         bundle=bundle,
         calibration=_read_of_export(path / CALIBRATION_FILE, CalibrationFacts),
         sensitivity=_read_of_export(path / SENSITIVITY_FILE, LayerSearch, leave_out=_NOT_SHOWN),
-        plan=_read_plan(path),
+        plans=tuple(plan for library in LIBRARIES.values() if (plan := _read_plan(path, library)) is not None),
         neighbours=read_neighbours(neighbours) if neighbours.exists() else None,
     )
 
@@ -178,17 +179,18 @@ def _read_of_export(file: Path, schema: type[_Schema], *, leave_out: Collection[
         raise BundleError(f"{file} is not what an export writes ({reason}): export again") from error
 
 
-def _read_plan(path: Path) -> Plan | None:
-    if not (path / SIDECAR_FILE).exists():
+def _read_plan(path: Path, library: Library) -> Plan | None:
+    files = library.files
+    if not (path / files.sidecar).exists():
         return None
-    layers = path / PLAN_LAYERS_FILE
+    sidecar, layers = read_sidecar(path, library.engine), path / files.layers
     if not layers.exists():
-        return Plan(sidecar=read_sidecar(path), layers=None)
+        return Plan(library=library, sidecar=sidecar, layers=None)
     try:
         text = layers.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise BundleError(f"{layers} cannot be read ({error}): run `run-ssl build {path}`") from error
-    return Plan(sidecar=read_sidecar(path), layers=read_layer_information(text))
+        raise BundleError(f"{layers} cannot be read ({error}): run `{build_command(path, library.engine)}`") from error
+    return Plan(library=library, sidecar=sidecar, layers=read_layer_information(text))
 
 
 def _files(request: ReportRequest, given: Path | None, default: str) -> list[Path]:

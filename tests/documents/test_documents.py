@@ -161,7 +161,8 @@ def test_a_command_line_of_the_documents_parses(line: list[str]) -> None:
 
 def needs_gpu(line: list[str]) -> bool:
     """Return whether a command line does nothing without an NVIDIA GPU."""
-    return line[:2] == ["run-ssl", "build"] or bool({"tensorrt", "gpu", "--ray-gpus"} & set(line[1:]))
+    builds = line[:2] == ["run-ssl", "build"] and "tensorrt-rtx" not in line
+    return builds or bool({"tensorrt", "gpu", "--ray-gpus"} & set(line[1:]))
 
 
 def test_what_needs_a_gpu_is_marked() -> None:

@@ -302,15 +302,13 @@ def test_network_that_overflows_fp16_is_exported_with_its_layers_in_fp32(exporte
         ("ssl_resnext50_32x4d", 25028904, 4230479872, 5472648192),
     ],
 )
-def test_larger_models_go_the_same_way(tmp_path, name, parameters, macs_at_224, card_flops):
-    arguments = ["--model", name, "--fp16", "--weights", "random", "--img-size", SIZE, "--json"]
-    result = run(*arguments, "--output", tmp_path / "bundle")
-    assert result.exit_code == 0, result.stderr
-    manifest = json.loads(result.stdout)
+def test_larger_models_go_the_same_way(drawn, name, parameters, macs_at_224, card_flops):
+    path = drawn(f"{name}-fp16")
+    manifest = json.loads((path / "bundle.json").read_text(encoding="utf-8"))
     assert (manifest["model"]["parameters"], manifest["model"]["embedding_dim"]) == (parameters, 2048)
     assert (manifest["card"]["flops"], manifest["card"]["flops_recomputed"]) == (card_flops, card_flops)
     assert manifest["precision"]["fp32_layers"] == []
-    bundle = open_bundle(tmp_path / "bundle")
+    bundle = open_bundle(path)
     assert all(check.passed for check in verify_bundle(bundle, ()))
     assert total_macs(count_layers(ir.from_proto(graph_at_size(bundle.model_path.read_bytes(), 224)))) == macs_at_224
     convolutions = [layer for layer in bundle.layers() if layer.operator == "Conv"]

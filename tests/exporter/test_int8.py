@@ -10,10 +10,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import exporter.steps.int8
-from calibration.options import QuantizeOptions
 from exporter.cli import app
-from exporter.pipeline import export_bundle
-from exporter.request import ExportRequest, Int8Request, WeightsChoice
 from runtime.bundle.bundle import open_bundle
 from runtime.bundle.layers import total_macs, total_parameters
 from runtime.engines.open_engine import load_engine
@@ -25,8 +22,6 @@ from tests.helpers.exported import decibels
 from tests.helpers.graphs import evaluate
 
 ENGINES = ("onnxruntime", "openvino")
-# Rounding layer by layer takes most of an export's time; the whole of it is in the one export by command line.
-QUICK = QuantizeOptions(method="max", rounding=False, bias_correction=False)
 # Engines sum in another order than onnx's evaluator, so single activations round to the other level, and in a network
 # with drawn weights that grows: 21 to 30 dB were measured, INT8 itself stands at 22 to 28. Another function, such as
 # onnxruntime's fused FP16 Q/DQ, is at 0.
@@ -178,16 +173,8 @@ def test_ctrl_c_while_calibrating_leaves_nothing(exported, class_folders, tmp_pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_grouped_network_is_quantised_and_verified(class_folders, tmp_path):
-    request = ExportRequest(
-        model="resnext50_32x4d",
-        int8=Int8Request(images=class_folders, options=QUICK),
-        weights=WeightsChoice(source="random"),
-        num_classes=10,
-        img_size=IMAGE_SIZE,
-        output=tmp_path / "grouped",
-    )
-    bundle = open_bundle(export_bundle(request).path)
+def test_a_grouped_network_is_quantised_and_verified(drawn):
+    bundle = open_bundle(drawn("resnext50_32x4d-int8"))
     assert all(check.passed for check in verify_bundle(bundle, ENGINES))
     model = onnx.load(bundle.model_path)
     grouped = [n for n in model.graph.node if n.op_type == "Conv" and any(a.i == 32 for a in n.attribute)]

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -156,3 +157,47 @@ def test_auto_takes_the_plan_where_it_runs_and_says_why_where_it_does_not(versio
     warned = engine != "tensorrt"
     assert done.stderr.startswith("the bundle's TensorRT plan is not used: ") == warned
     assert len(done.stderr.splitlines()) == warned
+
+
+RTX = (*SMALL, "--engine", "tensorrt-rtx")
+rtx = pytest.mark.skipif(
+    find_spec("tensorrt_rtx_bindings") is None, reason="TensorRT for RTX is not installed: pip install export-ssl[rtx]"
+)
+
+
+@rtx
+def test_a_plan_for_rtx_is_built_by_nvidias_compiler_on_a_machine_without_a_gpu(tmp_path):
+    result = export(*RTX, "--gpu", "turing,ada", output=tmp_path / "bundle", version="")
+    assert result.exit_code == 0, result.stderr
+    assert described_files(tmp_path / "bundle") >= {name.replace("plan", "rtx.plan", 1) for name in PLAN_FILES}
+    assert f"{tmp_path}/bundle/model.rtx.plan: ssl_resnet18, fp16, TensorRT for RTX 1." in result.stdout
+    sidecar = json.loads((tmp_path / "bundle/model.rtx.plan.json").read_text())
+    assert (sidecar["certificate"]["promised"], sidecar["certificate"]["kept"]) == (21, 21)
+    assert sidecar["options"]["compute_capabilities"] == ["7.5", "8.9"]
+
+
+@pytest.mark.parametrize("option", [("--gpu", "ada"), ("--compute-capability", "86")])
+def test_gpus_without_a_plan_for_them_are_refused(option, tmp_path):
+    result = export(*SMALL, *option, output=tmp_path / "bundle")
+    refused(result, f"{option[0]} is for TensorRT for RTX: add --engine tensorrt-rtx", code=2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--timing-cache", "none"), ["--timing-cache has no meaning with --engine tensorrt-rtx"]),
+        (("--gpu", "hopper"), ["--gpu hopper: expected some of turing, ampere, ada, blackwell"]),
+        (("--int8", "--calib", ".", "--int8-target", "cpu"), ["drop --engine tensorrt-rtx", "--int8-target tensorrt"]),
+        (("--int8", "--calib", ".", "--gpu", "turing,ada"), ["in floats on all of them", "drop --int8"]),
+    ],
+)
+def test_what_a_plan_for_rtx_cannot_be_is_refused_before_the_export(arguments, words, tmp_path):
+    refused(export(*RTX, *arguments, output=tmp_path / "bundle", version=""), *words, code=2)
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_an_fp32_classifier_for_turing_is_refused_before_the_export(tmp_path):
+    arguments = [word for word in RTX if word != "--fp16"]
+    result = export(*arguments, "--gpu", "ada,turing", output=tmp_path / "bundle", version="")
+    refused(result, "no FP32 matrix product for Turing", "add --fp16", code=2)
+    assert not (tmp_path / "bundle").exists()

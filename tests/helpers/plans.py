@@ -1,5 +1,6 @@
 """A hand-made plan with its description, and machines to run it on, for tests that need no TensorRT."""
 
+import dataclasses
 import hashlib
 import json
 import struct
@@ -8,6 +9,7 @@ from typing import Any
 
 from runtime.bundle.layout import MODEL_FILE
 from runtime.engines.trt.cuda_calls import CudaSystem, GpuDevice
+from runtime.engines.trt.library import RTX
 from runtime.engines.trt.machine import Machine
 from runtime.engines.trt.versions import Version
 
@@ -25,11 +27,13 @@ def sidecar_fields(bundle: Path, plan: bytes, **changes: Any) -> dict[str, Any]:
     """Return the description of a plan as JSON has it, written out here rather than by the project's own classes."""
     onnx = hashlib.sha256((bundle / MODEL_FILE).read_bytes()).hexdigest()
     options: dict[str, Any] = {
+        "engine": "tensorrt",
         "profile": {"min": 1, "opt": 8, "max": 32},
         "workspace_mib": None,
         "optimization_level": 3,
         "version_compatible": False,
         "hardware_compatibility": "none",
+        "compute_capabilities": [],
         "required_share": 1.0,
     }
     certificate: dict[str, Any] = {
@@ -79,6 +83,22 @@ def put_plan(bundle: Path, plan: bytes | None = None, **changes: Any) -> bytes:
     return plan
 
 
+def rtx_plan_bytes(version: tuple[int, int, int, int] = (1, 7, 1, 116)) -> bytes:
+    """Return the beginning of a plan that TensorRT for RTX 1.7.1.116 built, but for the version, and more bytes."""
+    return bytes.fromhex("767472740000000002000000000000002c0b020000000000") + bytes(version) + b"engine" * 80
+
+
+def put_rtx_plan(bundle: Path, plan: bytes | None = None, **changes: Any) -> bytes:
+    """Write a plan of TensorRT for RTX and its description into a bundle; see `put_plan`."""
+    plan = rtx_plan_bytes() if plan is None else plan
+    own = {"engine": "tensorrt-rtx", "tensorrt": "1.7.1.116", "gpu": "", "compute_capability": "", "golden": None}
+    own |= {"cuda_runtime": "", "driver": ""}
+    (bundle / "model.rtx.plan").write_bytes(plan)
+    text = json.dumps(sidecar_fields(bundle, plan, **{**own, **changes}))
+    (bundle / "model.rtx.plan.json").write_text(text, encoding="utf-8")
+    return plan
+
+
 def gpu(name: str = A100, compute_capability: str = "8.0") -> GpuDevice:
     """Return a GPU by name."""
     return GpuDevice(index=0, name=name, compute_capability=compute_capability, memory_bytes=80 * GIB)
@@ -88,3 +108,10 @@ def machine(version: str = "10.16.1.11", device: GpuDevice | None = None, *, pla
     """Return a machine with TensorRT, a driver and one GPU."""
     cuda = CudaSystem(driver="13.0", runtime="13.0", devices=(device or gpu(),), problem="")
     return Machine(Version(*map(int, version.split("."))), "", cuda, platform)
+
+
+def rtx_machine(
+    device: GpuDevice | None = None, *, version: str = "1.7.1.116", platform: str = "linux-x86_64"
+) -> Machine:
+    """Return a machine with TensorRT for RTX, a driver and one GPU."""
+    return dataclasses.replace(machine(version, device, platform=platform), library=RTX)

@@ -54,7 +54,9 @@ COMMANDS = (
     Command(
         export,
         (ExportRequest, WeightsChoice, Int8Request, QuantizeOptions, BuildChoices),
-        compared=32,
+        compared=35,
+        # Without an engine no plan is built, so whose it would be does not count.
+        converted={"engine": "none"},
         renamed={
             "weights": "source",
             "calib_images": "count",
@@ -65,7 +67,7 @@ COMMANDS = (
             "int8_float_weights": "float_weights",
         },
     ),
-    Command(build, (BuildChoices,), compared=8),
+    Command(build, (BuildChoices,), compared=11),
     Command(compare, (CompareRequest, RayChoice), compared=18, renamed=RAY),
     Command(
         bench,

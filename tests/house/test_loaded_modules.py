@@ -77,7 +77,7 @@ MAY_LOAD = {
     "repo BUNDLE OUT --backend openvino": ({"openvino"}, {"engines", "images", "serving"}),
     "report BUNDLE -o OUT": ({"plotly"}, {"bench", "bench.limits", "compare", "embed", "plans.inspector", "report"}),
     "doctor": (
-        {"cuda", "onnxruntime", "openvino", "tensorrt"},
+        {"cuda", "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings", "tensorrt_rtx_libs"},
         {"engines", "engines.trt", "health", "images"},
     ),
     "bench BUNDLE --engines onnxruntime --runs 8 --rounds 2 --no-limit --output OUT": (

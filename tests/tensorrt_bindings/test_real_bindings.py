@@ -11,7 +11,7 @@ import pytest
 from runtime.bundle.plan_json import BuildOptions
 from runtime.plans.build_events import BuildRequest, Event, Failed, Logged, StageBegan, read_event
 from tests.helpers.bundles import write_hand_made
-from tests.tensorrt_bindings.real.environment import VERSIONS, Bindings, prepare
+from tests.tensorrt_bindings.real.environment import VERSIONS, Bindings, prepare, prepare_rtx
 from tests.tensorrt_bindings.standin import SITE
 
 Interface = dict[str, Any]
@@ -26,17 +26,24 @@ def bindings(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     return prepare(request.param, tmp_path_factory.mktemp("bindings"))
 
 
+@pytest.fixture(scope="module", params=[*VERSIONS, "rtx"])
+def described(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Bindings:
+    """Bindings that are only asked what they offer, TensorRT for RTX's too."""
+    folder = tmp_path_factory.mktemp("described")
+    return prepare_rtx(folder) if request.param == "rtx" else prepare(request.param, folder)
+
+
 @pytest.fixture(scope="module")
-def real(bindings: Bindings) -> Interface:
-    done = bindings.run(str(Path(__file__).parent / "real" / "describe.py"))
+def real(described: Bindings) -> Interface:
+    done = described.run(str(Path(__file__).parent / "real" / "describe.py"))
     assert done.returncode == 0, done.stderr
     interface: Interface = json.loads(done.stdout)
     return interface
 
 
 @pytest.fixture(scope="module")
-def listed(bindings: Bindings) -> Interface:
-    interface: Interface = json.loads(bindings.interface.read_text(encoding="utf-8"))
+def listed(described: Bindings) -> Interface:
+    interface: Interface = json.loads(described.interface.read_text(encoding="utf-8"))
     return interface
 
 
@@ -49,8 +56,8 @@ def is_listed_method(owner: str, name: str) -> bool:
     return is_public(name) and not (owner == "INetworkDefinition" and name.startswith("add_"))
 
 
-def test_the_list_is_of_this_very_version(real: Interface, listed: Interface, bindings: Bindings) -> None:
-    assert real["version"] == listed["version"] == bindings.version
+def test_the_list_is_of_this_very_version(real: Interface, listed: Interface, described: Bindings) -> None:
+    assert real["version"] == listed["version"] == described.version
 
 
 def test_every_enum_has_the_listed_members_and_values_and_no_others(real: Interface, listed: Interface) -> None:

@@ -1,15 +1,18 @@
 """The stand-in of tensorrt is as strict as the interface files: names, arguments, enumerations."""
 
 import json
+import subprocess
+import sys
+import textwrap
 
 import pytest
 
 from tests.helpers.paths import ROOT
-from tests.tensorrt_bindings.standin import VERSIONS
+from tests.tensorrt_bindings.standin import RTX, VERSIONS, standin_environment
 from tests.tensorrt_bindings.standin.scripts import conv_model, run_script, write_model
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", [*VERSIONS, RTX])
 def test_every_enumeration_has_the_values_of_its_version(version):
     expected = json.loads((ROOT / "tests/tensorrt_bindings/interfaces" / f"{version}.json").read_text())["enums"]
     printed = run_script(
@@ -23,7 +26,7 @@ def test_every_enumeration_has_the_values_of_its_version(version):
     assert json.loads(printed) == expected
 
 
-@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("version", [*VERSIONS, RTX])
 def test_version_is_the_interface_file_s(version):
     expected = json.loads((ROOT / "tests/tensorrt_bindings/interfaces" / f"{version}.json").read_text())["version"]
     assert run_script("print(trt.__version__)", version=version).strip() == expected
@@ -112,3 +115,48 @@ def test_host_memory_is_a_buffer_and_nothing_else(tmp_path):
         """,
         args=[write_model(tmp_path, conv_model())],
     )
+
+
+def test_rtx_builds_and_loads_nothing_without_a_gpu_as_nvidias_own_does(tmp_path):
+    run_script(
+        """
+        plan = build(open(sys.argv[1], "rb").read())
+        assert bytes(plan)[:4] == b"vtrt" and bytes(plan)[24:28] == bytes([1, 7, 1, 116])
+        runtime = trt.Runtime(log)
+        assert runtime.get_engine_validity(plan) == (trt.EngineValidity.INVALID, 0)
+        assert runtime.get_engine_validity(b"ftrt" + bytes(plan)[4:])[1] == 32
+        assert runtime.deserialize_cuda_engine(plan) is None and "cudaError 35" in log.errors()[-1]
+        """,
+        version=RTX,
+        args=[write_model(tmp_path, conv_model())],
+        STANDIN_GPU="nodriver",
+    )
+
+
+def test_rtx_keeps_kernels_for_the_same_machine_alone(tmp_path):
+    path = write_model(tmp_path, conv_model())
+    load = """
+        engine = trt.Runtime(log).deserialize_cuda_engine(build(open(sys.argv[1], "rb").read()))
+        config = engine.create_runtime_config()
+        cache = config.create_runtime_cache()
+        kept = Path(sys.argv[2])
+        print(cache.deserialize(kept.read_bytes()) if kept.exists() else None, cache.deserialize(b"none"))
+        config.set_runtime_cache(cache)
+        config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        raises(TypeError, lambda: setattr(config, "cuda_graph_strategy", 1), "incompatible function arguments")
+        assert engine.create_execution_context(config) is not None
+        kept.write_bytes(cache.serialize())
+        """
+    load = "from pathlib import Path\n" + textwrap.dedent(load)
+    printed = [
+        run_script(load, version=RTX, args=[path, tmp_path / "kernels"], **env).strip()
+        for env in ({}, {}, {"STANDIN_GPU": json.dumps({"driver": 13010})})
+    ]
+    assert printed == ["None False", "True False", "False False"]
+
+
+def test_there_is_one_library_in_a_process():
+    done = subprocess.run(
+        [sys.executable, "-c", "import tensorrt"], env=standin_environment(RTX), capture_output=True, check=False
+    )
+    assert b"No module named 'tensorrt'" in done.stderr

@@ -20,7 +20,7 @@ from tests.tensorrt_bindings.interfaces.check import (
     write_snippets,
 )
 from tests.tensorrt_bindings.interfaces.snippets import RIGHT, WRONG
-from tests.tensorrt_bindings.interfaces.stubs import NONE_RESULTS, versions, write_stub
+from tests.tensorrt_bindings.interfaces.stubs import NONE_RESULTS, release, versions, write_stub
 
 FILES = files_that_import_tensorrt()
 # Where TensorRT is not installed, a subclass of its is one of Any; nothing else is to be hidden from mypy.
@@ -38,7 +38,9 @@ def errors(tmp_path_factory: pytest.TempPathFactory) -> Errors:
 
 
 def number(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split("."))
+    """Return a version of TensorRT; TensorRT for RTX 1.7 has the names of 11.4, and more."""
+    library, numbers = release(version)
+    return numbers if library == "tensorrt" else (11, 4)
 
 
 @pytest.mark.parametrize("version", versions())

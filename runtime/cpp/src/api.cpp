@@ -123,7 +123,7 @@ std::unique_ptr<rne::Backend> open_backend(const rne::Bundle &bundle, const rne_
     if (rne::tensorrt_fits(bundle, options, reason)) {
         return rne::open_tensorrt(bundle, options);
     }
-    if (!bundle.plan.empty()) {
+    if (!bundle.plan.empty() || bundle.has_other_plan) {
         options.log(RNE_LOG_WARNING, "the bundle's TensorRT plan is not used: " + reason);
     }
     return rne::open_openvino(bundle, options);

@@ -110,7 +110,7 @@ std::vector<float> floats(const Bytes &bytes) {
 
 } // namespace
 
-Bundle read_bundle(const std::string &path, bool check_hashes) {
+Bundle read_bundle(const std::string &path, bool check_hashes, const PlanLibrary &library) {
     const fs::path folder(path);
     std::error_code error;
     if (!fs::is_directory(folder, error)) {
@@ -128,12 +128,14 @@ Bundle read_bundle(const std::string &path, bool check_hashes) {
         const Bytes labels = read_file(inside(folder, "labels.txt"));
         bundle.labels = split_lines(reinterpret_cast<const char *>(labels.data()), labels.size());
     }
-    if (is_file(folder / "model.plan")) {
-        bundle.plan = read_file(inside(folder, "model.plan"));
+    bundle.library = &library;
+    bundle.has_other_plan = is_file(folder / other_library(library).plan);
+    if (is_file(folder / library.plan)) {
+        bundle.plan = read_file(inside(folder, library.plan));
     }
-    if (is_file(folder / "model.plan.json")) {
-        const Bytes sidecar = read_file(inside(folder, "model.plan.json"));
-        bundle.sidecar = parse_sidecar(sidecar.data(), sidecar.size());
+    if (is_file(folder / library.sidecar)) {
+        const Bytes sidecar = read_file(inside(folder, library.sidecar));
+        bundle.sidecar = parse_sidecar(sidecar.data(), sidecar.size(), library.sidecar);
         bundle.has_sidecar = true;
     }
     return bundle;

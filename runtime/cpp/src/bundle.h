@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "plan_library.h"
 #include "resnet_engine.h"
 
 namespace rne {
@@ -35,9 +36,10 @@ struct Manifest {
     std::size_t input_bytes() const { return input_dtype == "uint8" ? pixels_bytes() : pixels_bytes() * sizeof(float); }
 };
 
-// What stands beside a plan: model.plan.json, runtime/bundle/plan_json.py.
+// What stands beside a plan: model.plan.json or model.rtx.plan.json, runtime/bundle/plan_json.py.
 struct Sidecar {
-    std::string tensorrt; // version that built the plan, "10.16.1.11"
+    std::string engine = own_library.engine; // whose plan: "tensorrt" or "tensorrt-rtx"
+    std::string tensorrt;                    // version that built the plan, "10.16.1.11"
     std::string gpu;
     std::string compute_capability; // "8.0"
     std::string platform;           // "linux-x86_64"
@@ -48,6 +50,8 @@ struct Sidecar {
     std::size_t max_batch = 1;
     bool version_compatible = false;
     std::string hardware_compatibility; // "none", "ampere+", "same-compute-capability"
+    // That a plan of TensorRT for RTX names, "8.6"; none for its own choice.
+    std::vector<std::string> compute_capabilities;
 };
 
 // Golden inputs with the PyTorch original's outputs.
@@ -61,19 +65,22 @@ struct Golden {
 struct Bundle {
     std::string path; // "" for one that lies in memory
     Manifest manifest;
-    std::vector<std::uint8_t> model; // model.onnx; empty where only a plan was given
-    std::vector<std::uint8_t> plan;  // empty where there is none
-    Sidecar sidecar;                 // of the plan
+    std::vector<std::uint8_t> model;           // model.onnx; empty where only a plan was given
+    std::vector<std::uint8_t> plan;            // empty where there is none
+    const PlanLibrary *library = &own_library; // that loads the plan
+    bool has_other_plan = false;               // one that only the other library loads
+    Sidecar sidecar;                           // of the plan
     bool has_sidecar = false;
     std::vector<std::string> labels;
 };
 
 // Parse texts. All throw Error with RNE_BUNDLE.
 Manifest parse_manifest(const void *text, std::size_t bytes);
-Sidecar parse_sidecar(const void *text, std::size_t bytes);
+Sidecar parse_sidecar(const void *text, std::size_t bytes, const char *name = own_library.sidecar);
 
-// Read a directory. With check_hashes every file that the manifest lists is compared with its sha256.
-Bundle read_bundle(const std::string &path, bool check_hashes);
+// Read a directory, with the plan of a library. With check_hashes every file that the manifest lists is compared with
+// its sha256.
+Bundle read_bundle(const std::string &path, bool check_hashes, const PlanLibrary &library = own_library);
 Bundle read_buffers(const rne_buffers &buffers, bool check_hashes);
 Golden read_golden(const Bundle &bundle);
 

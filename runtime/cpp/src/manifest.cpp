@@ -166,9 +166,9 @@ Manifest parse_manifest(const void *text, std::size_t bytes) {
     }
 }
 
-Sidecar parse_sidecar(const void *text, std::size_t bytes) {
+Sidecar parse_sidecar(const void *text, std::size_t bytes, const char *name) {
     const char *next = "build the plan again with `run-ssl build`";
-    const json parsed = parse(text, bytes, "model.plan.json", next);
+    const json parsed = parse(text, bytes, name, next);
     try {
         Sidecar sidecar;
         sidecar.tensorrt = parsed.at("tensorrt");
@@ -177,16 +177,18 @@ Sidecar parse_sidecar(const void *text, std::size_t bytes) {
         sidecar.platform = parsed.at("platform");
         sidecar.onnx_sha256 = parsed.at("onnx_sha256");
         sidecar.plan_sha256 = parsed.at("plan_sha256");
-        sidecar.plan_bytes = whole(parsed.at("plan_bytes"), kMostBytes, "model.plan.json", next);
+        sidecar.plan_bytes = whole(parsed.at("plan_bytes"), kMostBytes, name, next);
         const json &options = parsed.at("options");
         const json &profile = options.at("profile");
-        sidecar.min_batch = whole(profile.at("min"), kMostBatch, "model.plan.json", next);
-        sidecar.max_batch = whole(profile.at("max"), kMostBatch, "model.plan.json", next);
+        sidecar.min_batch = whole(profile.at("min"), kMostBatch, name, next);
+        sidecar.max_batch = whole(profile.at("max"), kMostBatch, name, next);
         sidecar.version_compatible = options.at("version_compatible");
         sidecar.hardware_compatibility = options.at("hardware_compatibility");
+        sidecar.engine = options.value("engine", std::string(tensorrt_library.engine));
+        sidecar.compute_capabilities = options.value("compute_capabilities", std::vector<std::string>());
         return sidecar;
     } catch (const json::exception &error) {
-        refuse("model.plan.json", std::string("does not describe a plan (") + error.what() + ")", next);
+        refuse(name, std::string("does not describe a plan (") + error.what() + ")", next);
     }
 }
 

@@ -130,10 +130,20 @@ TensorRtPlan::TensorRtPlan(const TensorRtLibrary &library, const Bundle &bundle,
     engine_.reset(runtime_->deserializeCudaEngine(bundle.plan.data(), bundle.plan.size()));
     const std::string rebuild = rebuild_command(bundle);
     if (!engine_) {
-        throw Error(RNE_BACKEND, "TensorRT " + to_string(library.version()) + " cannot load the plan (" +
-                                     take_errors() + "): " + rebuild);
+        throw Error(RNE_BACKEND, std::string(own_library.label) + " " + to_string(library.version()) +
+                                     " cannot load the plan (" + take_errors() + "): " + rebuild);
     }
     tensors_ = read_tensors(*engine_, bundle.manifest, rebuild);
+#ifdef RNE_WITH_TENSORRT_RTX
+    config_.reset(engine_->createRuntimeConfig());
+    if (!config_) {
+        throw Error(RNE_BACKEND, std::string(own_library.label) + " made no runtime configuration (" + take_errors() +
+                                     "): free GPU memory (`nvidia-smi` shows who holds it) and try again");
+    }
+    config_->setExecutionContextAllocationStrategy(nvinfer1::ExecutionContextAllocationStrategy::kUSER_MANAGED);
+    // A lane's CUDA graph keeps the kernels of the moment when it is recorded: they must be the best ones by then.
+    config_->setDynamicShapesKernelSpecializationStrategy(nvinfer1::DynamicShapesKernelSpecializationStrategy::kEAGER);
+#endif
 }
 
 std::size_t TensorRtPlan::scratch_bytes() const {
@@ -141,10 +151,14 @@ std::size_t TensorRtPlan::scratch_bytes() const {
 }
 
 std::unique_ptr<nvinfer1::IExecutionContext> TensorRtPlan::make_context(std::size_t batch) const {
+#ifdef RNE_WITH_TENSORRT_RTX
+    std::unique_ptr<nvinfer1::IExecutionContext> context(engine_->createExecutionContext(config_.get()));
+#else
     std::unique_ptr<nvinfer1::IExecutionContext> context(
         engine_->createExecutionContext(nvinfer1::ExecutionContextAllocationStrategy::kUSER_MANAGED));
+#endif
     if (!context) {
-        throw Error(RNE_BACKEND, "TensorRT made no execution context (" + take_errors() +
+        throw Error(RNE_BACKEND, std::string(own_library.label) + " made no execution context (" + take_errors() +
                                      "): free GPU memory (`nvidia-smi` shows who holds it) and try again");
     }
     Dims shape = tensors_.input.shape;

@@ -43,6 +43,9 @@ private:
     LogLease log_;
     std::unique_ptr<nvinfer1::IRuntime> runtime_;
     std::unique_ptr<nvinfer1::ICudaEngine> engine_;
+#ifdef RNE_WITH_TENSORRT_RTX
+    std::unique_ptr<nvinfer1::IRuntimeConfig> config_;
+#endif
     PlanTensors tensors_;
 };
 

@@ -60,7 +60,7 @@ def check_neighbours(
     """
     choice = parse_engine(engine)
     shared = replace(options or EngineOptions(), precision=None, provider=None, share_cores=True)
-    chosen = replace(shared, precision=choice.precision, provider=choice.provider)
+    chosen = replace(shared, precision=choice.precision, provider=choice.provider, specialisation=choice.specialisation)
     with load_engine(bundle, ORIGINAL, shared) as original, load_engine(bundle, choice.name, chosen) as candidate:
         embeddings = collect_embeddings(batches, original=original, candidate=candidate, on_batch=on_batch)
         name, precision = candidate.name, candidate.precision

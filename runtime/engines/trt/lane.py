@@ -2,7 +2,9 @@
 
 All memory is allocated when the lane is opened, for the plan's largest batch. For every batch size that comes
 there is one execution context and one CUDA graph of copy in, kernels, copy out; the contexts share the scratch
-memory, as only one of them runs at a time. TensorRT advises one context per captured graph.
+memory, as only one of them runs at a time. TensorRT advises one context per captured graph. TensorRT for RTX records
+the kernels' graph itself: there the copies stand beside it, and what runs at the caller's addresses, which change, has
+contexts of its own that record none.
 """
 
 from collections import OrderedDict
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from runtime.engines.trt.contexts import Contexts
 from runtime.engines.trt.cuda_calls import (
     DeviceBuffer,
     Event,
@@ -24,6 +27,7 @@ from runtime.engines.trt.cuda_calls import (
     copy_to_host,
     use_device,
 )
+from runtime.engines.trt.library import TENSORRT, Library
 from runtime.engines.trt.monitor import make_profiler
 from runtime.errors import EngineError
 
@@ -86,15 +90,31 @@ class _Recording:
 class Lane:
     """See the module. Not thread-safe: one thread uses a lane at a time."""
 
-    def __init__(self, engine: "trt.ICudaEngine", tensors: PlanTensors, *, device: int = 0) -> None:
+    def __init__(
+        self,
+        contexts: Contexts,
+        tensors: PlanTensors,
+        *,
+        scratch_bytes: int,
+        device: int = 0,
+        library: Library = TENSORRT,
+    ) -> None:
         """Allocate everything.
+
+        Args:
+            contexts: How the plan's contexts are made.
+            tensors: What the plan takes and gives.
+            scratch_bytes: Scratch memory of a context.
+            device: The GPU's index.
+            library: Whose plan it is.
 
         Raises:
             EngineError: The GPU's memory does not suffice.
         """
         use_device(device)
-        self._engine, self._tensors, self._device = engine, tensors, device
-        self._recordings: OrderedDict[int, _Recording] = OrderedDict()
+        self._contexts, self._tensors, self._device, self._library = contexts, tensors, device, library
+        # By batch size, and whether every inference has the lane's own addresses.
+        self._recordings: OrderedDict[tuple[int, bool], _Recording] = OrderedDict()
         self._closers: list[Callable[[], None]] = []
         self._batch = 0
         try:
@@ -102,7 +122,7 @@ class Lane:
             self._finished = self._own(Event())
             most = tensors.max_batch
             # An engine without scratch memory still wants an address.
-            self._scratch = self._own(DeviceBuffer(max(engine.device_memory_size_v2, ALIGNMENT_BYTES)))
+            self._scratch = self._own(DeviceBuffer(max(scratch_bytes, ALIGNMENT_BYTES)))
             self._input = self._own(DeviceBuffer(most * tensors.input.image_bytes))
             self._host_input = self._own(PinnedBuffer(most * tensors.input.image_bytes))
             self._outputs = [self._own(DeviceBuffer(most * one.image_bytes)) for one in tensors.outputs]
@@ -129,13 +149,11 @@ class Lane:
         self._host_input.array[: flat.size] = flat
         # What fills a batch up to the profile's smallest is zeros: nothing is left of an earlier image.
         self._host_input.array[flat.size : run * self._tensors.input.image_bytes] = 0
-        recording = self._recording(run)
-        if recording.graph is None:
-            # The first run of a context after a change of shape may set things up, which no graph may record.
+        recording = self._recording(run, own_addresses=True)
+        if self._contexts.records_graphs:
             self._enqueue(recording, run)
-            self._stream.synchronise()
-            recording.graph = Graph(self._stream, lambda: self._enqueue(recording, run))
-        recording.graph.launch(self._stream)
+        else:
+            self._graph(recording, run).launch(self._stream)
         self._finished.record(self.stream)
 
     def done(self) -> bool:
@@ -193,12 +211,14 @@ class Lane:
         """Return the times of every layer in milliseconds, one per run, on whatever the input buffer holds."""
         use_device(self._device)
         recording, times = self._recording(batch), dict[str, list[float]]()
-        recording.context.profiler = make_profiler(lambda layer, ms: times.setdefault(layer, []).append(ms))
+        recording.context.profiler = make_profiler(
+            lambda layer, ms: times.setdefault(layer, []).append(ms), library=self._library
+        )
         for _ in range(runs):
             self._enqueue(recording, batch)
             self._stream.synchronise()
         # A context reports to its profiler for good: it is not used for anything else.
-        del self._recordings[batch]
+        del self._recordings[batch, False]
         return times
 
     def close(self) -> None:
@@ -217,26 +237,37 @@ class Lane:
         self._closers.append(resource.close)
         return resource
 
-    def _recording(self, batch: int) -> _Recording:
+    def _graph(self, recording: _Recording, batch: int) -> Graph:
+        """Return the graph of a batch size, recorded now if there is none."""
+        if recording.graph is None:
+            # The first run of a context after a change of shape may set things up, which no graph may record.
+            self._enqueue(recording, batch)
+            self._stream.synchronise()
+            recording.graph = Graph(self._stream, lambda: self._enqueue(recording, batch))
+        return recording.graph
+
+    def _recording(self, batch: int, *, own_addresses: bool = False) -> _Recording:
         """Return the context of a batch size, made now if there is none."""
-        if batch in self._recordings:
-            self._recordings.move_to_end(batch)
-            return self._recordings[batch]
+        # Our own graphs hold the addresses, the context does not: one serves both.
+        fixed = own_addresses and self._contexts.records_graphs
+        if (batch, fixed) in self._recordings:
+            self._recordings.move_to_end((batch, fixed))
+            return self._recordings[batch, fixed]
         if len(self._recordings) >= _KEPT_SIZES:
             _, oldest = self._recordings.popitem(last=False)
             self._stream.synchronise()
             if oldest.graph is not None:
                 oldest.graph.close()
-        recording = _Recording(self._new_context(batch))
-        self._recordings[batch] = recording
+        recording = _Recording(self._new_context(batch, fixed_addresses=fixed))
+        self._recordings[batch, fixed] = recording
         return recording
 
-    def _new_context(self, batch: int) -> "trt.IExecutionContext":
-        import tensorrt as trt
-
-        context = self._engine.create_execution_context(trt.ExecutionContextAllocationStrategy.USER_MANAGED)
+    def _new_context(self, batch: int, *, fixed_addresses: bool) -> "trt.IExecutionContext":
+        context = self._contexts.make(fixed_addresses)
         if context is None:
-            raise EngineError("TensorRT made no execution context: its log says why; free GPU memory and try again")
+            raise EngineError(
+                f"{self._library.label} made no execution context: its log says why; free GPU memory and try again"
+            )
         context.set_device_memory(self._scratch.pointer, self._scratch.size_bytes)
         given = self._tensors.input
         if not context.set_input_shape(given.name, (batch, *given.shape)):
@@ -260,6 +291,6 @@ class Lane:
         addresses += [(one.name, pointer) for one, pointer in zip(self._tensors.outputs, destinations, strict=True)]
         for name, pointer in addresses:
             if not context.set_tensor_address(name, pointer):
-                raise EngineError(f"TensorRT refuses the address {pointer:#x} of {name}: its log says why")
+                raise EngineError(f"{self._library.label} refuses the address {pointer:#x} of {name}: its log says why")
         if not context.execute_async_v3(stream):
-            raise EngineError("TensorRT could not start the inference: its log says why")
+            raise EngineError(f"{self._library.label} could not start the inference: its log says why")

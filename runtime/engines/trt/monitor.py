@@ -1,12 +1,14 @@
 """TensorRT's callbacks: its log, its progress and its layer times, as plain Python calls.
 
-The classes are made inside functions, as their bases exist only once TensorRT is imported. TensorRT calls
+The classes are made inside functions, as their bases exist only once a library is loaded. TensorRT calls
 them from C++, where an exception cannot go on: the bindings print it and drop it, Ctrl-C included. So nothing
 here may depend on an exception; a build is stopped by the answer of `step_done`.
 """
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
+
+from runtime.engines.trt.library import TENSORRT, Library
 
 if TYPE_CHECKING:
     import tensorrt as trt
@@ -31,14 +33,20 @@ class ProgressSink(Protocol):
         ...
 
 
-def make_logger(sink: Callable[[str, str], None], *, verbose: bool = False) -> "trt.ILogger":
+def make_logger(
+    sink: Callable[[str, str], None], *, verbose: bool = False, library: Library = TENSORRT
+) -> "trt.ILogger":
     """Return a logger for TensorRT that passes everything on.
 
     Args:
         sink: Takes a level's name of Python's logging, and a message.
         verbose: Whether VERBOSE messages are passed on too: hundreds of thousands of a build.
+        library: Whose logger.
     """
-    import tensorrt as trt
+    if TYPE_CHECKING:
+        import tensorrt as trt
+    else:
+        trt = library.load()
 
     class Logger(trt.ILogger):  # type: ignore[misc,unused-ignore]
         """TensorRT's messages."""
@@ -55,9 +63,12 @@ def make_logger(sink: Callable[[str, str], None], *, verbose: bool = False) -> "
     return Logger()
 
 
-def make_monitor(sink: ProgressSink) -> "trt.IProgressMonitor":
-    """Return a progress monitor for a build."""
-    import tensorrt as trt
+def make_monitor(sink: ProgressSink, *, library: Library = TENSORRT) -> "trt.IProgressMonitor":
+    """Return a progress monitor for a build with a library."""
+    if TYPE_CHECKING:
+        import tensorrt as trt
+    else:
+        trt = library.load()
 
     class Monitor(trt.IProgressMonitor):  # type: ignore[misc,unused-ignore]
         """TensorRT's progress."""
@@ -80,9 +91,12 @@ def make_monitor(sink: ProgressSink) -> "trt.IProgressMonitor":
     return Monitor()
 
 
-def make_profiler(sink: Callable[[str, float], None]) -> "trt.IProfiler":
-    """Return a profiler that tells of each layer of each inference its name and its milliseconds."""
-    import tensorrt as trt
+def make_profiler(sink: Callable[[str, float], None], *, library: Library = TENSORRT) -> "trt.IProfiler":
+    """Return a profiler for a library that tells of each layer of each inference its name and its milliseconds."""
+    if TYPE_CHECKING:
+        import tensorrt as trt
+    else:
+        trt = library.load()
 
     class Profiler(trt.IProfiler):  # type: ignore[misc,unused-ignore]
         """TensorRT's layer times."""

@@ -1,13 +1,15 @@
-"""The TensorRT engine: a plan that this machine built, run with pinned buffers and CUDA graphs, without PyTorch.
+"""The engines of plans, TensorRT's and TensorRT for RTX's: pinned buffers and CUDA graphs, without PyTorch.
 
 Any number of threads may call one engine: each call takes a lane (`runtime/engines/trt/lane.py`) of its own, and lanes
 are kept for the next call.
 """
 
+import hashlib
 import logging
 import threading
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
@@ -15,22 +17,26 @@ import numpy as np
 from runtime.bundle.bundle import Bundle
 from runtime.bundle.manifest import Manifest
 from runtime.bundle.plan_json import Sidecar
-from runtime.engines.contract import EngineBase, Outputs
+from runtime.engines.contract import EngineBase, Outputs, Specialisation
 from runtime.engines.trt.buffer_pool import BufferPool, Lease
+from runtime.engines.trt.contexts import Contexts, open_contexts
 from runtime.engines.trt.cuda_calls import use_device
 from runtime.engines.trt.device_arrays import DeviceArray, read_device_array, stream_handle
+from runtime.engines.trt.kernel_file import KernelsOf, discard, read_kernels, write_kernels
 from runtime.engines.trt.lane import Lane, PlanTensors, TensorInfo
-from runtime.engines.trt.machine import find_machine, require_machine
+from runtime.engines.trt.library import TENSORRT, Library
+from runtime.engines.trt.machine import Machine, find_machine
 from runtime.engines.trt.monitor import make_logger
 from runtime.engines.trt.pending import PendingOutputs
 from runtime.engines.trt.preflight import check_plan
+from runtime.engines.trt.validity import find_invalidity
+from runtime.engines.trt.versions import Version, find_features
 from runtime.errors import EngineError
 from runtime.support.arrays import Pixels
 
 if TYPE_CHECKING:
     import tensorrt as trt
 
-NAME = "tensorrt"
 LOGGER = logging.getLogger("export_ssl.tensorrt")
 _T = TypeVar("_T")
 
@@ -51,12 +57,27 @@ class DeviceOutputs(NamedTuple):
 
 
 class TensorRtEngine(EngineBase):
-    """A plan in TensorRT; see the module."""
+    """A plan in its library; see the module.
 
-    name = NAME
+    Attributes:
+        tensors: What the plan takes and gives.
+        kernels_from: Where the library compiles at load: the file that kernels compiled earlier were taken from, ''
+            where all are compiled now. None for a library that does not.
+    """
+
     runs_on_gpu = True
 
-    def __init__(self, manifest: Manifest, plan: bytes, *, precision: str, host_code_allowed: bool = False) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        plan: bytes,
+        *,
+        precision: str,
+        host_code_allowed: bool = False,
+        library: Library = TENSORRT,
+        kernels: Path | None = None,
+        specialisation: Specialisation = "lazy",
+    ) -> None:
         """Load a plan.
 
         Args:
@@ -64,31 +85,46 @@ class TensorRtEngine(EngineBase):
             plan: The plan's bytes, checked by `runtime/engines/trt/preflight.py`: a plan from a stranger can do harm.
             precision: What it executes, in words.
             host_code_allowed: Whether the plan holds host code that may run, as version-compatible ones do.
+            library: Whose plan it is.
+            kernels: File that keeps compiled kernels between processes, where the library compiles at load; None
+                keeps none.
+            specialisation: When it compiles kernels for a batch size.
 
         Raises:
-            EngineError: There is no TensorRT or GPU, or the plan cannot be loaded.
+            EngineError: There is no such library or GPU, or the plan cannot be loaded.
         """
         super().__init__(manifest)
-        # Before TensorRT is touched: without a driver it gives an invalid pointer, and every use of that crashes.
-        _, device = require_machine()
-        import tensorrt as trt
+        # Before the library is touched: without a driver TensorRT gives an invalid pointer, and every use of that
+        # crashes.
+        machine = find_machine(library)
+        if machine.problem:
+            raise EngineError(machine.problem)
+        version, device = machine.tensorrt, machine.device
+        assert version is not None
+        assert device is not None
+        if TYPE_CHECKING:
+            import tensorrt as trt
+        else:
+            trt = library.load()
 
+        self.name, self._library = library.engine, library
         self.precision = precision
         self._device = device.index
         self._errors: deque[str] = deque(maxlen=_KEPT_ERRORS)
         self._lock = threading.Lock()
         self._idle: list[Lane] = []
         self._buffers = BufferPool(device.index)
-        self._logger = make_logger(self._log)
+        self._logger = make_logger(self._log, library=library)
         use_device(device.index)
         self._runtime = trt.Runtime(self._logger)
         if host_code_allowed:
             self._runtime.engine_host_code_allowed = True
-        self._engine: trt.ICudaEngine | None = self._runtime.deserialize_cuda_engine(plan)
-        if self._engine is None:
-            reason = "; ".join(self._errors) or "it gives no reason"
-            raise EngineError(f"TensorRT {trt.__version__} cannot load the plan ({reason}): build it again")
-        self.tensors = _read_tensors(self._engine, manifest)
+        self._engine: trt.ICudaEngine | None = self._load(plan, version)
+        self.tensors = _read_tensors(self._engine, manifest, library)
+        self._kernel_file = kernels if library.compiles_at_load else None
+        self._kernels_of = _kernels_of(plan, machine)
+        self._contexts, self._kept = self._open_contexts(self._engine, version, specialisation)
+        self.kernels_from = (str(kernels) if self._kept is not None else "") if library.compiles_at_load else None
 
     @property
     def closed(self) -> bool:
@@ -142,7 +178,10 @@ class TensorRtEngine(EngineBase):
 
     def layer_information(self) -> str:
         """Return the engine inspector's JSON, at the plan's largest batch: what each layer is and computes in."""
-        import tensorrt as trt
+        if TYPE_CHECKING:
+            import tensorrt as trt
+        else:
+            trt = self._library.load()
 
         engine, lane = self._require_open(), self.take_lane()
 
@@ -172,7 +211,13 @@ class TensorRtEngine(EngineBase):
         with self._lock:
             if self._idle:
                 return self._idle.pop()
-        return Lane(engine, self.tensors, device=self._device)
+        return Lane(
+            self._contexts,
+            self.tensors,
+            scratch_bytes=int(engine.device_memory_size_v2),
+            device=self._device,
+            library=self._library,
+        )
 
     def with_lane(self, lane: Lane, work: Callable[[], _T]) -> _T:
         """Return what `work` returns, and keep the lane for the next call, or free it if `work` fails."""
@@ -189,13 +234,52 @@ class TensorRtEngine(EngineBase):
         return result
 
     def close(self) -> None:
-        """Free the lanes, then the plan. Calling it twice is fine."""
+        """Keep what was compiled, then free the lanes and the plan. Calling it twice is fine."""
         with self._lock:
             lanes, self._idle = self._idle, []
-            self._engine = None
+            was_open, self._engine = not self.closed, None
+        if was_open and self._kernel_file is not None:
+            self._keep_kernels(self._kernel_file)
         for lane in lanes:
             lane.close()
+        # They hold the plan.
+        self._contexts = Contexts(lambda _: None)
         self._buffers.close()
+
+    def _load(self, plan: bytes, version: Version) -> "trt.ICudaEngine":
+        """Return a plan that was loaded.
+
+        Raises:
+            EngineError: The library cannot load it.
+        """
+        label, library = self._library.label, self._library
+        able, fault = find_invalidity(self._runtime, plan, library, find_features(version, library))
+        loaded = self._runtime.deserialize_cuda_engine(plan) if able else None
+        if loaded is None:
+            reason = "; ".join([*self._errors, *([fault] if fault else [])]) or "it gives no reason"
+            raise EngineError(f"{label} {version} cannot load the plan ({reason}): build it again")
+        if fault:
+            LOGGER.warning("%s says that the plan may be slower here than it could be: %s", label, fault)
+        return loaded
+
+    def _open_contexts(
+        self, engine: "trt.ICudaEngine", version: Version, specialisation: Specialisation
+    ) -> tuple[Contexts, bytes | None]:
+        """Return how contexts are made, and the kernels that were taken for them; None for none."""
+        file = self._kernel_file
+        kernels = None if file is None else read_kernels(file, self._kernels_of)
+        features = find_features(version, self._library)
+        contexts = open_contexts(engine, self._library, features, specialisation=specialisation, kernels=kernels)
+        if file is not None and kernels is not None and not contexts.took_kernels:
+            discard(file, f"{self._library.label} does not take it")
+            kernels = None
+        return contexts, kernels
+
+    def _keep_kernels(self, file: Path) -> None:
+        use_device(self._device)
+        compiled = self._contexts.compiled()
+        if compiled is not None and compiled != self._kept:
+            write_kernels(file, compiled, self._kernels_of)
 
     def _infer_device(self, lane: Lane, array: DeviceArray, stream: int) -> DeviceOutputs:
         batch, tensors = array.shape[0], self.tensors
@@ -242,23 +326,30 @@ class TensorRtEngine(EngineBase):
 
     def _require_open(self) -> "trt.ICudaEngine":
         if self._engine is None:
-            raise EngineError("the tensorrt engine is closed: open it again with load_engine")
+            raise EngineError(f"the {self.name} engine is closed: open it again with load_engine")
         return self._engine
 
 
-def open_plan(bundle: Bundle) -> TensorRtEngine:
-    """Return the engine of a bundle's plan, after the checks that spare TensorRT's late and obscure ones.
+def open_plan(
+    bundle: Bundle, library: Library = TENSORRT, *, specialisation: Specialisation = "lazy"
+) -> TensorRtEngine:
+    """Return the engine of a bundle's plan, after the checks that spare the library's late and obscure ones.
 
     Raises:
         EngineError: The plan is not for this machine, or cannot be loaded.
         BundleError: There is no plan, or it is damaged.
     """
-    checked = check_plan(bundle, find_machine())
+    machine = find_machine(library)
+    checked = check_plan(bundle, machine)
+    assert machine.device is not None
     return TensorRtEngine(
         bundle.manifest,
         checked.plan,
         precision=describe_plan(checked.sidecar),
         host_code_allowed=checked.sidecar.options.version_compatible,
+        library=library,
+        kernels=bundle.path / library.files.kernels(machine.device.name),
+        specialisation=specialisation,
     )
 
 
@@ -270,13 +361,28 @@ def describe_plan(sidecar: Sidecar) -> str:
     return f"{sidecar.precision}, {certificate.kept} of {certificate.promised} layers"
 
 
-def _read_tensors(engine: "trt.ICudaEngine", manifest: Manifest) -> PlanTensors:
+def _kernels_of(plan: bytes, machine: Machine) -> KernelsOf:
+    """Return what kernels compiled here are of."""
+    assert machine.device is not None
+    return KernelsOf(
+        plan_sha256=hashlib.sha256(plan).hexdigest(),
+        gpu=machine.device.name,
+        compute_capability=machine.device.compute_capability,
+        driver=machine.cuda.driver,
+        version=str(machine.tensorrt),
+    )
+
+
+def _read_tensors(engine: "trt.ICudaEngine", manifest: Manifest, library: Library) -> PlanTensors:
     """Return what a plan takes and gives, after comparing it with the manifest.
 
     Raises:
         EngineError: The plan and the manifest differ.
     """
-    import tensorrt as trt
+    if TYPE_CHECKING:
+        import tensorrt as trt
+    else:
+        trt = library.load()
 
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
     inputs = [name for name in names if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT]
@@ -288,15 +394,18 @@ def _read_tensors(engine: "trt.ICudaEngine", manifest: Manifest) -> PlanTensors:
         )
     smallest, _, largest = engine.get_tensor_profile_shape(manifest.input.name, 0)
     return PlanTensors(
-        input=_tensor(engine, manifest.input.name),
-        outputs=tuple(_tensor(engine, name) for name in outputs),
+        input=_tensor(engine, manifest.input.name, library),
+        outputs=tuple(_tensor(engine, name, library) for name in outputs),
         min_batch=int(smallest[0]),
         max_batch=int(largest[0]),
     )
 
 
-def _tensor(engine: "trt.ICudaEngine", name: str) -> TensorInfo:
-    import tensorrt as trt
+def _tensor(engine: "trt.ICudaEngine", name: str, library: Library) -> TensorInfo:
+    if TYPE_CHECKING:
+        import tensorrt as trt
+    else:
+        trt = library.load()
 
     types = {trt.DataType.UINT8: np.uint8, trt.DataType.FLOAT: np.float32}
     kind = engine.get_tensor_dtype(name)

@@ -1,21 +1,23 @@
-"""TensorRT as it is installed: the module, its version, and what that version has beyond the oldest one."""
+"""A library of `runtime/engines/trt/library.py` as it is installed: its version, and what not every version has."""
 
 import re
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from runtime.engines.trt.library import TENSORRT, Library
 from runtime.errors import EngineError
+from runtime.support.engine_names import PlanEngine
 
-# JetPack 6.1 and newer boards have 10.3; what this project uses is the same there and in 11.
-LOWEST = (10, 3)
-# TensorRT 12 may rename what 11 has: a build there should fail with a sentence, not in the middle.
-NEWEST_MAJOR = 11
-
-# A name that not every version has is used behind the flag of this name in `Features`, which the tests' type check
-# reads as a constant: unguarded, the name is an error there.
-FEATURES: dict[str, tuple[int, int]] = {
+# Name, and the first version of each library that has it; a library that is left out has it in none. A name that not
+# every version has is used behind the flag of this name in `Features`, which the tests' type check reads as a constant:
+# unguarded, the name is an error there.
+FEATURES: dict[str, dict[PlanEngine, tuple[int, int]]] = {
     # HardwareCompatibilityLevel.SAME_COMPUTE_CAPABILITY, by the headers of NVIDIA/TensorRT.
-    "HAS_SAME_COMPUTE_CAPABILITY": (10, 9),
+    "HAS_SAME_COMPUTE_CAPABILITY": {"tensorrt": (10, 9), "tensorrt-rtx": (1, 7)},
+    # ComputeCapability, and the two calls that set those of a build.
+    "HAS_COMPUTE_CAPABILITIES": {"tensorrt-rtx": (1, 7)},
+    # IRuntimeConfig with its IRuntimeCache and two strategies, and Runtime.get_engine_validity.
+    "HAS_RUNTIME_CONFIG": {"tensorrt-rtx": (1, 7)},
 }
 
 
@@ -34,9 +36,11 @@ class Version(NamedTuple):
 
 @dataclass(frozen=True)
 class Features:
-    """What this version has beyond 10.3; see `FEATURES`."""
+    """What this version has beyond the oldest one; see `FEATURES`."""
 
     HAS_SAME_COMPUTE_CAPABILITY: bool
+    HAS_COMPUTE_CAPABILITIES: bool
+    HAS_RUNTIME_CONFIG: bool
 
 
 def parse_version(text: str) -> Version:
@@ -51,51 +55,57 @@ def parse_version(text: str) -> Version:
     return Version(*(int(number or 0) for number in found.groups()))
 
 
-def find_features(version: Version) -> Features:
-    """Return what a version has beyond 10.3."""
-    return Features(**{name: version[:2] >= since for name, since in FEATURES.items()})
+def find_features(version: Version, library: Library = TENSORRT) -> Features:
+    """Return what a version of a library has beyond the oldest one."""
+    return Features(
+        **{name: library.engine in since and version[:2] >= since[library.engine] for name, since in FEATURES.items()}
+    )
 
 
-def require_tensorrt() -> Version:
-    """Return the version of TensorRT, which can then be imported.
+def require_tensorrt(library: Library = TENSORRT) -> Version:
+    """Return the version of a library, which can then be loaded.
 
     Raises:
         EngineError: TensorRT is not installed, cannot be loaded, or is a version that this project does not know.
     """
-    installed, problem = find_tensorrt()
+    installed, problem = find_tensorrt(library)
     if installed is None or problem:
         raise EngineError(problem)
     return installed
 
 
-def find_tensorrt() -> tuple[Version | None, str]:
-    """Return the version of TensorRT, or None, and what is wrong in one sentence, empty where nothing is.
+def find_tensorrt(library: Library = TENSORRT) -> tuple[Version | None, str]:
+    """Return the version of a library, or None, and what is wrong in one sentence, empty where nothing is.
 
     Only the Python module is loaded: no GPU and no driver is touched.
     """
+    label = library.label
     try:
-        import tensorrt
+        module = library.load()
     except ModuleNotFoundError as error:
-        if error.name != "tensorrt":
-            return None, f"TensorRT is installed but lacks {error.name}: pip install --force-reinstall tensorrt"
-        return None, (
-            "TensorRT is not installed: pip install 'export-ssl[gpu]' (CUDA 13) or 'export-ssl[gpu-cu12]' (CUDA 12); "
-            "on a Jetson, use the Python that JetPack installed it for"
-        )
+        if error.name != library.module:
+            return (
+                None,
+                f"{label} is installed but lacks {error.name}: pip install --force-reinstall {library.reinstall}",
+            )
+        return None, f"{label} is not installed: {library.install}"
     except (ImportError, OSError) as error:
         # A library of it is missing: the wheel without its libs, or an LD_LIBRARY_PATH that hides them.
         reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        return None, f"TensorRT cannot be loaded ({reason}): reinstall it, and check LD_LIBRARY_PATH"
+        return None, f"{label} cannot be loaded ({reason}): reinstall it, and check LD_LIBRARY_PATH"
     try:
         # A folder of that name in the working directory is imported too, and has no version.
-        version = parse_version(str(tensorrt.__version__))
+        version = parse_version(str(module.__version__))
     except AttributeError:
-        return None, "a module named tensorrt is imported that is not TensorRT: look for such a folder, and rename it"
+        return None, (
+            f"a module named {library.module} is imported that is not {label}: look for such a folder, and rename it"
+        )
     except EngineError as error:
         return None, str(error)
-    if version[:2] < LOWEST or version.major > NEWEST_MAJOR:
+    if version[:2] < library.lowest or version.major > library.newest_major:
+        lowest = ".".join(map(str, library.lowest))
         return version, (
-            f"TensorRT {version} is installed, expected {LOWEST[0]}.{LOWEST[1]} to {NEWEST_MAJOR}.x: "
-            "pip install 'export-ssl[gpu]' in an environment of its own"
+            f"{label} {version} is installed, expected {lowest} to {library.newest_major}.x: "
+            f"pip install 'export-ssl[{library.extra}]' in an environment of its own"
         )
     return version, ""

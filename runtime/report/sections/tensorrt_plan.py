@@ -3,15 +3,16 @@
 from typing import Any
 
 from runtime.bundle.layout import MODEL_FILE
-from runtime.bundle.plan_json import Certificate, LayerVerdict, Sidecar
+from runtime.bundle.plan_json import Certificate, GoldenCheck, LayerVerdict, Sidecar, build_command
 from runtime.bundle.results.bench_json import Measured
+from runtime.engines.trt.capabilities import describe_capabilities
+from runtime.engines.trt.library import LIBRARIES, TENSORRT
 from runtime.plans.inspector import LayerInformation, Tensor, compute_type
 from runtime.report.document import Block, Column, Figure, Section, Table, Text, format_bytes, format_ms
 from runtime.report.inputs import BundleInputs, Inputs, Plan, bundle_name
 from runtime.report.style import precision_colour, rows_axis, rows_height
 from runtime.support.words import counted, verb_for
 
-_TENSORRT = "tensorrt"
 # A bar per layer of a ResNet-101 fills three screens; the table has them all.
 _BARS = 30
 _BAR_WIDTH = 0.8
@@ -20,7 +21,7 @@ _BAR_WIDTH = 0.8
 def tensorrt_section(inputs: Inputs) -> Section:
     """Return every TensorRT plan with its certificate, how it was built, its latencies and its layers."""
     title = "TensorRT"
-    plans = [(one, one.plan) for one in inputs.bundles if one.plan is not None]
+    plans = [(one, plan) for one in inputs.bundles for plan in one.plans]
     if not plans:
         return Section(name="tensorrt", title=title, missing=f"run-ssl build {inputs.bundles[0].bundle.path}")
     blocks: list[Block] = [_build_table(plans)]
@@ -32,38 +33,65 @@ def tensorrt_section(inputs: Inputs) -> Section:
 
 def _build_table(plans: list[tuple[BundleInputs, Plan]]) -> Table:
     """Return how the plans were built and what they promise, each plan a column."""
-    facts = [_build_facts(plan.sidecar) for _, plan in plans]
+    facts = [_build_facts(plan) for _, plan in plans]
     return Table(
         title="The plans",
-        columns=(Column(name=""), *(Column(name=one.name) for one, _ in plans)),
+        columns=(Column(name=""), *(Column(name=_plan_name(one, plan)) for one, plan in plans)),
         rows=tuple((name, *(fact[name] for fact in facts)) for name in facts[0]),
         sortable=False,
     )
 
 
-def _build_facts(sidecar: Sidecar) -> dict[str, str]:
-    options, certificate, golden = sidecar.options, sidecar.certificate, sidecar.golden
+def _plan_name(one: BundleInputs, plan: Plan) -> str:
+    """Return a bundle's name, with the library's where it is not TensorRT: a bundle may have a plan of each."""
+    return one.name if plan.library is TENSORRT else f"{one.name}, {plan.library.label}"
+
+
+def _build_facts(plan: Plan) -> dict[str, str]:
+    sidecar, library = plan.sidecar, plan.library
+    options, certificate = sidecar.options, sidecar.certificate
     workspace = "all of the GPU's" if options.workspace_mib is None else f"{options.workspace_mib:,} MiB"
+    # What a build without a GPU cannot know, or has no option for.
+    here, has = library.builds_on_gpu, library.refused
+    cache = f", timing cache {sidecar.timing_cache}" if here else ""
     return {
         "certificate": "passed" if certificate.passed else "failed",
         "layers that keep their precision": _kept(certificate),
         "multiply-accumulates in it": f"{100 * certificate.macs_share:.2f} %" if certificate.promised else "-",
-        "golden images": f"{golden.same_top1} of {golden.images} with PyTorch's top-1; logits {_db(golden.logits_db)},"
-        f" embedding {_db(golden.embedding_db)}, required {golden.required_db:.1f} dB",
+        "golden images": _golden(sidecar.golden),
         "precision in the graph": sidecar.precision,
-        "GPU": f"{sidecar.gpu}, compute capability {sidecar.compute_capability}",
-        "TensorRT, CUDA, driver": f"{sidecar.tensorrt}, {sidecar.cuda_runtime}, {sidecar.driver}",
+        "GPU": f"{sidecar.gpu}, compute capability {sidecar.compute_capability}"
+        if here
+        else describe_capabilities(options.compute_capabilities),
+        "library": f"{library.label} {sidecar.tensorrt}",
+        "CUDA, driver": f"{sidecar.cuda_runtime}, {sidecar.driver}" if here else "built without a GPU",
         "platform": sidecar.platform,
         "batch sizes (MIN:OPT:MAX)": str(options.profile),
-        "optimisation level": str(options.optimization_level),
+        "optimisation level": "-" if "--optimization-level" in has else str(options.optimization_level),
         "workspace": workspace,
-        "loads in later TensorRT versions": "yes" if options.version_compatible else "no",
-        "loads on other GPUs": "no" if options.hardware_compatibility == "none" else options.hardware_compatibility,
+        "loads in later versions": "yes" if options.version_compatible else "no",
+        "loads on other GPUs": _other_gpus(plan),
         "size of the plan": format_bytes(sidecar.plan_bytes),
         "GPU memory of one context": format_bytes(sidecar.device_memory_bytes),
-        "took to build": f"{sidecar.build_seconds:,.0f} s, timing cache {sidecar.timing_cache}",
+        "took to build": f"{sidecar.build_seconds:,.0f} s{cache}",
         "built": f"{sidecar.built_at}, export-ssl {sidecar.tool}",
     }
+
+
+def _golden(golden: GoldenCheck | None) -> str:
+    if golden is None:
+        return "not run: the build needs no GPU"
+    return (
+        f"{golden.same_top1} of {golden.images} with PyTorch's top-1; logits {_db(golden.logits_db)},"
+        f" embedding {_db(golden.embedding_db)}, required {golden.required_db:.1f} dB"
+    )
+
+
+def _other_gpus(plan: Plan) -> str:
+    if not plan.library.builds_on_gpu:
+        return "all of those above"
+    compatible = plan.sidecar.options.hardware_compatibility
+    return "no" if compatible == "none" else compatible
 
 
 def _kept(certificate: Certificate) -> str:
@@ -82,15 +110,17 @@ def _latency_table(inputs: Inputs) -> list[Block]:
         one
         for bench in inputs.benches
         for one in bench.measured
-        if one.kind == "bundle" and one.engine == _TENSORRT and inputs.reports_on(one.bundle)
+        if one.kind == "bundle" and one.engine in LIBRARIES and inputs.reports_on(one.bundle)
     ]
     if not measured:
-        return [Text(paragraphs=(f"Not timed yet: `run-ssl bench {inputs.paths} --engines {_TENSORRT}`.",))]
+        engines = ",".join(dict.fromkeys(plan.library.engine for one in inputs.bundles for plan in one.plans))
+        return [Text(paragraphs=(f"Not timed yet: `run-ssl bench {inputs.paths} --engines {engines}`.",))]
     return [
         Table(
             title="TensorRT in the benchmark",
             columns=(
                 Column(name="bundle"),
+                Column(name="engine"),
                 Column(name="precision"),
                 Column(name="batch", form="count"),
                 Column(name="median", form="ms"),
@@ -109,6 +139,7 @@ def _latency_row(one: Measured) -> tuple[str | int | float | None, ...]:
     latency = one.latency
     return (
         bundle_name(one.bundle),
+        one.engine,
         one.precision,
         one.batch,
         latency.median_ms,
@@ -121,19 +152,20 @@ def _latency_row(one: Measured) -> tuple[str | int | float | None, ...]:
 
 
 def _plan_blocks(number: int, one: BundleInputs, plan: Plan) -> list[Block]:
-    certificate, blocks = plan.sidecar.certificate, list[Block]()
+    certificate, blocks, name = plan.sidecar.certificate, list[Block](), _plan_name(one, plan)
     graphs = [entry.sha256 for entry in one.bundle.manifest.files if entry.path == MODEL_FILE]
     if plan.sidecar.onnx_sha256 not in graphs:
-        stale = f"{one.name}: the plan was built from another {MODEL_FILE}; `run-ssl build {one.bundle.path}` again."
+        again = build_command(one.bundle.path, plan.library.engine)
+        stale = f"{name}: the plan was built from another {MODEL_FILE}; `{again}` again."
         blocks.append(Text(paragraphs=(stale,), tone="warning"))
-    blocks.append(Text(title=f"What became of the graph: {one.name}", paragraphs=_became(certificate), tone="list"))
+    blocks.append(Text(title=f"What became of the graph: {name}", paragraphs=_became(certificate), tone="list"))
     broken = [verdict for verdict in certificate.verdicts if verdict.reason]
-    blocks += [_broken_table(one.name, broken)] if broken else []
+    blocks += [_broken_table(name, broken)] if broken else []
     if plan.layers is None:
-        return [*blocks, Text(paragraphs=("The engine inspector's list of layers is not beside the plan.",))]
+        return [*blocks, Text(paragraphs=("The list of layers is not beside the plan.",))]
     if certificate.layer_times_ms:
-        blocks.append(_time_figure(number, one.name, plan.layers, plan.sidecar))
-    return [*blocks, _layer_table(one.name, plan.layers, certificate.layer_times_ms)]
+        blocks.append(_time_figure(number, name, plan.layers, plan.sidecar))
+    return [*blocks, _layer_table(name, plan.layers, certificate.layer_times_ms)]
 
 
 def _became(certificate: Certificate) -> tuple[str, ...]:

@@ -1,5 +1,7 @@
 """How a plan is built: what the options in its description mean, and which are impossible."""
 
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
@@ -55,3 +57,18 @@ def test_defaults_are_tensorrts_own_or_stated() -> None:
 def test_impossible_options_are_refused(field: str) -> None:
     with pytest.raises(ValidationError):
         BuildOptions.model_validate_json(f"{{{field}}}")
+
+
+def test_whose_plan_it_is_decides_what_has_a_meaning() -> None:
+    rtx = BuildOptions(engine="tensorrt-rtx", compute_capabilities=("8.6",), workspace_mib=64)
+    assert rtx.compute_capabilities == ("8.6",)
+    with pytest.raises(ValidationError, match="tensorrt builds for the GPU of the machine"):
+        BuildOptions(compute_capabilities=("8.6",))
+
+
+@pytest.mark.parametrize(
+    "own", [{"optimization_level": 5}, {"version_compatible": True}, {"hardware_compatibility": "ampere+"}]
+)
+def test_options_of_tensorrts_alone_are_refused_for_rtx(own: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="tensorrt-rtx has no optimization_level"):
+        BuildOptions(engine="tensorrt-rtx", **own)

@@ -45,7 +45,9 @@ def test_parts_are_found_in_tuples_and_beside_none():
 
 
 def test_the_table_and_the_layout_name_the_same_files():
-    named = {value for name, value in vars(layout).items() if name.isupper()} - {layout.RESULTS_FOLDER}
+    constants = {value for name, value in vars(layout).items() if name.isupper() and isinstance(value, str)}
+    plans = {name for one in layout.PLANS.values() for name in (one.plan, one.sidecar, one.layers, one.rejected)}
+    named = (constants | plans) - {layout.RESULTS_FOLDER}
     results = {layout.BENCH_FILE, layout.COMPARE_FILE, layout.CHANGED_FILE, layout.NEIGHBOURS_FILE}
     assert {name if name not in results else f"{layout.RESULTS_FOLDER}/{name}" for name in named} == set(DESCRIBED)
 

@@ -65,3 +65,31 @@ def test_timing_cache_is_the_file_that_is_named(tmp_path: Path) -> None:
 def test_timing_cache_that_is_a_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is a directory: expected a file"):
         BuildChoices(timing_cache=str(tmp_path)).timing_cache_path()
+
+
+@pytest.mark.parametrize(
+    ("choices", "option"),
+    [
+        (BuildChoices(engine="tensorrt-rtx", timing_cache="none"), "--timing-cache"),
+        (BuildChoices(engine="tensorrt-rtx", optimization_level=5), "--optimization-level"),
+        (BuildChoices(engine="tensorrt-rtx", version_compatible=True), "--version-compatible"),
+        (BuildChoices(engine="tensorrt-rtx", hardware_compatible="ampere+"), "--hardware-compatible"),
+        (BuildChoices(gpu="ada"), "--gpu"),
+        (BuildChoices(compute_capability="86"), "--compute-capability"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_option_of_the_other_library_is_refused_with_a_sentence(choices: BuildChoices, option: str) -> None:
+    with pytest.raises(UsageError, match=f"^{option} has no meaning with --engine {choices.engine}: .+; leave it out$"):
+        choices.read()
+
+
+def test_choices_for_rtx_are_read_into_options() -> None:
+    choices = BuildChoices(engine="tensorrt-rtx", gpu="ada,ampere", profile="1:2:4", workspace=64)
+    options = choices.read()
+    assert (options.engine, options.compute_capabilities) == ("tensorrt-rtx", ("8.0", "8.6", "8.9"))
+    assert (str(options.profile), options.workspace_mib) == ("1:2:4", 64)
+
+
+def test_there_is_no_timing_cache_for_rtx_and_nothing_of_a_gpu_is_asked_for_its_name() -> None:
+    assert BuildChoices(engine="tensorrt-rtx").timing_cache_path() is None

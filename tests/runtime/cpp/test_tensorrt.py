@@ -4,6 +4,7 @@ Needs a C++ compiler (CXX, or c++) and nlohmann-json. Where RNE_TENSORRT_INCLUDE
 joined as in PATH, the back end is compiled against each; CUDA's come from RNE_CUDA_INCLUDE or a Python package.
 """
 
+import dataclasses
 import importlib.util
 import os
 import subprocess
@@ -14,12 +15,21 @@ from typing import Any
 import pytest
 
 from runtime.bundle.bundle import open_bundle
+from runtime.engines.trt.library import LIBRARIES
 from runtime.engines.trt.preflight import check_plan
 from runtime.errors import BundleError, EngineError, ExportSslError
+from runtime.support.engine_names import PlanEngine
 from tests.helpers.bundles import write_hand_made
 from tests.helpers.cpp.preprocess import require_compiler
-from tests.helpers.cpp.tensorrt_backend import BACKEND, build_plan_check, build_tests, check_syntax, names_of_tests
-from tests.helpers.plans import A100, gpu, machine, plan_bytes, put_plan
+from tests.helpers.cpp.tensorrt_backend import (
+    BACKEND,
+    STANDIN,
+    build_plan_check,
+    build_tests,
+    check_syntax,
+    names_of_tests,
+)
+from tests.helpers.plans import A100, gpu, machine, plan_bytes, put_plan, put_rtx_plan, rtx_plan_bytes
 from tests.helpers.tools import require_flags
 
 HEADERS = "RNE_TENSORRT_INCLUDE"
@@ -85,6 +95,12 @@ def cuda_folder() -> str | None:
     return str(complete[0]) if complete else None
 
 
+@pytest.mark.parametrize("source", ["src/tensorrt_library.cpp", "src/tensorrt_plan.cpp", "src/bundle.cpp"])
+def test_backend_for_rtx_compiles_without_a_warning(compiler: str, source: str) -> None:
+    """Against what stands in NVIDIA's documentation: the headers of its SDK are in no package."""
+    check_syntax(compiler, source, "-DRNE_WITH_TENSORRT_RTX", "-DNV_TENSORRT_MAJOR=1", f"-I{STANDIN}")
+
+
 @pytest.mark.skipif(not header_folders(), reason=f"{HEADERS} names no folder with NVIDIA's NvInferRuntime.h")
 @pytest.mark.parametrize("headers", header_folders())
 def test_backend_compiles_with_nvidias_headers_without_a_warning(compiler: str, headers: str) -> None:
@@ -126,6 +142,8 @@ CASES: dict[str, tuple[Callable[[Path], object], tuple[str, str, str, str]]] = {
     "fits": (given(), HERE),
     "another build number": (given(plan_bytes((10, 16, 1, 4))), ("10.16.1.99", *HERE[1:])),
     "no plan": (lambda _: None, HERE),
+    "only rtx's": (lambda bundle: put_rtx_plan(bundle), HERE),
+    "rtx's under its name": (given(rtx_plan_bytes()), HERE),
     "zip": (not_a_plan(b"PK\x03\x04"), HERE),
     "quote": (not_a_plan(b"it's"), HERE),
     "both quotes": (not_a_plan(b"'\"\\\n"), HERE),
@@ -157,16 +175,66 @@ CASES: dict[str, tuple[Callable[[Path], object], tuple[str, str, str, str]]] = {
 }
 
 
+RTX_HERE = ("1.7.1.116", *RTX_4090, "linux-x86_64")
+
+
+def given_rtx(plan: bytes | None = None, **changes: Any) -> Callable[[Path], object]:
+    """Return what writes a plan of TensorRT for RTX that is as its description says."""
+    size = {} if plan is None else {"plan_bytes": max(len(plan), 1)}
+    return lambda bundle: put_rtx_plan(bundle, plan, **size, **changes)
+
+
+RTX_CASES: dict[str, tuple[Callable[[Path], object], tuple[str, str, str, str]]] = {
+    "fits": (given_rtx(), RTX_HERE),
+    "fits on windows": (given_rtx(), (*RTX_HERE[:3], "win32-amd64")),
+    "later gpu": (given_rtx(), (RTX_HERE[0], "13.0", "NVIDIA GeForce RTX 6090", RTX_HERE[3])),
+    "no plan": (lambda _: None, RTX_HERE),
+    "only tensorrt's": (given(), RTX_HERE),
+    "tensorrt's under its name": (given_rtx(plan_bytes()), RTX_HERE),
+    "zip": (given_rtx(b"PK" + bytes(60)), RTX_HERE),
+    "header": (given_rtx(rtx_plan_bytes()[:20]), RTX_HERE),
+    "serialisation": (given_rtx(rtx_plan_bytes()[:4] + b"\x03" + rtx_plan_bytes()[5:]), RTX_HERE),
+    "two versions": (given_rtx(rtx_plan_bytes((1, 6, 0, 1))), RTX_HERE),
+    "description of tensorrt's": (given_rtx(engine="tensorrt"), RTX_HERE),
+    "another network": (given_rtx(onnx_sha256="ab" * 32), RTX_HERE),
+    "platform": (given_rtx(), (*RTX_HERE[:3], "linux-aarch64")),
+    "another release": (given_rtx(), ("1.8.0.3", *RTX_HERE[1:])),
+    "another build number": (given_rtx(), ("1.7.1.9", *RTX_HERE[1:])),
+    "turing": (given_rtx(), (RTX_HERE[0], *T4, RTX_HERE[3])),
+    "turing named": (given_rtx(compute_capabilities=["7.5", "8.0"]), (RTX_HERE[0], *T4, RTX_HERE[3])),
+    "one named": (given_rtx(compute_capabilities=["8.6"]), RTX_HERE),
+    "several named": (given_rtx(compute_capabilities=["7.5", "8.0", "8.6", "12.1"]), RTX_HERE),
+    "not supported": (given_rtx(), (RTX_HERE[0], "9.0", "NVIDIA H100", RTX_HERE[3])),
+}
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_cpp_says_of_a_plan_what_python_says(plan_check: Path, tmp_path: Path, case: str) -> None:
-    prepare, (version, capability, name, platform) = CASES[case]
+    compare(plan_check, tmp_path, "tensorrt", *CASES[case])
+
+
+@pytest.mark.parametrize("case", RTX_CASES)
+def test_cpp_says_of_a_plan_for_rtx_what_python_says(plan_check: Path, tmp_path: Path, case: str) -> None:
+    compare(plan_check, tmp_path, "tensorrt-rtx", *RTX_CASES[case])
+
+
+def compare(
+    plan_check: Path,
+    tmp_path: Path,
+    engine: PlanEngine,
+    prepare: Callable[[Path], object],
+    here: tuple[str, str, str, str],
+) -> None:
+    """Let both say what they think of a plan on a machine."""
+    version, capability, name, platform = here
     bundle = open_bundle(write_hand_made(tmp_path / "bundle"))
     prepare(bundle.path)
     expected = "0 "
+    ours = dataclasses.replace(machine(version, gpu(name, capability), platform=platform), library=LIBRARIES[engine])
     try:
-        check_plan(bundle, machine(version, gpu(name, capability), platform=platform))
+        check_plan(bundle, ours)
     except ExportSslError as error:
         expected = f"{STATUSES[type(error)]} {error}"
-    command = [str(plan_check), str(bundle.path), version, name, capability, platform]
+    command = [str(plan_check), engine, str(bundle.path), version, name, capability, platform]
     done = subprocess.run(command, check=True, capture_output=True, text=True, encoding="utf-8")
     assert done.stdout == expected

@@ -14,14 +14,16 @@ from typer.testing import CliRunner
 import runtime.health.doctor
 from runtime.commands.run_ssl import app
 from runtime.engines.trt.cuda_calls import CudaSystem
+from runtime.engines.trt.library import RTX, TENSORRT
 from runtime.engines.trt.machine import Machine
 from runtime.engines.trt.versions import Version
 from runtime.health.doctor import Finding, examine
 from runtime.health.doctor_table import as_json, render
 from tests.helpers.bundles import write_hand_made
-from tests.helpers.plans import gpu, machine, put_plan
+from tests.helpers.plans import gpu, machine, put_plan, put_rtx_plan, rtx_machine
 
 NO_TENSORRT = "TensorRT is not installed: pip install 'export-ssl[gpu]' (CUDA 13) or 'export-ssl[gpu-cu12]' (CUDA 12)"
+NO_RTX = "TensorRT for RTX is not installed: pip install 'export-ssl[rtx]' (CUDA 13)"
 NO_DRIVER = "there is no NVIDIA driver: install it, or use a machine with an NVIDIA GPU"
 CPU_ONLY = Machine(None, NO_TENSORRT, CudaSystem("", "13.0", (), NO_DRIVER), "linux-x86_64")
 
@@ -31,9 +33,13 @@ def bundle(tmp_path: Path) -> Path:
     return write_hand_made(tmp_path / "bundle")
 
 
-def findings(monkeypatch: pytest.MonkeyPatch, here: Machine, bundle: Path | None = None) -> dict[str, Finding]:
-    """Return what is found on a machine, by name."""
-    monkeypatch.setattr(runtime.health.doctor, "find_machine", lambda: here)
+def findings(
+    monkeypatch: pytest.MonkeyPatch, here: Machine, bundle: Path | None = None, *, rtx: Machine | None = None
+) -> dict[str, Finding]:
+    """Return what is found on a machine, by name; without `rtx` it has no TensorRT for RTX."""
+    rtx = rtx or dataclasses.replace(here, tensorrt=None, tensorrt_problem=NO_RTX, library=RTX)
+    machines = {TENSORRT.engine: here, RTX.engine: rtx}
+    monkeypatch.setattr(runtime.health.doctor, "find_machine", lambda library=TENSORRT: machines[library.engine])
     return {finding.name: finding for finding in examine(bundle)}
 
 
@@ -198,6 +204,37 @@ def test_strange_description_is_bad_and_no_crash(
     assert findings(monkeypatch, machine(), bundle)["plan"].verdict == "bad"
 
 
+def test_both_libraries_are_listed_with_what_they_lack(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = findings(monkeypatch, CPU_ONLY)["TensorRT for RTX"]
+    assert (found.verdict, found.text) == ("missing", NO_RTX)
+    builder = dataclasses.replace(rtx_machine(), cuda=CPU_ONLY.cuda)
+    found = findings(monkeypatch, CPU_ONLY, rtx=builder)["TensorRT for RTX"]
+    assert (found.verdict, found.text) == ("ok", f"1.7.1.116, builds plans and runs none here: {NO_DRIVER}")
+    everything = findings(monkeypatch, machine(), rtx=rtx_machine())
+    assert everything["TensorRT for RTX"].text == "1.7.1.116"
+    assert everything["engines"].text.startswith("tensorrt, tensorrt-rtx, ")
+
+
+def test_gpu_that_rtx_does_not_support_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    h100 = gpu("NVIDIA H100", "9.0")
+    found = findings(monkeypatch, machine(device=h100), rtx=rtx_machine(h100))
+    assert "does not support NVIDIA H100 (compute capability 9.0): build a plan of TensorRT there" in (
+        found["TensorRT for RTX"].text
+    )
+    assert "tensorrt-rtx" not in found["engines"].text
+
+
+def test_plan_for_rtx_is_examined_beside_tensorrts(monkeypatch: pytest.MonkeyPatch, bundle: Path) -> None:
+    assert "plan for RTX" not in findings(monkeypatch, CPU_ONLY, bundle)
+    none = findings(monkeypatch, machine(), bundle, rtx=rtx_machine())["plan for RTX"]
+    assert none.text == f"none: build one with `run-ssl build {bundle} --engine tensorrt-rtx`"
+    put_rtx_plan(bundle)
+    found = findings(monkeypatch, machine(), bundle, rtx=rtx_machine())["plan for RTX"]
+    assert (found.verdict, found.text) == ("ok", "TensorRT for RTX 1.7.1.116, Ampere and later RTX GPUs, batch 1:8:32")
+    found = findings(monkeypatch, CPU_ONLY, bundle)["plan for RTX"]
+    assert (found.verdict, found.text.partition(";")[2]) == ("missing", f" it cannot run here: {NO_RTX}")
+
+
 def printed(found: tuple[Finding, ...], *, width: int = 200) -> str:
     file = io.StringIO()
     render(found, Console(file=file, width=width))
@@ -223,7 +260,7 @@ def test_nothing_is_lost_on_a_narrow_terminal() -> None:
 
 
 def test_json_has_every_finding_and_the_verdict(monkeypatch: pytest.MonkeyPatch, bundle: Path) -> None:
-    monkeypatch.setattr(runtime.health.doctor, "find_machine", machine)
+    monkeypatch.setattr(runtime.health.doctor, "find_machine", lambda *_: machine())
     found = examine(bundle)
     told = json.loads(as_json(found))
     assert told["well"] is True

@@ -4,7 +4,8 @@ import signal
 
 import pytest
 
-from runtime.plans.failures import explain_death, explain_refusal
+from runtime.engines.trt.library import RTX
+from runtime.plans.failures import explain_death, explain_refusal, is_refusal
 
 NO_KERNEL = "Could not find any implementation for node"
 # As TensorRT 8 to 10 put it, with what follows the node's name.
@@ -114,3 +115,51 @@ def test_exit_code_is_said_with_the_last_words(code: int) -> None:
 
 def test_end_without_an_answer_is_an_end_too() -> None:
     assert "exit code 0" in explain_death(0, stage="kernels", last_words="")
+
+
+# As TensorRT for RTX 1.7 wrote them.
+ON_TURING = (
+    "IBuilder::buildSerializedNetwork: Error Code 1: Myelin ([pass.cpp:337: check_turing_op_compatibility] Cannot "
+    "compile operation 'fc' for Turing (SM75): FP32 GEMM is not supported. In compileGraph at "
+    "/_src/optimizer/myelin/codeGenerator.cpp:2012)"
+)
+TOO_LARGE = (
+    "Profile kMAX values are not self-consistent. bn1: tensor volume exceeds 1099511627776, dimensions are "
+    "[batch,64,32,32] Condition '<' violated: 100000000 >= 16777217. In operator() at "
+    "/_src/runtime/core/shapeMachine.cpp:628 Instruction: CHECK_LESS 100000000 16777217."
+)
+NO_SCRATCH = "[localCheckMacros.cpp::getErrorStr::132] Error Code 2: OutOfMemory (Requested size was 12293632 bytes.)"
+
+
+def test_an_fp32_classifier_on_turing_is_sent_to_fp16() -> None:
+    text = explain_refusal([ON_TURING], name="model.onnx", library=RTX)
+    assert text == (
+        "TensorRT for RTX has no FP32 matrix product for Turing, and 'fc' of model.onnx is one: export the bundle with "
+        "`export-ssl --fp16`, or leave Turing out of --gpu"
+    )
+
+
+def test_a_batch_that_no_tensor_holds_is_refused_though_a_plan_is_built() -> None:
+    assert is_refusal(TOO_LARGE)
+    assert not is_refusal("Detected 1 inputs and 2 output network tensors.")
+    text = explain_refusal([TOO_LARGE], name="model.onnx", library=RTX)
+    assert text == (
+        "the largest batch of --profile is too large for model.onnx: tensor bn1 would have more than 1,099,511,627,776 "
+        "elements; lower it"
+    )
+
+
+def test_want_of_scratch_memory_without_a_gpu_is_none_of_a_gpus() -> None:
+    text = explain_refusal([NO_SCRATCH], name="model.onnx", library=RTX)
+    assert text == (
+        "model.onnx needs 12.3 MB of scratch memory at the largest batch of --profile, more than --workspace allows: "
+        "raise --workspace, or lower --profile"
+    )
+    assert "the GPU's memory ran out" in explain_refusal([NO_SCRATCH], name="model.onnx")
+
+
+def test_other_refusals_and_crashes_name_the_library() -> None:
+    text = explain_refusal([], name="model.onnx", library=RTX)
+    assert text.startswith("TensorRT for RTX built nothing of model.onnx")
+    text = explain_death(-signal.SIGSEGV, stage="parse", last_words="", library=RTX)
+    assert text.startswith("TensorRT for RTX crashed (SIGSEGV) while it was at 'parse': pass a smaller --profile")

@@ -17,7 +17,7 @@ from runtime.report.html_page import write_html
 from runtime.report.inputs import ReportRequest, read_inputs
 from runtime.report.markdown_page import write_markdown
 from runtime.report.style import precision_colour, series_styles, span_axis
-from tests.helpers.plans import plan_bytes, put_plan, sidecar_fields
+from tests.helpers.plans import plan_bytes, put_plan, put_rtx_plan, sidecar_fields
 from tests.helpers.report_samples import (
     FP32_MS,
     INT8_MS,
@@ -319,7 +319,7 @@ def test_a_plan_has_its_certificate_and_how_it_was_built(tmp_path):
     assert facts["golden images"] == (
         "2 of 2 with PyTorch's top-1; logits 110.0 dB, embedding equal, required 100.0 dB"
     )
-    assert facts["TensorRT, CUDA, driver"] == "10.16.1.11, 13.0, 13.0"
+    assert (facts["library"], facts["CUDA, driver"]) == ("TensorRT 10.16.1.11", "13.0, 13.0")
     assert facts["batch sizes (MIN:OPT:MAX)"] == "1:8:32"
     assert tables["Layers that break their promise: tiny-int8"].rows == (
         ("fc", "int8", "fp32", 25, "fc", "its input is FP32"),
@@ -331,6 +331,20 @@ def test_a_plan_has_its_certificate_and_how_it_was_built(tmp_path):
     # Both layers are named, the slowest on top, each in the colour of what it computes in.
     assert figure.layout["yaxis"]["ticktext"] == ["fc", "conv1"]
     assert {trace["name"]: trace["x"] for trace in figure.traces} == {"fp32": [0.02], "int8": [0.06]}
+
+
+def test_plans_of_both_libraries_stand_side_by_side(tmp_path):
+    _, bundle = write_bundles(tmp_path)
+    write_plan(bundle)
+    put_rtx_plan(bundle, compute_capabilities=["8.9"])
+    section = sections(build_report(ReportRequest((bundle,))))["tensorrt"]
+    tables = {block.title: block for block in section.blocks if isinstance(block, Table)}
+    assert [column.name for column in tables["The plans"].columns] == ["", "tiny-int8", "tiny-int8, TensorRT for RTX"]
+    facts = {row[0]: row[2] for row in tables["The plans"].rows}
+    assert facts["golden images"] == "not run: the build needs no GPU"
+    assert facts["GPU"] == "Ada (compute capability 8.9)"
+    assert facts["library"] == "TensorRT for RTX 1.7.1.116"
+    assert (facts["optimisation level"], facts["loads on other GPUs"]) == ("-", "all of those above")
 
 
 def test_a_plan_of_another_graph_is_a_warning(tmp_path):

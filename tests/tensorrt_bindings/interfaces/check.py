@@ -12,7 +12,7 @@ from pathlib import Path
 from runtime.engines.trt.versions import FEATURES
 from tests.helpers.paths import ROOT
 from tests.tensorrt_bindings.interfaces.snippets import PROLOGUE, RIGHT, WRONG
-from tests.tensorrt_bindings.interfaces.stubs import INTERFACES, write_stub
+from tests.tensorrt_bindings.interfaces.stubs import INTERFACES, release, write_stub
 
 # Attributes of other objects too: an object without a type that has one of these need not be TensorRT's.
 COMMON = {
@@ -131,9 +131,9 @@ def _configuration(version: str, stubs: Path, options: str) -> str:
 
     What differs between versions is said of our packages only: what mypy keeps of numpy then serves all of them.
     """
-    number = tuple(int(part) for part in version.split("."))
-    present = [name for name, since in FEATURES.items() if number >= since]
-    absent = [name for name, since in FEATURES.items() if number < since]
+    library, number = release(version)
+    present = [name for name, since in FEATURES.items() if library in since and number >= since[library]]
+    absent = [name for name in FEATURES if name not in present]
     return (
         f"[mypy]\nstrict = true\nplugins = pydantic.mypy\nmypy_path = {stubs}\nfollow_imports = silent\n"
         # It has no types; what it offers is checked in test_cuda_names.py.

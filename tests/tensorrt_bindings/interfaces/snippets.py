@@ -67,6 +67,12 @@ def level(features: Features) -> trt.HardwareCompatibilityLevel:
         return trt.HardwareCompatibilityLevel.SAME_COMPUTE_CAPABILITY
     return trt.HardwareCompatibilityLevel.NONE
 """,
+    "guarded_class": """
+def name_gpus(config: trt.IBuilderConfig, features: Features) -> None:
+    if features.HAS_COMPUTE_CAPABILITIES:
+        config.num_compute_capabilities = 1
+        config.set_compute_capability(trt.ComputeCapability.SM86, 0)
+""",
 }
 
 WRONG = {

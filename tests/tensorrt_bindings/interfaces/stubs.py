@@ -9,6 +9,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from runtime.support.engine_names import PlanEngine
+
 INTERFACES = Path(__file__).parent
 
 # Words of pybind11's signatures, to types. A bare list or tuple is a shape: nothing else here is one.
@@ -49,11 +51,12 @@ from typing_extensions import Buffer, Never, Self
 
 __version__: str
 """
-# Written by NVIDIA in Python, without types.
+# Written by NVIDIA in Python, without types; or a tuple that is no shape, by the signature's words.
 UNTYPED = {
     "__enter__": "def __enter__(self) -> Self: ...",
     "__exit__": "def __exit__(self, exc_type: object, exc_value: object, traceback: object, /) -> None: ...",
     "nptype": "def nptype(trt_type: DataType) -> type[np.generic]: ...",
+    "get_engine_validity": "def get_engine_validity(self, buffer: Buffer) -> tuple[EngineValidity, int]: ...",
     "volume": "def volume(iterable: Iterable[int]) -> int: ...",
 }
 # What a pybind11 enum has. It cannot be iterated over, and is equal to no integer.
@@ -68,9 +71,14 @@ def value(self) -> int: ..."""
 
 
 def versions() -> list[str]:
-    """Return the versions that there is an interface file of, oldest first."""
-    names = [path.stem for path in INTERFACES.glob("*.json")]
-    return sorted(names, key=lambda name: tuple(int(part) for part in name.split(".")))
+    """Return the versions that there is an interface file of, oldest first; TensorRT for RTX's begin with `rtx-`."""
+    return sorted((path.stem for path in INTERFACES.glob("*.json")), key=release)
+
+
+def release(version: str) -> tuple[PlanEngine, tuple[int, ...]]:
+    """Return which library an interface file's name means, and its version."""
+    library, _, number = version.rpartition("-")
+    return ("tensorrt-rtx" if library else "tensorrt"), tuple(int(part) for part in number.split("."))
 
 
 def write_stub(version: str, folder: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 # converts; typing's generics are from pybind11 before 2.12.
 SPELLINGS = {
     r"\b(\w+::)+": "",
-    r"\btensorrt_bindings\.tensorrt\.": "",
+    r"\btensorrt(_rtx)?_bindings\.tensorrt(_rtx)?\.": "",
     r"\bIParserError\b": "ParserError",
     r"\btyping\.SupportsInt\b": "int",
     r"\btyping\.SupportsFloat\b": "float",

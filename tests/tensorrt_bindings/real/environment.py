@@ -4,10 +4,12 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 
+from runtime.support.engine_names import PlanEngine
 from tests.helpers.paths import ROOT
 from tests.helpers.tools import require_tool
 from tests.tensorrt_bindings.install_bindings import TARGET, requirements
@@ -25,10 +27,11 @@ for library in {libraries!r}:
 # NVIDIA's package `tensorrt` is a front for `tensorrt_bindings` too.
 FRONT_PACKAGE = """import sys
 
-import tensorrt_bindings
+import {bindings}
 
-sys.modules["tensorrt"] = tensorrt_bindings
+sys.modules["tensorrt"] = {bindings}
 """
+RTX_BINDINGS = "tensorrt_rtx_bindings"
 
 
 @dataclass(frozen=True)
@@ -39,16 +42,20 @@ class Bindings:
         version: Version of TensorRT, for example `10.16.1.11`.
         paths: What a process needs on its PYTHONPATH beside the libraries.
         libraries: Folder of the stub libraries' package, for the PYTHONPATH; None to go without.
+        library: Whose they are.
     """
 
     version: str
     paths: tuple[Path, ...]
     libraries: Path | None
+    library: PlanEngine = "tensorrt"
 
     @property
     def interface(self) -> Path:
         """The file of tests/tensorrt_bindings/interfaces for this version."""
-        return ROOT / "tests" / "tensorrt_bindings" / "interfaces" / f"{'.'.join(self.version.split('.')[:2])}.json"
+        prefix = "rtx-" if self.library == "tensorrt-rtx" else ""
+        name = f"{prefix}{'.'.join(self.version.split('.')[:2])}.json"
+        return ROOT / "tests" / "tensorrt_bindings" / "interfaces" / name
 
     def run(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Return what a Python with these bindings answers to its arguments and standard input."""
@@ -76,7 +83,7 @@ def prepare(version: str, folder: Path) -> Bindings:
     front, libs = folder / "front" / "tensorrt", folder / "libs" / "tensorrt_libs"
     front.mkdir(parents=True)
     libs.mkdir(parents=True)
-    (front / "__init__.py").write_text(FRONT_PACKAGE)
+    (front / "__init__.py").write_text(FRONT_PACKAGE.format(bindings="tensorrt_bindings"))
     names = [f"lib{library}.so.{version.split('.')[0]}" for library in LIBRARIES]
     (libs / "__init__.py").write_text(LIBS_PACKAGE.format(libraries=names))
     for name in names:
@@ -84,3 +91,15 @@ def prepare(version: str, folder: Path) -> Bindings:
         flags = ["-shared", "-fPIC", f"-Wl,-soname,{name}"]
         subprocess.run([compiler, *flags, "-o", str(libs / name), str(STUB)], check=True)
     return Bindings(version, (wheel, front.parent, ROOT), libs.parent)
+
+
+def prepare_rtx(folder: Path) -> Bindings:
+    """Return the bindings of TensorRT for RTX, whose own libraries are installed, or skip the test."""
+    try:
+        version = metadata.version("tensorrt-rtx-cu13-bindings")
+    except metadata.PackageNotFoundError:
+        pytest.skip("TensorRT for RTX is not installed: pip install 'export-ssl[rtx]'")
+    front = folder / "front" / "tensorrt"
+    front.mkdir(parents=True)
+    (front / "__init__.py").write_text(FRONT_PACKAGE.format(bindings=RTX_BINDINGS))
+    return Bindings(version, (front.parent, ROOT), None, library="tensorrt-rtx")

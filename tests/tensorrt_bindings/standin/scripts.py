@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.tensorrt_bindings.standin import standin_environment
+from tests.tensorrt_bindings.standin import RTX, standin_environment
 
 PRELUDE = """
 import ctypes, json, os, sys
@@ -74,8 +74,9 @@ def inspect(plan):
 
 def run_script(script, *, version="10.16", args=(), code=0, **env):
     """Return what a script prints with the stand-in imported; the process must end with `code`."""
+    prelude = PRELUDE.replace("import tensorrt as", "import tensorrt_rtx as") if version == RTX else PRELUDE
     done = subprocess.run(
-        [sys.executable, "-c", PRELUDE + textwrap.dedent(script), *map(str, args)],
+        [sys.executable, "-c", prelude + textwrap.dedent(script), *map(str, args)],
         env=standin_environment(version, **env),
         capture_output=True,
         text=True,

@@ -58,6 +58,18 @@ public:
     virtual bool enqueueV3(cudaStream_t stream) noexcept = 0;
 };
 
+#ifdef RNE_WITH_TENSORRT_RTX
+// Read in NVIDIA's documentation of TensorRT for RTX, whose headers this was not compared with.
+enum class DynamicShapesKernelSpecializationStrategy : std::int32_t { kLAZY = 0, kEAGER = 1, kNONE = 2 };
+
+class IRuntimeConfig : public INoCopy {
+public:
+    virtual void setExecutionContextAllocationStrategy(ExecutionContextAllocationStrategy strategy) noexcept = 0;
+    virtual void
+    setDynamicShapesKernelSpecializationStrategy(DynamicShapesKernelSpecializationStrategy strategy) noexcept = 0;
+};
+#endif
+
 class ICudaEngine : public INoCopy {
 public:
     virtual Dims getTensorShape(char const *tensorName) const noexcept = 0;
@@ -70,6 +82,10 @@ public:
     virtual std::int64_t getDeviceMemorySizeV2() const noexcept = 0;
     virtual IExecutionContext *createExecutionContext(
         ExecutionContextAllocationStrategy strategy = ExecutionContextAllocationStrategy::kSTATIC) noexcept = 0;
+#ifdef RNE_WITH_TENSORRT_RTX
+    virtual IRuntimeConfig *createRuntimeConfig() noexcept = 0;
+    virtual IExecutionContext *createExecutionContext(IRuntimeConfig *config) noexcept = 0;
+#endif
 };
 
 class IRuntime : public INoCopy {

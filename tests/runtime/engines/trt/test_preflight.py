@@ -17,7 +17,7 @@ from runtime.engines.trt.preflight import check_plan
 from runtime.engines.trt.versions import find_tensorrt
 from runtime.errors import BundleError, EngineError
 from tests.helpers.bundles import write_hand_made
-from tests.helpers.plans import gpu, machine, plan_bytes, put_plan
+from tests.helpers.plans import gpu, machine, plan_bytes, put_plan, put_rtx_plan, rtx_machine, rtx_plan_bytes
 
 RTX_3090, RTX_4090, T4, H100 = (
     gpu("NVIDIA GeForce RTX 3090", "8.6"),
@@ -290,3 +290,94 @@ def test_hash_in_the_description_that_was_forged_is_found(bundle: Bundle) -> Non
     fields = json.loads(file.read_text(encoding="utf-8"))
     file.write_text(json.dumps({**fields, "plan_sha256": "0" * 64}), encoding="utf-8")
     assert "its sha256 differs" in refusal(bundle, machine(), kind=BundleError)
+
+
+@pytest.mark.parametrize("platform", ["linux-x86_64", "win32-amd64"])
+@pytest.mark.parametrize("here", [A100_40GB, RTX_3090, RTX_4090], ids=lambda device: device.name)
+def test_plan_for_rtx_runs_on_ampere_and_later_on_linux_and_windows(
+    bundle: Bundle, here: GpuDevice, platform: str
+) -> None:
+    plan = put_rtx_plan(bundle.path)
+    assert check_plan(bundle, rtx_machine(here, platform=platform)).plan == plan
+
+
+def test_plan_for_rtx_runs_on_a_gpu_that_is_newer_than_the_library(bundle: Bundle) -> None:
+    put_rtx_plan(bundle.path)
+    assert check_plan(bundle, rtx_machine(gpu("NVIDIA GeForce RTX 6090", "13.0")))
+
+
+@pytest.mark.parametrize("here", [T4, RTX_3090], ids=lambda device: device.name)
+def test_plan_for_rtx_runs_on_the_gpus_that_it_names_alone(bundle: Bundle, here: GpuDevice) -> None:
+    put_rtx_plan(bundle.path, compute_capabilities=["8.9"])
+    assert check_plan(bundle, rtx_machine(RTX_4090))
+    text = refusal(bundle, rtx_machine(here), kind=EngineError)
+    number = here.compute_capability.replace(".", "")
+    assert (
+        f"is for Ada (compute capability 8.9), this is {here.name} (compute capability {here.compute_capability}), "
+        f"which `--compute-capability {number}` names: build it again with `run-ssl build {bundle.path} --engine "
+        "tensorrt-rtx`"
+    ) in text
+
+
+@pytest.mark.parametrize("here", [H100, GB200, gpu("Orin", "8.7")], ids=lambda device: device.name)
+def test_gpu_that_rtx_does_not_support_is_pointed_to_tensorrt(bundle: Bundle, here: GpuDevice) -> None:
+    put_rtx_plan(bundle.path)
+    assert refusal(bundle, rtx_machine(here), kind=EngineError) == (
+        f"TensorRT for RTX does not support {here.name} (compute capability {here.compute_capability}): build a plan "
+        "of TensorRT there with `run-ssl build`"
+    )
+
+
+@pytest.mark.parametrize("installed", ["1.8.0.1", "1.7.2.1", "1.6.1.116"])
+def test_plan_for_rtx_runs_in_no_other_release(bundle: Bundle, installed: str) -> None:
+    put_rtx_plan(bundle.path)
+    text = refusal(bundle, rtx_machine(version=installed), kind=EngineError)
+    assert f"was built by TensorRT for RTX 1.7.1.116, this is {installed}: build it again" in text
+
+
+def test_plan_for_rtx_runs_on_no_arm_processor(bundle: Bundle) -> None:
+    put_rtx_plan(bundle.path)
+    text = refusal(bundle, rtx_machine(platform="linux-aarch64"), kind=EngineError)
+    assert "runs on linux-x86_64 and win32-amd64, this is linux-aarch64" in text
+
+
+def test_plan_of_the_other_library_is_named(bundle: Bundle) -> None:
+    put_plan(bundle.path, rtx_plan_bytes())
+    text = refusal(bundle, machine(), kind=BundleError)
+    assert text == (
+        f"{bundle.path / 'model.plan'} is a plan of TensorRT for RTX, which TensorRT does not load: TensorRT for RTX's "
+        "is named model.rtx.plan; build it again with `run-ssl build`"
+    )
+    put_rtx_plan(bundle.path, plan_bytes())
+    text = refusal(bundle, rtx_machine(), kind=BundleError)
+    assert text == (
+        f"{bundle.path / 'model.rtx.plan'} is a plan of TensorRT, which TensorRT for RTX does not load: TensorRT's is "
+        "named model.plan; build it again with `run-ssl build --engine tensorrt-rtx`"
+    )
+
+
+def test_description_of_the_other_librarys_plan_is_named(bundle: Bundle) -> None:
+    put_rtx_plan(bundle.path, engine="tensorrt")
+    text = refusal(bundle, rtx_machine(), kind=BundleError)
+    assert "model.rtx.plan.json describes a plan of TensorRT, not of TensorRT for RTX: build it again" in text
+
+
+def test_bundle_with_the_other_librarys_plan_alone_says_so(bundle: Bundle) -> None:
+    put_rtx_plan(bundle.path)
+    assert refusal(bundle, machine(), kind=BundleError) == (
+        f"{bundle.path} has no model.plan, only model.rtx.plan, which TensorRT for RTX alone loads: build one on this "
+        f"machine with `run-ssl build {bundle.path}`"
+    )
+    (bundle.path / "model.rtx.plan").unlink()
+    put_plan(bundle.path)
+    assert refusal(bundle, rtx_machine(), kind=BundleError) == (
+        f"{bundle.path} has no model.rtx.plan, only model.plan, which TensorRT alone loads: build one with `run-ssl "
+        f"build {bundle.path} --engine tensorrt-rtx`"
+    )
+
+
+def test_machine_without_tensorrt_for_rtx_is_told_what_to_install(bundle: Bundle) -> None:
+    put_rtx_plan(bundle.path)
+    problem = "TensorRT for RTX is not installed: pip install 'export-ssl[rtx]'"
+    here = dataclasses.replace(rtx_machine(), tensorrt=None, tensorrt_problem=problem)
+    assert refusal(bundle, here, kind=EngineError, rebuild=False) == problem

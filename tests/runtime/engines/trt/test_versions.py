@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from runtime.engines.trt.library import RTX, TENSORRT
 from runtime.engines.trt.machine import find_machine
 from runtime.engines.trt.versions import find_features, find_tensorrt, parse_version, require_tensorrt
 from runtime.errors import EngineError
@@ -50,15 +51,18 @@ def test_same_compute_capability_came_with_10_9(version: str, has: bool) -> None
 @pytest.mark.parametrize("file", sorted(INTERFACES.glob("*.json")), ids=lambda file: file.stem)
 def test_features_agree_with_nvidias_own_bindings(file: Path) -> None:
     interface = json.loads(file.read_text(encoding="utf-8"))
+    library = RTX if file.stem.startswith("rtx-") else TENSORRT
+    features = find_features(parse_version(interface["version"]), library)
     has = "SAME_COMPUTE_CAPABILITY" in interface["enums"]["HardwareCompatibilityLevel"]
-    assert find_features(parse_version(interface["version"])).HAS_SAME_COMPUTE_CAPABILITY is has
+    assert features.HAS_SAME_COMPUTE_CAPABILITY is has
+    assert features.HAS_COMPUTE_CAPABILITIES is ("ComputeCapability" in interface["enums"])
 
 
-def install(monkeypatch: pytest.MonkeyPatch, folder: Path, text: str) -> None:
-    """Let a module `tensorrt` of some text be the first that is found."""
-    (folder / "tensorrt.py").write_text(text, encoding="utf-8")
+def install(monkeypatch: pytest.MonkeyPatch, folder: Path, text: str, name: str = "tensorrt") -> None:
+    """Let a module of some text be the first of its name that is found."""
+    (folder / f"{name}.py").write_text(text, encoding="utf-8")
     monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+    monkeypatch.delitem(sys.modules, name, raising=False)
 
 
 def test_absent_package_names_the_extras() -> None:
@@ -68,6 +72,38 @@ def test_absent_package_names_the_extras() -> None:
         found, problem = find_tensorrt()
     assert found is None
     assert "TensorRT is not installed: pip install 'export-ssl[gpu]' (CUDA 13) or 'export-ssl[gpu-cu12]'" in problem
+
+
+def test_absent_library_for_rtx_names_its_own_extras() -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in RTX.modules:
+            patch.delitem(sys.modules, name, raising=False)
+        patch.setattr(sys, "path", [])
+        found, problem = find_tensorrt(RTX)
+    assert found is None
+    assert problem.startswith(
+        "TensorRT for RTX is not installed: pip install 'export-ssl[rtx]' (CUDA 13) or 'export-ssl[rtx-cu12]'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("version", "problem"),
+    [
+        ("1.7.1.116", ""),
+        ("1.9.0", ""),
+        ("1.6.0.1", "TensorRT for RTX 1.6.0.1 is installed, expected 1.7 to 1.x"),
+        ("2.0.0", "TensorRT for RTX 2.0.0.0 is installed, expected 1.7 to 1.x"),
+    ],
+)
+def test_versions_of_the_library_for_rtx_are_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version: str, problem: str
+) -> None:
+    # The metapackage's module comes before the bindings'.
+    install(monkeypatch, tmp_path, f"__version__ = {version!r}\n", "tensorrt_rtx")
+    found, said = find_tensorrt(RTX)
+    assert found == parse_version(version)
+    assert said.startswith(problem)
+    assert bool(said) == bool(problem)
 
 
 @pytest.mark.parametrize(

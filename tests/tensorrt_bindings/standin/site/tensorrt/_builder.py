@@ -9,8 +9,8 @@ from typing import Any
 from cuda.bindings._machine import MACHINE, CudaFault, Gpu, faults
 
 from tensorrt import _timing
-from tensorrt._interface import State, enum
-from tensorrt._layers import make_layers
+from tensorrt._interface import RTX, State, enum
+from tensorrt._layers import layer_list, make_layers
 from tensorrt._logging import log
 from tensorrt._network import NetworkState
 from tensorrt._plan import Plan, write_plan
@@ -58,6 +58,7 @@ class ConfigState(State):
         self._logger = logger
         self._level = 3
         self._limits: dict[int, int] = {}
+        self.capabilities: list[Any] = []
         self.profiles: list[ProfileState] = []
         self.cache: TimingCacheState | None = None
         self.flags = 1 << int(enum("BuilderFlag.TF32"))
@@ -92,6 +93,21 @@ class ConfigState(State):
     @property
     def num_optimization_profiles(self) -> int:
         return len(self.profiles)
+
+    @property
+    def num_compute_capabilities(self) -> int:
+        return len(self.capabilities)
+
+    @num_compute_capabilities.setter
+    def num_compute_capabilities(self, count: int) -> None:
+        self.capabilities = [enum("ComputeCapability.NONE")] * count
+
+    def set_compute_capability(self, compute_capability: Any, index: int) -> bool:
+        if not 0 <= index < len(self.capabilities):
+            log(self._logger, "ERROR", f"IBuilderConfig::setComputeCapability: index {index} is out of range")
+            return False
+        self.capabilities[index] = compute_capability
+        return True
 
     def set_flag(self, flag: Any) -> None:
         self.flags |= 1 << int(flag)
@@ -147,6 +163,9 @@ class BuilderState(State):
         try:
             MACHINE.device()
         except CudaFault as fault:
+            if RTX:
+                # It builds without a GPU.
+                return
             text = f"Error Code 6: API Usage Error (CUDA initialization failure with error: {int(fault.code)})"
             log(logger, "ERROR", f"createInferBuilder: {text}")
             raise TypeError("pybind11::init(): factory function returned nullptr") from None
@@ -183,6 +202,9 @@ class BuilderState(State):
             return None
         if config.cache is not None and not config.get_flag(enum("BuilderFlag.DISABLE_TIMING_CACHE")):
             config.cache.learn(layers)
+        if RTX:
+            log(self.logger, "VERBOSE", layer_list(layers))
+            log(self.logger, "VERBOSE", "Total Activation Memory: 1048576 bytes")
         log(self.logger, "INFO", "Engine generation completed in 1.5 seconds.")
         return HostMemory(write_plan(_make_plan(network, config, layers)))
 
@@ -190,7 +212,7 @@ class BuilderState(State):
         prefix = "IBuilder::buildSerializedNetwork: Error Code 4: API Usage Error"
         if network.graph is None:
             return f"{prefix} (Network must have at least one output.)"
-        if not network.strongly_typed:
+        if not network.strongly_typed and not RTX:
             return f"{prefix} (stand-in: the network is not strongly typed)"
         dynamic = [name for name in network.graph.inputs if -1 in network.graph.shapes[name]]
         if dynamic and not config.profiles:
@@ -210,12 +232,13 @@ def _fits(declared: list[int], shape: list[int]) -> bool:
 
 
 def _make_plan(network: NetworkState, config: ConfigState, layers: list[dict[str, Any]]) -> Plan:
-    graph, gpu = network.graph, MACHINE.device()
+    graph = network.graph
     assert graph is not None
+    gpu = None if RTX else MACHINE.device()
     static = {name: [graph.shapes[name]] * 3 for name in graph.inputs}
     return Plan(
-        gpu=gpu.name,
-        capability=[gpu.major, gpu.minor],
+        gpu=gpu.name if gpu else "",
+        capability=[gpu.major, gpu.minor] if gpu else [],
         hardware=config.hardware_compatibility_level.name,
         portable=config.get_flag(enum("BuilderFlag.VERSION_COMPATIBLE")),
         verbosity=config.profiling_verbosity.name,
@@ -224,6 +247,7 @@ def _make_plan(network: NetworkState, config: ConfigState, layers: list[dict[str
         layers=layers,
         io=[*graph.inputs, *graph.outputs],
         model=graph.model.SerializeToString(),
+        named=tuple(int(one) for one in config.capabilities),
     )
 
 

@@ -9,6 +9,7 @@ from cuda.bindings._machine import MACHINE, CudaFault, faults
 from cuda.bindings._streams import enqueue, is_capturing, spoil_capture
 
 from tensorrt._interface import State
+from tensorrt._jit import RuntimeConfigState
 from tensorrt._layers import layer_times
 from tensorrt._logging import log
 from tensorrt._values import DimsState
@@ -24,9 +25,11 @@ class ContextState(State):
 
     interface = "IExecutionContext"
 
-    def __init__(self, engine: "EngineState", *, user_managed: bool):
+    def __init__(self, engine: "EngineState", *, user_managed: bool, config: RuntimeConfigState | None = None):
         self.engine = engine
         self._user_managed = user_managed
+        # As it was when the context was made.
+        self._jit = None if config is None else config.compiler()
         self._scratch = (0, 0)
         # The shapes of the last inference that was not recorded.
         self._ready: dict[str, list[int]] | None = None
@@ -133,6 +136,8 @@ class ContextState(State):
             except CudaFault as fault:
                 return self._error(f"enqueueV3: Error Code 1: Cuda Runtime ({fault})")
             self._ready = self._ready if capturing else dict(self._shapes)
+            if self._jit is not None:
+                self._jit.ran(self.batch)
             return True
         finally:
             self._busy.release()

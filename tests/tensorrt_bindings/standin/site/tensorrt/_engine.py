@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 from cuda.bindings._machine import MACHINE, CudaFault, faults
 
+from tensorrt import _jit
 from tensorrt._context import ContextState
 from tensorrt._graph import Graph, read_graph
-from tensorrt._interface import MAJOR, State, enum
+from tensorrt._interface import MAJOR, RTX, State, enum
+from tensorrt._jit import RuntimeConfigState
 from tensorrt._layers import describe_engine
 from tensorrt._logging import log
 from tensorrt._plan import VERSION, Plan, PlanError, read_plan, write_plan
@@ -20,7 +22,10 @@ from tensorrt._values import DimsState, HostMemory
 
 
 class RuntimeState(State):
-    """Runtime; made without a device it is an invalid pointer, and any use of it ends the process."""
+    """Runtime; made without a device it is an invalid pointer, and any use of it ends the process.
+
+    TensorRT for RTX's is valid there, and loads nothing.
+    """
 
     interface = "Runtime"
 
@@ -29,7 +34,7 @@ class RuntimeState(State):
         try:
             MACHINE.device()
         except CudaFault as fault:
-            self._usable = False
+            self._usable = RTX
             text = f"Error Code 6: API Usage Error (CUDA initialization failure with error: {int(fault.code)})"
             log(logger, "ERROR", f"createInferRuntime: {text}")
         self._logger = logger
@@ -56,12 +61,31 @@ class RuntimeState(State):
     def engine_host_code_allowed(self, allowed: bool) -> None:
         self._host_code = allowed
 
+    def get_engine_validity(self, buffer: Any) -> tuple[Any, int]:
+        """Return the verdict and the bits of `EngineInvalidityDiagnostics`; without a GPU there are none."""
+        diagnostics = enum("EngineInvalidityDiagnostics")
+        try:
+            plan, gpu = read_plan(bytes(buffer)), MACHINE.device()
+        except PlanError:
+            return enum("EngineValidity.INVALID"), int(diagnostics.MALFORMED_ENGINE)
+        except CudaFault:
+            return enum("EngineValidity.INVALID"), 0
+        if plan.version != VERSION:
+            return enum("EngineValidity.INVALID"), int(diagnostics.VERSION_MISMATCH)
+        if not _named(plan, gpu):
+            return enum("EngineValidity.INVALID"), int(diagnostics.UNSUPPORTED_CC)
+        if "suboptimal-plan" in faults():
+            return enum("EngineValidity.SUBOPTIMAL"), int(diagnostics.OLD_CUDA_DRIVER)
+        return enum("EngineValidity.VALID"), 0
+
     def deserialize_cuda_engine(self, serialized_engine: Any) -> "EngineState | None":
         try:
             plan = read_plan(bytes(serialized_engine))
             problem = self._problem(plan)
         except PlanError as error:
             problem = f"Error Code 1: Serialization ({error})"
+        except CudaFault as fault:
+            problem = f"Error Code 1: Cuda Runtime (cudaError {int(fault.code)})"
         if problem:
             log(self._logger, "ERROR", f"IRuntime::deserializeCudaEngine: {problem}")
             return None
@@ -80,6 +104,8 @@ class RuntimeState(State):
             if not self._host_code:
                 return f"{usage} (The engine contains host code: engine_host_code_allowed is false.)"
         gpu = MACHINE.device()
+        if RTX:
+            return None if _named(plan, gpu) else f"{usage} (the plan is not for compute {gpu.major}.{gpu.minor})"
         here_cc, made_cc = (gpu.major, gpu.minor), tuple(plan.capability)
         ampere = plan.hardware == "AMPERE_PLUS" and gpu.major >= 8
         if here_cc != made_cc and not ampere:
@@ -89,6 +115,11 @@ class RuntimeState(State):
             text = "Using an engine plan file across different models of devices is not recommended"
             log(self._logger, "WARNING", f"{text} and is likely to affect performance or even cause errors.")
         return None
+
+
+def _named(plan: Plan, gpu: Any) -> bool:
+    """Return whether a plan of TensorRT for RTX is for a GPU: named, or of Ampere and later where none was."""
+    return 10 * gpu.major + gpu.minor in plan.named if plan.named else gpu.major >= 8
 
 
 class EngineState(State):
@@ -173,9 +204,15 @@ class EngineState(State):
     def get_device_memory_size_for_profile_v2(self, profile_index: int) -> int:  # noqa: ARG002
         return self.device_memory_size_v2
 
-    def create_execution_context(self, strategy: Any = None) -> ContextState:
+    def create_execution_context(self, choice: Any = None) -> ContextState:
+        """Return a context by an allocation strategy, or by a configuration of TensorRT for RTX."""
+        config = choice if isinstance(choice, RuntimeConfigState) else None
+        strategy = config.get_execution_context_allocation_strategy() if config else choice
         managed = strategy == enum("ExecutionContextAllocationStrategy.USER_MANAGED")
-        return ContextState(self, user_managed=managed)
+        return ContextState(self, user_managed=managed, config=config)
+
+    def create_runtime_config(self) -> RuntimeConfigState:
+        return RuntimeConfigState()
 
     def create_execution_context_without_device_memory(self) -> ContextState:
         return ContextState(self, user_managed=True)
@@ -217,3 +254,5 @@ class InspectorState(State):
 
 
 STATES: dict[str, type[State]] = {s.interface: s for s in (RuntimeState, EngineState, InspectorState, ContextState)}
+if RTX:
+    STATES |= _jit.STATES

@@ -15,7 +15,9 @@ from tensorrt._signatures import Types, mismatch, parse
 
 VERSION = os.environ.get("STANDIN_TENSORRT", "10.16")
 API: dict[str, Any] = json.loads((Path(__file__).parents[3] / "interfaces" / f"{VERSION}.json").read_text())
-MAJOR = int(API["version"].split(".")[0])
+RTX = VERSION.startswith("rtx-")
+# TensorRT for RTX 1.7 has the names and the inspector's words of TensorRT 11.
+MAJOR = 11 if RTX else int(API["version"].split(".")[0])
 # Classes whose methods TensorRT calls: Python derives from them and overrides.
 TRAMPOLINES = ("ILogger", "Logger", "IProgressMonitor", "IProfiler", "IErrorRecorder")
 _CLASSES: dict[str, Any] = {}

@@ -12,9 +12,9 @@ from cuda.bindings._machine import faults
 
 from tensorrt._fusion import Layer, fuse
 from tensorrt._graph import Graph
-from tensorrt._interface import API
+from tensorrt._interface import API, RTX
 
-_HAS_METADATA = tuple(int(part) for part in API["version"].split(".")[:2]) >= (10, 10)
+_HAS_METADATA = RTX or tuple(int(part) for part in API["version"].split(".")[:2]) >= (10, 10)
 # Type to the words of a layout and of the type, as 10.x joins them with a blank and 11 keeps them apart.
 _FORMATS = {
     "INT8": ("Thirty-two wide channel vectorized row major", "Int8 format"),
@@ -96,6 +96,36 @@ def _macs(graph: Graph, node: onnx.NodeProto | None) -> int:
     for size in (*graph.shapes.get(node.input[1], ()), *graph.shapes.get(node.output[0], ())[2:]):
         count *= max(size, 1)
     return count
+
+
+def layer_list(layers: Iterable[dict[str, Any]]) -> str:
+    """Return the message in which a build of TensorRT for RTX tells the layers, as version 1.7 writes it."""
+    lines = ["Layers:"]
+    for layer in layers:
+        inputs, outputs = (",".join(map(_listed, layer[side])) for side in ("Inputs", "Outputs"))
+        metadata = layer["Metadata"].replace("\x1e", "")
+        lines.append(
+            f"Name: {layer['Name']}, LayerType: {layer['LayerType']}, Inputs: [{inputs}], Constants: [], "
+            f"Outputs: [{outputs}], TacticName: standin, StreamId: 0, Metadata: {metadata}"
+        )
+    return "\n".join(lines)
+
+
+def _listed(tensor: dict[str, Any]) -> str:
+    sizes = tensor["Dimensions"]
+    words = {
+        "Name": tensor["Name"],
+        "Dimensions": _numbers(sizes),
+        "Strides": _numbers(sizes),
+        "StrideOrder": _numbers(range(len(sizes))),
+        "Datatype": _MYELIN.get(tensor["Type"], tensor["Type"]),
+        "Format": "Row major linear",
+    }
+    return " { " + ", ".join(f"{name}: {value}" for name, value in words.items()) + " }"
+
+
+def _numbers(values: Iterable[int]) -> str:
+    return "[" + ",".join(map(str, values)) + "]"
 
 
 def layer_times(layers: Iterable[dict[str, Any]], batch: int) -> list[tuple[str, float]]:

@@ -6,9 +6,9 @@ import zlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from tensorrt._interface import API
+from tensorrt._interface import API, RTX
 
-MAGIC = b"ftrt"
+MAGIC = b"vtrt" if RTX else b"ftrt"
 HEADER_BYTES = 32
 VERSION = tuple(int(part) % 256 for part in API["version"].split("."))
 
@@ -33,6 +33,7 @@ class Plan:
         layers: The inspector's layers, detailed.
         io: Names of inputs and outputs.
         model: The ONNX file.
+        named: Of TensorRT for RTX: the compute capabilities that were named, such as 86; none for its own choice.
     """
 
     gpu: str
@@ -46,10 +47,11 @@ class Plan:
     io: list[str]
     model: bytes
     version: tuple[int, ...] = VERSION
+    named: tuple[int, ...] = ()
 
 
 def write_plan(plan: Plan) -> bytes:
-    """Return a plan's bytes: 0-3 "ftrt", 8-15 payload size, 16-19 its CRC, 24-27 the version's four numbers."""
+    """Return a plan's bytes: 0-3 "ftrt" or "vtrt", 8-15 payload size, 16-19 its CRC, 24-27 the version."""
     fields = {name: value for name, value in asdict(plan).items() if name not in ("model", "version")}
     text = json.dumps(fields).encode()
     payload = struct.pack("<Q", len(text)) + text + plan.model

@@ -1,0 +1,43 @@
+"""Kernels and bytes for an image, of plans that TensorRT for RTX built."""
+
+from runtime.plans.explain import compare_accounts, findings
+from runtime.plans.inspector import read_layer_information
+from runtime.plans.layer_log import layer_information
+from runtime.plans.plan_account import PlanAccount, account
+from tests.helpers import rtx_layers
+
+
+def accounted(name: str) -> PlanAccount:
+    return account(name, read_layer_information(layer_information([rtx_layers.read(name).log])), None)
+
+
+def test_bytes_are_those_of_the_shapes_and_datatypes() -> None:
+    counts = accounted("ssl_resnet50-int8").traffic
+    assert counts is not None
+    stem = next(layer for layer in counts.layers if layer.name == "conv1_myl0_3")
+    # Read: RGB and one channel of padding that the plan makes a tensor of, INT8. Written: 64 channels of FP32.
+    assert (stem.read_bytes, stem.written_bytes) == (4 * 224 * 224, 64 * 112 * 112 * 4)
+
+
+def test_kernels_behind_int8_convolutions_are_named_and_counted() -> None:
+    # 53 convolutions; each of the 4 of downsampling shares one kernel with conv3 of its block.
+    sentence = findings(accounted("ssl_resnet50-int8"))[-1]
+    assert sentence.startswith("49 kernels rescale what INT8 convolutions wrote as floats (__myl_MulAddRelu")
+    fp16 = accounted("ssl_resnet50-fp16").traffic
+    assert fp16 is not None
+    assert not fp16.rescaling
+
+
+def test_an_int8_plan_that_moves_more_than_fp16_is_told_with_figures_in_either_order() -> None:
+    int8, fp16 = accounted("ssl_resnet50-int8"), accounted("ssl_resnet50-fp16")
+    for first, second in ((int8, fp16), (fp16, int8)):
+        sentence = compare_accounts(first, second)[-1]
+        assert "114.8 MB in 106 kernels of ssl_resnet50-int8" in sentence
+        assert "57.9 MB in 58 kernels of ssl_resnet50-fp16" in sentence
+        assert sentence.endswith(
+            "ssl_resnet50-int8 is INT8 and moves 1.98 times the bytes: measure it before you use it"
+        )
+
+
+def test_two_fp16_plans_bring_no_warning() -> None:
+    assert "measure it" not in compare_accounts(accounted("digits-fp16"), accounted("ssl_resnet50-fp16"))[-1]
