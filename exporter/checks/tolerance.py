@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any
 import onnx_ir as ir
 
 from exporter.checks.step_check import Check
-from exporter.passes.count_layers import reduction_length
 from runtime.bundle.manifest import Preprocessing
+from runtime.bundle.node_costs import reduction_length
 from runtime.original.network import wrap
 from runtime.support.arrays import Floats, Pixels
 from runtime.support.paired_statistics import sqnr_db

@@ -5,6 +5,7 @@ import math
 import onnx_ir as ir
 
 from runtime.bundle.layers import Layer
+from runtime.bundle.node_costs import computes_in_int8, count_macs, image_shape, known_shape
 from runtime.errors import GraphError
 
 _PRECISIONS = {
@@ -46,12 +47,12 @@ def _layer(node: ir.Node) -> Layer:
             "name": node.name,
             "operator": node.op_type,
             "output": output.name,
-            "output_shape": _image_shape(output),
-            "parameters": sum(math.prod(_dims(value)) for value in trained if value.dtype in _TRAINED),
+            "output_shape": image_shape(output),
+            "parameters": sum(math.prod(known_shape(value)) for value in trained if value.dtype in _TRAINED),
             "macs": count_macs(node),
             "weight_bytes": sum(_bytes(value) for value in constants),
             "activation_bytes": sum(_bytes(value) for value in (*variables, *node.outputs)),
-            "precision": "int8" if _computes_in_int8(node) else _precision(output),
+            "precision": "int8" if computes_in_int8(node) else _precision(output),
         }
     )
 
@@ -68,61 +69,9 @@ def _stored_weight(value: ir.Value) -> ir.Value | None:
     return None
 
 
-def _computes_in_int8(node: ir.Node) -> bool:
-    """Return whether both the data and the weight of a Conv or Gemm come from DequantizeLinear."""
-    if node.op_type not in {"Conv", "Gemm", "MatMul"}:
-        return False
-    producers = [value.producer() for value in node.inputs[:2] if value is not None]
-    return all(producer is not None and producer.op_type == "DequantizeLinear" for producer in producers)
-
-
-def count_macs(node: ir.Node) -> int:
-    """Return the multiply-accumulates of a node for one image.
-
-    Conv: K * (C / group) * R * S for each output pixel. Gemm: rows * columns of its weight. Biases
-    and every other operator count nothing, as in `torch.utils.flop_counter`, which counts 2 FLOPs
-    per MAC.
-    """
-    shape = _weight_shape(node)
-    if not shape:
-        return 0
-    pixels = math.prod(_image_shape(node.outputs[0])[1:]) if node.op_type == "Conv" else 1
-    return math.prod(shape) * pixels
-
-
-def reduction_length(node: ir.Node) -> int:
-    """Return how many products a Conv or Gemm sums for one output value; 0 for other nodes."""
-    shape = _weight_shape(node)
-    if not shape:
-        return 0
-    if node.op_type == "Gemm" and not node.attributes.get_int("transB", 0):
-        return shape[0]
-    return math.prod(shape[1:])
-
-
-def _weight_shape(node: ir.Node) -> tuple[int, ...]:
-    """Return the shape of a Conv's or Gemm's weight; empty for other nodes."""
-    if node.op_type not in {"Conv", "Gemm"}:
-        return ()
-    weight = node.inputs[1]
-    assert weight is not None
-    return _dims(weight)
-
-
-def _dims(value: ir.Value) -> tuple[int, ...]:
-    if value.shape is None:
-        raise GraphError(f"tensor {value.name} has no shape: run shape inference first")
-    return tuple(int(dim) if isinstance(dim, int) else 1 for dim in value.shape)
-
-
-def _image_shape(value: ir.Value) -> tuple[int, ...]:
-    """Return the shape without the batch."""
-    return _dims(value)[1:]
-
-
 def _bytes(value: ir.Value) -> int:
     assert value.dtype is not None
-    return math.prod(_dims(value)) * int(value.dtype.itemsize)
+    return math.prod(known_shape(value)) * int(value.dtype.itemsize)
 
 
 def _precision(value: ir.Value) -> str:

@@ -257,6 +257,24 @@ class Sidecar(PlanFacts):
     tool: str
 
 
+class ForeignPlan(PlanFacts):
+    """What stands beside the plan of an ONNX graph that no export wrote, such as `x.rtx.plan.json` for `x.onnx`.
+
+    Attributes:
+        schema_version: Raised when a meaning changes.
+        onnx: Name of the graph's file. Its licence is whatever the graph's is: nothing here knows it.
+        options: How the plan was built.
+        built_at: When, UTC, such as `2026-11-24T12:00:00Z`.
+        tool: export-ssl's version.
+    """
+
+    schema_version: Literal[1] = SIDECAR_VERSION
+    onnx: str
+    options: BuildOptions
+    built_at: str
+    tool: str
+
+
 def read_sidecar(bundle: Path, engine: PlanEngine = "tensorrt") -> Sidecar:
     """Return what stands beside a bundle's plan.
 

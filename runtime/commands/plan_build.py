@@ -6,15 +6,20 @@ from pathlib import Path
 from rich.console import Console
 
 from runtime.bundle.bundle import open_bundle
-from runtime.bundle.plan_json import BuildOptions, GoldenCheck, Sidecar
+from runtime.bundle.plan_json import BuildOptions, ForeignPlan, GoldenCheck, Sidecar
 from runtime.commands.console import message_console, step_bar
 from runtime.commands.plan_options import BuildChoices
 from runtime.engines.trt.capabilities import describe_capabilities
 from runtime.engines.trt.library import LIBRARIES, Library
 from runtime.engines.trt.machine import require_machine
-from runtime.plans.build_plan import LOGGER, BuildListener, BuiltBundle, build_plan
+from runtime.plans.build_foreign import build_foreign_plan, plan_files
+from runtime.plans.build_plan import BuiltBundle, build_plan
+from runtime.plans.build_process import LOGGER, BuildListener
+from runtime.plans.inspector import read_layer_information
 from runtime.plans.tables import render
+from runtime.plans.traffic import traffic
 from runtime.plans.trtexec import trtexec_command
+from runtime.support.words import counted, verb_for
 
 
 def build_with_bar(path: Path, choices: BuildChoices) -> BuiltBundle:
@@ -30,6 +35,18 @@ def build_with_bar(path: Path, choices: BuildChoices) -> BuiltBundle:
         with step_bar(options.engine, messages) as bar:
             listener = BuildListener(on_stage=bar.start, on_done=bar.advance_to)
             return build_plan(path, options, timing_cache=timing_cache, listener=listener)
+
+
+def build_foreign_with_bar(onnx: Path, choices: BuildChoices) -> ForeignPlan:
+    """Build the plan of a graph from elsewhere, with the same bar and log as a bundle's.
+
+    Raises:
+        ExportSslError: See `build_foreign_plan`.
+    """
+    options, messages = choices.read(), message_console()
+    with log_to(messages, verbose=choices.verbose), step_bar(options.engine, messages) as bar:
+        listener = BuildListener(on_stage=bar.start, on_done=bar.advance_to)
+        return build_foreign_plan(onnx, options, listener=listener)
 
 
 class log_to:  # noqa: N801  (a context manager, named as it reads in a `with`)
@@ -97,28 +114,54 @@ def print_trtexec(path: Path, options: BuildOptions, console: Console, *, timing
 def print_plan(built: BuiltBundle, console: Console) -> None:
     """Print what was built and in which precision it runs."""
     sidecar = built.sidecar
-    library = LIBRARIES[sidecar.options.engine]
-    # A path that is broken in two cannot be copied.
-    console.print(_headline(built.bundle.path / library.files.plan, sidecar, library), markup=False, soft_wrap=True)
-    cache = f"; timing cache {sidecar.timing_cache}" if library.builds_on_gpu else ""
-    console.print(
-        f"built in {sidecar.build_seconds:.1f} s, {sidecar.plan_bytes / 1e6:.1f} MB; batch "
-        f"{sidecar.options.profile}; {sidecar.device_memory_bytes / 1e6:.1f} MB of scratch memory{cache}; "
-        f"licence {sidecar.licence.spdx}",
-        markup=False,
-        soft_wrap=True,
-    )
-    render(sidecar.certificate, console)
+    plan = built.bundle.path / LIBRARIES[sidecar.options.engine].files.plan
+    _print_facts(f"{plan}: {sidecar.model}, {sidecar.precision}", sidecar, f"licence {sidecar.licence.spdx}", console)
+    _print_traffic(built.bundle.path / LIBRARIES[sidecar.options.engine].files.layers, console)
     console.print(_golden(sidecar.golden), markup=False, soft_wrap=True)
 
 
-def _headline(plan: Path, sidecar: Sidecar, library: Library) -> str:
-    gpu = (
-        f"{sidecar.gpu} (compute capability {sidecar.compute_capability})"
-        if library.builds_on_gpu
-        else describe_capabilities(sidecar.options.compute_capabilities)
+def print_foreign_plan(onnx: Path, plan: ForeignPlan, console: Console) -> None:
+    """Print what was built of a graph from elsewhere and in which precision it runs."""
+    file = onnx.parent / plan_files(onnx).plan
+    _print_facts(f"{file}: {onnx.name}", plan, "the licence is the graph's", console)
+    _print_traffic(onnx.parent / plan_files(onnx).layers, console)
+    console.print("its outputs were not compared with anything: compare them where the plan is loaded", soft_wrap=True)
+
+
+def _print_facts(headline: str, plan: Sidecar | ForeignPlan, licence: str, console: Console) -> None:
+    library = LIBRARIES[plan.options.engine]
+    # A path that is broken in two cannot be copied.
+    console.print(f"{headline}, {library.label} {plan.tensorrt}, {_gpus(plan, library)}", markup=False, soft_wrap=True)
+    cache = f"; timing cache {plan.timing_cache}" if library.builds_on_gpu else ""
+    console.print(
+        f"built in {plan.build_seconds:.1f} s, {plan.plan_bytes / 1e6:.1f} MB; batch {plan.options.profile}; "
+        f"{plan.device_memory_bytes / 1e6:.1f} MB of scratch memory{cache}; {licence}",
+        markup=False,
+        soft_wrap=True,
     )
-    return f"{plan}: {sidecar.model}, {sidecar.precision}, {library.label} {sidecar.tensorrt}, {gpu}"
+    render(plan.certificate, console)
+
+
+def _print_traffic(layers: Path, console: Console) -> None:
+    """Print kernels and bytes for an image, and what INT8 costs, where the plan's layers tell them."""
+    counts = traffic(read_layer_information(layers.read_text(encoding="utf-8")))
+    if counts is None:
+        return
+    moved = f"{counted(len(counts.layers), 'kernel')} read and write {counts.moved_bytes / 1e6:.1f} MB for an image"
+    if counts.rescaling:
+        number = len(counts.rescaling)
+        moved += (
+            f"; {number:,} of them only {verb_for(number, 'rescale')} what INT8 convolutions wrote as floats. FP16 "
+            "plans have none: build one too, compare both with `run-ssl explain INT8 FP16`, and measure before you "
+            "choose INT8"
+        )
+    console.print(moved, markup=False, soft_wrap=True)
+
+
+def _gpus(plan: Sidecar | ForeignPlan, library: Library) -> str:
+    if library.builds_on_gpu:
+        return f"{plan.gpu} (compute capability {plan.compute_capability})"
+    return describe_capabilities(plan.options.compute_capabilities)
 
 
 def _golden(golden: GoldenCheck | None) -> str:

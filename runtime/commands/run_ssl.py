@@ -26,6 +26,7 @@ from runtime.commands.ray_options import RayAddressOption, RayCpusOption, RayGpu
 from runtime.commands.repo import repo
 from runtime.commands.report import report
 from runtime.commands.version_option import version_option
+from runtime.errors import UsageError
 from runtime.support.engine_names import DISTRIBUTIONS, PlanEngine
 from runtime.support.ort_providers import PROVIDERS
 
@@ -187,7 +188,15 @@ def compare(
 
 @app.command()
 def build(
-    bundle: BundleArgument,
+    bundle: Annotated[Path | None, typer.Argument(help="A bundle's directory.", show_default=False)] = None,
+    onnx: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Instead of a bundle: any ONNX graph. Nodes that NVIDIA's parser takes in another sense than ONNX are "
+            "named, and nothing is built. Only for tensorrt-rtx.",
+        ),
+    ] = None,
     engine: Annotated[
         PlanEngine,
         typer.Option(help="`tensorrt`: for this machine's GPU. `tensorrt-rtx`: for RTX GPUs, on any machine."),
@@ -216,10 +225,12 @@ def build(
 
       run-ssl build ssl_resnet50-fp16 --engine tensorrt-rtx --gpu ampere,ada,blackwell
 
+      run-ssl build --onnx other.onnx --engine tensorrt-rtx
+
     CUDA_VISIBLE_DEVICES chooses the GPU.
     """
     with one_line_errors():
-        from runtime.commands.plan_build import build_with_bar, print_plan
+        from runtime.commands.plan_build import build_foreign_with_bar, build_with_bar, print_foreign_plan, print_plan
 
         choices = BuildChoices(
             engine=engine,
@@ -234,6 +245,16 @@ def build(
             min_share=min_share,
             verbose=verbose,
         )
+        if (bundle is None) == (onnx is None):
+            raise UsageError("expected a bundle's directory or --onnx FILE, one of them: `run-ssl build BUNDLE`")
+        if onnx is not None:
+            foreign = build_foreign_with_bar(onnx, choices)
+            if json_output:
+                print(foreign.model_dump_json(indent=2))
+            else:
+                print_foreign_plan(onnx, foreign, result_console())
+            return
+        assert bundle is not None
         built = build_with_bar(bundle, choices)
         if json_output:
             print(built.sidecar.model_dump_json(indent=2))

@@ -18,7 +18,8 @@ class BuildRequest(BaseModel):
     """What the building process is told.
 
     Attributes:
-        bundle: The bundle's directory.
+        bundle: The bundle's directory; None for a graph from elsewhere.
+        onnx: That graph; None for a bundle.
         plan: Where the plan goes, a temporary name beside its final one.
         options: How to build.
         timing_cache: File of measured kernel times; None for none.
@@ -27,7 +28,8 @@ class BuildRequest(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    bundle: Path
+    bundle: Path | None
+    onnx: Path | None = None
     plan: Path
     options: BuildOptions
     timing_cache: Path | None = None

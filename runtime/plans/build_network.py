@@ -192,10 +192,14 @@ def _hardware_level(
 def _batch_profile(
     builder: "trt.Builder", network: "trt.INetworkDefinition", options: BuildOptions
 ) -> "trt.IOptimizationProfile":
-    """Return the profile of the batch sizes, for every input; all other dimensions are fixed."""
+    """Return the profile of the batch sizes, for every input; all other dimensions are fixed.
+
+    A graph from elsewhere may have a fixed batch too, which is then the only one.
+    """
     profile, sizes = builder.create_optimization_profile(), options.profile
     for index in range(network.num_inputs):
         tensor = network.get_input(index)
-        shape = tuple(tensor.shape)[1:]
-        profile.set_shape(tensor.name, (sizes.min, *shape), (sizes.opt, *shape), (sizes.max, *shape))
+        batch, *shape = tuple(tensor.shape)
+        least, best, most = (batch, batch, batch) if batch >= 0 else (sizes.min, sizes.opt, sizes.max)
+        profile.set_shape(tensor.name, (least, *shape), (best, *shape), (most, *shape))
     return profile

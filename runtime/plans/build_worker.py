@@ -11,6 +11,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TextIO
 
 from runtime.bundle.bundle import Bundle, open_bundle
@@ -36,10 +37,12 @@ from runtime.plans.build_events import (
     write_event,
 )
 from runtime.plans.build_network import BuildCallbacks, BuildCancelled, BuiltPlan, build_plan_bytes
-from runtime.plans.certify import certify
+from runtime.plans.certify import PromisedLayer, certify
 from runtime.plans.failures import is_refusal
+from runtime.plans.foreign_graph import read_foreign_graph
 from runtime.plans.inspector import read_layer_information
 from runtime.plans.layer_log import activation_bytes, is_layer_list, layer_information
+from runtime.support.files import hash_file
 
 _KEPT_ERRORS = 8
 
@@ -111,12 +114,12 @@ def build(request: BuildRequest, reporter: _Reporter) -> Finished:
     """
     library = LIBRARIES[request.options.engine]
     version, device = require_machine() if library.builds_on_gpu else (require_tensorrt(library), None)
-    bundle = open_bundle(request.bundle)
+    source = _open_source(request, reporter)
     reporter.send(StageBegan(name="parse"))
     built = build_plan_bytes(
-        bundle.model_path.read_bytes(),
+        source.model,
         request.options,
-        name=str(bundle.model_path),
+        name=source.name,
         version=version,
         callbacks=BuildCallbacks(
             # Where no inspector can be asked, the layers are told in a VERBOSE message.
@@ -129,7 +132,7 @@ def build(request: BuildRequest, reporter: _Reporter) -> Finished:
     )
     request.plan.write_bytes(built.plan)
     prove = _prove_by_running if library.builds_on_gpu else _prove_by_log
-    layers, certificate, golden, memory = prove(bundle, built, request, reporter)
+    layers, certificate, golden, memory = prove(source, built, request, reporter)
     cuda = find_cuda() if library.builds_on_gpu else None
     facts = PlanFacts(
         tensorrt=str(version),
@@ -138,7 +141,7 @@ def build(request: BuildRequest, reporter: _Reporter) -> Finished:
         gpu=device.name if device else "",
         compute_capability=device.compute_capability if device else "",
         platform=current_platform(),
-        onnx_sha256=next(file.sha256 for file in bundle.manifest.files if file.path == bundle.model_path.name),
+        onnx_sha256=source.sha256,
         plan_sha256=built.sha256,
         plan_bytes=len(built.plan),
         build_seconds=round(built.seconds, 3),
@@ -150,21 +153,55 @@ def build(request: BuildRequest, reporter: _Reporter) -> Finished:
     return Finished(facts=facts, layer_information=layers)
 
 
+@dataclass(frozen=True)
+class _Source:
+    """What a plan is built from.
+
+    Attributes:
+        model: The serialised graph.
+        name: The file's name, for messages.
+        sha256: Hash of the file.
+        layers: What the graph promises.
+        bundle: The bundle that it belongs to; None for a graph from elsewhere.
+    """
+
+    model: bytes
+    name: str
+    sha256: str
+    layers: tuple[PromisedLayer, ...]
+    bundle: Bundle | None
+
+
+def _open_source(request: BuildRequest, reporter: _Reporter) -> _Source:
+    if request.bundle is not None:
+        bundle = open_bundle(request.bundle)
+        model = bundle.model_path
+        sha256 = next(file.sha256 for file in bundle.manifest.files if file.path == model.name)
+        return _Source(model.read_bytes(), str(model), sha256, bundle.layers(), bundle)
+    assert request.onnx is not None
+    reporter.send(StageBegan(name="check"))
+    graph = read_foreign_graph(request.onnx)
+    for sentence in graph.costly:
+        reporter.log("WARNING", sentence)
+    return _Source(graph.model, str(request.onnx), hash_file(request.onnx), graph.layers, None)
+
+
 # The inspector's JSON, the certificate, the check on the golden images, and the scratch memory in bytes.
 _Proof = tuple[str, Certificate, GoldenCheck | None, int]
 
 
-def _prove_by_log(bundle: Bundle, built: BuiltPlan, request: BuildRequest, reporter: _Reporter) -> _Proof:  # noqa: ARG001
+def _prove_by_log(source: _Source, built: BuiltPlan, request: BuildRequest, reporter: _Reporter) -> _Proof:  # noqa: ARG001
     """Return what the build's own log says of a plan: it cannot be loaded here, so nothing of it is run."""
     reporter.send(StageBegan(name="inspect"))
     text = layer_information(reporter.layer_lists)
-    certificate = certify(read_layer_information(text), bundle.layers(), required_share=request.options.required_share)
+    certificate = certify(read_layer_information(text), source.layers, required_share=request.options.required_share)
     return text, certificate, None, reporter.memory_bytes
 
 
-def _prove_by_running(bundle: Bundle, built: BuiltPlan, request: BuildRequest, reporter: _Reporter) -> _Proof:
+def _prove_by_running(source: _Source, built: BuiltPlan, request: BuildRequest, reporter: _Reporter) -> _Proof:
     """Return what the plan says of itself on this GPU, and its outputs on the golden images."""
-    options = request.options
+    options, bundle = request.options, source.bundle
+    assert bundle is not None, "a graph from elsewhere is built for no GPU of this machine"
     with TensorRtEngine(
         bundle.manifest,
         built.plan,
@@ -175,7 +212,7 @@ def _prove_by_running(bundle: Bundle, built: BuiltPlan, request: BuildRequest, r
         text = engine.layer_information()
         certificate = certify(
             read_layer_information(text),
-            bundle.layers(),
+            source.layers,
             required_share=options.required_share,
             times=engine.layer_times_ms(options.profile.opt),
         )

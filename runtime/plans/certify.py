@@ -6,8 +6,8 @@ the finished plan.
 """
 
 from collections.abc import Iterable
+from typing import Protocol
 
-from runtime.bundle.layers import Layer
 from runtime.bundle.plan_json import Certificate, Datatype, LayerVerdict, Promise
 from runtime.errors import BundleError, UsageError
 from runtime.plans.crossings import convolutions, fp32_islands, int8_crossings
@@ -29,9 +29,29 @@ _PROMISING = frozenset({"Conv", "Gemm", "MatMul"})
 _SHOWN_IN_ERROR = 3
 
 
+class PromisedLayer(Protocol):
+    """A node of the graph and the precision that it promises, as `layers.json` has it."""
+
+    @property
+    def name(self) -> str:
+        """Name of the node."""
+
+    @property
+    def operator(self) -> str:
+        """ONNX operator."""
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one image."""
+
+    @property
+    def precision(self) -> str:
+        """Element type that the node computes in."""
+
+
 def certify(
     information: LayerInformation,
-    layers: tuple[Layer, ...],
+    layers: Iterable[PromisedLayer],
     *,
     required_share: float = 1.0,
     times: dict[str, float] | None = None,
@@ -40,7 +60,7 @@ def certify(
 
     Args:
         information: The plan's layers.
-        layers: The bundle's layers.json.
+        layers: The bundle's layers.json, or what another graph promises.
         required_share: Share of the layers promised INT8 or FP16 that must run in it, 0 to 1.
         times: Median time per layer of the plan, milliseconds, where measured.
 
@@ -89,7 +109,7 @@ def explain_failure(certificate: Certificate) -> str:
     )
 
 
-def _judge(layer: Layer, information: LayerInformation) -> LayerVerdict:
+def _judge(layer: PromisedLayer, information: LayerInformation) -> LayerVerdict:
     promise = _PROMISES.get(layer.precision)
     if promise is None:
         raise BundleError(

@@ -102,11 +102,11 @@ def explain_death(returncode: int, *, stage: str, last_words: str, library: Libr
     if signals.get(returncode) == "SIGKILL":
         return (
             f"the build was killed while it was at {stage!r}, most likely for using up this machine's memory{said}: "
-            "free some, lower --workspace, or pass a smaller --profile; the bundle is as it was"
+            "free some, lower --workspace, or pass a smaller --profile; nothing was changed"
         )
     if returncode < 0:
         return (
             f"{library.label} crashed ({signals.get(returncode, f'signal {-returncode}')}) while it was at "
-            f"{stage!r}{said}: {_NEXT_STEPS[library.engine]}; the bundle is as it was"
+            f"{stage!r}{said}: {_NEXT_STEPS[library.engine]}; nothing was changed"
         )
     return f"the build ended with exit code {returncode} while it was at {stage!r}{said}: run it with --verbose"

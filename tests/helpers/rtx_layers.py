@@ -53,7 +53,8 @@ def read(name: str) -> RtxPlan:
 def write(bundle: Path, *, name: str, made: str) -> None:
     """Build the plan of a bundle and keep what was told of it."""
     from runtime.bundle.plan_json import BuildOptions
-    from runtime.plans.build_plan import LOGGER, build_plan
+    from runtime.plans.build_plan import build_plan
+    from runtime.plans.build_process import LOGGER
 
     kept = _Kept()
     LOGGER.addHandler(kept)

@@ -6,10 +6,11 @@ import torch
 from onnx import TensorProto, helper
 from torch.utils.flop_counter import FlopCounterMode
 
-from exporter.passes.count_layers import count_layers, reduction_length
+from exporter.passes.count_layers import count_layers
 from exporter.passes.simplify import infer_shapes
 from runtime.bundle.bundle import open_bundle
 from runtime.bundle.layers import total_macs, total_parameters
+from runtime.bundle.node_costs import reduction_length
 from runtime.errors import GraphError
 from tests.conftest import IMAGE_SIZE
 from tests.helpers.exported import graph_at_size

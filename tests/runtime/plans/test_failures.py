@@ -88,7 +88,7 @@ def test_killed_build_is_most_likely_out_of_memory() -> None:
     text = explain_death(-signal.SIGKILL, stage="kernels", last_words="")
     assert text.startswith("the build was killed while it was at 'kernels', most likely for using up this machine's")
     assert "--workspace" in text
-    assert "the bundle is as it was" in text
+    assert "nothing was changed" in text
     assert "last output" not in text
 
 
@@ -97,7 +97,7 @@ def test_crash_is_named_by_its_signal(number: signal.Signals) -> None:
     text = explain_death(-number, stage="golden images", last_words="free(): invalid pointer")
     assert text.startswith(f"TensorRT crashed ({number.name}) while it was at 'golden images'")
     assert "its last output: free(): invalid pointer" in text
-    assert "the bundle is as it was" in text
+    assert "nothing was changed" in text
 
 
 def test_signal_without_a_name_is_its_number() -> None:
@@ -160,6 +160,6 @@ def test_want_of_scratch_memory_without_a_gpu_is_none_of_a_gpus() -> None:
 
 def test_other_refusals_and_crashes_name_the_library() -> None:
     text = explain_refusal([], name="model.onnx", library=RTX)
-    assert text.startswith("TensorRT for RTX built nothing of model.onnx")
+    assert text.startswith("TensorRT for RTX could not build a plan of model.onnx")
     text = explain_death(-signal.SIGSEGV, stage="parse", last_words="", library=RTX)
     assert text.startswith("TensorRT for RTX crashed (SIGSEGV) while it was at 'parse': pass a smaller --profile")

@@ -153,7 +153,7 @@ def test_the_whole_log_is_shown_when_it_is_asked_for(bundle: Found, tmp_path: Pa
     [
         ("fp32", ["--gpu", "turing"], ["no FP32 matrix product for Turing", "'fc'", "`export-ssl --fp16`"]),
         ("fp32", ["--profile", "1:8:100000000"], ["largest batch of --profile is too large", "1,099,511,627,776"]),
-        ("int8-cpu", [], ["TensorRT for RTX takes signed ones only", "--int8-target tensorrt"]),
+        ("int8-cpu", [], ["TensorRT for RTX accepts only signed ones", "--int8-target tensorrt"]),
     ],
 )
 def test_what_cannot_be_built_is_one_line_and_leaves_nothing(
@@ -210,9 +210,9 @@ def test_a_build_that_is_stopped_leaves_the_bundle_as_it_was(how: str, bundle: F
         os.killpg(command.pid, signal.SIGINT)
         result = finish(command)
         assert result.exit_code == 130
-        assert "the build was stopped; the bundle is as it was" in result.stderr
+        assert "the build was stopped; nothing was changed" in result.stderr
     else:
         (worker,) = [process for process in members(command.pid) if process != command.pid]
         os.kill(worker, signal.SIGKILL)
-        refused(finish(command), "the build was killed", "the bundle is as it was")
+        refused(finish(command), "the build was killed", "nothing was changed")
     assert listing(path) == before

@@ -1,5 +1,10 @@
 """Kernels and bytes for an image, of plans that TensorRT for RTX built."""
 
+import math
+import re
+
+import pytest
+
 from runtime.plans.explain import compare_accounts, findings
 from runtime.plans.inspector import read_layer_information
 from runtime.plans.layer_log import layer_information
@@ -17,6 +22,29 @@ def test_bytes_are_those_of_the_shapes_and_datatypes() -> None:
     stem = next(layer for layer in counts.layers if layer.name == "conv1_myl0_3")
     # Read: RGB and one channel of padding that the plan makes a tensor of, INT8. Written: 64 channels of FP32.
     assert (stem.read_bytes, stem.written_bytes) == (4 * 224 * 224, 64 * 112 * 112 * 4)
+
+
+_SIZES = {"Float": 4, "Half": 2, "Int8": 1, "UInt8": 1, "Int32": 4, "Int64": 8, "Bool": 1}
+_TENSOR = re.compile(r"Dimensions: \[([-\d,]*)\][^}]*?Datatype: (\w+)")
+_LAYER = re.compile(r"LayerType: (\w+), Inputs: \[(.*?)\], Constants: \[.*?\], Outputs: \[(.*?)\], TacticName")
+
+
+def megabytes_of_the_log(name: str) -> float:
+    """Return what the kernels of a logged plan move for one image, from the text of the log alone."""
+    total = 0
+    for kind, read, written in _LAYER.findall(rtx_layers.read(name).log):
+        if kind in ("shape_call", "signal", "wait"):
+            continue
+        for sizes, datatype in _TENSOR.findall(read) + _TENSOR.findall(written):
+            total += math.prod(abs(int(size)) for size in sizes.split(",")) * _SIZES[datatype]
+    return total / 1e6
+
+
+@pytest.mark.parametrize("name", rtx_layers.NAMES)
+def test_bytes_of_a_plan_are_those_of_the_tensors_in_the_log(name: str) -> None:
+    counts = accounted(name).traffic
+    assert counts is not None
+    assert counts.moved_bytes / 1e6 == pytest.approx(megabytes_of_the_log(name), rel=1e-9)
 
 
 def test_kernels_behind_int8_convolutions_are_named_and_counted() -> None:

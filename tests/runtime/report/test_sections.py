@@ -366,7 +366,7 @@ def test_what_the_benchmark_measured_of_plans_stands_beside_them(bundles, tmp_pa
     (int8 / "results" / "bench.json").write_text(changed.model_dump_json())
     found = sections(build_report(ReportRequest((fp32, int8))))["tensorrt"].blocks
     table = next(block for block in found if isinstance(block, Table) and "benchmark" in block.title)
-    assert table.rows[0][:4] == ("tiny-int8", "int8", 1, plan.latency.median_ms)
+    assert table.rows[0][:5] == ("tiny-int8", "tensorrt", "int8", 1, plan.latency.median_ms)
     # Without it the command is named.
     untimed = sections(build_report(ReportRequest((int8,), bench=bundles[1] / "results" / "bench.json")))["tensorrt"]
     words = [text for block in untimed.blocks if isinstance(block, Text) for text in block.paragraphs]

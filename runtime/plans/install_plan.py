@@ -1,0 +1,66 @@
+"""The files of a plan: written beside their names, and put in place only as a whole."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from runtime.bundle.layout import PlanFiles
+from runtime.bundle.plan_json import PlanFacts
+from runtime.errors import BundleError, VerificationError
+from runtime.plans.certify import explain_failure
+from runtime.support.files import atomic_file
+
+
+def staging_file(folder: Path, files: PlanFiles) -> Path:
+    """Return where the building process writes the plan: a new name, of no file, so that a kill leaves none behind.
+
+    Raises:
+        BundleError: The folder cannot be written into.
+    """
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{files.plan}.", suffix=".partial", dir=folder)
+        os.close(handle)
+        Path(name).unlink()
+    except OSError as error:
+        raise BundleError(
+            f"cannot write into {folder}: {error.strerror}; use a copy in a folder where you have write permission"
+        ) from error
+    return Path(name)
+
+
+def install_plan(
+    folder: Path, files: PlanFiles, staged: Path, description: PlanFacts, layer_information: str, *, hint: str = ""
+) -> None:
+    """Put the three files in place: what describes the plan first, so that no plan stands there undescribed.
+
+    Args:
+        folder: Where they go.
+        files: Their names.
+        staged: The plan, in the same folder.
+        description: All that is written of it.
+        layer_information: The plan's layers, in the engine inspector's form.
+        hint: What is known to break a promise, for the error; a part of a sentence.
+
+    Raises:
+        VerificationError: The plan breaks the promised precision; only its layers are kept, for a look at them.
+        BundleError: A file cannot be written.
+    """
+    if not description.certificate.passed:
+        rejected = folder / files.rejected
+        _write(rejected, layer_information)
+        raise VerificationError(
+            f"{explain_failure(description.certificate)}; {hint}`run-ssl explain {rejected}` shows the layers"
+        )
+    _write(folder / files.layers, layer_information)
+    _write(folder / files.sidecar, description.model_dump_json(indent=2) + "\n")
+    try:
+        staged.chmod(0o644)
+        staged.replace(folder / files.plan)
+    except OSError as error:
+        raise BundleError(f"cannot write {folder / files.plan}: {error.strerror}") from error
+    (folder / files.rejected).unlink(missing_ok=True)
+
+
+def _write(file: Path, text: str) -> None:
+    with atomic_file(file) as output:
+        output.write(text.encode())
