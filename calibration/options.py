@@ -5,7 +5,7 @@ from typing import Literal
 
 Method = Literal["max", "percentile-99.99", "percentile-99.999", "entropy", "mse"]
 MethodChoice = Literal["auto", Method]
-Target = Literal["tensorrt", "cpu"]
+Target = Literal["tensorrt", "rtx", "cpu"]
 
 
 @dataclass(frozen=True)
@@ -14,8 +14,9 @@ class QuantizeOptions:
 
     Attributes:
         method: How clipping thresholds of activations are found; `auto` tries all.
-        target: `tensorrt` (activations signed, which TensorRT demands) or `cpu` (non-negative ones
-            unsigned: one bit more, and what onnxruntime's and OpenVINO's CPU kernels are fast with).
+        target: `tensorrt` (activations signed, which TensorRT demands), `rtx` (also one weight scale for the
+            whole tensor, which TensorRT for RTX needs to fuse a convolution; FP16 around it) or `cpu` (non-negative
+            ones unsigned: one bit more, and what onnxruntime's and OpenVINO's CPU kernels are fast with).
         classifier: Whether the classifier is quantised too.
         keep_float: Names of layers that stay float.
         equalize: Whether to try channel equalisation.

@@ -125,7 +125,8 @@ def export(
     with one_line_errors():
         request = ExportRequest(
             model=model,
-            fp16=fp16,
+            # One weight scale for the tensor pays only where the convolution may write Half.
+            fp16=fp16 or (int8 and int8_target == "rtx"),
             int8=Int8Options(
                 int8=int8,
                 images=calib,

@@ -6,6 +6,7 @@ from typing import Literal
 
 from calibration.options import QuantizeOptions
 from runtime.bundle.manifest import PrecisionName
+from runtime.errors import UsageError
 from runtime.original.network import InputKind
 
 Interpolation = Literal["bilinear", "bicubic"]
@@ -95,6 +96,15 @@ class ExportRequest:
     licence: str | None = None
     output: Path | None = None
     overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse INT8 for TensorRT for RTX with FP32 around it: its convolutions would write FP32.
+
+        Raises:
+            UsageError: So.
+        """
+        if self.int8 is not None and self.int8.options.target == "rtx" and not self.fp16:
+            raise UsageError("INT8 for the target rtx needs FP16 around it, to be fused: pass fp16=True")
 
     @property
     def precision(self) -> PrecisionName:

@@ -14,8 +14,8 @@ Rules:
 6. A layer in `keep_float` reads the unquantised tensor. A skip side keeps its pair while a quantised
    convolution reads the same tensor or writes the Add's main branch, and the global pool's input while one
    of the nearest convolutions before it is quantised; without, a pair would only cost.
-7. `cpu` stores a tensor that cannot be negative as unsigned INT8; `tensorrt` stores all as signed, since
-   TensorRT takes no other. `cpu` also quantises the main branch of an Add: onnxruntime has no kernel of
+7. `cpu` stores a tensor that cannot be negative as unsigned INT8; `tensorrt` and `rtx` store all as signed,
+   since TensorRT takes no other. `cpu` also quantises the main branch of an Add: onnxruntime has no kernel of
    convolution and Add, and without that pair runs the convolution in FP32: INT8 is then 1.5 times as
    slow as FP32.
 

@@ -1,7 +1,7 @@
 """Write explicit Q/DQ into a float32 graph.
 
     tensor ─► QuantizeLinear ─► DequantizeLinear ─► every use that the placement names
-    INT8 initializer ─► DequantizeLinear (one scale per output channel) ─► Conv, Gemm
+    INT8 initializer ─► DequantizeLinear (one scale per output channel; `rtx`: one in all) ─► Conv, Gemm
 
 The integers' meaning is in the graph: zero point 0, round half to even, clip to INT8 (ONNX QuantizeLinear).
 Biases stay float. Zero points are written out, since TensorRT reads the type from them.
@@ -49,7 +49,9 @@ def write_qdq(
             raise CalibrationError(f"tensor {tensor.name} has scale {scale}: expected a positive one; calibrate again")
         _quantize_activation(graph, values[tensor.name], nodes, tensor=tensor, scale=scale)
     for name in placement.weights:
-        _quantize_weight(graph, nodes[name], weights[name], float_weights=float_weights)
+        _quantize_weight(
+            graph, nodes[name], weights[name], float_weights=float_weights, per_tensor=placement.target == "rtx"
+        )
     checked: ir.Model = ir.from_proto(check_onnx(ir.to_proto(written)))
     return checked
 
@@ -75,28 +77,29 @@ def _quantize_activation(
         nodes[name].replace_input_with(index, dequantize.outputs[0])
 
 
-def _quantize_weight(graph: ir.Graph, node: ir.Node, weight: WeightQuantization, *, float_weights: bool) -> None:
+def _quantize_weight(
+    graph: ir.Graph, node: ir.Node, weight: WeightQuantization, *, float_weights: bool, per_tensor: bool
+) -> None:
     old = node.inputs[1]
     assert old is not None
     base = f"{node.name}.weight"
-    scale = add_constant(graph, f"{base}.scale", weight.scales)
-    zero_point = add_constant(graph, f"{base}.zero_point", np.zeros(len(weight.scales), np.int8))
+    # All channels' scales are one number then; as a scalar it lets TensorRT for RTX fuse the convolution.
+    scales = weight.scales[0] if per_tensor else weight.scales
+    attributes = {} if per_tensor else {"axis": weight.axis}
+    scale = add_constant(graph, f"{base}.scale", np.asarray(scales, np.float32))
+    zero_point = add_constant(graph, f"{base}.zero_point", np.zeros(np.shape(scales), np.int8))
     made = []
     if float_weights:
         source = add_constant(graph, f"{base}.rounded", weight.real)
         made.append(
-            ir.node(
-                "QuantizeLinear", [source, scale, zero_point], attributes={"axis": weight.axis}, name=f"{base}.quantize"
-            )
+            ir.node("QuantizeLinear", [source, scale, zero_point], attributes=attributes, name=f"{base}.quantize")
         )
         source = made[0].outputs[0]
         source.name = f"{base}.quantized"
     else:
         source = add_constant(graph, f"{base}.int8", weight.values)
     made.append(
-        ir.node(
-            "DequantizeLinear", [source, scale, zero_point], attributes={"axis": weight.axis}, name=f"{base}.dequantize"
-        )
+        ir.node("DequantizeLinear", [source, scale, zero_point], attributes=attributes, name=f"{base}.dequantize")
     )
     made[-1].outputs[0].name = f"{base}.dequantized"
     graph.insert_before(node, made)

@@ -125,6 +125,7 @@ class Chooser:
 
     def __init__(self, placement: Placement, judge: Judge, options: QuantizeOptions, *, fp16: bool) -> None:
         self._placement, self._judge, self._options, self._fp16 = placement, judge, options, fp16
+        self._per_tensor = placement.target == "rtx"
         self._unsigned = {tensor.name: tensor.unsigned for tensor in placement.activations}
 
     def choose(self, model: ir.Model, statistics: Mapping[str, TensorStatistics], moments: Moments) -> Choice:
@@ -137,7 +138,11 @@ class Chooser:
         """
         tried = list(self._try_methods(model, statistics))
         leaders = [max(group, key=_sqnr_db) for group in self._by_form(tried)]
-        first, *others = [self._clip_weights(leader) for leader in sorted(leaders, key=_sqnr_db, reverse=True)]
+        wholes = [self._clip_weights(leader) for leader in sorted(leaders, key=_sqnr_db, reverse=True)]
+        if self._per_tensor:
+            # With one scale for all channels the weights lose more than the activations: they decide.
+            wholes.sort(key=_sqnr_db, reverse=True)
+        first, *others = wholes
         best = self._refine(first, moments)
         for other in others:
             told = _tried(f"instead, {other.scaled.form.name}: weights to nearest", other.sqnr_db, kept=False)
@@ -225,7 +230,8 @@ class Chooser:
 
     def _to_nearest(self, node: ir.Node, rule: Callable[[Doubles], Floats]) -> WeightQuantization:
         rows, axis = weight_rows(node)
-        scales = self._fit(rule(rows))
+        scales = np.repeat(rule(rows.reshape(1, -1)), len(rows)) if self._per_tensor else rule(rows)
+        scales = self._fit(scales)
         return _weight(round_to_nearest(rows, scales), scales, node=node, axis=axis)
 
     def _fit(self, scales: Floats) -> Floats:
@@ -240,7 +246,9 @@ class Chooser:
             node = by_name[name]
             rows, axis = weight_rows(node)
             old = nearest.weights[name]
-            layers.rounded[name] = self._round(rows, found, node=node, axis=axis) if self._options.rounding else old
+            layers.rounded[name] = (
+                self._round(rows, found, old, node=node, axis=axis) if self._options.rounding else old
+            )
             if len(node.inputs) > 2 and node.inputs[2] is not None:
                 for biases, weight in (
                     (layers.biases_nearest, old),
@@ -259,11 +267,18 @@ class Chooser:
         lowest, highest = (0, UNSIGNED_LEVELS) if unsigned else (-LEVELS - 1, LEVELS)
         return Step(parts.activation_scales[source.name], lowest, highest)
 
-    def _round(self, rows: Doubles, moments: LayerMoments, *, node: ir.Node, axis: int) -> WeightQuantization:
+    def _round(
+        self, rows: Doubles, moments: LayerMoments, nearest: WeightQuantization, *, node: ir.Node, axis: int
+    ) -> WeightQuantization:
         groups = len(moments.totals)
         levels, scales = [], []
         for group, part in enumerate(np.split(rows, groups)):
-            candidates = (self._fit(max_scales(part)), self._fit(mse_scales(part)))
+            # Rounding chooses row by row: where all rows share a scale, it may only have that one.
+            candidates = (
+                (nearest.scales[: len(part)],)
+                if self._per_tensor
+                else (self._fit(max_scales(part)), self._fit(mse_scales(part)))
+            )
             found, chosen = round_rows(part, moments.products[group], candidates=candidates)
             levels.append(found)
             scales.append(chosen)

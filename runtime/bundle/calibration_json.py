@@ -116,7 +116,7 @@ class CalibrationFacts(_Part):
         warnings: What was wrong with the images, as far as only decoding them shows it.
     """
 
-    target: Literal["tensorrt", "cpu"]
+    target: Literal["tensorrt", "rtx", "cpu"]
     method: str
     candidates: tuple[Tried, ...]
     techniques: tuple[Tried, ...]

@@ -171,7 +171,7 @@ class Int8(_Part):
         float_layers: Convolutions and classifiers that stay float.
     """
 
-    target: Literal["tensorrt", "cpu"]
+    target: Literal["tensorrt", "rtx", "cpu"]
     method: str
     techniques: tuple[str, ...]
     images: int = Field(ge=1)

@@ -155,7 +155,7 @@ def _onnxruntime_notes(kind: Kind, int8_target: str | None) -> tuple[str, ...]:
     notes = []
     if kind == "KIND_AUTO":
         notes.append("Triton uses the GPU if its container sees one")
-    if kind != "KIND_GPU" and int8_target == "tensorrt":
+    if kind != "KIND_GPU" and int8_target in ("tensorrt", "rtx"):
         notes.append(
             "this INT8 graph has signed activations, and onnxruntime on a CPU computes it in FP32: for CPUs, export "
             "with --int8-target cpu"

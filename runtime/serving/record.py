@@ -94,7 +94,7 @@ class Record(_Part):
     schema_version: Literal[1] = RECORD_VERSION
     model: str
     precision: PrecisionName
-    int8_target: Literal["tensorrt", "cpu"] | None
+    int8_target: Literal["tensorrt", "rtx", "cpu"] | None
     weights: Weights
     licence: Licence
     bundle_sha256: Sha256

@@ -40,6 +40,7 @@ class Variant:
 VARIANTS = {
     "int8": Variant(int8=QUICK),
     "int8-fp16": Variant(fp16=True, int8=QUICK),
+    "int8-rtx": Variant(fp16=True, int8=replace(QUICK, target="rtx")),
     "int8-cpu": Variant(int8=replace(QUICK, target="cpu")),
     "int8-classifier-float32-input": Variant(int8=replace(QUICK, classifier=True), float32_input=True),
     "int8-fp16-float-weights": Variant(fp16=True, int8=replace(QUICK, float_weights=True)),

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -122,6 +124,25 @@ def test_zero_points_are_written_out_signed_for_tensorrt_and_unsigned_where_allo
         zero_point = nodes["b.act1.quantize"].inputs[2]
         assert (zero_point.dtype, zero_point.const_value.numpy().tolist()) == (expected, 0)
         assert nodes["x.quantize"].inputs[2].dtype == ir.DataType.INT8
+
+
+def test_the_target_rtx_has_one_scale_for_a_weight():
+    model = basic_block()
+    prepared = prepare(model)
+    placement = place(prepared, target="rtx")
+    name = placement.weights[0]
+    by_hand = weights_by_hand(model, placement.weights)
+    # All channels share the largest step, as what fits a weight for this target gives it.
+    step = np.float32(max(by_hand[name].scales))
+    same = {key: replace(one, scales=np.full_like(one.scales, one.scales.max())) for key, one in by_hand.items()}
+    written = write_qdq(
+        prepared, placement, activation_scales={tensor.name: 0.1 for tensor in placement.activations}, weights=same
+    )
+    nodes = {node.name: node for node in written.graph}
+    dequantize = nodes[f"{name}.weight.dequantize"]
+    scale, zero_point = (value.const_value.numpy() for value in dequantize.inputs[1:])
+    assert (scale.shape, scale, zero_point.shape, zero_point.dtype) == ((), step, (), np.int8)
+    assert "axis" not in dequantize.attributes
 
 
 def test_batch_stays_dynamic_and_outputs_keep_their_names():

@@ -15,6 +15,7 @@ import pytest
 from runtime.bundle.plan_json import BatchProfile, BuildOptions, Sidecar
 from runtime.errors import EngineError, UsageError, VerificationError
 from runtime.plans.build_plan import build_plan
+from runtime.plans.inspector import read_layer_information
 from tests.conftest import Drawn, Exported
 from tests.helpers.command_lines import refused
 from tests.helpers.exported import copy_bundle
@@ -46,6 +47,7 @@ BUILDS = [
     # Every other graph that an export can write.
     ("int8-classifier-float32-input", (), RESNET18),
     ("int8-fp16-float-weights", (), RESNET18),
+    ("int8-rtx", AFTER_TURING, RESNET18),
 ]
 
 
@@ -75,6 +77,20 @@ def test_nvidias_compiler_takes_the_graph_and_keeps_every_promise(
     header = (path / "model.rtx.plan").read_bytes()[:33]
     assert header[:4] == b"vtrt"
     assert header[32] == sum(BITS[gpu] for gpu in gpus) if gpus else header[32] & 1 == 0
+
+
+def test_with_one_scale_for_a_weight_every_convolution_reads_int8_and_writes_half(bundle: Found) -> None:
+    found = {}
+    for name in ("int8-rtx", "int8-fp16"):
+        path = bundle(name)
+        build(path)
+        layers = read_layer_information((path / "model.rtx.plan.layers.json").read_text(encoding="utf-8")).layers
+        found[name] = [layer for layer in layers if layer.kind == "correlation"]
+        written = {tensor.datatype for layer in found[name] for tensor in layer.outputs}
+        assert len(found[name]) == RESNET18 - 1
+        assert {layer.inputs[0].datatype for layer in found[name]} == {"int8"}
+        # With a scale for each channel they write floats, which a second kernel takes on.
+        assert written == ({"fp16"} if name == "int8-rtx" else {"fp32"})
 
 
 def test_the_description_says_what_was_built_and_what_was_not_run(bundle: Found) -> None:
