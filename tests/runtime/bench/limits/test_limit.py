@@ -190,6 +190,7 @@ def subject(exported: Exported, **changes: object) -> Subject:
 NOISE, TICK_MS = 2.0, 0.005
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
 def test_no_layer_is_faster_than_its_bound(exported: Exported, engine: str) -> None:
     pytest.importorskip(engine)
@@ -201,6 +202,7 @@ def test_no_layer_is_faster_than_its_bound(exported: Exported, engine: str) -> N
     assert 0.05 < limit.share <= NOISE
 
 
+@pytest.mark.slow
 def test_every_bundle_that_can_be_probed_gets_a_limit(exported: Exported) -> None:
     pytest.importorskip("openvino")
     stages: list[tuple[str, int | None]] = []

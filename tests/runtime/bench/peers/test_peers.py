@@ -103,6 +103,7 @@ def fake_trtexec(folder: Path, log: str, *, status: int = 0) -> Path:
 # The libraries
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["raw-onnxruntime", "raw-openvino", "pytorch-eager"])
 def test_a_peer_gives_the_outputs_of_timm(bundle: Bundle, reference: Reference, name: str) -> None:
     logits, embedding = run_peer(open_peer(name, bundle), reference.pixels)
@@ -110,6 +111,7 @@ def test_a_peer_gives_the_outputs_of_timm(bundle: Bundle, reference: Reference, 
     assert decibels(reference.embedding, embedding) >= SAME_DB
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 def test_a_raw_engine_runs_what_our_engine_runs(
@@ -124,6 +126,7 @@ def test_a_raw_engine_runs_what_our_engine_runs(
     np.testing.assert_array_equal(run_peer(peer, reference.pixels)[0], expected)
 
 
+@pytest.mark.slow
 def test_autocast_is_bf16_and_near_float32(bundle: Bundle, reference: Reference) -> None:
     peer = open_peer("pytorch-eager:bf16", bundle)
     assert peer.precision == "bf16"
@@ -133,6 +136,7 @@ def test_autocast_is_bf16_and_near_float32(bundle: Bundle, reference: Reference)
     assert BF16_DB <= decibels(reference.logits, logits.float().numpy()) < SAME_DB
 
 
+@pytest.mark.slow
 def test_threads_are_taken(bundle: Bundle) -> None:
     import torch
 
@@ -278,6 +282,7 @@ def test_command_takes_the_latency_hint_or_threads_and_not_both() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [None, 1])
 def test_benchmark_app_runs_with_our_engine_s_settings(bundle: Bundle, threads: int | None) -> None:
     times = run_benchmark_app(bundle, batch=2, threads=threads, seconds=1)
@@ -290,6 +295,7 @@ def test_benchmark_app_runs_with_our_engine_s_settings(bundle: Bundle, threads: 
     assert not any("streams" in note for note in times.notes)
 
 
+@pytest.mark.slow
 def test_benchmark_app_executes_what_our_engine_executes(exported: Exported) -> None:
     opened = open_bundle(exported.fp16)
     with load_engine(opened, "openvino") as ours:
@@ -308,6 +314,7 @@ def test_a_program_that_is_absent_is_named(bundle: Bundle, monkeypatch: pytest.M
         run_benchmark_app(bundle, batch=1, threads=None, seconds=1)
 
 
+@pytest.mark.slow
 def test_benchmark_app_is_measured_in_processes(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:
     medians = [3.0, 1.0, 2.0, 4.0, 6.0, 5.0]
     logs = iter([program_logs.BENCHMARK_APP_MS.replace("1.00 ms", f"{one:.2f} ms") for one in medians])
