@@ -24,11 +24,11 @@ from PIL import Image
 
 from benchmarks.shared.throughput_rounds import INFERENCE, Round, measure_rounds
 from runtime.bundle.bundle import Bundle
+from runtime.data.sources.entries import Source, list_entries
+from runtime.data.sources.image_files import FolderSource
 from runtime.embed.decode import decode_entry
 from runtime.embed.job import run_embedding
 from runtime.embed.request import DEFAULT_BATCH_SIZE, EmbedRequest, OutputChoice
-from runtime.embed.sources.entries import Source, list_entries
-from runtime.embed.sources.image_files import FolderSource
 from runtime.engines.contract import Engine
 from runtime.images.native import NativePreprocessor
 from runtime.images.preprocessing import preprocess

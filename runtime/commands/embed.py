@@ -179,9 +179,9 @@ def embed(
       run-ssl embed ssl_resnet50-int8 photos/ --check
     """
     with one_line_errors():
+        from runtime.data.sources.open_source import InputChoice
         from runtime.embed.neighbours.check_job import CheckChoice
         from runtime.embed.request import EmbedRequest, OutputChoice
-        from runtime.embed.sources.open_source import InputChoice
         from runtime.on_ray.choice import RayChoice
 
         if check == (output is not None):

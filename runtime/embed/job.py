@@ -8,16 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from runtime.bundle.bundle import Bundle, open_bundle
+from runtime.data.sources.entries import KeyDigest, Listing, Source, list_entries
+from runtime.data.sources.open_source import open_source
+from runtime.data.sources.parquet_table import ParquetSource
 from runtime.embed.opening import describe_place, open_engine
 from runtime.embed.output.directory import add_up, check_output, opened_output, write_unreadable
 from runtime.embed.output.identity import Job, describe_job
 from runtime.embed.output.part_files import read_part
+from runtime.embed.pieces import Piece, cut_pieces
 from runtime.embed.request import EmbedRequest, images_per_part
 from runtime.embed.run_parts import Place, embed_pieces
-from runtime.embed.sources.entries import KeyDigest, Listing, Source, list_entries
-from runtime.embed.sources.open_source import open_source
-from runtime.embed.sources.parquet_table import ParquetSource
-from runtime.embed.sources.pieces import Piece, cut_pieces
 from runtime.engines.facts import describe_engine
 from runtime.errors import DataError, UsageError
 

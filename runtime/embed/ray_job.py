@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from runtime.data.sources.entries import KeyDigest
 from runtime.embed.job import (
     JobListener,
     JobResult,
@@ -26,10 +27,9 @@ from runtime.embed.output.directory import add_up, opened_output
 from runtime.embed.output.identity import Job, describe_job
 from runtime.embed.output.part_files import remove_partial
 from runtime.embed.output.pieces_on_disk import write_pieces
+from runtime.embed.pieces import cut_pieces
 from runtime.embed.ray_worker import PartMaker, Task, probe_engine
 from runtime.embed.request import EmbedRequest
-from runtime.embed.sources.entries import KeyDigest
-from runtime.embed.sources.pieces import cut_pieces
 from runtime.engines.facts import EngineFacts
 from runtime.errors import named_error
 from runtime.on_ray.answers import raise_failure

@@ -21,9 +21,9 @@ from runtime.commands.repo import repo
 from runtime.commands.report import report
 from runtime.commands.run_ssl import build, compare
 from runtime.compare.request import CompareRequest
+from runtime.data.sources.open_source import InputChoice
 from runtime.embed.neighbours.check_job import CheckChoice
 from runtime.embed.request import DEFAULT_PART_IMAGES, EmbedRequest, OutputChoice
-from runtime.embed.sources.open_source import InputChoice
 from runtime.on_ray.choice import RayChoice
 from runtime.report.inputs import ReportRequest
 from runtime.serving.request import RepositoryRequest

@@ -14,8 +14,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from runtime.bundle.bundle import Bundle
 from runtime.bundle.layout import MANIFEST_FILE
 from runtime.bundle.manifest import Licence
+from runtime.data.sources.entries import Listing
 from runtime.embed.request import Dtype, EmbedRequest, Format, images_per_part
-from runtime.embed.sources.entries import Listing
 from runtime.engines.facts import EngineFacts
 from runtime.engines.open_engine import EngineChoice, parse_engine
 from runtime.errors import BundleError
@@ -53,7 +53,7 @@ class BundleFacts(_Part):
 
 
 class ImageFacts(_Part):
-    """The images, by their keys in order; see `runtime/embed/sources/entries.py`.
+    """The images, by their keys in order; see `runtime/data/sources/entries.py`.
 
     Attributes:
         count: Number of images.

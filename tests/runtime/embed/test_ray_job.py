@@ -18,12 +18,12 @@ import pyarrow.parquet
 import pytest
 
 import runtime.embed.ray_job
+from runtime.data.sources.entries import Entry
 from runtime.embed.job import JobListener, run_embedding
 from runtime.embed.output.pieces_on_disk import read_piece, record_attempt, write_pieces
+from runtime.embed.pieces import Piece
 from runtime.embed.ray_job import run_on_ray
 from runtime.embed.request import EmbedRequest, OutputChoice
-from runtime.embed.sources.entries import Entry
-from runtime.embed.sources.pieces import Piece
 from runtime.errors import BundleError, EngineError, UsageError
 from runtime.on_ray.choice import RayChoice
 from runtime.on_ray.connect import connected

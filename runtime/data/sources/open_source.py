@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from itertools import chain, groupby
 from pathlib import Path
 
-from runtime.embed.sources.entries import Source
-from runtime.embed.sources.image_files import FolderSource, JoinedFiles, ListSource, NamedFiles, walk_files
-from runtime.embed.sources.parquet_table import PARQUET_SUFFIXES, open_parquet
-from runtime.embed.sources.tar_shards import TAR_SUFFIXES, TarSource
+from runtime.data.sources.entries import Source
+from runtime.data.sources.image_files import FolderSource, JoinedFiles, ListSource, NamedFiles, walk_files
+from runtime.data.sources.parquet_table import PARQUET_SUFFIXES, open_parquet
+from runtime.data.sources.tar_shards import TAR_SUFFIXES, TarSource
 from runtime.errors import DataError, UsageError
 from runtime.images.reading import IMAGE_SUFFIXES
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
-from runtime.embed.sources.entries import Entry, names_in_keys, printable
+from runtime.data.sources.entries import Entry, names_in_keys, printable
 from runtime.errors import DataError
 from runtime.images.reading import IMAGE_SUFFIXES
 from runtime.support.tar_members import walk_members

@@ -19,7 +19,7 @@ from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any
 
-from runtime.embed.sources.entries import Entry, names_in_keys, printable
+from runtime.data.sources.entries import Entry, names_in_keys, printable
 from runtime.errors import DataError, UsageError
 from runtime.support.words import listed
 

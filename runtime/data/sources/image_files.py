@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePath
 
-from runtime.embed.sources.entries import Entry, printable
+from runtime.data.sources.entries import Entry, printable
 from runtime.errors import DataError
 from runtime.images.reading import IMAGE_SUFFIXES
 

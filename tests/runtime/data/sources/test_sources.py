@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from runtime.embed.sources.entries import Listing, Source, list_entries
-from runtime.embed.sources.open_source import InputChoice, open_source
+from runtime.data.sources.entries import Listing, Source, list_entries
+from runtime.data.sources.open_source import InputChoice, open_source
 from runtime.errors import DataError, UsageError
 
 # Not a character in UTF-8; Linux takes it in a name.
