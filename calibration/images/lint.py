@@ -11,9 +11,10 @@ from typing import Literal
 
 from calibration.images.sampling import CalibrationSample
 from runtime.data.batches import Unreadable
-from runtime.data.class_folders import list_images
 from runtime.data.dataset import Dataset
 from runtime.errors import DataError
+from runtime.images.formats import describe_passed_over
+from runtime.images.listing import list_images
 from runtime.images.reading import naming_machines_faults
 from runtime.support.arrays import Pixels
 from runtime.support.files import hash_file
@@ -96,6 +97,8 @@ def lint_sample(
     for name, digest in hashes.items():
         groups[digest].append(name)
     findings = [*_too_few(len(groups), sample), *_one_class(sample), *_duplicates(list(groups.values()))]
+    if sample.passed_over:
+        findings.append(Finding("warning", f"{sample.folder}: {describe_passed_over(sample.passed_over)}"))
     if eval_data is not None:
         findings += _overlap(sample, hashes, eval_data)
     return tuple(findings)

@@ -1,11 +1,13 @@
 """Draw calibration images from a folder: seeded, balanced over class folders, the same ones every time."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from runtime.data.class_folders import list_images, sample_balanced
+from runtime.data.class_folders import sample_balanced
 from runtime.data.dataset import Dataset, LabelledImage
 from runtime.errors import DataError, UsageError
+from runtime.images.formats import PassedOver
+from runtime.images.listing import list_images
 
 # One in eight judges the candidates; of few images more, so that two or more remain to judge by.
 _HELD_OUT_SHARE = 8
@@ -24,6 +26,7 @@ class CalibrationSample:
         available: Images in the folder.
         requested: How many were asked for.
         seed: Seed of the random draw.
+        passed_over: Files in the folder that are no image, counted by their ending.
     """
 
     folder: Path
@@ -32,6 +35,7 @@ class CalibrationSample:
     available: int
     requested: int
     seed: int
+    passed_over: PassedOver = field(default_factory=PassedOver)
 
 
 def sample_images(folder: Path, *, count: int = 512, seed: int = 0) -> CalibrationSample:
@@ -57,7 +61,8 @@ def sample_images(folder: Path, *, count: int = 512, seed: int = 0) -> Calibrati
             f"{folder} is not a folder: expected calibration images, as a folder of class folders such as ImageNet's "
             "train, or a folder of images"
         )
-    paths = list_images(folder)
+    passed_over = PassedOver()
+    paths = list_images(folder, passed_over)
     if not paths:
         raise DataError(
             f"{folder} holds no image: expected files such as .jpg or .png; check the path, or unpack the download"
@@ -70,7 +75,7 @@ def sample_images(folder: Path, *, count: int = 512, seed: int = 0) -> Calibrati
         for name, path in zip(names, paths, strict=True)
     )
     chosen = sample_balanced(images, limit=min(count, len(images)), seed=seed)
-    return CalibrationSample(folder, Dataset(chosen), classes, len(images), count, seed)
+    return CalibrationSample(folder, Dataset(chosen), classes, len(images), count, seed, passed_over)
 
 
 def split_held_out(sample: CalibrationSample) -> tuple[Dataset, Dataset]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from runtime.errors import DataError
-from runtime.images.reading import IMAGE_SUFFIXES
+from runtime.images.formats import IMAGE_SUFFIXES
 from runtime.support.words import first_few
 
 # How many names an error or a note spells out.

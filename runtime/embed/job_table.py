@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from runtime.embed.job import JobResult
+from runtime.images.formats import describe_passed_over
 from runtime.support.words import counted, verb_for
 
 
@@ -19,6 +20,7 @@ def as_json(result: JobResult) -> str:
             "rows": result.rows,
             "unreadable": result.unreadable,
             "unreadable_file": str(missing) if missing is not None else None,
+            "passed_over": dict(result.passed_over),
             "parts": result.parts,
             "images_before": result.images_before,
             "seconds": round(result.seconds, 3),
@@ -49,3 +51,5 @@ def render(result: JobResult, console: Console) -> None:
     if result.unreadable_file is not None:
         count = result.unreadable
         show(f"{counted(count, 'image')} {verb_for(count, 'have')} no row: {result.unreadable_file} says why")
+    if result.passed_over:
+        show(describe_passed_over(result.passed_over))

@@ -1,7 +1,6 @@
 """Images in files of their own: folders, lists of paths, or named one by one.
 
-1. A folder is read at any depth, names in byte order, a folder at its own name's place. Names that start with a
-   dot are not read, nor files without an image's suffix. Links are followed, but not round in a circle.
+1. A folder is read as `runtime/images/listing.py` says; which files are images, `runtime/images/formats.py`.
 2. The key of an image in a folder is its path below that folder; where several were given, with what was given
    before it. The key of an image from a list is its line, of a file named on the command line its path there.
 3. A list is UTF-8, one path per line; blank lines are passed over. Relative paths start at the list's folder, or
@@ -10,16 +9,15 @@
    nobody could say what is missing.
 """
 
-import errno
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
-from pathlib import Path, PurePath
+from pathlib import Path
 
 from runtime.data.sources.entries import Entry, printable
 from runtime.errors import DataError
-from runtime.images.reading import IMAGE_SUFFIXES
+from runtime.images.formats import PassedOver
+from runtime.images.listing import walk_images
 
 # A list whose first lines name no file at all is taken to be read from the wrong folder.
 _LINES_TRIED = 20
@@ -56,9 +54,9 @@ class FolderSource(_FilesOfTheirOwn):
         """The folder."""
         return self.folder
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self, passed_over: PassedOver | None = None) -> Iterator[Entry]:
         """Yield the folder's images; see `Source.entries`."""
-        for below in walk_files(Path(self.folder), IMAGE_SUFFIXES):
+        for below in walk_images(Path(self.folder), passed_over):
             yield Entry(printable(self.prefix + below), f"{self.folder}/{below}")
 
 
@@ -79,7 +77,7 @@ class ListSource(_FilesOfTheirOwn):
         """The folder that relative paths start at."""
         return str(self.start)
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self, _passed_over: PassedOver | None = None) -> Iterator[Entry]:
         """Yield the images listed; see `Source.entries`."""
         try:
             with self.file.open(encoding="utf-8-sig", errors="surrogateescape") as lines:
@@ -127,7 +125,7 @@ class NamedFiles(_FilesOfTheirOwn):
         """The first one's folder."""
         return str(Path(self.files[0]).parent)
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self, _passed_over: PassedOver | None = None) -> Iterator[Entry]:
         """Yield the files; see `Source.entries`."""
         yield from (Entry(printable(file), file) for file in self.files)
 
@@ -148,49 +146,7 @@ class JoinedFiles(_FilesOfTheirOwn):
         """The first one's."""
         return self.parts[0].root
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self, passed_over: PassedOver | None = None) -> Iterator[Entry]:
         """Yield the images of each; see `Source.entries`."""
         for part in self.parts:
-            yield from part.entries()
-
-
-def walk_files(
-    folder: Path, suffixes: frozenset[str], *, below: str = "", above: tuple[tuple[int, int], ...] = ()
-) -> Iterator[str]:
-    """Yield all files with one of the suffixes below a folder, as paths from there; rule 1.
-
-    Args:
-        folder: Where to look.
-        suffixes: Suffixes in lower case, with the dot.
-        below: What the paths start with.
-        above: Device and inode of the folders that lead here.
-
-    Raises:
-        DataError: A folder cannot be listed, or leads round in a circle.
-    """
-    try:
-        status = folder.stat()
-        with os.scandir(folder) as listed:
-            found = sorted((os.fsencode(one.name), one.name, _is_folder(one)) for one in listed)
-    except OSError as error:
-        raise DataError(f"{folder} cannot be listed ({error.strerror}): expected a folder of images") from error
-    here = (status.st_dev, status.st_ino)
-    if here in above:
-        raise DataError(f"{folder} is a link to a folder above it: expected a tree; remove the link")
-    for _, name, is_folder in found:
-        if name.startswith("."):
-            continue
-        if is_folder:
-            yield from walk_files(folder / name, suffixes, below=f"{below}{name}/", above=(*above, here))
-        elif PurePath(name).suffix.lower() in suffixes:
-            yield below + name
-
-
-def _is_folder(listed: "os.DirEntry[str]") -> bool:
-    try:
-        return listed.is_dir()
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            # A link to itself: a file that cannot be opened, rule 4.
-            return False
-        raise
+            yield from part.entries(passed_over)

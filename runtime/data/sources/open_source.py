@@ -1,21 +1,24 @@
 """What the IMAGES of a command line are: folders, lists, tar shards, Parquet files, or image files.
 
-1. Files go by their suffix: images, `.tar`, `.parquet` or `.pq`; any other file is taken for a list.
+1. Files go by their suffix: images, `.tar`, `.parquet` or `.pq`; any other file is an image if its contents are one,
+   and else taken for a list.
 2. A folder is read for images at any depth; one without any, for tar shards; one without these, for Parquet files.
 3. Several arguments are read in the order given. They must be of one kind.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, groupby
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from runtime.data.sources.entries import Source
-from runtime.data.sources.image_files import FolderSource, JoinedFiles, ListSource, NamedFiles, walk_files
+from runtime.data.sources.image_files import FolderSource, JoinedFiles, ListSource, NamedFiles
 from runtime.data.sources.parquet_table import PARQUET_SUFFIXES, open_parquet
 from runtime.data.sources.tar_shards import TAR_SUFFIXES, TarSource
 from runtime.errors import DataError, UsageError
-from runtime.images.reading import IMAGE_SUFFIXES
+from runtime.images.formats import IMAGE_SUFFIXES, PassedOver, count_endings, is_image, open_regular
+from runtime.images.listing import walk_files, walk_images
 
 _IMAGES, _TARS, _TABLES, _LISTS = "images", "tar shards", "Parquet files", "lists"
 _SUFFIXES = {
@@ -74,17 +77,21 @@ def _kind(path: Path) -> str:
         DataError: The path is absent, or a folder that holds nothing of the kind.
     """
     if path.is_file():
-        return _SUFFIXES.get(path.suffix.lower(), _LISTS)
+        known = _SUFFIXES.get(path.suffix.lower())
+        return known or (_IMAGES if is_image(path.name, partial(open_regular, path)) else _LISTS)
     if not path.is_dir():
         raise DataError(
             f"{path} does not exist: expected a folder of images, a list of paths, a .tar or a .parquet file"
         )
-    for kind, suffixes in ((_IMAGES, IMAGE_SUFFIXES), (_TARS, TAR_SUFFIXES), (_TABLES, PARQUET_SUFFIXES)):
-        if next(walk_files(path, suffixes), None) is not None:
+    others = PassedOver()
+    if next(walk_images(path, others), None) is not None:
+        return _IMAGES
+    for kind, suffixes in ((_TARS, TAR_SUFFIXES), (_TABLES, PARQUET_SUFFIXES)):
+        if any(others[suffix] for suffix in suffixes):
             return kind
     raise DataError(
-        f"{path} holds no image, no .tar and no .parquet file: expected files such as .jpg or .png at any depth; check "
-        "the path, or that the download was unpacked"
+        f"{path} holds no image, no .tar and no .parquet file: expected files such as .jpg or .png at any depth, found "
+        f"{count_endings(others)}; check the path, or that the download was unpacked"
     )
 
 
@@ -105,7 +112,9 @@ def _check_options(choice: InputChoice, kind: str) -> None:
 
 def _files(path: Path, suffixes: frozenset[str]) -> tuple[Path, ...]:
     """Return the file, or those below a folder, in order."""
-    return (path,) if path.is_file() else tuple(path / below for below in walk_files(path, suffixes))
+    if path.is_file():
+        return (path,)
+    return tuple(path / below for below in walk_files(path) if PurePath(below).suffix.lower() in suffixes)
 
 
 def _open_list(path: Path, root: Path | None) -> ListSource:

@@ -21,6 +21,7 @@ from typing import Any
 
 from runtime.data.sources.entries import Entry, names_in_keys, printable
 from runtime.errors import DataError, UsageError
+from runtime.images.formats import PassedOver
 from runtime.support.words import listed
 
 PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
@@ -60,7 +61,7 @@ class ParquetSource:
         """The first file."""
         return str(self.files[0])
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self, _passed_over: PassedOver | None = None) -> Iterator[Entry]:
         """Yield the rows; see `Source.entries`."""
         for file, name in zip(self.files, names_in_keys(self.files), strict=True):
             with _opened(file) as table:

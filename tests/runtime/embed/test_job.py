@@ -3,6 +3,7 @@
 import csv
 import gc
 import hashlib
+import io
 import json
 import re
 import shutil
@@ -18,10 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from rich.console import Console
 
 import runtime.embed.job
 import runtime.embed.opening
 from runtime.embed.job import JobListener
+from runtime.embed.job_table import as_json, render
 from runtime.embed.request import EmbedRequest, OutputChoice
 from runtime.engines.contract import Outputs
 from runtime.errors import BundleError, DataError, EngineError, UsageError
@@ -114,6 +117,20 @@ def test_the_files_of_an_output_are_these_and_its_parts_end_where_the_images_say
     assert parts == [names(SEEDS)[:5], names(SEEDS)[5:8], names(SEEDS)[8:]]
     licence = (request_.bundle / "LICENSE-WEIGHTS.txt").read_bytes()
     assert (request_.output / "_LICENSE-WEIGHTS.txt").read_bytes() == licence
+
+
+def test_files_that_are_no_image_are_counted_by_their_ending_in_words_and_in_json(request_: EmbedRequest) -> None:
+    folder = request_.images[0]
+    for name in ("a.heic", "b.HEIC", "notes.txt"):
+        (folder / name).write_bytes(b"no image")
+    (folder / "picture").write_bytes((folder / "0000.png").read_bytes())
+    result = embed(request_)
+    assert (result.images, result.unreadable) == (len(SEEDS) + 1, SEEDS.count(None))
+    assert json.loads(as_json(result))["passed_over"] == {".heic": 2, ".txt": 1}
+    console = Console(file=io.StringIO(), width=200)
+    render(result, console)
+    last = console.file.getvalue().splitlines()[-1]  # type: ignore[attr-defined]
+    assert last == "3 files are no image that Pillow reads, and passed over: 2 .heic, 1 .txt"
 
 
 @pytest.mark.parametrize(("dtype", "split"), [("float32", True), ("float16", False)])

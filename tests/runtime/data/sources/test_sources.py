@@ -116,10 +116,13 @@ def test_a_folder_without_images_is_read_for_shards_and_one_without_these_for_ta
     assert keys(tmp_path / "shards") == ["one.png"]
 
 
-@pytest.mark.parametrize("content", [(), ("notes.txt", ".a.png")])
-def test_a_folder_of_nothing_is_an_error(tmp_path: Path, content: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("content", "found"), [((), "nothing"), (("notes.txt", ".a.png", "a.heic", "b.heic"), r"2 \.heic, 1 \.txt")]
+)
+def test_a_folder_of_nothing_is_an_error(tmp_path: Path, content: tuple[str, ...], found: str) -> None:
     write(tmp_path, *content)
-    with pytest.raises(DataError, match=r"holds no image, no \.tar and no \.parquet file: expected files such as"):
+    words = rf"holds no image, no \.tar and no \.parquet file: expected files such as .*, found {found}; check"
+    with pytest.raises(DataError, match=words):
         opened(tmp_path)
 
 
