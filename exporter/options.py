@@ -51,7 +51,7 @@ NumClassesOption = Annotated[
 LabelsOption = Annotated[
     Path | None,
     typer.Option(
-        help="Text file with one class name per line.",
+        help="File of class names: one per line, JSON (a list, or id2label) or a CSV table.",
         show_default="ImageNet's, or class_0000 …",
         rich_help_panel=_MODEL,
     ),

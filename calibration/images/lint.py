@@ -98,7 +98,7 @@ def lint_sample(
         groups[digest].append(name)
     findings = [*_too_few(len(groups), sample), *_one_class(sample), *_duplicates(list(groups.values()))]
     if sample.passed_over:
-        findings.append(Finding("warning", f"{sample.folder}: {describe_passed_over(sample.passed_over)}"))
+        findings.append(Finding("warning", describe_passed_over(sample.passed_over)))
     if eval_data is not None:
         findings += _overlap(sample, hashes, eval_data)
     return tuple(findings)
