@@ -75,15 +75,15 @@ def embed(
     root: Annotated[
         Path | None,
         typer.Option(
-            help="Folder from which the relative paths of a list start.",
-            show_default="the list's folder",
+            help="Folder from which the relative paths of a list, or in a column, start.",
+            show_default="the folder of the list or table",
             rich_help_panel=_IMAGES,
         ),
     ] = None,
     image_column: Annotated[
         str | None,
         typer.Option(
-            help="Column of a Parquet file that holds the encoded images.",
+            help="Column of a Parquet file that holds the images: bytes, paths or base64 text.",
             show_default="found by name and type",
             rich_help_panel=_IMAGES,
         ),

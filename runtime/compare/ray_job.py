@@ -171,6 +171,7 @@ def _for_workers(request: CompareRequest, choice: RayChoice) -> CompareRequest:
     return replace(
         request,
         data=str(Path(request.data).absolute()),
+        root=absolute(request.root),
         native=absolute(request.native),
         workers=request.workers or choice.cpus,
         threads=request.threads or choice.cpus,

@@ -3,24 +3,19 @@
 1. A folder is read as `runtime/images/listing.py` says; which files are images, `runtime/images/formats.py`.
 2. The key of an image in a folder is its path below that folder; where several were given, with what was given
    before it. The key of an image from a list is its line, of a file named on the command line its path there.
-3. A list is UTF-8, one path per line; blank lines are passed over. Relative paths start at the list's folder, or
-   at `root`.
+3. A list is read as `runtime/data/sources/list_rows.py` says. Relative paths start at its folder, or at `root`.
 4. A file that vanishes or cannot be opened is one unreadable image. A folder that cannot be listed is an error:
    nobody could say what is missing.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from runtime.data.sources.entries import Entry, printable
-from runtime.errors import DataError
+from runtime.data.sources.list_rows import ListLayout, read_rows
 from runtime.images.formats import PassedOver
 from runtime.images.listing import walk_images
-
-# A list whose first lines name no file at all is taken to be read from the wrong folder.
-_LINES_TRIED = 20
 
 
 class _FilesOfTheirOwn:
@@ -66,6 +61,7 @@ class ListSource(_FilesOfTheirOwn):
 
     file: Path
     start: Path
+    layout: ListLayout
 
     @property
     def what(self) -> str:
@@ -79,34 +75,8 @@ class ListSource(_FilesOfTheirOwn):
 
     def entries(self, _passed_over: PassedOver | None = None) -> Iterator[Entry]:
         """Yield the images listed; see `Source.entries`."""
-        try:
-            with self.file.open(encoding="utf-8-sig", errors="surrogateescape") as lines:
-                for line in lines:
-                    name = line.rstrip("\r\n")
-                    if name.strip():
-                        yield Entry(printable(name), str(self.start / name))
-        except OSError as error:
-            raise DataError(
-                f"{self.file} cannot be read ({error.strerror}): expected a list with one path per line"
-            ) from error
-
-    def check_start(self) -> None:
-        """Refuse a list of which no path leads to a file, before a run in which nothing can be read.
-
-        Raises:
-            DataError: None of the first paths exists, or the list cannot be read.
-        """
-        first = list(islice(self.entries(), _LINES_TRIED))
-        if any("\0" in entry.file for entry in first):
-            raise DataError(
-                f"{self.file} is not a text file: expected a list of paths, one per line, or a file that ends in "
-                ".tar, .parquet or the suffix of an image; unpack it first"
-            )
-        if first and not any(Path(entry.file).exists() for entry in first):
-            raise DataError(
-                f"{self.file}: none of the first {len(first)} paths exists ({first[0].file}): expected paths "
-                f"relative to {self.start}; if they start elsewhere, say where with --root"
-            )
+        for row in read_rows(self.file, self.layout):
+            yield Entry(printable(row.path), str(self.start / row.path))
 
 
 @dataclass(frozen=True)

@@ -42,25 +42,38 @@ class TarSource:
     def entries(self, passed_over: PassedOver | None = None) -> Iterator[Entry]:
         """Yield the archives' images; see `Source.entries`."""
         for shard, name in zip(self.shards, names_in_keys(self.shards), strict=True):
-            yield from _entries(shard, name, passed_over)
+            yield from (entry for _, entry, picture in walk_shard(shard, name, passed_over) if picture)
 
     def opened(self, entries: Iterable[Entry]) -> Iterator[tuple[Entry, Callable[[], bytes]]]:
         """Yield each entry with what reads its bytes; see `Source.opened`."""
         for entry in entries:
-            yield entry, partial(_read, entry)
+            yield entry, partial(read_entry, entry)
 
 
-def _entries(shard: Path, name: str, passed_over: PassedOver | None) -> Iterator[Entry]:
+def walk_shard(shard: Path, name: str, passed_over: PassedOver | None) -> Iterator[tuple[str, Entry, bool]]:
+    """Yield every regular file of an archive: its name there, where it is, and whether it is an image.
+
+    Args:
+        shard: The archive.
+        name: What keys call it.
+        passed_over: Counts what is no image.
+
+    Raises:
+        DataError: It cannot be read.
+    """
     try:
         with tarfile.open(shard, "r:") as tar:
             for member in walk_members(tar):
-                if member.isreg() and is_image(member.name, partial(_contents, tar, member), passed_over):
-                    if member.sparse is not None:
-                        raise DataError(
-                            f"{shard}: {member.name} is stored as a sparse file, expected an ordinary one: make the "
-                            "archive again without tar's option -S"
-                        )
-                    yield Entry(f"{name}/{printable(member.name)}", str(shard), member.offset_data, member.size)
+                if not member.isreg():
+                    continue
+                picture = is_image(member.name, partial(_contents, tar, member), passed_over)
+                if picture and member.sparse is not None:
+                    raise DataError(
+                        f"{shard}: {member.name} is stored as a sparse file, expected an ordinary one: make the "
+                        "archive again without tar's option -S"
+                    )
+                key = f"{name}/{printable(member.name)}"
+                yield member.name, Entry(key, str(shard), member.offset_data, member.size), picture
     except (OSError, tarfile.TarError, EOFError, ValueError, OverflowError) as error:
         # The last two are tarfile's for a size beyond 64 bits.
         reason = " ".join(str(error).split())
@@ -76,8 +89,8 @@ def _contents(tar: tarfile.TarFile, member: tarfile.TarInfo) -> BinaryIO:
     return cast("BinaryIO", contents)
 
 
-def _read(entry: Entry) -> bytes:
-    """Return the bytes of an image in an archive; EOFError where the archive is shorter than it was."""
+def read_entry(entry: Entry) -> bytes:
+    """Return the bytes of a file in an archive; EOFError where the archive is shorter than it was."""
     with Path(entry.file).open("rb") as shard:
         shard.seek(entry.start)
         contents = shard.read(entry.size)
