@@ -136,8 +136,8 @@ Int8FloatWeightsOption = Annotated[
 CalibOption = Annotated[
     Path | None,
     typer.Option(
-        help="Folder of calibration images, required with --int8: training images in class folders, such as "
-        "imagenet/train.",
+        help="Calibration images, required with --int8: training images in class folders, such as imagenet/train, or "
+        "tar shards, Parquet files, or a list.",
         rich_help_panel=_INT8,
     ),
 ]
@@ -178,8 +178,8 @@ SensitivityOption = Annotated[
 EvalDataOption = Annotated[
     Path | None,
     typer.Option(
-        help="Folder of labelled images in class folders to measure accuracy on, such as imagenet/val. They are never "
-        "used to calibrate.",
+        help="Labelled images to measure accuracy on, such as imagenet/val: any path that `run-ssl compare --data` "
+        "takes. They are never used to calibrate.",
         rich_help_panel=_INT8,
     ),
 ]

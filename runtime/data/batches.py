@@ -2,7 +2,8 @@
 
 1. Batch k holds the images at positions k * batch_size and on, in order: batches depend on the data set
    alone, not on the number of workers. An unreadable image, where it may be skipped, leaves a gap. Those of a piece
-   are those of its data set where it begins with a batch.
+   are those of its data set where it begins with a batch. Where it may not, no further batch is given, but the rest is
+   decoded, so that one error names all that cannot be read.
 2. How far ahead, and what "in turn" means, are the rules of `runtime/support/read_ahead.py`. The asking thread takes
    images from the data set, workers decode and preprocess them.
 
@@ -13,8 +14,8 @@ lower priority is no way out: docs/explanation/decisions.md.
 """
 
 import functools
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import NamedTuple
@@ -33,6 +34,10 @@ from runtime.images.reading import naming_machines_faults, pillow_silenced
 from runtime.support.arrays import Pixels
 from runtime.support.cpu import usable_cores
 from runtime.support.read_ahead import Ahead, read_ahead
+from runtime.support.words import first_few
+
+# Enough to mend a data set at once; `--skip-unreadable` lists any number.
+_NAMES_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -52,10 +57,11 @@ class Batch:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """An image that was left out, and why."""
+    """An image that was left out, why, and its position in the data set."""
 
     name: str
     reason: str
+    position: int = 0
 
 
 class Loader:
@@ -166,7 +172,9 @@ def _run(plan: _Plan, unreadable: list[Unreadable]) -> Generator[Batch, None, No
     with pillow_silenced(), closing(decoded):
         for here in decoded:
             taken += len(here)
-            batch = _gather(plan, here, unreadable)
+            batch = _gather(here, unreadable)
+            if unreadable and not plan.skip_unreadable:
+                raise _unreadable_error(plan, unreadable, decoded)
             if batch is not None:
                 yield batch
     if whole:
@@ -183,22 +191,30 @@ def check_some_readable(images: int, unreadable: Sequence[Unreadable]) -> None:
         raise DataError(f"none of the {images} images can be read; the first: {unreadable[0].reason}")
 
 
-def _gather(plan: _Plan, here: list[_Decoded], unreadable: list[Unreadable]) -> Batch | None:
-    """Return one batch, or None where not one of its images can be read.
+def _unreadable_error(plan: _Plan, unreadable: list[Unreadable], rest: Iterable[list[_Decoded]]) -> DataError:
+    """Return the error that names all images that cannot be read, of which those of the first batch are known."""
+    position = unreadable[0].position
+    # A stream may break off; the images before that are what is to be mended first.
+    with suppress(DataError):
+        for here in rest:
+            _gather(here, unreadable)
+    known = plan.dataset.length
+    if len(unreadable) == 1:
+        of = "images of the stream" if known is None else f"of {known} images"
+        return DataError(f"{unreadable[0].reason} ({position} {of} were read)")
+    whole = "the stream" if known is None else str(known)
+    names = first_few([image.name for image in unreadable], shown=_NAMES_SHOWN)
+    return DataError(f"{len(unreadable)} images of {whole} cannot be read ({names}); the first: {unreadable[0].reason}")
 
-    Raises:
-        DataError: An image cannot be read, and may not be skipped.
-    """
+
+def _gather(here: list[_Decoded], unreadable: list[Unreadable]) -> Batch | None:
+    """Return one batch, or None where not one of its images can be read; add the others to `unreadable`."""
     kept: list[tuple[_Decoded, Pixels]] = []
     for image in here:
         if not isinstance(image.pixels, DataError):
             kept.append((image, image.pixels))
-        elif plan.skip_unreadable:
-            unreadable.append(Unreadable(image.name, str(image.pixels)))
         else:
-            known = plan.dataset.length
-            of = "images of the stream" if known is None else f"of {known} images"
-            raise DataError(f"{image.pixels} ({image.position} {of} were read)") from image.pixels
+            unreadable.append(Unreadable(image.name, str(image.pixels), image.position))
     if not kept:
         return None
     indices = np.array([image.position for image, _ in kept], np.int64)
