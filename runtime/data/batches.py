@@ -14,7 +14,7 @@ lower priority is no way out: docs/explanation/decisions.md.
 """
 
 import functools
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from types import TracebackType
@@ -174,7 +174,11 @@ def _run(plan: _Plan, unreadable: list[Unreadable]) -> Generator[Batch, None, No
             taken += len(here)
             batch = _gather(here, unreadable)
             if unreadable and not plan.skip_unreadable:
-                raise _unreadable_error(plan, unreadable, decoded)
+                # A stream may break off; the images before that are what is to be mended first.
+                with suppress(DataError):
+                    for rest in decoded:
+                        _gather(rest, unreadable)
+                raise unreadable_error(unreadable, known=plan.dataset.length)
             if batch is not None:
                 yield batch
     if whole:
@@ -191,20 +195,20 @@ def check_some_readable(images: int, unreadable: Sequence[Unreadable]) -> None:
         raise DataError(f"none of the {images} images can be read; the first: {unreadable[0].reason}")
 
 
-def _unreadable_error(plan: _Plan, unreadable: list[Unreadable], rest: Iterable[list[_Decoded]]) -> DataError:
-    """Return the error that names all images that cannot be read, of which those of the first batch are known."""
-    position = unreadable[0].position
-    # A stream may break off; the images before that are what is to be mended first.
-    with suppress(DataError):
-        for here in rest:
-            _gather(here, unreadable)
-    known = plan.dataset.length
+def unreadable_error(unreadable: Sequence[Unreadable], *, known: int | None) -> DataError:
+    """Return the error that names all images that cannot be read.
+
+    Args:
+        unreadable: The images, at least one, in the data set's order.
+        known: How many images the data set has; None for a stream that does not say so.
+    """
+    first = unreadable[0]
     if len(unreadable) == 1:
         of = "images of the stream" if known is None else f"of {known} images"
-        return DataError(f"{unreadable[0].reason} ({position} {of} were read)")
+        return DataError(f"{first.reason} ({first.position} {of} were read)")
     whole = "the stream" if known is None else str(known)
     names = first_few([image.name for image in unreadable], shown=_NAMES_SHOWN)
-    return DataError(f"{len(unreadable)} images of {whole} cannot be read ({names}); the first: {unreadable[0].reason}")
+    return DataError(f"{len(unreadable)} images of {whole} cannot be read ({names}); the first: {first.reason}")
 
 
 def _gather(here: list[_Decoded], unreadable: list[Unreadable]) -> Batch | None:
