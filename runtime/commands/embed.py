@@ -165,16 +165,16 @@ def embed(
     ] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Write the embeddings of any number of images, as Parquet parts that pandas and DuckDB read as a table.
+    """Write the embeddings of any number of images, as Parquet parts in a folder that readers take as one table.
 
-    If the job stops for any reason, run the same command again to resume it. Exits with 1 if some images could not
-    be read; `_unreadable.csv` in the output lists them. Examples:
+    The parts are in the folder `data` of the output. If the job stops for any reason, run the same command again to
+    resume it. Exits with 1 if some images could not be read; `_unreadable.csv` in the output lists them. Examples:
 
       run-ssl embed ssl_resnet50-int8 photos/ -o embeddings
 
       run-ssl embed ssl_resnet50-int8 shards/*.tar -o embeddings --normalise --dtype float16 --top-k 5
 
-      python -c "import pandas; print(pandas.read_parquet('embeddings'))"
+      python -c "import pandas; print(pandas.read_parquet('embeddings/data'))"
 
       run-ssl embed ssl_resnet50-int8 photos/ --check
     """

@@ -87,7 +87,7 @@ def test_a_job_says_how_many_it_wrote_and_where_and_nothing_on_stderr(
     result = run(bundle, pictures, "-o", tmp_path / "out")
     assert (result.exit_code, result.stderr) == (0, "")
     first, second = result.stdout.splitlines()
-    assert first == f"5 embeddings of 5 images in 1 part: {tmp_path / 'out'}"
+    assert first == f"5 embeddings of 5 images in 1 part: {tmp_path / 'out' / 'data'}"
     assert re.fullmatch(r"sums \(exact\), [\d,]+ images/s with decoding, \d+\.\d s", second)
     again = run(bundle, pictures, "-o", tmp_path / "out")
     assert again.exit_code == 0
@@ -97,7 +97,7 @@ def test_a_job_says_how_many_it_wrote_and_where_and_nothing_on_stderr(
 def test_paths_are_printed_as_they_are_on_one_line(bundle: Path, pictures: Path, tmp_path: Path) -> None:
     output = tmp_path / ("o" * 120 + "[bold]:smile:[red]")
     result = run(bundle, pictures, "-o", output)
-    assert result.stdout.splitlines()[0] == f"5 embeddings of 5 images in 1 part: {output}"
+    assert result.stdout.splitlines()[0] == f"5 embeddings of 5 images in 1 part: {output / 'data'}"
 
 
 def test_a_broken_image_is_a_row_of_the_error_file_and_exit_code_1(
@@ -127,6 +127,7 @@ def test_json_is_all_that_stdout_has(bundle: Path, pictures: Path, tmp_path: Pat
     assert found.pop("images_per_s") > 0
     assert found == {
         "output": str(tmp_path / "out"),
+        "data": str(tmp_path / "out" / "data"),
         "images": 5,
         "rows": 4,
         "unreadable": 1,
@@ -238,7 +239,7 @@ def test_without_pyarrow_the_extra_is_named_before_anything_is_made_and_npy_work
     assert re.fullmatch(r"error: pyarrow\S* is not installed: pip install 'export-ssl\[embed\]'\n", done.stderr)
     assert not (tmp_path / "out").exists()
     assert run_real(exported.fp32, pictures, "-o", tmp_path / "out", "--format", "npy", before=absent).returncode == 0
-    assert np.load(tmp_path / "out" / "part-000000.npy").shape == (3, 512)
+    assert np.load(tmp_path / "out/data/part-000000.npy").shape == (3, 512)
 
 
 def test_both_spellings_of_normalise_divide_by_the_norm(bundle: Path, pictures: Path, tmp_path: Path) -> None:
