@@ -251,6 +251,18 @@ def test_both_spellings_of_normalise_divide_by_the_norm(bundle: Path, pictures: 
         np.testing.assert_allclose(np.linalg.norm(found.astype(np.float64), axis=1), 1, rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("options", "said"), [((), 0), (("--dtype", "float16"), 1), (("--dtype", "float16", "--format", "npy"), 0)]
+)
+def test_a_run_that_writes_float16_to_parquet_says_once_who_does_not_read_it(
+    bundle: Path, pictures: Path, tmp_path: Path, options: tuple[str, ...], said: int
+) -> None:
+    result = run(bundle, pictures, "-o", tmp_path / "out", *options)
+    assert result.exit_code == 0
+    assert result.stderr.count("note: float16 halves the files, but Spark refuses them") == said
+    assert len(result.stderr.splitlines()) == said
+
+
 def test_an_output_among_the_parquet_files_that_are_read_is_refused(bundle: Path, tmp_path: Path) -> None:
     (tmp_path / "tables").mkdir()
     pq.write_table(pa.table({"image": pa.array([b"no picture"], pa.binary())}), tmp_path / "tables" / "images.parquet")

@@ -141,7 +141,7 @@ def test_the_columns_have_exactly_these_types(request_: EmbedRequest) -> None:
         "sha256": pa.string(),
         "embedding": element(pa.float32(), DIM),
         "classes": element(pa.int32(), 2),
-        "labels": element(pa.string(), 2),
+        "labels": pa.list_(pa.field("element", pa.string(), nullable=False)),
         "scores": element(pa.float32(), 2),
     }
     schema = pq.read_schema(request_.output / "data/part-000001.parquet")
