@@ -3,12 +3,15 @@
     OUT/data/part-000003.parquet   (or .npy files) rows of the images at positions 3 P and on, P images to a part
     OUT/_parts/part-000003.json    the part is done: its rows, the images that could not be read, its files
     OUT/_job.json                  what the job is (`runtime/embed/output/identity.py`)
+    OUT/_places.json               where bundle and images were (`runtime/embed/output/places.py`)
+    OUT/_search/                   what `run-ssl search` keeps: its index
     OUT/_unreadable.csv            at the end, where an image could not be read: `key,reason`
     OUT/_LICENSE-WEIGHTS.txt       the licence of the weights
 
 1. A part's files are written under other names, flushed to the disk, and renamed; its record comes last. A part
    without its record is made again.
-2. What is written depends on the job alone, not on when it was stopped: no time, no machine.
+2. What is written depends on the job alone, not on when it was stopped: no time, no machine. But for the places and
+   the index, which are no part of it.
 3. OUT/data holds whole parts and nothing else at any moment: Polars and Daft read every file of a folder, hidden ones
    too. Names of what lies beside it begin with `_`, so that pyarrow and Spark read OUT itself as well.
 """
@@ -31,6 +34,8 @@ from runtime.support.json_file import first_problem, write_model
 # What a reader is given.
 DATA = "data"
 RECORDS = "_parts"
+SEARCH = "_search"
+PLACES_FILE = "_places.json"
 # While a job runs on Ray: what is still to do (`runtime/embed/output/pieces_on_disk.py`).
 PIECES = "_pieces"
 UNREADABLE_FILE = "_unreadable.csv"
@@ -200,11 +205,13 @@ def remove_output(output: Path) -> None:
     Records go first: at no moment does one stand for a part that is not there. The parts of schema version 1 lie beside
     the records, where pyarrow would read them with the new ones.
     """
-    if (output / RECORDS).is_dir():
-        shutil.rmtree(output / RECORDS)
+    for folder in (RECORDS, SEARCH):
+        if (output / folder).is_dir():
+            shutil.rmtree(output / folder)
+    beside = [output / name for name in (UNREADABLE_FILE, LICENCE_COPY, PLACES_FILE)]
     folders = [folder for folder in (output, output / DATA) if folder.is_dir()]
     for file in [file for folder in folders for file in folder.iterdir()]:
-        if _PART_FILE.fullmatch(file.name) or file in (output / UNREADABLE_FILE, output / LICENCE_COPY):
+        if _PART_FILE.fullmatch(file.name) or file in beside:
             file.unlink()
 
 

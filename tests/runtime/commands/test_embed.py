@@ -187,7 +187,7 @@ def test_a_disk_that_takes_no_more_is_one_line_and_the_job_goes_on_when_there_is
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
     refused(result, f"cannot write {output}/.{file}.", ".partial: File too large")
-    assert sorted(files_below(output)) == ["_LICENSE-WEIGHTS.txt", "_job.json"]
+    assert sorted(files_below(output)) == ["_LICENSE-WEIGHTS.txt", "_job.json", "_places.json"]
     assert run(*job, "-o", output).exit_code == 0
     assert run(*job, "-o", tmp_path / "whole").exit_code == 0
     assert files_below(output) == files_below(tmp_path / "whole")

@@ -105,6 +105,7 @@ def test_the_files_of_an_output_are_these_and_its_parts_end_where_the_images_say
         "_parts/part-000000.json",
         "_parts/part-000001.json",
         "_parts/part-000002.json",
+        "_places.json",
         "_unreadable.csv",
         "data/part-000000.parquet",
         "data/part-000001.parquet",
@@ -427,7 +428,14 @@ def test_a_job_is_the_same_whatever_the_path_of_bundle_and_images(request_: Embe
         replace(request_, images=(moved,), bundle=request_.bundle.rename(request_.bundle.with_name("moved_bundle")))
     )
     assert result.images_before == 13
-    assert files_below(request_.output) == before
+    after = files_below(request_.output)
+    was, now = (json.loads(files.pop("_places.json")) for files in (before, after))
+    assert after == before
+    # Where a search finds them: what a run was given is kept, the newest bundle counts.
+    assert was["bundle"] == str(request_.bundle)
+    assert now["bundle"] == str(request_.bundle.with_name("moved_bundle"))
+    assert [place["paths"] for place in was["images"]] == [[str(request_.images[0])]]
+    assert [place["paths"] for place in now["images"]] == [[str(request_.images[0])], [str(moved)]]
 
 
 def test_overwriting_removes_what_jobs_write_and_nothing_else(request_: EmbedRequest) -> None:
