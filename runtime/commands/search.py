@@ -15,6 +15,12 @@ def search(
     metric: Annotated[
         Literal["cosine", "euclidean"], typer.Option(help="Distance: `cosine` is 1 less the cosine.")
     ] = "cosine",
+    index: Annotated[
+        bool,
+        typer.Option(
+            "--index", help="Search an index of faiss, which is made once and kept in the output: faster, approximate."
+        ),
+    ] = False,
     bundle: Annotated[
         Path | None, typer.Option(help="The bundle that made the output.", show_default="where the job had it")
     ] = None,
@@ -37,6 +43,8 @@ def search(
       run-ssl search embeddings query.jpg
 
       run-ssl search embeddings query.jpg -k 50 --json
+
+      run-ssl search embeddings query.jpg --index
     """
     with one_line_errors():
         from runtime.search.job import run_search
@@ -52,6 +60,7 @@ def search(
             engine=engine,
             device=device,
             weights=weights,
+            index=index,
         )
         with message_console().status("search") as status:
             result = run_search(request, on_stage=lambda stage: status.update(f"search: {stage}"))

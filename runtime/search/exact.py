@@ -10,6 +10,7 @@ Source: N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., 3
 with g(n) = n u / (1 - n u) and u = 2^-24 in float32.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,15 +25,32 @@ _ROUNDING = 2.0**-24
 
 @dataclass(frozen=True)
 class Nearest:
-    """What was found for each query, the nearest first.
+    """What was found for one query, the nearest first.
 
     Attributes:
-        rows: Numbers of the rows, (queries, found) int64.
-        distances: Distances to them, (queries, found) float64.
+        rows: Numbers of the rows, (found,) int64.
+        distances: Distances to them, (found,) float64.
     """
 
     rows: Ints
     distances: Doubles
+
+
+def search_exactly(
+    blocks: Iterable[tuple[int, AnyFloats]], queries: AnyFloats, *, k: int, metric: Metric
+) -> list[Nearest]:
+    """Return the k nearest rows of each query.
+
+    Args:
+        blocks: The rows: number of the first one of a block, and the block, (N, D), finite.
+        queries: Embeddings that are searched for, (Q, D), finite; under `cosine` none of length 0.
+        k: How many are found of each, at least 1.
+        metric: `cosine` or `euclidean`.
+    """
+    search = ExactSearch(queries, k=k, metric=metric)
+    for first, block in blocks:
+        search.add(first, block)
+    return search.result()
 
 
 class ExactSearch:
@@ -70,9 +88,9 @@ class ExactSearch:
             far, slack = self._estimate(squares, products[:, index], self._lengths[index])
             self._merge(index, self._candidates(index, far, slack), first, block)
 
-    def result(self) -> Nearest:
-        """Return what was found among all rows so far."""
-        return Nearest(np.stack(self._rows), np.stack(self._distances))
+    def result(self) -> list[Nearest]:
+        """Return what was found for each query among all rows so far."""
+        return [Nearest(*found) for found in zip(self._rows, self._distances, strict=True)]
 
     def _estimate(self, squares: Doubles, products: Doubles, length: float) -> tuple[Doubles, Doubles]:
         """Return squared distances, of unit vectors under `cosine`, and how far each may be off; rule 2."""

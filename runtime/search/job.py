@@ -7,12 +7,12 @@ from pathlib import Path
 
 from runtime.bundle.bundle import Bundle
 from runtime.bundle.results.neighbours_json import Metric
-from runtime.search.exact import ExactSearch, Nearest
+from runtime.search.exact import Nearest, search_exactly
+from runtime.search.faiss_index import IndexRecord, open_index
 from runtime.search.gallery import Gallery, open_gallery
 from runtime.search.parts import Row
 from runtime.search.query import embed_queries, engine_notes, open_bundle_of, open_engine_of
 from runtime.search.request import SearchRequest
-from runtime.support.arrays import AnyFloats
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,7 @@ class SearchResult:
         found: Neighbours of each query, the nearest first.
         notes: What throws doubt on the distances, in sentences.
         seconds: Time from the queries' embeddings to the neighbours.
+        index: What is known of the index that was searched; None where all rows were compared.
     """
 
     gallery: Gallery
@@ -47,6 +48,7 @@ class SearchResult:
     found: dict[Path, tuple[Neighbour, ...]]
     notes: tuple[str, ...]
     seconds: float
+    index: IndexRecord | None
 
 
 def run_search(request: SearchRequest, on_stage: Callable[[str], None] = lambda _stage: None) -> SearchResult:
@@ -66,26 +68,20 @@ def run_search(request: SearchRequest, on_stage: Callable[[str], None] = lambda 
     with open_engine_of(request, gallery.job, bundle) as engine:
         notes = engine_notes(gallery.job, engine)
         queries = embed_queries(request.queries, job=gallery.job, bundle=bundle, engine=engine, metric=request.metric)
+    index = open_index(gallery, request.metric, on_stage) if request.index else None
     on_stage(f"search {gallery.rows:,} rows")
     began = time.perf_counter()
-    nearest = search_exactly(gallery, queries, k=request.k, metric=request.metric)
-    described = gallery.described([int(row) for rows in nearest.rows for row in rows])
+    if index is None:
+        nearest = search_exactly(gallery.blocks(), queries, k=request.k, metric=request.metric)
+    else:
+        nearest = index.search(queries, k=request.k)
+    found = {query: _describe(gallery, one) for query, one in zip(request.queries, nearest, strict=True)}
     seconds = time.perf_counter() - began
-    found, width = {}, nearest.rows.shape[1]
-    for index, query in enumerate(request.queries):
-        rows = described[index * width : (index + 1) * width]
-        distances = nearest.distances[index].tolist()
-        found[query] = tuple(Neighbour(row, one) for row, one in zip(rows, distances, strict=True))
-    return SearchResult(gallery, bundle, request.metric, found, notes, seconds)
+    return SearchResult(
+        gallery, bundle, request.metric, found, notes, seconds, index.record if index is not None else None
+    )
 
 
-def search_exactly(gallery: Gallery, queries: AnyFloats, *, k: int, metric: Metric) -> Nearest:
-    """Return the k nearest rows of each query; see `runtime/search/exact.py`.
-
-    Raises:
-        BundleError: A part cannot be read.
-    """
-    search = ExactSearch(queries, k=k, metric=metric)
-    for first, block in gallery.blocks():
-        search.add(first, block)
-    return search.result()
+def _describe(gallery: Gallery, nearest: Nearest) -> tuple[Neighbour, ...]:
+    rows = gallery.described(nearest.rows.tolist())
+    return tuple(Neighbour(row, far) for row, far in zip(rows, nearest.distances.tolist(), strict=True))

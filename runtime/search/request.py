@@ -20,6 +20,7 @@ class SearchRequest:
         bundle: The bundle that made the output; None for where the job had it.
         engine: `NAME` or `NAME:PRECISION`, as in `run-ssl embed`; None for the job's engine.
         device: `cpu` or `gpu`; None for the job's.
+        index: Whether an index of faiss is searched, which is made where there is none yet.
         weights: Checkpoint, for the engine `pytorch`.
     """
 
@@ -30,4 +31,5 @@ class SearchRequest:
     bundle: Path | None = None
     engine: str | None = None
     device: str | None = None
+    index: bool = False
     weights: Path | None = None

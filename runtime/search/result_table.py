@@ -16,6 +16,7 @@ def as_json(result: SearchResult) -> str:
             "output": str(result.gallery.output),
             "rows": result.gallery.rows,
             "metric": result.metric,
+            "index": result.index.model_dump() if result.index is not None else None,
             "seconds": round(result.seconds, 3),
             "notes": list(result.notes),
             "queries": [
@@ -52,4 +53,7 @@ def render(result: SearchResult, console: Console) -> None:
 def summary(result: SearchResult) -> str:
     """Return in a sentence what was searched, and how."""
     rows = counted(result.gallery.rows, "row")
-    return f"{rows} searched exactly, {result.metric} distance, {result.seconds:.2f} s"
+    how = "exactly"
+    if result.index is not None:
+        how = f"with an index of faiss that finds {100 * result.index.recall_at_10:.1f} % of the 10 nearest"
+    return f"{rows} searched {how}, {result.metric} distance, {result.seconds:.2f} s"

@@ -82,7 +82,7 @@ COMMANDS = (
         compared=24,
         renamed={**RAY, "output_format": "format"},
     ),
-    Command(search, (SearchRequest,), compared=6),
+    Command(search, (SearchRequest,), compared=7),
     Command(repo, (RepositoryRequest,), compared=10),
     Command(report, (ReportRequest,), compared=4, converted={"max_drop": 100 * ReportRequest.max_drop}),
 )

@@ -50,7 +50,7 @@ def test_json_is_all_that_stdout_has(embedded: Path, tmp_path: Path) -> None:
     found = json.loads(done.stdout)
     assert found.pop("seconds") >= 0
     (one,) = found.pop("queries")
-    assert found == {"output": str(embedded), "rows": 5, "metric": "euclidean", "notes": []}
+    assert found == {"output": str(embedded), "rows": 5, "metric": "euclidean", "index": None, "notes": []}
     assert one["query"] == str(query)
     assert [(near["key"], near["distance"]) for near in one["neighbours"]] == [("0002.png", 0)]
 
