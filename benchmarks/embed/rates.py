@@ -167,7 +167,7 @@ def row_bytes(bundle: Path, images: Path, *, engine: str, scratch: Path) -> dict
                 writing = OutputChoice("parquet", dtype, top_k=top_k)
                 target = Path(output, "out")
                 done = run_embedding(EmbedRequest(bundle, (images,), target, writing=writing, engine=engine))
-                size = sum(file.stat().st_size for file in target.glob("part-*.parquet"))
+                size = sum(file.stat().st_size for file in target.glob("data/part-*.parquet"))
             name = f"{dtype}, top-{top_k}" if top_k else dtype
             found[name] = size / done.rows
             print(f"{name}: {found[name]:,.0f} bytes per row", file=sys.stderr)

@@ -23,6 +23,7 @@ from runtime.commands.plan_options import (
 from runtime.commands.ray_options import RayAddressOption, RayCpusOption, RayGpusOption, RayOption, RayWorkersOption
 from runtime.commands.repo import repo
 from runtime.commands.report import report
+from runtime.commands.search import search
 from runtime.commands.version_option import version_option
 from runtime.support.engine_names import DISTRIBUTIONS
 from runtime.support.ort_providers import PROVIDERS
@@ -297,6 +298,7 @@ def doctor(
 app.command()(bench)
 app.command()(report)
 app.command()(embed)
+app.command()(search)
 app.command()(repo)
 
 

@@ -15,6 +15,7 @@ from runtime.embed.opening import describe_place, open_engine
 from runtime.embed.output.directory import add_up, check_output, opened_output, write_unreadable
 from runtime.embed.output.identity import Job, describe_job
 from runtime.embed.output.part_files import read_part
+from runtime.embed.output.places import note_places
 from runtime.embed.pieces import Piece, cut_pieces
 from runtime.embed.request import EmbedRequest, images_per_part
 from runtime.embed.run_parts import Place, embed_pieces
@@ -94,6 +95,7 @@ def run_embedding(request: EmbedRequest, listener: JobListener | None = None) ->
         job = describe_job(request, bundle, describe_engine(engine), listing)
         place = describe_place(request, bundle, job=job, source=source, engine=engine)
         with opened_output(request.output, job, bundle, overwrite=request.overwrite):
+            note_places(request)
             return replace(_run(place, listener), passed_over=passed_over)
 
 

@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from runtime.embed.job import JobResult
+from runtime.embed.output.part_files import DATA
 from runtime.images.formats import describe_passed_over
 from runtime.support.words import counted, verb_for
 
@@ -16,6 +17,7 @@ def as_json(result: JobResult) -> str:
     return json.dumps(
         {
             "output": str(result.output),
+            "data": str(result.output / DATA),
             "images": result.images,
             "rows": result.rows,
             "unreadable": result.unreadable,
@@ -39,7 +41,8 @@ def render(result: JobResult, console: Console) -> None:
         # Paths may be longer than a line, and hold what would be markup.
         console.print(Text(line), soft_wrap=True)
 
-    show(f"{result.rows:,} embeddings of {result.images:,} images in {counted(result.parts, 'part')}: {result.output}")
+    parts = counted(result.parts, "part")
+    show(f"{result.rows:,} embeddings of {result.images:,} images in {parts}: {result.output / DATA}")
     if result.images_before == result.images:
         show("nothing was left to do: an earlier run had finished the job")
     else:

@@ -27,6 +27,7 @@ from runtime.embed.output.directory import add_up, opened_output
 from runtime.embed.output.identity import Job, describe_job
 from runtime.embed.output.part_files import remove_partial
 from runtime.embed.output.pieces_on_disk import write_pieces
+from runtime.embed.output.places import note_places
 from runtime.embed.pieces import cut_pieces
 from runtime.embed.ray_worker import PartMaker, Task, probe_engine
 from runtime.embed.request import EmbedRequest
@@ -62,6 +63,7 @@ def run_on_ray(request: EmbedRequest, choice: RayChoice, listener: JobListener |
         job = describe_job(request, bundle, _probe(ray, task, choice), listing)
         held.enter_context(opened_output(request.output, job, bundle, overwrite=request.overwrite))
         held.callback(remove_partial, request.output)
+        note_places(request)
         return replace(_run(task, job, choice, listener), passed_over=passed_over)
 
 

@@ -352,9 +352,7 @@ def test_wds_samples_with_several_dots_other_endings_and_long_names_are_told_apa
         np.testing.assert_array_equal(np.asarray(image.read()), picture(seed))
     assert found[3].name == "wds/x[a.tar][3] photo.v2.0003"
     shard(tmp_path / "b.tar", {f"photo.{i:05}": {"png": b""} for i in range(3000)})
-    with pytest.raises(
-        DataError, match="sample photo of .* has the entries 00000.png, .* and 2,994 more, ex"
-    ) as caught:
+    with pytest.raises(DataError, match=r"sample photo of .* has the entries 00000\.png, .* and 2,994 mo") as caught:
         list(stream("wds/x", split="b.tar", root=tmp_path))
     assert len(str(caught.value)) < 500
 
