@@ -94,13 +94,13 @@ def quantize_model(
     Args:
         model: A float32 ResNet with BatchNorm folded, opset 13 or newer; its one input takes (N, H, W, 3) uint8
             pixels, or (N, 3, H, W) float32 that is normalised by `preprocessing`. Not changed.
-        images: A folder of class folders, or of images.
+        images: A folder of class folders or images, tar shards, Parquet files, or a list.
         preprocessing: Preprocessing from image file to pixels, as for evaluation.
         count: How many images to draw.
         seed: Seed of the random draw.
         options: How to quantise.
         fp16: Whether what is not INT8 will be FP16 (`exporter.passes.fp16`): scales are then numbers that FP16 holds.
-        eval_data: Folder that accuracy will be measured on; images in both are found.
+        eval_data: What accuracy will be measured on; images in both are found.
         cache: A file that keeps what was decided; read if it exists, written if not.
         listener: Receiver of the progress.
 

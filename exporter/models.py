@@ -38,6 +38,8 @@ _SPDX = {
     "cc-by-nc-4.0": "CC-BY-NC-4.0",
     "mit": "MIT",
 }
+# What a class without a name is called, before its number.
+_NO_NAME = "class_"
 _NO_ASSERTION = "NOASSERTION"
 _SSL_NOTICE = (
     "Weights by Facebook AI (Yalniz et al. 2019, arXiv 1905.00546), for non-commercial use only; "
@@ -246,9 +248,20 @@ def default_labels(classes: int, spec: ModelSpec) -> tuple[str, ...]:
 
     subset = infer_imagenet_subset({"num_classes": classes})
     if classes != spec.classes or subset is None:
-        return tuple(f"class_{index:04d}" for index in range(classes))
+        return tuple(f"{_NO_NAME}{index:04d}" for index in range(classes))
     info = ImageNetInfo(subset)
     return tuple(f"{wnid}\t{info.label_name_to_description(wnid)}" for wnid in info.label_names())
+
+
+def describe_labels(labels: tuple[str, ...], spec: ModelSpec) -> str:
+    """Return what a person should know about `default_labels`; empty where they are names."""
+    classes = len(labels)
+    if not labels[0].startswith(_NO_NAME):
+        return ""
+    return (
+        f"{spec.name}: the {classes} classes have no names, labels.txt says {labels[0]} to {labels[-1]}: pass them "
+        "with --labels FILE, or data must name the classes by number"
+    )
 
 
 def _is_ssl(timm_tag: str | None) -> bool:

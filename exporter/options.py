@@ -51,7 +51,7 @@ NumClassesOption = Annotated[
 LabelsOption = Annotated[
     Path | None,
     typer.Option(
-        help="Text file with one class name per line.",
+        help="File of class names: one per line, JSON (a list, or id2label) or a CSV table.",
         show_default="ImageNet's, or class_0000 …",
         rich_help_panel=_MODEL,
     ),
@@ -138,8 +138,8 @@ Int8FloatWeightsOption = Annotated[
 CalibOption = Annotated[
     Path | None,
     typer.Option(
-        help="Folder of calibration images, required with --int8: training images in class folders, such as "
-        "imagenet/train.",
+        help="Calibration images, required with --int8: training images in class folders, such as imagenet/train, or "
+        "tar shards, Parquet files, or a list.",
         rich_help_panel=_INT8,
     ),
 ]
@@ -180,8 +180,8 @@ SensitivityOption = Annotated[
 EvalDataOption = Annotated[
     Path | None,
     typer.Option(
-        help="Folder of labelled images in class folders to measure accuracy on, such as imagenet/val. They are never "
-        "used to calibrate.",
+        help="Labelled images to measure accuracy on, such as imagenet/val: any path that `run-ssl compare --data` "
+        "takes. They are never used to calibrate.",
         rich_help_panel=_INT8,
     ),
 ]

@@ -27,7 +27,7 @@ from exporter.checks.tolerance import (
     has_grouped_convolutions,
     int8_required_db,
 )
-from exporter.models import default_labels, licence_of, resolve_model
+from exporter.models import default_labels, describe_labels, licence_of, resolve_model
 from exporter.passes.count_layers import count_layers
 from exporter.passes.fold_batchnorm import fold_batchnorm
 from exporter.passes.fp16 import FP16_LIMIT, Fp16Report, convert_to_fp16
@@ -37,12 +37,13 @@ from exporter.passes.tracing import IR_VERSION, OPSET, trace_network
 from exporter.passes.written_roundings import write_roundings
 from exporter.request import ExportRequest
 from exporter.steps.int8 import QuantizedGraph, quantize_graph
-from exporter.steps.subject import Subject, load_subject, read_class_names
+from exporter.steps.subject import Subject, load_subject
 from exporter.writing.bundle_writer import add_metadata, write_bundle
 from exporter.writing.describe_manifest import describe_manifest
 from runtime.bundle.directory import check_target
 from runtime.bundle.layers import total_macs
 from runtime.bundle.manifest import Manifest, Precision, Step
+from runtime.data.class_names import describe_shared_names, read_class_names
 from runtime.engines.ort_session import import_onnxruntime
 from runtime.original.network import wrap_fp16
 from runtime.support.arrays import Floats
@@ -58,11 +59,13 @@ class ExportResult:
         path: Where the bundle is.
         manifest: Manifest of the bundle.
         quantized: What is known of the INT8 step; None where there was none.
+        label_notice: What a person should know about the class names; often empty.
     """
 
     path: Path
     manifest: Manifest
     quantized: QuantizedGraph | None = None
+    label_notice: str = ""
 
 
 @dataclass
@@ -164,7 +167,8 @@ def export_bundle(request: ExportRequest, listener: Listener | None = None) -> E
             extras=quantized.files if quantized is not None else {},
             overwrite=request.overwrite,
         )
-    return ExportResult(path=target, manifest=manifest, quantized=quantized)
+    notice = describe_labels(labels, spec) if request.labels is None else describe_shared_names(labels)
+    return ExportResult(path=target, manifest=manifest, quantized=quantized, label_notice=notice)
 
 
 def _finish(manifest: Manifest, model: ir.Model, checks: _Checks) -> tuple[bytes, Manifest]:

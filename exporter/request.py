@@ -41,11 +41,11 @@ class Int8Request:
     """How INT8 is calibrated.
 
     Attributes:
-        images: Folder of calibration images.
+        images: Calibration images: a folder, tar shards, Parquet files, or a list.
         count: How many of them to draw.
         seed: Seed of the random draw.
         options: How to quantise.
-        eval_data: Folder of labelled images that accuracy is measured on, for `max_drop` and the check for overlap.
+        eval_data: Labelled images that accuracy is measured on, for `max_drop` and the check for overlap.
         max_drop: Largest paired top-1 drop on `eval_data`, a fraction; None for no limit.
         sensitivity: Whether to measure what each layer costs.
         cache: File that keeps the calibration.

@@ -24,11 +24,11 @@ from PIL import Image
 
 from benchmarks.shared.throughput_rounds import INFERENCE, Round, measure_rounds
 from runtime.bundle.bundle import Bundle
+from runtime.data.sources.entries import Source, list_entries
+from runtime.data.sources.image_files import FolderSource
 from runtime.embed.decode import decode_entry
 from runtime.embed.job import run_embedding
 from runtime.embed.request import DEFAULT_BATCH_SIZE, EmbedRequest, OutputChoice
-from runtime.embed.sources.entries import Source, list_entries
-from runtime.embed.sources.image_files import FolderSource
 from runtime.engines.contract import Engine
 from runtime.images.native import NativePreprocessor
 from runtime.images.preprocessing import preprocess
@@ -167,7 +167,7 @@ def row_bytes(bundle: Path, images: Path, *, engine: str, scratch: Path) -> dict
                 writing = OutputChoice("parquet", dtype, top_k=top_k)
                 target = Path(output, "out")
                 done = run_embedding(EmbedRequest(bundle, (images,), target, writing=writing, engine=engine))
-                size = sum(file.stat().st_size for file in target.glob("part-*.parquet"))
+                size = sum(file.stat().st_size for file in target.glob("data/part-*.parquet"))
             name = f"{dtype}, top-{top_k}" if top_k else dtype
             found[name] = size / done.rows
             print(f"{name}: {found[name]:,.0f} bytes per row", file=sys.stderr)

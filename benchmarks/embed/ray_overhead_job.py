@@ -17,10 +17,10 @@ import json
 import time
 from pathlib import Path
 
+from runtime.data.sources.open_source import InputChoice
 from runtime.embed.job import JobListener, run_embedding
 from runtime.embed.ray_job import run_on_ray
 from runtime.embed.request import EmbedRequest
-from runtime.embed.sources.open_source import InputChoice
 from runtime.on_ray.choice import RayChoice
 
 _STAGES = {"connect": "connect to Ray", "probe": "open the engine"}

@@ -54,9 +54,9 @@ from benchmarks.shared.throughput_rounds import (
     write_result,
 )
 from runtime.bundle.bundle import Bundle, open_bundle
+from runtime.data.sources.image_files import FolderSource
 from runtime.embed.job import run_embedding
 from runtime.embed.request import DEFAULT_BATCH_SIZE, EmbedRequest
-from runtime.embed.sources.image_files import FolderSource
 from runtime.engines.contract import Engine
 from runtime.engines.open_engine import EngineOptions, load_engine
 from runtime.support.arrays import Pixels

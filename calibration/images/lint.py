@@ -11,10 +11,13 @@ from typing import Literal
 
 from calibration.images.sampling import CalibrationSample
 from runtime.data.batches import Unreadable
-from runtime.data.class_folders import list_images
 from runtime.data.dataset import Dataset
+from runtime.data.sources.entries import Entry, Source
+from runtime.data.sources.open_source import IMAGES, find_kind, open_source
 from runtime.errors import DataError
-from runtime.images.reading import naming_machines_faults
+from runtime.images.formats import describe_passed_over
+from runtime.images.listing import list_images
+from runtime.images.reading import UNREADABLE, naming_machines_faults
 from runtime.support.arrays import Pixels
 from runtime.support.files import hash_file
 
@@ -49,14 +52,18 @@ def raise_refusals(findings: Sequence[Finding]) -> None:
 
 
 def hash_images(dataset: Dataset) -> dict[str, str]:
-    """Return image name to the sha256 of its file, in the data set's order.
+    """Return image name to the sha256 of its encoded bytes, in the data set's order.
 
-    A file that cannot be opened, such as a dead link, is left out here: what decodes it names it.
+    What cannot be opened, such as a dead link, is left out here: what decodes it names it.
 
     Raises:
-        DataError: An image is not a file.
+        DataError: An image has no bytes, or what holds the images cannot be read.
         MachineError: The machine, not a file, is why it cannot be opened.
     """
+    if dataset.source is not None:
+        entries = [image.source for image in dataset.images if isinstance(image.source, Entry)]
+        digests = _hash_entries(dataset.source, entries)
+        return {image.name: digest for image, digest in zip(dataset.images, digests, strict=True) if digest}
     files: dict[str, Path] = {}
     for image in dataset.images:
         if not isinstance(image.source, Path):
@@ -64,8 +71,8 @@ def hash_images(dataset: Dataset) -> dict[str, str]:
                 f"{image.name} is not a file: expected a folder of images; save the data set's images as files"
             )
         files[image.name] = image.source
-    digests = zip(files, _hash_files(files.values()), strict=True)
-    return {name: digest for name, digest in digests if digest}
+    hashed = zip(files, _hash_files(files.values()), strict=True)
+    return {name: digest for name, digest in hashed if digest}
 
 
 def _hash_files(files: Iterable[Path]) -> list[str]:
@@ -82,6 +89,18 @@ def _hash_files(files: Iterable[Path]) -> list[str]:
         return list(pool.map(digest, files))
 
 
+def _hash_entries(source: Source, entries: Iterable[Entry]) -> list[str]:
+    """Return the sha256 of each entry, "" for one that cannot be read."""
+    hashes = []
+    for entry, contents in source.opened(entries):
+        try:
+            with naming_machines_faults(entry.key):
+                hashes.append(hashlib.sha256(contents()).hexdigest())
+        except UNREADABLE:
+            hashes.append("")
+    return hashes
+
+
 def lint_sample(
     sample: CalibrationSample, hashes: dict[str, str], *, eval_data: Path | None = None
 ) -> tuple[Finding, ...]:
@@ -90,12 +109,14 @@ def lint_sample(
     Args:
         sample: The images drawn.
         hashes: Result of `hash_images`.
-        eval_data: Folder that accuracy will be measured on.
+        eval_data: What accuracy will be measured on.
     """
     groups: dict[str, list[str]] = defaultdict(list)
     for name, digest in hashes.items():
         groups[digest].append(name)
     findings = [*_too_few(len(groups), sample), *_one_class(sample), *_duplicates(list(groups.values()))]
+    if sample.passed_over:
+        findings.append(Finding("warning", describe_passed_over(sample.passed_over)))
     if eval_data is not None:
         findings += _overlap(sample, hashes, eval_data)
     return tuple(findings)
@@ -145,14 +166,10 @@ def _duplicates(groups: list[list[str]]) -> list[Finding]:
 
 
 def _overlap(sample: CalibrationSample, hashes: dict[str, str], eval_data: Path) -> list[Finding]:
-    """Find files that are in both; only files of equal size are read, and dead links are in neither."""
-    if not eval_data.is_dir():
-        return [
-            Finding("refusal", f"--eval-data {eval_data} is not a folder: expected class folders; correct the path")
-        ]
-    sizes = {(sample.folder / name).stat().st_size for name in hashes}
-    candidates = [path for path in list_images(eval_data) if path.is_file() and path.stat().st_size in sizes]
-    evaluated = set(_hash_files(candidates))
+    """Find images that are in both; dead links are in neither."""
+    if not eval_data.exists():
+        return [Finding("refusal", f"--eval-data {eval_data} is not there: expected labelled images; correct the path")]
+    evaluated = _hash_evaluated(sample, hashes, eval_data)
     shared = [name for name, digest in hashes.items() if digest in evaluated]
     if not shared:
         return []
@@ -163,6 +180,18 @@ def _overlap(sample: CalibrationSample, hashes: dict[str, str], eval_data: Path)
     if len(shared) == len(hashes):
         return [Finding("refusal", f"{text}; calibrate on training images")]
     return [Finding("warning", f"{text}; take them out of one of the two")]
+
+
+def _hash_evaluated(sample: CalibrationSample, hashes: dict[str, str], eval_data: Path) -> set[str]:
+    """Return the hashes of evaluation images; of files, only of those that have the size of a calibration image."""
+    if find_kind(eval_data, otherwise=IMAGES) != IMAGES:
+        source = open_source((eval_data,))
+        return {digest for digest in _hash_entries(source, source.entries()) if digest}
+    candidates = [path for path in list_images(eval_data) if path.is_file()]
+    if sample.dataset.source is None:
+        sizes = {(sample.folder / name).stat().st_size for name in hashes}
+        candidates = [path for path in candidates if path.stat().st_size in sizes]
+    return set(_hash_files(candidates))
 
 
 def lint_unreadable(unreadable: Sequence[Unreadable], *, folder: Path, remaining: int) -> tuple[Finding, ...]:

@@ -1,11 +1,16 @@
-"""Draw calibration images from a folder: seeded, balanced over class folders, the same ones every time."""
+"""Draw calibration images: seeded, of a folder balanced over class folders, the same ones every time."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from runtime.data.class_folders import list_images, sample_balanced
+from runtime.data.class_folders import sample_balanced
 from runtime.data.dataset import Dataset, LabelledImage
+from runtime.data.sources.open_source import IMAGES, find_kind, open_source
+from runtime.data.sources.sample import sample_keys
 from runtime.errors import DataError, UsageError
+from runtime.images.formats import PassedOver
+from runtime.images.listing import list_images
 
 # One in eight judges the candidates; of few images more, so that two or more remain to judge by.
 _HELD_OUT_SHARE = 8
@@ -18,12 +23,13 @@ class CalibrationSample:
     """The images drawn.
 
     Attributes:
-        folder: Folder to draw from.
+        folder: Where they are: a folder, or a file or folder of another of `runtime/data/sources/`'s kinds.
         dataset: The images, in order of their names; the label is the index of the class folder.
-        classes: Names of the class folders; empty for a flat folder.
-        available: Images in the folder.
+        classes: Names of the class folders; empty where there are none.
+        available: Images to draw from.
         requested: How many were asked for.
         seed: Seed of the random draw.
+        passed_over: Files that are no image, counted by their ending.
     """
 
     folder: Path
@@ -32,32 +38,38 @@ class CalibrationSample:
     available: int
     requested: int
     seed: int
+    passed_over: PassedOver = field(default_factory=PassedOver)
 
 
 def sample_images(folder: Path, *, count: int = 512, seed: int = 0) -> CalibrationSample:
-    """Return images drawn from a folder.
+    """Return images drawn from a folder, or from tar shards, Parquet files or a list.
 
-    The first folder level below `folder` is the class; images at any depth below it belong to it. Classes
-    differ by at most one image while they last (the rule of `runtime.data.class_folders.sample_balanced`). What the
-    classes are called does not matter: calibration needs no labels.
+    Of a folder of images the first folder level below `folder` is the class; images at any depth below it belong to it.
+    Classes differ by at most one image while they last (the rule of `runtime.data.class_folders.sample_balanced`). What
+    the classes are called does not matter: calibration needs no labels. Of the other sources, where nothing needs to
+    name classes, images are drawn from all alike, by the same hash.
 
     Args:
-        folder: A folder of class folders, or of images.
+        folder: A folder of class folders or images, `.tar` or `.parquet` files or a folder of them, or a list.
         count: How many to draw; all where there are fewer.
         seed: Seed of the random draw.
 
     Raises:
         UsageError: `count` is less than 1.
-        DataError: There is no such folder, or no image in it.
+        DataError: There is no such place, or no image in it, or it cannot be read.
+        UsageError: Parquet files have no column of images, or several.
     """
     if count < 1:
         raise UsageError(f"--calib-images {count}: expected at least 8")
-    if not folder.is_dir():
+    if not folder.exists() or (folder.is_file() and find_kind(folder) == IMAGES):
         raise DataError(
             f"{folder} is not a folder: expected calibration images, as a folder of class folders such as ImageNet's "
-            "train, or a folder of images"
+            "train, a folder of images, .tar or .parquet files, or a list"
         )
-    paths = list_images(folder)
+    passed_over = PassedOver()
+    if find_kind(folder, otherwise=IMAGES) != IMAGES:
+        return _sample_alike(folder, passed_over, count=count, seed=seed)
+    paths = list_images(folder, passed_over)
     if not paths:
         raise DataError(
             f"{folder} holds no image: expected files such as .jpg or .png; check the path, or unpack the download"
@@ -70,7 +82,27 @@ def sample_images(folder: Path, *, count: int = 512, seed: int = 0) -> Calibrati
         for name, path in zip(names, paths, strict=True)
     )
     chosen = sample_balanced(images, limit=min(count, len(images)), seed=seed)
-    return CalibrationSample(folder, Dataset(chosen), classes, len(images), count, seed)
+    return CalibrationSample(folder, Dataset(chosen), classes, len(images), count, seed, passed_over)
+
+
+def _sample_alike(folder: Path, passed_over: PassedOver, *, count: int, seed: int) -> CalibrationSample:
+    """Return images drawn from a source that has no class folders."""
+    source = open_source((folder,))
+    listed = 0
+
+    def keys() -> Iterator[str]:
+        nonlocal listed
+        for entry in source.entries(passed_over):
+            listed += 1
+            yield entry.key
+
+    chosen = frozenset(sample_keys(keys(), size=count, seed=seed))
+    if not chosen:
+        raise DataError(f"{folder} has no image: expected at least one; check the path")
+    images = tuple(
+        LabelledImage(entry.key, 0, entry) for position, entry in enumerate(source.entries()) if position in chosen
+    )
+    return CalibrationSample(folder, Dataset(images, source=source), (), listed, count, seed, passed_over)
 
 
 def split_held_out(sample: CalibrationSample) -> tuple[Dataset, Dataset]:

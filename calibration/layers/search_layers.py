@@ -25,8 +25,8 @@ from calibration.search.judge import Judge
 from runtime.bundle.layout import SENSITIVITY_FILE, SENSITIVITY_PLOT
 from runtime.bundle.sensitivity_json import FloatLayer, LayerSearch, PairedCounts
 from runtime.data.batches import Loader, load_batches
-from runtime.data.class_folders import read_class_folders
 from runtime.data.dataset import Dataset
+from runtime.data.open_images import open_images
 from runtime.support.progress import Listener
 
 _BATCH = 16
@@ -39,7 +39,7 @@ class LayerQuestion:
 
     Attributes:
         max_drop: Largest paired top-1 drop, a fraction; None to measure sensitivity only.
-        eval_data: Folder of class folders that it is measured on; needed with `max_drop`.
+        eval_data: Labelled images that it is measured on; needed with `max_drop`.
         labels: Class names, one per output.
         state: File that keeps the evaluations of an interrupted search; gone when it has ended.
     """
@@ -146,7 +146,8 @@ def _search(
 ) -> MaxDropResult:
     assert question.max_drop is not None
     assert question.eval_data is not None
-    images = read_class_folders(question.eval_data, question.labels)
+    images = open_images(str(question.eval_data), question.labels)
+    assert isinstance(images, Dataset), "a path is no stream"
     preprocessing = quantized.calibration.fingerprint.preprocessing
 
     def load() -> AbstractContextManager[Loader]:

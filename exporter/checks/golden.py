@@ -9,8 +9,9 @@ import numpy as np
 from runtime.bundle.bundle import Golden
 from runtime.bundle.manifest import Preprocessing
 from runtime.errors import CheckpointError, DataError
+from runtime.images.listing import list_images
 from runtime.images.preprocessing import normalise
-from runtime.images.reading import IMAGE_SUFFIXES, load_pixels
+from runtime.images.reading import load_pixels
 from runtime.support.arrays import Floats, Pixels
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def golden_files(folder: Path | None) -> tuple[Path, ...]:
         return tuple(sorted(Path(str(file)) for file in packaged.iterdir() if file.name.endswith(".jpg")))
     if not folder.is_dir():
         raise DataError(f"--golden {folder} is not a directory: expected a folder of images")
-    files = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
+    files = list_images(folder)
     if not files:
         raise DataError(f"--golden {folder} holds no image: expected files such as .jpg or .png")
     step = max(len(files) / MAX_GOLDEN_IMAGES, 1.0)

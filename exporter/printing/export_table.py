@@ -26,6 +26,8 @@ def print_notices(result: ExportResult, console: Console) -> None:
             style="bold red",
             markup=False,
         )
+    if result.label_notice:
+        console.print(f"warning: {result.label_notice}", style="yellow", markup=False)
     for name, amax in manifest.precision.overflowing.items():
         console.print(f"overflow: {name} reaches {amax:g}, too large for FP16; its layer stays FP32", markup=False)
     if manifest.precision.weights_flushed:

@@ -9,7 +9,7 @@ from exporter.models import ModelSpec, resolve_preprocessing
 from exporter.request import ExportRequest, WeightsChoice
 from runtime.bundle.bundle import Golden
 from runtime.bundle.manifest import Preprocessing, Weights
-from runtime.errors import DataError, UsageError
+from runtime.errors import UsageError
 from runtime.original.checkpoint import checkpoint_classes, hash_tensors, load_into, read_checkpoint
 from runtime.original.hub import fetch_hub_weights
 from runtime.original.network import build_network, wrap
@@ -105,28 +105,3 @@ def _load_network(
         file_sha256=checkpoint.file_sha256,
         tensors_sha256=hash_tensors(network.state_dict()),
     )
-
-
-def read_class_names(path: Path, classes: int) -> tuple[str, ...]:
-    """Return the class names of a text file, one line per class in the order of the outputs.
-
-    Raises:
-        DataError: The file is unreadable, has another number of lines, or names a class twice.
-    """
-    try:
-        names = tuple(line.rstrip() for line in path.read_text(encoding="utf-8").splitlines())
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"--labels {path} cannot be read ({error}): expected a text file with one class per line"
-        ) from error
-    if len(names) != classes:
-        raise DataError(
-            f"--labels {path} has {len(names)} lines, but the network has {classes} classes: expected "
-            "one line per class"
-        )
-    repeated = sorted({name for name in names if names.count(name) > 1 or not name})
-    if repeated:
-        raise DataError(
-            f"--labels {path} has an empty or repeated name {repeated[0]!r}: expected {classes} different ones"
-        )
-    return names

@@ -33,6 +33,7 @@ _EXTRAS = {
     **dict.fromkeys(("onnxruntime", "openvino"), "cpu"),
     "plotly": "report",
     "pyarrow": "embed",
+    "faiss": "search",
     "ray": "scale",
 }
 

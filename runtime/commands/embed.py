@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 _IMAGES = "Images"
 _ENGINE = "Engine"
 _INSTEAD_OF_WRITING = "Instead of writing"
+_FLOAT16 = (
+    "note: float16 halves the files, but Spark refuses them, and DuckDB and chDB show the numbers as float32; all "
+    "readers take --dtype float32"
+)
 
 
 def embed(
@@ -40,7 +44,10 @@ def embed(
     output_format: Annotated[
         Literal["parquet", "npy"], typer.Option("--format", help="File format of the output parts.")
     ] = "parquet",
-    dtype: Annotated[Literal["float32", "float16"], typer.Option(help="Number type of the embeddings.")] = "float32",
+    dtype: Annotated[
+        Literal["float32", "float16"],
+        typer.Option(help="Number type of the embeddings. Spark cannot read Parquet files with float16."),
+    ] = "float32",
     normalise: Annotated[
         bool, typer.Option("--normalise", "--normalize", help="Divide each embedding by its L2 norm.")
     ] = False,
@@ -75,15 +82,15 @@ def embed(
     root: Annotated[
         Path | None,
         typer.Option(
-            help="Folder from which the relative paths of a list start.",
-            show_default="the list's folder",
+            help="Folder from which the relative paths of a list, or in a column, start.",
+            show_default="the folder of the list or table",
             rich_help_panel=_IMAGES,
         ),
     ] = None,
     image_column: Annotated[
         str | None,
         typer.Option(
-            help="Column of a Parquet file that holds the encoded images.",
+            help="Column of a Parquet file that holds the images: bytes, paths or base64 text.",
             show_default="found by name and type",
             rich_help_panel=_IMAGES,
         ),
@@ -165,23 +172,23 @@ def embed(
     ] = False,
     json_output: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Write the embeddings of any number of images, as Parquet parts that pandas and DuckDB read as a table.
+    """Write the embeddings of any number of images, as Parquet parts in a folder that readers take as one table.
 
-    If the job stops for any reason, run the same command again to resume it. Exits with 1 if some images could not
-    be read; `_unreadable.csv` in the output lists them. Examples:
+    The parts are in the folder `data` of the output. If the job stops for any reason, run the same command again to
+    resume it. Exits with 1 if some images could not be read; `_unreadable.csv` in the output lists them. Examples:
 
       run-ssl embed ssl_resnet50-int8 photos/ -o embeddings
 
       run-ssl embed ssl_resnet50-int8 shards/*.tar -o embeddings --normalise --dtype float16 --top-k 5
 
-      python -c "import pandas; print(pandas.read_parquet('embeddings'))"
+      python -c "import pandas; print(pandas.read_parquet('embeddings/data'))"
 
       run-ssl embed ssl_resnet50-int8 photos/ --check
     """
     with one_line_errors():
+        from runtime.data.sources.open_source import InputChoice
         from runtime.embed.neighbours.check_job import CheckChoice
         from runtime.embed.request import EmbedRequest, OutputChoice
-        from runtime.embed.sources.open_source import InputChoice
         from runtime.on_ray.choice import RayChoice
 
         if check == (output is not None):
@@ -241,6 +248,8 @@ def _embed(request: "EmbedRequest", cluster: "RayChoice | None", *, json_output:
     from runtime.embed.job_table import as_json, render
     from runtime.embed.ray_job import run_on_ray
 
+    if request.writing.format == "parquet" and request.writing.dtype == "float16":
+        message_console().print(_FLOAT16)
     with job_bar(message_console()) as listener:
         result = run_on_ray(request, cluster, listener) if cluster else run_embedding(request, listener)
     if json_output:

@@ -25,6 +25,7 @@ from runtime.commands.plan_options import (
 from runtime.commands.ray_options import RayAddressOption, RayCpusOption, RayGpusOption, RayOption, RayWorkersOption
 from runtime.commands.repo import repo
 from runtime.commands.report import report
+from runtime.commands.search import search
 from runtime.commands.version_option import version_option
 from runtime.errors import UsageError
 from runtime.support.engine_names import DISTRIBUTIONS, PlanEngine
@@ -86,7 +87,11 @@ def verify(
 def compare(
     bundles: Annotated[list[Path], typer.Argument(help="Bundles of the same original, in any precision.")],
     data: Annotated[
-        str, typer.Option(help="Folder with one folder of images per class, or a data-set name that timm knows.")
+        str,
+        typer.Option(
+            help="Labelled images: a folder with one folder per class, .tar shards, .parquet files, a list of "
+            "`path label` lines, or a data-set name that timm knows."
+        ),
     ],
     engines: EnginesOption = "",
     weights: Annotated[
@@ -103,7 +108,18 @@ def compare(
         Path | None, typer.Option(help="For a folder without class folders: a file with lines `filename label`.")
     ] = None,
     split: Annotated[str, typer.Option(help="If --data names a data set: its split.")] = "validation",
-    root: Annotated[Path | None, typer.Option(help="If --data names a data set: the folder of its files.")] = None,
+    root: Annotated[
+        Path | None,
+        typer.Option(help="Folder of the files of a named data set, or from which paths in a list or column start."),
+    ] = None,
+    image_column: Annotated[
+        str | None,
+        typer.Option(help="Column of a Parquet file with the images.", show_default="found by name and type"),
+    ] = None,
+    label_column: Annotated[
+        str | None,
+        typer.Option(help="Column of a Parquet file with the classes.", show_default="found by its name"),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per inference.")] = 32,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Threads that decode images.", show_default="one per core")
@@ -161,6 +177,8 @@ def compare(
             labels=labels,
             split=split,
             root=root,
+            image_column=image_column,
+            label_column=label_column,
             limit=limit,
             seed=seed,
             batch_size=batch_size,
@@ -316,6 +334,7 @@ def doctor(
 app.command()(bench)
 app.command()(report)
 app.command()(embed)
+app.command()(search)
 app.command()(repo)
 
 

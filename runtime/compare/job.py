@@ -116,6 +116,8 @@ def open_request(request: CompareRequest) -> OpenedRequest:
         seed=request.seed,
         split=request.split,
         root=request.root,
+        image_column=request.image_column,
+        label_column=request.label_column,
     )
     return OpenedRequest(bundles, dataset)
 

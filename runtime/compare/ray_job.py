@@ -20,7 +20,7 @@ from runtime.compare.job import Measured, OpenedRequest, end_comparison, open_re
 from runtime.compare.ray_worker import CompareTask, PieceScorer, ScoredPiece
 from runtime.compare.request import CompareRequest
 from runtime.compare.score import score
-from runtime.data.batches import check_some_readable
+from runtime.data.batches import check_some_readable, unreadable_error
 from runtime.data.dataset import Dataset, Stream
 from runtime.data.pieces import cut_dataset
 from runtime.data.timm_names import PREFIXES
@@ -79,6 +79,8 @@ def run_comparison_on_ray(
         rows = list(_rows(opened, piece_images, request.batch_size))
         with closing(pool_answers(rows, PieceScorer, task, choice)) as answers:
             total = _add_up(answers, len(rows), on_images)
+        if total.unreadable and not request.skip_unreadable:
+            raise unreadable_error(total.unreadable, known=opened.dataset.length)
         seconds = time.perf_counter() - began
     return end_comparison(request, opened, _measured(total, seconds))
 
@@ -171,7 +173,10 @@ def _for_workers(request: CompareRequest, choice: RayChoice) -> CompareRequest:
     return replace(
         request,
         data=str(Path(request.data).absolute()),
+        root=absolute(request.root),
         native=absolute(request.native),
+        # Workers count what they cannot read, so that one error names all.
+        skip_unreadable=True,
         workers=request.workers or choice.cpus,
         threads=request.threads or choice.cpus,
         device="gpu" if choice.gpus else request.device,

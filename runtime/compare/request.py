@@ -13,13 +13,15 @@ class CompareRequest:
 
     Attributes:
         bundles: Bundles of one original: the same weights and preprocessing, any precision.
-        data: An image folder, or a data-set name that timm takes.
+        data: Labelled images: a folder, file or list, or a data-set name that timm takes.
         engines: `NAME` or `NAME:PRECISION`, run on every bundle; empty for all that are installed.
             `pytorch:fp16` is the original in FP16, once.
         weights: The original's checkpoint; None looks for the one named in the manifest.
         labels: Labels file of a flat folder.
         split: Split of a data-set name.
-        root: Folder of the downloaded data of a data-set name.
+        root: Folder of the downloaded data of a data-set name, or where paths of a list or table start.
+        image_column: Column of a Parquet file with the images; None finds it.
+        label_column: Column of a Parquet file with the labels; None finds it.
         limit: Largest number of images, class-balanced, or the first of a stream; None for all.
         seed: Seed of the sample that `limit` takes.
         batch_size: Images per inference.
@@ -38,6 +40,8 @@ class CompareRequest:
     labels: Path | None = None
     split: str = "validation"
     root: Path | None = None
+    image_column: str | None = None
+    label_column: str | None = None
     limit: int | None = None
     seed: int = 0
     batch_size: int = DEFAULT_BATCH_SIZE

@@ -2,7 +2,8 @@
 
 1. Batch k holds the images at positions k * batch_size and on, in order: batches depend on the data set
    alone, not on the number of workers. An unreadable image, where it may be skipped, leaves a gap. Those of a piece
-   are those of its data set where it begins with a batch.
+   are those of its data set where it begins with a batch. Where it may not, no further batch is given, but the rest is
+   decoded, so that one error names all that cannot be read.
 2. How far ahead, and what "in turn" means, are the rules of `runtime/support/read_ahead.py`. The asking thread takes
    images from the data set, workers decode and preprocess them.
 
@@ -14,7 +15,7 @@ lower priority is no way out: docs/explanation/decisions.md.
 
 import functools
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import NamedTuple
@@ -33,6 +34,10 @@ from runtime.images.reading import naming_machines_faults, pillow_silenced
 from runtime.support.arrays import Pixels
 from runtime.support.cpu import usable_cores
 from runtime.support.read_ahead import Ahead, read_ahead
+from runtime.support.words import first_few
+
+# Enough to mend a data set at once; `--skip-unreadable` lists any number.
+_NAMES_SHOWN = 10
 
 
 @dataclass(frozen=True)
@@ -52,10 +57,11 @@ class Batch:
 
 @dataclass(frozen=True)
 class Unreadable:
-    """An image that was left out, and why."""
+    """An image that was left out, why, and its position in the data set."""
 
     name: str
     reason: str
+    position: int = 0
 
 
 class Loader:
@@ -166,7 +172,13 @@ def _run(plan: _Plan, unreadable: list[Unreadable]) -> Generator[Batch, None, No
     with pillow_silenced(), closing(decoded):
         for here in decoded:
             taken += len(here)
-            batch = _gather(plan, here, unreadable)
+            batch = _gather(here, unreadable)
+            if unreadable and not plan.skip_unreadable:
+                # A stream may break off; the images before that are what is to be mended first.
+                with suppress(DataError):
+                    for rest in decoded:
+                        _gather(rest, unreadable)
+                raise unreadable_error(unreadable, known=plan.dataset.length)
             if batch is not None:
                 yield batch
     if whole:
@@ -183,22 +195,30 @@ def check_some_readable(images: int, unreadable: Sequence[Unreadable]) -> None:
         raise DataError(f"none of the {images} images can be read; the first: {unreadable[0].reason}")
 
 
-def _gather(plan: _Plan, here: list[_Decoded], unreadable: list[Unreadable]) -> Batch | None:
-    """Return one batch, or None where not one of its images can be read.
+def unreadable_error(unreadable: Sequence[Unreadable], *, known: int | None) -> DataError:
+    """Return the error that names all images that cannot be read.
 
-    Raises:
-        DataError: An image cannot be read, and may not be skipped.
+    Args:
+        unreadable: The images, at least one, in the data set's order.
+        known: How many images the data set has; None for a stream that does not say so.
     """
+    first = unreadable[0]
+    if len(unreadable) == 1:
+        of = "images of the stream" if known is None else f"of {known} images"
+        return DataError(f"{first.reason} ({first.position} {of} were read)")
+    whole = "the stream" if known is None else str(known)
+    names = first_few([image.name for image in unreadable], shown=_NAMES_SHOWN)
+    return DataError(f"{len(unreadable)} images of {whole} cannot be read ({names}); the first: {first.reason}")
+
+
+def _gather(here: list[_Decoded], unreadable: list[Unreadable]) -> Batch | None:
+    """Return one batch, or None where not one of its images can be read; add the others to `unreadable`."""
     kept: list[tuple[_Decoded, Pixels]] = []
     for image in here:
         if not isinstance(image.pixels, DataError):
             kept.append((image, image.pixels))
-        elif plan.skip_unreadable:
-            unreadable.append(Unreadable(image.name, str(image.pixels)))
         else:
-            known = plan.dataset.length
-            of = "images of the stream" if known is None else f"of {known} images"
-            raise DataError(f"{image.pixels} ({image.position} {of} were read)") from image.pixels
+            unreadable.append(Unreadable(image.name, str(image.pixels), image.position))
     if not kept:
         return None
     indices = np.array([image.position for image, _ in kept], np.int64)

@@ -4,28 +4,15 @@ The rules are those of `runtime/data/open_images.py`.
 """
 
 import hashlib
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from runtime.data.dataset import Dataset, LabelledImage
 from runtime.data.labels import match_classes, read_labels_file
 from runtime.errors import DataError
-from runtime.images.reading import IMAGE_SUFFIXES
+from runtime.images.formats import PassedOver, count_endings, describe_passed_over
+from runtime.images.listing import list_images
 from runtime.support.words import first_few
-
-
-def list_images(folder: Path) -> tuple[Path, ...]:
-    """Return all image files below a folder, sorted; names that start with a dot are not read."""
-    found: list[Path] = []
-    for parent, folders, files in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            Path(parent, name)
-            for name in files
-            if not name.startswith(".") and Path(name).suffix.lower() in IMAGE_SUFFIXES
-        ]
-    return tuple(sorted(found))
 
 
 def sample_balanced(images: tuple[LabelledImage, ...], *, limit: int, seed: int) -> tuple[LabelledImage, ...]:
@@ -46,17 +33,24 @@ def read_class_folders(folder: Path, labels: Sequence[str]) -> Dataset:
     Raises:
         DataError: There are no images, or their folders are not the classes of `labels`.
     """
-    children = sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
-    listed = {child.name: list_images(child) for child in children}
-    files = {name: images for name, images in listed.items() if images}
-    loose = [path for path in sorted(folder.iterdir()) if path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES]
+    passed_over = PassedOver()
+    files: dict[str, list[Path]] = {}
+    loose: list[Path] = []
+    for path in list_images(folder, passed_over):
+        below = path.relative_to(folder)
+        if len(below.parts) > 1:
+            files.setdefault(below.parts[0], []).append(path)
+        else:
+            loose.append(path)
     if not files:
-        raise DataError(_no_class_folders(folder, len(loose)))
+        raise DataError(_no_class_folders(folder, len(loose), count_endings(passed_over)))
+    empty = [one.name for one in _folders_in(folder) if one.name not in files]
     nested = next((name for name in ("validation", "val", "test", "train") if name in files), None)
     hint = f"; if {folder / nested} holds the class folders, pass that one" if nested else ""
     classes = match_classes(tuple(files), labels, what=f"class folders of {folder}", hint=hint)
-    notes = [_note("class folders without an image", [name for name in listed if not listed[name]])]
+    notes = [_note("class folders without an image", empty)]
     notes.append(_note("images beside the class folders, not read", [path.name for path in loose]))
+    notes.append(describe_passed_over(passed_over))
     return Dataset(
         images=tuple(
             LabelledImage(name=path.relative_to(folder).as_posix(), label=classes[name], source=path)
@@ -82,15 +76,20 @@ def read_flat_folder(folder: Path, labels: Sequence[str], labels_file: Path) -> 
         )
     classes = match_classes(tuple(dict.fromkeys(row.label for row in rows)), labels, what=f"labels of {labels_file}")
     named = {folder / row.filename for row in rows}
-    extra = [path.relative_to(folder).as_posix() for path in list_images(folder) if path not in named]
-    note = _note(f"images that {labels_file.name} does not name, not read", extra)
+    passed_over = PassedOver()
+    extra = [path.relative_to(folder).as_posix() for path in list_images(folder, passed_over) if path not in named]
+    notes = (_note(f"images that {labels_file.name} does not name, not read", extra), describe_passed_over(passed_over))
     return Dataset(
         images=tuple(LabelledImage(row.filename, classes[row.label], folder / row.filename) for row in rows),
-        notes=(note,) if note else (),
+        notes=tuple(note for note in notes if note),
     )
 
 
-def _no_class_folders(folder: Path, loose: int) -> str:
+def _folders_in(folder: Path) -> list[Path]:
+    return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
+
+
+def _no_class_folders(folder: Path, loose: int, others: str) -> str:
     """Return the error for a folder with no image in any folder below it."""
     if loose:
         return (
@@ -98,7 +97,7 @@ def _no_class_folders(folder: Path, loose: int) -> str:
             "state the classes with --labels FILE, lines 'filename label'"
         )
     return (
-        f"{folder} holds no image: expected one folder per class with files such as .jpg or .png; "
+        f"{folder} holds no image: expected one folder per class with files such as .jpg or .png, found {others}; "
         "check the path, or that the download was unpacked"
     )
 

@@ -1,13 +1,15 @@
 """What a data set is: labelled images with positions, or a stream of them."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from PIL import Image
 
+from runtime.data.sources.entries import Entry, Source
 from runtime.data.timm_streams import TimmStream
 from runtime.images.reading import decode, naming_damage
 
@@ -27,12 +29,12 @@ class LabelledImage:
     Attributes:
         name: What messages and reports call it; unique in its data set.
         label: Class index, 0-based.
-        source: The file, or what opens the picture.
+        source: The file, what opens the picture, or its place in the source of its data set.
     """
 
     name: str
     label: int
-    source: Path | Picture
+    source: Path | Picture | Entry
 
     def read(self) -> Image.Image:
         """Return the picture, RGB and decoded. Warning filters stay as they are; see `runtime/images/reading.py`.
@@ -41,6 +43,7 @@ class LabelledImage:
             DataError: The image cannot be read.
             MachineError: The machine, not the image, is the reason.
         """
+        assert not isinstance(self.source, Entry), "iterating the data set opens it"
         if isinstance(self.source, Path):
             return decode(self.source, str(self.source))
         with naming_damage(self.name), self.source.open() as opened:
@@ -54,21 +57,51 @@ class Dataset:
     Attributes:
         images: The images.
         notes: What a person should know about how they were read; often empty.
+        source: Reads the images where these are entries of it, in its order; None where they open themselves.
     """
 
     images: tuple[LabelledImage, ...]
     notes: tuple[str, ...] = ()
+    source: Source | None = None
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __iter__(self) -> Iterator[LabelledImage]:
-        return iter(self.images)
+        return open_in_turn(self.images, self.source)
 
     @property
     def length(self) -> int:
         """How many images there are."""
         return len(self.images)
+
+
+@dataclass(frozen=True)
+class _Bytes:
+    """A picture of a source, as `Picture`."""
+
+    contents: Callable[[], bytes]
+
+    def open(self) -> BinaryIO:
+        return BytesIO(self.contents())
+
+
+def open_in_turn(images: tuple[LabelledImage, ...], source: Source | None) -> Iterator[LabelledImage]:
+    """Yield images that can be read, one after the other.
+
+    Args:
+        images: Images of one data set or piece, in its order.
+        source: What reads them where they are entries of it.
+
+    Raises:
+        DataError: What holds the images cannot be read.
+    """
+    if source is None:
+        yield from images
+        return
+    entries = (image.source for image in images if isinstance(image.source, Entry))
+    for image, (_, contents) in zip(images, source.opened(entries), strict=True):
+        yield replace(image, source=_Bytes(contents))
 
 
 @dataclass(frozen=True)

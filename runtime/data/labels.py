@@ -3,21 +3,22 @@
 Class i is line i of the bundle's `labels.txt`: `name`, or `id<TAB>description` (for ImageNet the id is
 the wnid). One set of names, all class folders or all labels of a file, is read in one way:
 
-1. Every name is an id, a whole line, or a description. A description that two classes share (ImageNet
-   has two cranes) names neither.
+1. Every name is an id, a whole line, or a description. What two classes share (ImageNet has two cranes) names
+   neither. Spaces around names do not count, nor how Unicode composes a letter: macOS stores `é` as two characters.
 2. Or, where no name is known by rule 1 and no label's id is itself a number: every name is a class index
    in decimal, 0 to classes - 1. Labels that are numbers settle by rule 1 what a number means.
 3. Anything else is an error, also a mixture: it means that the data are not this network's.
 """
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from runtime.errors import DataError
-from runtime.images.reading import IMAGE_SUFFIXES
+from runtime.images.formats import IMAGE_SUFFIXES
 from runtime.support.words import first_few
 
 # How many names an error or a note spells out.
@@ -47,9 +48,9 @@ def match_classes(names: Sequence[str], labels: Sequence[str], *, what: str, hin
         DataError: A name has no class, or names two.
     """
     known = _known_names(labels)
-    unknown = [name for name in names if name not in known]
+    unknown = [name for name in names if _plain(name) not in known]
     if not unknown:
-        return {name: known[name] for name in names}
+        return {name: known[_plain(name)] for name in names}
     ids_are_numbers = any(_identifier(label).isdecimal() for label in labels)
     indices = {name: int(name) for name in names if name.isascii() and name.isdecimal()}
     if (
@@ -58,6 +59,13 @@ def match_classes(names: Sequence[str], labels: Sequence[str], *, what: str, hin
         and all(index < len(labels) for index in indices.values())
     ):
         return indices
+    several = _shared_names(labels)
+    shared = [name for name in unknown if _plain(name) in several]
+    if shared:
+        raise DataError(
+            f"{len(shared)} of {len(names)} {what} stand for several of the network's classes ({first_few(shared)}): "
+            f"expected names that only one class has; write the class's id or number instead{hint}"
+        )
     raise DataError(
         f"{len(unknown)} of {len(names)} {what} are not among the network's {len(labels)} classes "
         f"({first_few(unknown)}): expected names such as {first_few([_identifier(label) for label in labels])}; "
@@ -93,19 +101,37 @@ def read_labels_file(path: Path) -> tuple[LabelRow, ...]:
 
 def _known_names(labels: Sequence[str]) -> dict[str, int]:
     """Return class indices by id, whole line and description; rule 1. What two classes share is left out."""
-    ids = [_identifier(label) for label in labels]
-    shared = [name for name, count in Counter(ids).items() if count > 1]
+    shared = _shared_names(labels)
     known: dict[str, int] = {}
-    further = Counter(name for label in labels for name in {label, label.partition("\t")[2]})
     for index, label in enumerate(labels):
-        known.update({name: index for name in (label.partition("\t")[2], label) if name and further[name] == 1})
-    known.update({name: index for index, name in enumerate(ids) if name not in shared})
+        known.update({name: index for name in _names_of(label) if name not in shared})
+    # An id that is another class's description stays that id.
+    known.update({_identifier(label): index for index, label in enumerate(labels) if _identifier(label) not in shared})
     return known
+
+
+def _shared_names(labels: Sequence[str]) -> set[str]:
+    """Return what names several classes: an id that two have, and of the others what two have."""
+    ids = Counter(_identifier(label) for label in labels)
+    further = Counter(name for label in labels for name in _names_of(label))
+    return {name for name, count in further.items() if count > 1 and ids[name] != 1} | {
+        name for name, count in ids.items() if count > 1
+    }
+
+
+def _names_of(label: str) -> set[str]:
+    """Return what may name a label's class."""
+    return {name for name in (_plain(label), _identifier(label), _plain(label.partition("\t")[2])) if name}
 
 
 def _identifier(label: str) -> str:
     """Return the part of a label line before the tab."""
-    return label.partition("\t")[0]
+    return _plain(label.partition("\t")[0])
+
+
+def _plain(name: str) -> str:
+    """Return a name without what nobody sees: spaces around it, a byte order mark, and how letters are composed."""
+    return unicodedata.normalize("NFC", name.replace("\ufeff", "")).strip()
 
 
 def _bad_line(path: Path, number: int, line: str) -> str:

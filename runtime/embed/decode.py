@@ -7,7 +7,7 @@ from io import BytesIO
 
 from PIL import Image, UnidentifiedImageError
 
-from runtime.embed.sources.entries import Entry
+from runtime.data.sources.entries import Entry
 from runtime.errors import DataError
 from runtime.images.reading import UNREADABLE, naming_machines_faults, read_rgb
 from runtime.support.arrays import Pixels

@@ -2,24 +2,26 @@
 
 import importlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from runtime.bundle.bundle import Bundle, open_bundle
+from runtime.data.sources.entries import KeyDigest, Listing, Source, list_entries
+from runtime.data.sources.open_source import open_source
+from runtime.data.sources.parquet_table import ParquetSource
 from runtime.embed.opening import describe_place, open_engine
 from runtime.embed.output.directory import add_up, check_output, opened_output, write_unreadable
 from runtime.embed.output.identity import Job, describe_job
 from runtime.embed.output.part_files import read_part
+from runtime.embed.output.places import note_places
+from runtime.embed.pieces import Piece, cut_pieces
 from runtime.embed.request import EmbedRequest, images_per_part
 from runtime.embed.run_parts import Place, embed_pieces
-from runtime.embed.sources.entries import KeyDigest, Listing, Source, list_entries
-from runtime.embed.sources.open_source import open_source
-from runtime.embed.sources.parquet_table import ParquetSource
-from runtime.embed.sources.pieces import Piece, cut_pieces
 from runtime.engines.facts import describe_engine
 from runtime.errors import DataError, UsageError
+from runtime.images.formats import PassedOver
 
 _CHANGED = (
     "the images changed while the job ran: expected the same ones from start to end; pass --overwrite to start over"
@@ -56,6 +58,7 @@ class JobResult:
         unreadable_file: Where the images without a row are listed; None where all have one.
         engine: What ran it.
         executes: The precision that it computed in, in words.
+        passed_over: Ending to how many files are no image, and were passed over.
     """
 
     output: Path
@@ -68,6 +71,7 @@ class JobResult:
     unreadable_file: Path | None
     engine: str
     executes: str
+    passed_over: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def images_per_s(self) -> float:
@@ -84,13 +88,15 @@ def run_embedding(request: EmbedRequest, listener: JobListener | None = None) ->
     """
     listener = listener or JobListener()
     bundle, source = open_inputs(request, listener)
-    listing = list_source(source, listener)
+    passed_over = PassedOver()
+    listing = list_source(source, listener, passed_over)
     listener.on_stage("open the engine")
     with open_engine(request, bundle) as engine:
         job = describe_job(request, bundle, describe_engine(engine), listing)
         place = describe_place(request, bundle, job=job, source=source, engine=engine)
         with opened_output(request.output, job, bundle, overwrite=request.overwrite):
-            return _run(place, listener)
+            note_places(request)
+            return replace(_run(place, listener), passed_over=passed_over)
 
 
 def open_inputs(request: EmbedRequest, listener: JobListener) -> tuple[Bundle, Source]:
@@ -117,14 +123,19 @@ def open_inputs(request: EmbedRequest, listener: JobListener) -> tuple[Bundle, S
     return bundle, source
 
 
-def list_source(source: Source, listener: JobListener) -> Listing:
+def list_source(source: Source, listener: JobListener, passed_over: PassedOver) -> Listing:
     """Return how many images a job has, and which.
+
+    Args:
+        source: The images.
+        listener: Receiver of the progress.
+        passed_over: Counts what is there and is no image.
 
     Raises:
         DataError: The images cannot be listed, or there is none.
     """
     listener.on_stage(f"list the images of {source.what}")
-    listing = list_entries(source)
+    listing = list_entries(source, passed_over)
     if not listing.images:
         raise DataError(f"{source.what} has no image: expected at least one; check the path")
     return listing

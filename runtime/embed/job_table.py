@@ -6,6 +6,8 @@ from rich.console import Console
 from rich.text import Text
 
 from runtime.embed.job import JobResult
+from runtime.embed.output.part_files import DATA
+from runtime.images.formats import describe_passed_over
 from runtime.support.words import counted, verb_for
 
 
@@ -15,10 +17,12 @@ def as_json(result: JobResult) -> str:
     return json.dumps(
         {
             "output": str(result.output),
+            "data": str(result.output / DATA),
             "images": result.images,
             "rows": result.rows,
             "unreadable": result.unreadable,
             "unreadable_file": str(missing) if missing is not None else None,
+            "passed_over": dict(result.passed_over),
             "parts": result.parts,
             "images_before": result.images_before,
             "seconds": round(result.seconds, 3),
@@ -37,7 +41,8 @@ def render(result: JobResult, console: Console) -> None:
         # Paths may be longer than a line, and hold what would be markup.
         console.print(Text(line), soft_wrap=True)
 
-    show(f"{result.rows:,} embeddings of {result.images:,} images in {counted(result.parts, 'part')}: {result.output}")
+    parts = counted(result.parts, "part")
+    show(f"{result.rows:,} embeddings of {result.images:,} images in {parts}: {result.output / DATA}")
     if result.images_before == result.images:
         show("nothing was left to do: an earlier run had finished the job")
     else:
@@ -49,3 +54,5 @@ def render(result: JobResult, console: Console) -> None:
     if result.unreadable_file is not None:
         count = result.unreadable
         show(f"{counted(count, 'image')} {verb_for(count, 'have')} no row: {result.unreadable_file} says why")
+    if result.passed_over:
+        show(describe_passed_over(result.passed_over))

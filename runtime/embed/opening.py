@@ -7,10 +7,10 @@ from dataclasses import replace
 from PIL import Image
 
 from runtime.bundle.bundle import Bundle
+from runtime.data.sources.entries import Source
 from runtime.embed.output.identity import Job
 from runtime.embed.request import EmbedRequest
 from runtime.embed.run_parts import Place
-from runtime.embed.sources.entries import Source
 from runtime.engines.contract import Engine
 from runtime.engines.open_engine import EngineOptions, load_engine, parse_engine
 from runtime.images.native import NativePreprocessor

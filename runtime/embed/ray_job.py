@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from runtime.data.sources.entries import KeyDigest
 from runtime.embed.job import (
     JobListener,
     JobResult,
@@ -26,12 +27,13 @@ from runtime.embed.output.directory import add_up, opened_output
 from runtime.embed.output.identity import Job, describe_job
 from runtime.embed.output.part_files import remove_partial
 from runtime.embed.output.pieces_on_disk import write_pieces
+from runtime.embed.output.places import note_places
+from runtime.embed.pieces import cut_pieces
 from runtime.embed.ray_worker import PartMaker, Task, probe_engine
 from runtime.embed.request import EmbedRequest
-from runtime.embed.sources.entries import KeyDigest
-from runtime.embed.sources.pieces import cut_pieces
 from runtime.engines.facts import EngineFacts
 from runtime.errors import named_error
+from runtime.images.formats import PassedOver
 from runtime.on_ray.answers import raise_failure
 from runtime.on_ray.choice import RayChoice, absolute, amount, check_resources
 from runtime.on_ray.connect import connected
@@ -53,14 +55,16 @@ def run_on_ray(request: EmbedRequest, choice: RayChoice, listener: JobListener |
     # The output is held until the workers are gone: one could still write into it.
     with ExitStack() as held, connected(choice.address) as ray:
         check_resources(ray, choice)
-        listing = list_source(source, listener)
+        passed_over = PassedOver()
+        listing = list_source(source, listener, passed_over)
         root = Path(source.root).absolute()
         task = Task(request, source, root, ray.put(pack_bundle(bundle)))
         listener.on_stage(f"open the engine in a worker with {amount(choice)}")
         job = describe_job(request, bundle, _probe(ray, task, choice), listing)
         held.enter_context(opened_output(request.output, job, bundle, overwrite=request.overwrite))
         held.callback(remove_partial, request.output)
-        return _run(task, job, choice, listener)
+        note_places(request)
+        return replace(_run(task, job, choice, listener), passed_over=passed_over)
 
 
 def _run(task: Task, job: Job, choice: RayChoice, listener: JobListener) -> JobResult:

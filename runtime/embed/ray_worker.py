@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from runtime.bundle.bundle import Bundle
+from runtime.data.sources.entries import Source
 from runtime.embed.opening import describe_place, open_engine
 from runtime.embed.output.identity import Job, read_job
 from runtime.embed.output.part_files import read_part
 from runtime.embed.output.pieces_on_disk import read_piece, record_attempt
 from runtime.embed.request import EmbedRequest
 from runtime.embed.run_parts import Place, embed_pieces
-from runtime.embed.sources.entries import Source
 from runtime.engines.facts import EngineFacts, describe_engine
 from runtime.errors import BundleError, EngineError
 from runtime.on_ray.answers import Row, answer, check_seen, here

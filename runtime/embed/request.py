@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from runtime.embed.sources.open_source import InputChoice
+from runtime.data.sources.open_source import InputChoice
 from runtime.errors import UsageError
 
 DEFAULT_BATCH_SIZE = 32

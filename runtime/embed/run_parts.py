@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from runtime.data.sources.entries import Entry, Source
 from runtime.embed.decode import Decoded, Opened, decode_entry
 from runtime.embed.output.identity import Job
 from runtime.embed.output.npy_part import NpyPart, npy_suffixes
@@ -30,8 +31,7 @@ from runtime.embed.output.part_files import (
     partial_names,
 )
 from runtime.embed.output.rows import Rows, best_classes, finish_embedding, no_rows, why_not_finite
-from runtime.embed.sources.entries import Entry, Source
-from runtime.embed.sources.pieces import Piece
+from runtime.embed.pieces import Piece
 from runtime.engines.contract import Engine
 from runtime.images.reading import pillow_silenced
 from runtime.support.arrays import Pixels

@@ -43,9 +43,6 @@ from runtime.errors import DataError, MachineError
 from runtime.images.preprocessing import preprocess
 from runtime.support.arrays import Pixels
 
-# What a folder is searched for, in lower case. timm looks for the first three only.
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".ppm", ".pgm", ".tif", ".tiff", ".webp"})
-
 # What Pillow's readers raise for a damaged file, all that read images here: OSError for truncation and unknown formats;
 # RuntimeError from AVIF, BLP and DDS, AttributeError from SPIDER. Pillow goes by contents, whatever a file is called.
 UNREADABLE = (

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 import onnx
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
@@ -41,6 +43,13 @@ HANDED_ON = 2.0
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return pictures(tmp_path_factory.mktemp("pictures"))
+
+
+def test_images_in_a_parquet_file_calibrate_like_those_in_a_folder(images: Path, tmp_path: Path) -> None:
+    files = sorted(file for file in images.rglob("*") if file.is_file())
+    pq.write_table(pa.table({"image": [file.read_bytes() for file in files]}), tmp_path / "t.parquet")
+    calibration = quantize_model(tiny_resnet(), tmp_path / "t.parquet", PREPROCESSING, options=FAST).calibration
+    assert calibration.images == len(files)
 
 
 @pytest.fixture(scope="module")

@@ -258,7 +258,7 @@ def provide_files(code: str, folder: Path, bundle: Path) -> None:
             pictures(path, 8)
         elif node.value == "moco.pth":
             save_backbone(path)
-        elif node.value == "embeddings":
+        elif node.value == "embeddings/data":
             save_embeddings(path)
 
 
@@ -270,7 +270,7 @@ def save_backbone(path: Path) -> None:
 
 def save_embeddings(folder: Path) -> None:
     """Save a part as `run-ssl embed --normalise --dtype float16` writes it: key and embedding, five rows."""
-    folder.mkdir()
+    folder.mkdir(parents=True)
     rows = np.eye(5, 8, dtype=np.float16)
     embedding = pa.FixedSizeListArray.from_arrays(pa.array(rows.ravel()), 8)
     pq.write_table(pa.table({"key": list("abcde"), "embedding": embedding}), folder / "part-000000.parquet")

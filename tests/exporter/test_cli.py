@@ -214,7 +214,7 @@ def test_labels_of_another_length_are_refused(empty, tmp_path):
     (tmp_path / "labels.txt").write_text("cat\ndog\n")
     arguments = ["--model", "resnet18", "--weights", "random", "--num-classes", 3, "--img-size", SIZE]
     result = run(*arguments, "--labels", tmp_path / "labels.txt", "--output", empty / "b")
-    refused(result, "has 2 lines, but the network has 3 classes")
+    refused(result, "has 2 names (cat, dog), but the network has 3 classes")
 
 
 def test_output_in_a_folder_that_is_not_there_is_refused_before_any_work(tmp_path):

@@ -8,6 +8,7 @@ from exporter.models import (
     SSL_MODELS,
     ModelSpec,
     default_labels,
+    describe_labels,
     licence_of,
     resolve_model,
     resolve_preprocessing,
@@ -168,6 +169,10 @@ def test_other_class_counts_get_numbered_labels():
     spec = resolve_model("ssl_resnet18")
     assert default_labels(3, spec) == ("class_0000", "class_0001", "class_0002")
     assert default_labels(11821, spec)[0] == "class_0000"
+    assert describe_labels(default_labels(3, spec), spec).startswith(
+        f"{spec.name}: the 3 classes have no names, labels.txt says class_0000 to class_0002: pass them with --labels"
+    )
+    assert describe_labels(default_labels(1000, resolve_model("ssl_resnet18")), spec) == ""
     assert default_labels(11821, resolve_model("resnetaa50d.sw_in12k"))[0].startswith("n")
 
 

@@ -20,12 +20,14 @@ from runtime.commands.plan_options import BuildChoices
 from runtime.commands.repo import repo
 from runtime.commands.report import report
 from runtime.commands.run_ssl import build, compare
+from runtime.commands.search import search
 from runtime.compare.request import CompareRequest
+from runtime.data.sources.open_source import InputChoice
 from runtime.embed.neighbours.check_job import CheckChoice
 from runtime.embed.request import DEFAULT_PART_IMAGES, EmbedRequest, OutputChoice
-from runtime.embed.sources.open_source import InputChoice
 from runtime.on_ray.choice import RayChoice
 from runtime.report.inputs import ReportRequest
+from runtime.search.request import SearchRequest
 from runtime.serving.request import RepositoryRequest
 
 RAY = {"ray_address": "address", "ray_workers": "workers", "ray_cpus": "cpus", "ray_gpus": "gpus"}
@@ -68,7 +70,7 @@ COMMANDS = (
         },
     ),
     Command(build, (BuildChoices,), compared=11),
-    Command(compare, (CompareRequest, RayChoice), compared=18, renamed=RAY),
+    Command(compare, (CompareRequest, RayChoice), compared=20, renamed=RAY),
     Command(
         bench,
         (BenchRequest, Effort),
@@ -82,6 +84,7 @@ COMMANDS = (
         compared=24,
         renamed={**RAY, "output_format": "format"},
     ),
+    Command(search, (SearchRequest,), compared=7),
     Command(repo, (RepositoryRequest,), compared=10),
     Command(report, (ReportRequest,), compared=4, converted={"max_drop": 100 * ReportRequest.max_drop}),
 )

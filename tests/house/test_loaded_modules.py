@@ -12,6 +12,8 @@ from typer.main import get_command
 
 import runtime
 from runtime.commands.run_ssl import app
+from runtime.embed.request import EmbedRequest
+from tests.helpers.embed_jobs import embed
 from tests.helpers.paths import ROOT
 from tests.helpers.project import HEAVY, OPTIONAL
 from tests.tensorrt_bindings.standin import standin_environment
@@ -32,6 +34,7 @@ PARTS = (
     "plans",
     "plans.inspector",
     "report",
+    "search",
     "serving",
 )
 # What is always there: the command line, and what it stands on.
@@ -52,8 +55,8 @@ finally:
 """
 
 # Words of the command line, the optional packages that it may load, and the parts of `runtime` beside the core.
-# BUNDLE, FP16, PICTURES, LAYERS and OUT stand for bundles, a folder of pictures, an engine inspector's file, and a
-# place to write.
+# BUNDLE, FP16, PICTURES, PICTURE, EMBEDDED, LAYERS and OUT stand for bundles, a folder of pictures, one of these, their
+# embeddings, an engine inspector's file, and a place to write.
 MAY_LOAD = {
     "--help": (set(), set()),
     "verify BUNDLE --engines openvino": ({"openvino"}, {"engines", "health", "images"}),
@@ -67,12 +70,13 @@ MAY_LOAD = {
     "explain LAYERS": (set(), {"plans", "plans.inspector"}),
     "embed BUNDLE PICTURES -o OUT --format npy --engine onnxruntime": (
         {"onnxruntime"},
-        {"embed", "engines", "images", "on_ray"},
+        {"data", "embed", "engines", "images", "on_ray"},
     ),
     "embed BUNDLE PICTURES -o OUT --engine openvino": (
         {"openvino", *WITH_PYARROW},
-        {"embed", "engines", "images", "on_ray"},
+        {"data", "embed", "engines", "images", "on_ray"},
     ),
+    "search EMBEDDED PICTURE": ({"openvino", *WITH_PYARROW}, {"embed", "engines", "images", "search"}),
     "repo BUNDLE OUT": (set(), {"engines", "images", "serving"}),
     "repo BUNDLE OUT --backend openvino": ({"openvino"}, {"engines", "images", "serving"}),
     "report BUNDLE -o OUT": ({"plotly"}, {"bench", "bench.limits", "compare", "embed", "plans.inspector", "report"}),
@@ -111,8 +115,12 @@ def test_a_subcommand_loads_what_it_needs_and_no_more(words, exported, class_fol
         "FP16": shutil.copytree(exported.fp16, tmp_path / "fp16"),
         "PICTURES": class_folders,
         "LAYERS": ROOT / "tests/runtime/plans/layers/int8_10.json",
+        "EMBEDDED": tmp_path / "embedded",
+        "PICTURE": next(class_folders.rglob("*.png")),
         "OUT": tmp_path / "out",
     }
+    if "EMBEDDED" in words:
+        embed(EmbedRequest(exported.fp32, (class_folders,), places["EMBEDDED"], engine="openvino"))
     environment = standin_environment(XDG_CACHE_HOME=str(tmp_path)) if words.startswith("build") else None
     modules = loaded([str(places.get(word, word)) for word in words.split()], environment)
     optional = (OPTIONAL | HEAVY | WITH_PYARROW) - {"numpy", "PIL"}

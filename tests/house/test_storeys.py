@@ -20,6 +20,7 @@ STOREYS = (
     ("plans", "on_ray"),
     ("health", "compare", "bench", "embed", "serving"),
     ("report",),
+    ("search",),
     ("commands",),
 )
 PACKAGES = tuple(package for storey in STOREYS for package in storey)

@@ -31,6 +31,7 @@ HOW_TO = {
     "run-ssl explain": ("tensorrt",),
     "run-ssl doctor": ("install",),
     "run-ssl embed": ("embed",),
+    "run-ssl search": ("search",),
     "run-ssl repo": ("serve",),
 }
 _INTRODUCTION = """\

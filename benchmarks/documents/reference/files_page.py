@@ -23,7 +23,8 @@ from runtime.bundle.results.compare_json import Comparison
 from runtime.bundle.results.neighbours_json import NeighbourCheck
 from runtime.bundle.sensitivity_json import LayerSearch
 from runtime.embed.output.identity import JOB_FILE, Job
-from runtime.embed.output.part_files import RECORDS, PartRecord
+from runtime.embed.output.part_files import PLACES_FILE, RECORDS, PartRecord
+from runtime.embed.output.places import Places
 from runtime.serving.record import RECORD_FILE, Record
 
 _RESULTS = layout.RESULTS_FOLDER
@@ -42,6 +43,7 @@ SCHEMAS: dict[str, type[BaseModel]] = {
 OTHER_SCHEMAS: dict[str, type[BaseModel]] = {
     JOB_FILE: Job,
     f"{RECORDS}/part-000000.json": PartRecord,
+    PLACES_FILE: Places,
     RECORD_FILE: Record,
 }
 # The unit that the end of a number's name states; of several that fit, the first.
@@ -72,7 +74,8 @@ hold no NaN and no infinity. Shares and accuracies are fractions. `schema_versio
 _OTHERS = f"""\
 ## Files beside bundles
 
-`run-ssl embed` writes `{JOB_FILE}` and the records of its parts in `{RECORDS}/` ([Embeddings](../how-to/embed.md));
+`run-ssl embed` writes `{JOB_FILE}`, `{PLACES_FILE}` and the records of its parts in `{RECORDS}/`
+([Embeddings](../how-to/embed.md));
 `run-ssl repo` writes `{RECORD_FILE}` into each version of a model ([Serving](../how-to/serve.md))."""
 
 

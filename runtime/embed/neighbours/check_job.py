@@ -10,14 +10,14 @@ import numpy as np
 from runtime.bundle.bundle import Bundle, open_bundle
 from runtime.bundle.layout import NEIGHBOURS_FILE, make_results_folder
 from runtime.bundle.results.neighbours_json import Metric, NeighbourCheck, write_neighbours
+from runtime.data.sources.entries import Entry, Source
+from runtime.data.sources.open_source import open_source
+from runtime.data.sources.sample import sample_keys
 from runtime.embed.decode import decode_entry
 from runtime.embed.job import JobListener
 from runtime.embed.neighbours.check import check_neighbours
 from runtime.embed.opening import engine_options, transform_of
 from runtime.embed.request import EmbedRequest
-from runtime.embed.sources.entries import Entry, Source
-from runtime.embed.sources.open_source import open_source
-from runtime.embed.sources.sample import sample_keys
 from runtime.errors import DataError
 from runtime.images.reading import pillow_silenced
 from runtime.support.arrays import Pixels

@@ -13,6 +13,7 @@ from runtime.bundle.bundle import Bundle
 from runtime.bundle.layout import LICENCE_FILE
 from runtime.embed.output.identity import JOB_FILE, Job, read_job, require_same_job, write_job
 from runtime.embed.output.part_files import (
+    DATA,
     LICENCE_COPY,
     PARTIAL,
     RECORDS,
@@ -90,7 +91,8 @@ def opened_output(output: Path, job: Job, bundle: Bundle, *, overwrite: bool) ->
             if found is None:
                 # Before anything else is written: a directory that holds files and no description is refused.
                 write_job(output, job)
-            (output / RECORDS).mkdir(exist_ok=True)
+            for folder in (RECORDS, DATA):
+                (output / folder).mkdir(exist_ok=True)
             shutil.copyfile(bundle.path / LICENCE_FILE, output / LICENCE_COPY)
         except OSError as error:
             raise cannot_write(output, error) from error

@@ -4,6 +4,7 @@ Everything is in it that a row depends on: bundle, engine with its version, what
 in their order, batches, parts and what is written. Threads, decoders and machine are not: rows do not depend on them.
 """
 
+import json
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -14,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from runtime.bundle.bundle import Bundle
 from runtime.bundle.layout import MANIFEST_FILE
 from runtime.bundle.manifest import Licence
+from runtime.data.sources.entries import Listing
 from runtime.embed.request import Dtype, EmbedRequest, Format, images_per_part
-from runtime.embed.sources.entries import Listing
 from runtime.engines.facts import EngineFacts
 from runtime.engines.open_engine import EngineChoice, parse_engine
 from runtime.errors import BundleError
@@ -53,7 +54,7 @@ class BundleFacts(_Part):
 
 
 class ImageFacts(_Part):
-    """The images, by their keys in order; see `runtime/embed/sources/entries.py`.
+    """The images, by their keys in order; see `runtime/data/sources/entries.py`.
 
     Attributes:
         count: Number of images.
@@ -84,7 +85,7 @@ class Job(_Part):
     """All of `_job.json`.
 
     Attributes:
-        schema_version: Raised when a meaning changes.
+        schema_version: Raised when a meaning changes, or where the parts lie.
         bundle: The bundle that runs.
         engine: The engine that runs it.
         images: The images, in order.
@@ -95,7 +96,7 @@ class Job(_Part):
         device: `cpu`, `gpu`, or a provider's name; see `runtime.support.ort_providers.Provider.device`.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     bundle: BundleFacts
     engine: EngineFacts
     device: str
@@ -147,19 +148,39 @@ def read_job(output: Path) -> Job | None:
     """Return the job that an output is of, or None where there is none yet.
 
     Raises:
-        BundleError: The file is there and is not one.
+        BundleError: The file is there and is not one, or is of an older layout.
     """
     file = output / JOB_FILE
     if not file.exists():
         return None
     try:
-        return Job.model_validate_json(file.read_bytes())
+        text = file.read_bytes()
+        _refuse_older(output, text)
+        return Job.model_validate_json(text)
     except ValidationError as error:
         raise BundleError(
             f"{file} is not the description of a job ({first_problem(error)}): pass another --output, or --overwrite"
         ) from error
     except OSError as error:
         raise BundleError(f"{file} cannot be read ({error.strerror}): pass another --output") from error
+
+
+def _refuse_older(output: Path, text: bytes) -> None:
+    """Refuse the output of a version that put its parts elsewhere, and gave their columns other types.
+
+    Raises:
+        BundleError: The output is one.
+    """
+    try:
+        raw = json.loads(text)
+    except ValueError:
+        return
+    newest = Job.model_fields["schema_version"].default
+    if isinstance(raw, dict) and isinstance(version := raw.get("schema_version"), int) and version < newest:
+        raise BundleError(
+            f"{output} has the layout of {raw.get('tool')} (schema version {version}, expected {newest}): run the same "
+            "command with --overwrite to make it anew, or finish it with that version"
+        )
 
 
 def write_job(output: Path, job: Job) -> None:

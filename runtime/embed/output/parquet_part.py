@@ -4,7 +4,7 @@
     sha256     string                            of its encoded bytes, hexadecimal
     embedding  fixed-size list of float32 or float16
     classes    fixed-size list of int32          with top_k: best classes, best first
-    labels     list of string                    their names
+    labels     list of string                    their names; of variable length, which every reader takes of strings
     scores     fixed-size list of float32        their probabilities
 
 FP32 embeddings are compressed with zstd after a byte-stream split: 0.82 of their size, written in the time of no
@@ -118,7 +118,7 @@ def _schema(job: Job) -> Any:
     if job.rows.top_k:
         fields += [
             pa.field("classes", _list_of(pa.int32(), job.rows.top_k), nullable=False),
-            pa.field("labels", _list_of(pa.string(), job.rows.top_k), nullable=False),
+            pa.field("labels", _names(), nullable=False),
             pa.field("scores", _list_of(pa.float32(), job.rows.top_k), nullable=False),
         ]
     return pa.schema(fields, metadata=_metadata(job))
@@ -128,6 +128,12 @@ def _list_of(kind: Any, length: int) -> Any:
     import pyarrow as pa
 
     return pa.list_(pa.field("element", kind, nullable=False), length)
+
+
+def _names() -> Any:
+    import pyarrow as pa
+
+    return pa.list_(pa.field("element", pa.string(), nullable=False))
 
 
 def _metadata(job: Job) -> dict[str, str]:
@@ -164,5 +170,6 @@ def _columns(waiting: Sequence[Rows], labels: Sequence[str]) -> dict[str, Any]:
     columns["sha256"] = pa.array([digest for rows in waiting for digest in rows.sha256], pa.string())
     if classes.shape[1]:
         names = pa.array([labels[index] for index in classes.reshape(-1)], pa.string())
-        columns["labels"] = pa.FixedSizeListArray.from_arrays(names, type=_list_of(pa.string(), classes.shape[1]))
+        starts = pa.array(np.arange(0, len(names) + 1, classes.shape[1], dtype=np.int32))
+        columns["labels"] = pa.ListArray.from_arrays(starts, names, type=_names())
     return columns

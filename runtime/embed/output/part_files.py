@@ -1,15 +1,19 @@
 """The parts of an output, each whole or absent.
 
-    OUT/part-000003.parquet       (or .npy files) rows of the images at positions 3 P and on, P images to a part
-    OUT/_parts/part-000003.json   the part is done: its rows, the images that could not be read, its files
-    OUT/_job.json                 what the job is (`runtime/embed/output/identity.py`)
-    OUT/_unreadable.csv           at the end, where an image could not be read: `key,reason`
-    OUT/_LICENSE-WEIGHTS.txt      the licence of the weights
+    OUT/data/part-000003.parquet   (or .npy files) rows of the images at positions 3 P and on, P images to a part
+    OUT/_parts/part-000003.json    the part is done: its rows, the images that could not be read, its files
+    OUT/_job.json                  what the job is (`runtime/embed/output/identity.py`)
+    OUT/_places.json               where bundle and images were (`runtime/embed/output/places.py`)
+    OUT/_search/                   what `run-ssl search` keeps: its index
+    OUT/_unreadable.csv            at the end, where an image could not be read: `key,reason`
+    OUT/_LICENSE-WEIGHTS.txt       the licence of the weights
 
 1. A part's files are written under other names, flushed to the disk, and renamed; its record comes last. A part
    without its record is made again.
-2. What is written depends on the job alone, not on when it was stopped: no time, no machine.
-3. Names of what holds no rows begin with `_`, which readers of Parquet folders pass over.
+2. What is written depends on the job alone, not on when it was stopped: no time, no machine. But for the places and
+   the index, which are no part of it.
+3. OUT/data holds whole parts and nothing else at any moment: Polars and Daft read every file of a folder, hidden ones
+   too. Names of what lies beside it begin with `_`, so that pyarrow and Spark read OUT itself as well.
 """
 
 import os
@@ -27,7 +31,11 @@ from runtime.errors import BundleError
 from runtime.support.files import cannot_write
 from runtime.support.json_file import first_problem, write_model
 
+# What a reader is given.
+DATA = "data"
 RECORDS = "_parts"
+SEARCH = "_search"
+PLACES_FILE = "_places.json"
 # While a job runs on Ray: what is still to do (`runtime/embed/output/pieces_on_disk.py`).
 PIECES = "_pieces"
 UNREADABLE_FILE = "_unreadable.csv"
@@ -54,7 +62,7 @@ class PartFile(BaseModel):
     """A file of a part.
 
     Attributes:
-        name: Name of the file in the output.
+        name: Name of the file in the output's `data` folder.
         size_bytes: Size of the file.
     """
 
@@ -104,7 +112,10 @@ def part_name(number: int) -> str:
 
 
 def partial_names(output: Path, number: int, suffixes: tuple[str, ...]) -> dict[str, Path]:
-    """Return for each suffix the file that a part's writer writes until the part is whole; no two writers share one."""
+    """Return for each suffix the file that a part's writer writes until the part is whole; no two writers share one.
+
+    These lie outside the folder of the parts; rule 3.
+    """
     writer = secrets.token_hex(4)
     return {suffix: output / f".{part_name(number)}{suffix}.{writer}{PARTIAL}" for suffix in suffixes}
 
@@ -125,7 +136,7 @@ def finish_part(output: Path, record: PartRecord, written: dict[str, Path]) -> P
     """
     files: list[PartFile] = []
     for suffix, partial in written.items():
-        target = output / f"{part_name(record.number)}{suffix}"
+        target = output / DATA / f"{part_name(record.number)}{suffix}"
         try:
             with partial.open("rb+") as opened:
                 os.fsync(opened.fileno())
@@ -157,7 +168,7 @@ def read_part(output: Path, number: int) -> PartRecord | None:
             f"{file} is not a part's record ({first_problem(error)}): remove it, and the part will be made again"
         ) from error
     for entry in record.files:
-        made = output / entry.name
+        made = output / DATA / entry.name
         size = made.stat().st_size if made.is_file() else None
         if size != entry.size_bytes:
             given = "is missing" if size is None else f"has {size} bytes"
@@ -191,12 +202,16 @@ def remove_partial(output: Path) -> None:
 def remove_output(output: Path) -> None:
     """Remove what jobs write from an output's directory but its description, and nothing else.
 
-    Records go first: at no moment does one stand for a part that is not there.
+    Records go first: at no moment does one stand for a part that is not there. The parts of schema version 1 lie beside
+    the records, where pyarrow would read them with the new ones.
     """
-    if (output / RECORDS).is_dir():
-        shutil.rmtree(output / RECORDS)
-    for file in output.iterdir():
-        if _PART_FILE.fullmatch(file.name) or file.name in (UNREADABLE_FILE, LICENCE_COPY):
+    for folder in (RECORDS, SEARCH):
+        if (output / folder).is_dir():
+            shutil.rmtree(output / folder)
+    beside = [output / name for name in (UNREADABLE_FILE, LICENCE_COPY, PLACES_FILE)]
+    folders = [folder for folder in (output, output / DATA) if folder.is_dir()]
+    for file in [file for folder in folders for file in folder.iterdir()]:
+        if _PART_FILE.fullmatch(file.name) or file in beside:
             file.unlink()
 
 

@@ -8,9 +8,9 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from runtime.data.sources.entries import Entry
 from runtime.embed.output.part_files import PIECES, part_name
-from runtime.embed.sources.entries import Entry
-from runtime.embed.sources.pieces import Piece
+from runtime.embed.pieces import Piece
 from runtime.errors import BundleError
 from runtime.on_ray.attempts import refuse_after_attempts
 from runtime.support.files import cannot_write

@@ -115,7 +115,7 @@ def test_calibrating_on_the_evaluation_images_is_refused(tmp_path: Path) -> None
 def test_an_evaluation_folder_that_is_absent_is_refused_and_not_taken_for_one_without_overlap(tmp_path: Path) -> None:
     severity, text = only(lint(write(tmp_path / "train", many(120)), count=120, eval_data=tmp_path / "absent"))
     assert severity == "refusal"
-    assert "absent is not a folder: expected class folders; correct the path" in text
+    assert "absent is not there: expected labelled images; correct the path" in text
 
 
 def test_dead_links_are_in_no_overlap_and_no_copies_of_each_other(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from exporter.pipeline import ExportResult
-from exporter.printing.export_table import print_result
+from exporter.printing.export_table import print_notices, print_result
 from exporter.steps.int8 import QuantizedGraph
 from runtime.bundle.calibration_json import Calibration, CalibrationFacts
 from runtime.bundle.manifest import Step
@@ -98,3 +98,10 @@ def test_the_drop_that_was_reached_stands_before_the_steps() -> None:
     assert "on 1000 images, 0.5 allowed, with 1 of 2 layers float" in told
     assert told.index("top-1 drop") < told.index("p is of another search") < told.index("what it did")
     assert "fc float: +0.050 ms in openvino" in told
+
+
+def test_what_there_is_to_know_about_class_names_is_a_warning() -> None:
+    console = Console(file=io.StringIO(), width=200)
+    notice = "the 3 classes have no names"
+    print_notices(ExportResult(path=Path("b"), manifest=hand_made_manifest(), label_notice=notice), console)
+    assert f"warning: {notice}" in console.file.getvalue().splitlines()  # type: ignore[attr-defined]

@@ -87,7 +87,7 @@ def test_a_job_says_how_many_it_wrote_and_where_and_nothing_on_stderr(
     result = run(bundle, pictures, "-o", tmp_path / "out")
     assert (result.exit_code, result.stderr) == (0, "")
     first, second = result.stdout.splitlines()
-    assert first == f"5 embeddings of 5 images in 1 part: {tmp_path / 'out'}"
+    assert first == f"5 embeddings of 5 images in 1 part: {tmp_path / 'out' / 'data'}"
     assert re.fullmatch(r"sums \(exact\), [\d,]+ images/s with decoding, \d+\.\d s", second)
     again = run(bundle, pictures, "-o", tmp_path / "out")
     assert again.exit_code == 0
@@ -97,7 +97,7 @@ def test_a_job_says_how_many_it_wrote_and_where_and_nothing_on_stderr(
 def test_paths_are_printed_as_they_are_on_one_line(bundle: Path, pictures: Path, tmp_path: Path) -> None:
     output = tmp_path / ("o" * 120 + "[bold]:smile:[red]")
     result = run(bundle, pictures, "-o", output)
-    assert result.stdout.splitlines()[0] == f"5 embeddings of 5 images in 1 part: {output}"
+    assert result.stdout.splitlines()[0] == f"5 embeddings of 5 images in 1 part: {output / 'data'}"
 
 
 def test_a_broken_image_is_a_row_of_the_error_file_and_exit_code_1(
@@ -127,6 +127,7 @@ def test_json_is_all_that_stdout_has(bundle: Path, pictures: Path, tmp_path: Pat
     assert found.pop("images_per_s") > 0
     assert found == {
         "output": str(tmp_path / "out"),
+        "data": str(tmp_path / "out" / "data"),
         "images": 5,
         "rows": 4,
         "unreadable": 1,
@@ -186,7 +187,7 @@ def test_a_disk_that_takes_no_more_is_one_line_and_the_job_goes_on_when_there_is
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
     refused(result, f"cannot write {output}/.{file}.", ".partial: File too large")
-    assert sorted(files_below(output)) == ["_LICENSE-WEIGHTS.txt", "_job.json"]
+    assert sorted(files_below(output)) == ["_LICENSE-WEIGHTS.txt", "_job.json", "_places.json"]
     assert run(*job, "-o", output).exit_code == 0
     assert run(*job, "-o", tmp_path / "whole").exit_code == 0
     assert files_below(output) == files_below(tmp_path / "whole")
@@ -238,7 +239,7 @@ def test_without_pyarrow_the_extra_is_named_before_anything_is_made_and_npy_work
     assert re.fullmatch(r"error: pyarrow\S* is not installed: pip install 'export-ssl\[embed\]'\n", done.stderr)
     assert not (tmp_path / "out").exists()
     assert run_real(exported.fp32, pictures, "-o", tmp_path / "out", "--format", "npy", before=absent).returncode == 0
-    assert np.load(tmp_path / "out" / "part-000000.npy").shape == (3, 512)
+    assert np.load(tmp_path / "out/data/part-000000.npy").shape == (3, 512)
 
 
 def test_both_spellings_of_normalise_divide_by_the_norm(bundle: Path, pictures: Path, tmp_path: Path) -> None:
@@ -248,6 +249,18 @@ def test_both_spellings_of_normalise_divide_by_the_norm(bundle: Path, pictures: 
         found = np.stack(pq.read_table(output).column("embedding").to_numpy())
         # A sum of squares of four numbers, each rounded to float32.
         np.testing.assert_allclose(np.linalg.norm(found.astype(np.float64), axis=1), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"), [((), 0), (("--dtype", "float16"), 1), (("--dtype", "float16", "--format", "npy"), 0)]
+)
+def test_a_run_that_writes_float16_to_parquet_says_once_who_does_not_read_it(
+    bundle: Path, pictures: Path, tmp_path: Path, options: tuple[str, ...], said: int
+) -> None:
+    result = run(bundle, pictures, "-o", tmp_path / "out", *options)
+    assert result.exit_code == 0
+    assert result.stderr.count("note: float16 halves the files, but Spark refuses them") == said
+    assert len(result.stderr.splitlines()) == said
 
 
 def test_an_output_among_the_parquet_files_that_are_read_is_refused(bundle: Path, tmp_path: Path) -> None:

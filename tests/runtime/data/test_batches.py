@@ -99,6 +99,24 @@ def test_an_unreadable_image_stops_the_run_with_its_name_and_how_many_were_read(
     assert not decoding_threads()
 
 
+def test_several_unreadable_images_are_all_named_by_one_error_and_nothing_is_given_after_the_first(
+    tmp_path: Path,
+) -> None:
+    dataset = folder(tmp_path, 30)
+    names = [image.name for image in dataset.images]
+    for name in (names[3], names[4], *names[12:24]):
+        (tmp_path / name).write_bytes(b"broken")
+    given: list[Batch] = []
+    with pytest.raises(DataError) as caught:
+        given.extend(load_batches(dataset, CONTRACT, batch_size=2))
+    assert [batch.indices.tolist() for batch in given] == [[0, 1]]
+    words = str(caught.value)
+    listed = ", ".join([names[3], names[4], *names[12:20]])
+    assert words.startswith(f"14 images of 30 cannot be read ({listed} and 4 more); the first: ")
+    assert f"{names[3]} cannot be read as an image" in words
+    assert not decoding_threads()
+
+
 def test_unreadable_images_may_be_skipped_and_are_named_and_counted(tmp_path: Path) -> None:
     dataset = folder(tmp_path, 8)
     for name in ("a/000.png", "a/002.png", "b/003.png"):

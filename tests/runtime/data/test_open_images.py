@@ -160,6 +160,19 @@ def test_images_that_a_labels_file_does_not_name_are_noted(tmp_path: Path) -> No
     assert dataset.notes == ("1 images that labels.txt does not name, not read (b.png)",)
 
 
+def test_files_that_are_no_image_are_counted_by_their_ending(tmp_path: Path) -> None:
+    tree(tmp_path, "ant/a", "bee/b.jfif")
+    for name in ("ant/a.heic", "bee/b.heic", "bee/b.txt"):
+        (tmp_path / name).write_text("no image")
+    dataset = open_images(str(tmp_path), NAMES)
+    assert pairs(dataset) == [("ant/a", 0), ("bee/b.jfif", 1)]
+    assert dataset.notes == ("3 files are no image that Pillow reads, and passed over: 2 .heic, 1 .txt",)
+    refuse(tmp_path / "ant" / "..", ("ant",), "1 of 2 class folders")
+    for name in ("ant/a", "bee/b.jfif"):
+        (tmp_path / name).unlink()
+    refuse(tmp_path, NAMES, r"holds no image: expected one folder per class .*, found 2 \.heic, 1 \.txt; check")
+
+
 def test_limit_is_balanced_seeded_and_keeps_order(tmp_path: Path) -> None:
     files = [f"{name}/{index}.png" for name, count in zip(NAMES, (9, 9, 2), strict=True) for index in range(count)]
     tree(tmp_path, *files)

@@ -328,13 +328,33 @@ def test_wds_damage_is_an_error_where_timm_leaves_it_out(tmp_path: Path) -> None
         list(stream("wds/x", split="gone.tar", root=tmp_path))
     for files, message in (
         ({"png": encoded(0)}, "has the entries png, expected one of cls"),
-        ({"jpeg": b"", "cls": b"0"}, "has the entries jpeg, cls, expected one of jpg, png, webp"),
+        ({"txt": b"", "cls": b"0"}, "has the entries txt, cls, expected one of jpg, png, webp"),
         ({"png": encoded(0), "cls": b"ant"}, r"no class index in its cls entry \(b'ant'\)"),
         ({"png": encoded(0), "cls": b"3"}, r"\[0\] s has the label 3, expected a class index"),
     ):
         shard(tmp_path / "bad.tar", {"s": files})
         with pytest.raises(DataError, match=message):
             list(stream("wds/x", split="bad.tar", root=tmp_path))
+
+
+def test_wds_samples_with_several_dots_other_endings_and_long_names_are_told_apart(tmp_path: Path) -> None:
+    pytest.importorskip("webdataset", reason="webdataset is not installed: pip install webdataset")
+    samples = {
+        "x": {"input.png": encoded(0), "mask.seg.png": encoded(5), "cls": b"1"},
+        "y": {"cls": b"2", "jpeg": encoded(1)},
+        **{f"photo.v2.{i:04}": {"png": encoded(i), "cls": b"%d" % (i % 3), "json": b"{}"} for i in range(2, 5)},
+        "d/z.1": {"txt": b"a caption", "png": encoded(5), "cls": b"0"},
+    }
+    shard(tmp_path / "a.tar", samples)
+    found = list(stream("wds/x", split="a.tar", root=tmp_path))
+    assert [image.label for image in found] == [1, 2, 2, 0, 1, 0]
+    for seed, image in enumerate(found):
+        np.testing.assert_array_equal(np.asarray(image.read()), picture(seed))
+    assert found[3].name == "wds/x[a.tar][3] photo.v2.0003"
+    shard(tmp_path / "b.tar", {f"photo.{i:05}": {"png": b""} for i in range(3000)})
+    with pytest.raises(DataError, match=r"sample photo of .* has the entries 00000\.png, .* and 2,994 mo") as caught:
+        list(stream("wds/x", split="b.tar", root=tmp_path))
+    assert len(str(caught.value)) < 500
 
 
 def test_wds_without_a_folder_or_with_an_unknown_split_says_what_is_missing(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import csv
 import gc
 import hashlib
+import io
 import json
 import re
 import shutil
@@ -18,10 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
+from rich.console import Console
 
 import runtime.embed.job
 import runtime.embed.opening
 from runtime.embed.job import JobListener
+from runtime.embed.job_table import as_json, render
 from runtime.embed.request import EmbedRequest, OutputChoice
 from runtime.engines.contract import Outputs
 from runtime.errors import BundleError, DataError, EngineError, UsageError
@@ -105,15 +108,30 @@ def test_the_files_of_an_output_are_these_and_its_parts_end_where_the_images_say
         "_parts/part-000000.json",
         "_parts/part-000001.json",
         "_parts/part-000002.json",
+        "_places.json",
         "_unreadable.csv",
-        "part-000000.parquet",
-        "part-000001.parquet",
-        "part-000002.parquet",
+        "data/part-000000.parquet",
+        "data/part-000001.parquet",
+        "data/part-000002.parquet",
     ]
-    parts = [read_keys(request_.output / f"part-00000{number}.parquet") for number in range(3)]
+    parts = [read_keys(request_.output / "data" / f"part-00000{number}.parquet") for number in range(3)]
     assert parts == [names(SEEDS)[:5], names(SEEDS)[5:8], names(SEEDS)[8:]]
     licence = (request_.bundle / "LICENSE-WEIGHTS.txt").read_bytes()
     assert (request_.output / "_LICENSE-WEIGHTS.txt").read_bytes() == licence
+
+
+def test_files_that_are_no_image_are_counted_by_their_ending_in_words_and_in_json(request_: EmbedRequest) -> None:
+    folder = request_.images[0]
+    for name in ("a.heic", "b.HEIC", "notes.txt"):
+        (folder / name).write_bytes(b"no image")
+    (folder / "picture").write_bytes((folder / "0000.png").read_bytes())
+    result = embed(request_)
+    assert (result.images, result.unreadable) == (len(SEEDS) + 1, SEEDS.count(None))
+    assert json.loads(as_json(result))["passed_over"] == {".heic": 2, ".txt": 1}
+    console = Console(file=io.StringIO(), width=200)
+    render(result, console)
+    last = console.file.getvalue().splitlines()[-1]  # type: ignore[attr-defined]
+    assert last == "3 files are no image that Pillow reads, and passed over: 2 .heic, 1 .txt"
 
 
 @pytest.mark.parametrize(("dtype", "split"), [("float32", True), ("float16", False)])
@@ -122,7 +140,7 @@ def test_half_precision_is_written_in_an_encoding_that_duckdb_reads(
 ) -> None:
     # DuckDB 2.0.1 refuses a byte-stream split of FLOAT16.
     embed(replace(request_, writing=OutputChoice(dtype=dtype)))
-    row_group = pq.ParquetFile(request_.output / "part-000000.parquet").metadata.row_group(0)
+    row_group = pq.ParquetFile(request_.output / "data/part-000000.parquet").metadata.row_group(0)
     columns = {
         row_group.column(index).path_in_schema: row_group.column(index) for index in range(row_group.num_columns)
     }
@@ -141,13 +159,13 @@ def test_the_columns_have_exactly_these_types(request_: EmbedRequest) -> None:
         "sha256": pa.string(),
         "embedding": element(pa.float32(), DIM),
         "classes": element(pa.int32(), 2),
-        "labels": element(pa.string(), 2),
+        "labels": pa.list_(pa.field("element", pa.string(), nullable=False)),
         "scores": element(pa.float32(), 2),
     }
-    schema = pq.read_schema(request_.output / "part-000001.parquet")
+    schema = pq.read_schema(request_.output / "data/part-000001.parquet")
     assert dict(zip(schema.names, schema.types, strict=True)) == wanted
     assert not any(field.nullable for field in schema)
-    half = pq.read_schema(request_.output.with_name("half") / "part-000000.parquet")
+    half = pq.read_schema(request_.output.with_name("half") / "data/part-000000.parquet")
     assert dict(zip(half.names, half.types, strict=True)) == {
         "key": pa.string(),
         "sha256": pa.string(),
@@ -170,7 +188,7 @@ def test_labels_and_probabilities_stand_beside_the_classes(request_: EmbedReques
 
 def test_the_metadata_of_each_part_has_the_licence_of_the_weights_and_the_job(request_: EmbedRequest) -> None:
     embed(request_)
-    for part in sorted(request_.output.glob("*.parquet")):
+    for part in sorted(request_.output.glob("data/*.parquet")):
         found = {name.decode(): text.decode() for name, text in pq.read_schema(part).metadata.items()}
         assert found["licence"] == "MIT"
         assert found["licence_notice"] == "Do what you like."
@@ -186,7 +204,7 @@ def test_pandas_reads_a_part_and_the_whole_output_as_a_table(request_: EmbedRequ
     assert list(frame.columns) == ["key", "sha256", "embedding"]
     assert frame["key"].tolist() == names(SEEDS)
     np.testing.assert_array_equal(np.stack(frame["embedding"]), expected_embeddings(SEEDS, BATCH))
-    assert pandas.read_parquet(request_.output / "part-000000.parquet")["key"].tolist() == names(SEEDS)[:5]
+    assert pandas.read_parquet(request_.output / "data/part-000000.parquet")["key"].tolist() == names(SEEDS)[:5]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
@@ -197,13 +215,13 @@ def test_npy_files_hold_what_parquet_holds(request_: EmbedRequest, dtype: Any) -
     embed(replace(request_, writing=replace(writing, format="npy"), output=npy))
     for number in range(3):
         name = f"part-00000{number}"
-        table = pq.read_table(request_.output / f"{name}.parquet")
+        table = pq.read_table(request_.output / "data" / f"{name}.parquet")
         for suffix, column in (("", "embedding"), (".classes", "classes"), (".scores", "scores")):
-            array = np.load(npy / f"{name}{suffix}.npy", allow_pickle=False)
+            array = np.load(npy / "data" / f"{name}{suffix}.npy", allow_pickle=False)
             wanted = np.stack(table.column(column).to_numpy())
             assert array.dtype == wanted.dtype
             np.testing.assert_array_equal(array, wanted)
-        lines = [json.loads(line) for line in (npy / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
+        lines = [json.loads(line) for line in (npy / "data" / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()]
         assert lines == table.select(["key", "sha256"]).to_pylist()
     assert (npy / "_unreadable.csv").read_bytes() == (request_.output / "_unreadable.csv").read_bytes()
 
@@ -270,7 +288,7 @@ def test_a_resumed_job_runs_the_batches_of_the_parts_that_are_missing_and_ends_i
     for number in missing:
         (request_.output / "_parts" / f"part-00000{number}.json").unlink()
         if number:
-            (request_.output / f"part-00000{number}.parquet").unlink()
+            (request_.output / "data" / f"part-00000{number}.parquet").unlink()
     (request_.output / "_unreadable.csv").unlink()
     engine = SumEngine()
     use_engine(monkeypatch, engine)
@@ -300,10 +318,10 @@ def test_a_job_that_is_done_reads_no_image_and_says_so(request_: EmbedRequest, m
     ("damage", "words"),
     [
         (
-            lambda out: (out / "part-000001.parquet").write_bytes(b"short"),
+            lambda out: (out / "data/part-000001.parquet").write_bytes(b"short"),
             r"part-000001\.parquet has 5 bytes, its reco",
         ),
-        (lambda out: (out / "part-000001.parquet").unlink(), r"part-000001\.parquet is missing, its record says"),
+        (lambda out: (out / "data/part-000001.parquet").unlink(), r"part-000001\.parquet is missing, its record says"),
         (lambda out: (out / "_parts/part-000001.json").write_text("{"), r"part-000001\.json is not a part's record"),
     ],
 )
@@ -427,7 +445,14 @@ def test_a_job_is_the_same_whatever_the_path_of_bundle_and_images(request_: Embe
         replace(request_, images=(moved,), bundle=request_.bundle.rename(request_.bundle.with_name("moved_bundle")))
     )
     assert result.images_before == 13
-    assert files_below(request_.output) == before
+    after = files_below(request_.output)
+    was, now = (json.loads(files.pop("_places.json")) for files in (before, after))
+    assert after == before
+    # Where a search finds them: what a run was given is kept, the newest bundle counts.
+    assert was["bundle"] == str(request_.bundle)
+    assert now["bundle"] == str(request_.bundle.with_name("moved_bundle"))
+    assert [place["paths"] for place in was["images"]] == [[str(request_.images[0])]]
+    assert [place["paths"] for place in now["images"]] == [[str(request_.images[0])], [str(moved)]]
 
 
 def test_overwriting_removes_what_jobs_write_and_nothing_else(request_: EmbedRequest) -> None:
@@ -437,6 +462,8 @@ def test_overwriting_removes_what_jobs_write_and_nothing_else(request_: EmbedReq
         "part-00000-5f0a.snappy.parquet": b"2",
         "part-000000.txt": b"3",
         "sub/part-000000.npy": b"4",
+        "data/notes.txt": b"5",
+        "data/_unreadable.csv": b"6",
     }
     for name, content in mine.items():
         (request_.output / name).parent.mkdir(exist_ok=True)
@@ -445,6 +472,45 @@ def test_overwriting_removes_what_jobs_write_and_nothing_else(request_: EmbedReq
     fresh = request_.output.with_name("fresh")
     embed(replace(request_, output=fresh))
     assert files_below(request_.output) == {**files_below(fresh), **mine}
+
+
+def test_the_parts_lie_in_a_folder_that_holds_nothing_else_at_any_moment(
+    request_: EmbedRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+    folder = request_.output / "data"
+    engine = SumEngine(on_infer=lambda _pixels: seen.append(sorted(file.name for file in folder.iterdir())))
+    use_engine(monkeypatch, engine)
+    embed(request_)
+    seen.append(sorted(file.name for file in folder.iterdir()))
+    parts = [f"part-00000{number}.parquet" for number in range(3)]
+    # Two batches to a part; the last has one.
+    assert seen == [[], [], parts[:1], parts[:1], parts[:2], parts]
+
+
+def older_layout(output: Path) -> None:
+    """Turn an output into what schema version 1 had: parts beside the description."""
+    job = json.loads((output / "_job.json").read_text())
+    (output / "_job.json").write_text(json.dumps({**job, "schema_version": 1, "tool": "export-ssl 0.1.0"}))
+    for part in (output / "data").iterdir():
+        part.rename(output / part.name)
+    (output / "data").rmdir()
+
+
+def test_an_output_of_the_older_layout_is_refused_with_the_option_that_makes_it_anew(request_: EmbedRequest) -> None:
+    embed(request_)
+    whole = files_below(request_.output)
+    older_layout(request_.output)
+    before = files_below(request_.output)
+    with pytest.raises(BundleError) as caught:
+        embed(request_)
+    assert str(caught.value) == (
+        f"{request_.output} has the layout of export-ssl 0.1.0 (schema version 1, expected 2): run the same command "
+        "with --overwrite to make it anew, or finish it with that version"
+    )
+    assert files_below(request_.output) == before
+    embed(replace(request_, overwrite=True))
+    assert files_below(request_.output) == whole
 
 
 def test_overwriting_begins_anew_where_the_description_is_damaged(request_: EmbedRequest) -> None:
@@ -493,9 +559,9 @@ def test_a_job_of_which_nothing_can_be_read_has_parts_without_rows(request_: Emb
         table = pq.read_table(request_.output)
         assert (table.num_rows, table.schema.field("embedding").type.list_size) == (0, DIM)
     else:
-        array = np.load(request_.output / "part-000001.npy")
+        array = np.load(request_.output / "data/part-000001.npy")
         assert (array.shape, array.dtype) == ((0, DIM), np.float16)
-        assert np.load(request_.output / "part-000001.classes.npy").shape == (0, 2)
+        assert np.load(request_.output / "data/part-000001.classes.npy").shape == (0, 2)
 
 
 def test_nan_from_an_engine_is_an_unreadable_image(request_: EmbedRequest, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,12 +18,12 @@ import pyarrow.parquet
 import pytest
 
 import runtime.embed.ray_job
+from runtime.data.sources.entries import Entry
 from runtime.embed.job import JobListener, run_embedding
 from runtime.embed.output.pieces_on_disk import read_piece, record_attempt, write_pieces
+from runtime.embed.pieces import Piece
 from runtime.embed.ray_job import run_on_ray
 from runtime.embed.request import EmbedRequest, OutputChoice
-from runtime.embed.sources.entries import Entry
-from runtime.embed.sources.pieces import Piece
 from runtime.errors import BundleError, EngineError, UsageError
 from runtime.on_ray.choice import RayChoice
 from runtime.on_ray.connect import connected
@@ -208,7 +208,7 @@ def test_images_that_kill_every_worker_end_the_job_and_are_named(on_ray, request
     request = request_of(pictures(tmp_path / "images", "a.png", "kills.png"))
     with pytest.raises(EngineError, match=r"^5 workers died at the images from a\.png to kills\.png: expected images"):
         on_ray(request)
-    assert sorted(contents(request.output)) == ["_LICENSE-WEIGHTS.txt", "_job.json"]
+    assert sorted(contents(request.output)) == ["_LICENSE-WEIGHTS.txt", "_job.json", "_places.json"]
 
 
 def test_what_nothing_foresees_ends_the_job_with_its_reason(on_ray, request_of, tmp_path):
@@ -220,18 +220,18 @@ def test_what_nothing_foresees_ends_the_job_with_its_reason(on_ray, request_of, 
 
 def test_a_full_disk_in_a_worker_is_one_line(on_ray, request_of, tmp_path):
     request = request_of(pictures(tmp_path / "images", "a.png"), "full")
-    with pytest.raises(BundleError, match=r"^cannot write .*/full/part-000000\.parquet: the disk is full; free some"):
+    with pytest.raises(BundleError, match=r"^cannot write .*/full/data/part-000000\.parquet: the disk is full; free"):
         on_ray(request)
-    assert sorted(contents(request.output)) == ["_LICENSE-WEIGHTS.txt", "_job.json"]
+    assert sorted(contents(request.output)) == ["_LICENSE-WEIGHTS.txt", "_job.json", "_places.json"]
 
 
 def test_an_output_that_a_worker_cannot_write_is_one_line_and_may_have_any_name(on_ray, request_of, tmp_path):
     request = request_of(pictures(tmp_path / "images", "a.png", "b.png", "c.png"), os.fsdecode(b"out\xff"))
     run_embedding(request)
-    for made in ("part-000001.parquet", "_parts/part-000001.json"):
+    for made in ("data/part-000001.parquet", "_parts/part-000001.json"):
         (request.output / made).unlink()
-    (request.output / "part-000001.parquet").mkdir()
-    with pytest.raises(BundleError, match=r"^cannot write .*/out\\xff/part-000001\.parquet: Is a directory"):
+    (request.output / "data/part-000001.parquet").mkdir()
+    with pytest.raises(BundleError, match=r"^cannot write .*/out\\xff/data/part-000001\.parquet: Is a directory"):
         on_ray(request)
 
 

@@ -13,10 +13,10 @@ from runtime.bench.runners import open_runner
 from runtime.bench.subjects import Subject
 from runtime.bundle.bundle import open_bundle
 from runtime.compare.opening import OpenedEngines
+from runtime.data.sources.entries import Listing
 from runtime.embed.opening import describe_place, open_engine
 from runtime.embed.output.identity import describe_job
 from runtime.embed.request import EmbedRequest
-from runtime.embed.sources.entries import Listing
 from runtime.engines.contract import Engine
 from runtime.engines.facts import describe_engine
 from runtime.engines.open_engine import EngineOptions, load_engine, parse_engine

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from runtime.data.sources.entries import Entry
 from runtime.embed.decode import decode_entry
-from runtime.embed.sources.entries import Entry
 from runtime.errors import DataError
 from runtime.images.preprocessing import preprocess
 from runtime.images.reading import load_pixels, open_image, pillow_silenced

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from runtime.errors import DataError, MachineError
-from runtime.images.reading import IMAGE_SUFFIXES, load_pixels, open_image
+from runtime.images.formats import IMAGE_SUFFIXES
+from runtime.images.reading import load_pixels, open_image
 from tests.helpers.pillow.pillow_contract import Case
 from tests.helpers.pillow.resample_reference import evaluation_pixels
 

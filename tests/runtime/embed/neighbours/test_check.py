@@ -12,11 +12,11 @@ from rich.console import Console
 
 from runtime.bundle.bundle import open_bundle
 from runtime.bundle.results.neighbours_json import NeighbourCheck
+from runtime.data.sources.sample import sample_keys
 from runtime.embed.neighbours.agreement import neighbour_agreement
 from runtime.embed.neighbours.check import check_neighbours, collect_embeddings
 from runtime.embed.neighbours.explain import expected_lost, explain_neighbours
 from runtime.embed.neighbours.result_table import render_check
-from runtime.embed.sources.sample import sample_keys
 from runtime.engines.contract import Outputs
 from runtime.engines.open_engine import EngineOptions, load_engine
 from runtime.errors import DataError, EngineError, UsageError

@@ -14,12 +14,12 @@ from PIL import Image
 from scipy.special import softmax
 
 from runtime.bundle.bundle import open_bundle
+from runtime.data.sources.entries import Entry, Listing
 from runtime.embed.decode import Decoded, decode_entry
 from runtime.embed.output.identity import Job, RowFacts, describe_job
 from runtime.embed.output.rows import best_classes, finish_embedding, why_not_finite
 from runtime.embed.request import EmbedRequest, OutputChoice
 from runtime.embed.run_parts import embed_batch
-from runtime.embed.sources.entries import Entry, Listing
 from runtime.engines.contract import Outputs
 from runtime.engines.facts import EngineFacts
 from runtime.errors import MachineError

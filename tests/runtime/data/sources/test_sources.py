@@ -1,5 +1,6 @@
 """Images of folders, lists, archives and tables come in an order that names alone decide, none left out in silence."""
 
+import base64
 import gzip
 import hashlib
 import io
@@ -12,11 +13,22 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
-from runtime.embed.sources.entries import Listing, Source, list_entries
-from runtime.embed.sources.open_source import InputChoice, open_source
+from runtime.data.sources.entries import Listing, Source, list_entries
+from runtime.data.sources.open_source import InputChoice, open_source
 from runtime.errors import DataError, UsageError
+from runtime.images.formats import PassedOver
+from tests.helpers.image_folders import picture
 
+
+def encoded_picture() -> bytes:
+    contents = io.BytesIO()
+    Image.fromarray(picture(0)).save(contents, "PNG")
+    return contents.getvalue()
+
+
+PNG = encoded_picture()
 # Not a character in UTF-8; Linux takes it in a name.
 LATIN_NAME = b"caf\xe9.png"
 
@@ -116,10 +128,13 @@ def test_a_folder_without_images_is_read_for_shards_and_one_without_these_for_ta
     assert keys(tmp_path / "shards") == ["one.png"]
 
 
-@pytest.mark.parametrize("content", [(), ("notes.txt", ".a.png")])
-def test_a_folder_of_nothing_is_an_error(tmp_path: Path, content: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(
+    ("content", "found"), [((), "nothing"), (("notes.txt", ".a.png", "a.heic", "b.heic"), r"2 \.heic, 1 \.txt")]
+)
+def test_a_folder_of_nothing_is_an_error(tmp_path: Path, content: tuple[str, ...], found: str) -> None:
     write(tmp_path, *content)
-    with pytest.raises(DataError, match=r"holds no image, no \.tar and no \.parquet file: expected files such as"):
+    words = rf"holds no image, no \.tar and no \.parquet file: expected files such as .*, found {found}; check"
+    with pytest.raises(DataError, match=words):
         opened(tmp_path)
 
 
@@ -136,7 +151,11 @@ def test_an_absent_path_is_an_error_and_two_kinds_are_a_usage_error(tmp_path: Pa
 @pytest.mark.parametrize(
     ("choice", "path", "words"),
     [
-        ({"root": Path()}, "a.png", r"--root \. cannot be used with images: it is for lists; leave it out"),
+        (
+            {"root": Path()},
+            "a.png",
+            r"--root \. cannot be used with images: it is for lists and Parquet files; l",
+        ),
         ({"image_column": "x"}, "a.png", r"--image-column x cannot be used with images: it is for Parquet files"),
         ({"key_column": "x"}, "list.txt", r"--key-column x cannot be used with lists: it is for Parquet files"),
     ],
@@ -174,7 +193,7 @@ def test_a_list_has_a_path_per_line_from_its_own_folder_on(tmp_path: Path) -> No
 def test_root_moves_where_a_list_starts_and_keys_stay(tmp_path: Path) -> None:
     write(tmp_path, "far/a.png")
     (tmp_path / "list").write_text("a.png\n")
-    with pytest.raises(DataError, match=r"none of the first 1 paths exists \(.*/a\.png\): .*say where with --root"):
+    with pytest.raises(DataError, match=r"none of the first 1 lines leads to a file \(.a\.png.\): .*say where"):
         opened(tmp_path / "list")
     assert keys(tmp_path / "list", root=tmp_path / "far") == ["a.png"]
     assert contents(opened(tmp_path / "list", root=tmp_path / "far")) == [b"far/a.png"]
@@ -350,8 +369,12 @@ def test_the_column_of_keys_is_found_or_named(tmp_path: Path, choice: dict[str, 
     [
         ({"a": b"", "b": b""}, {}, r"has 2 columns of bytes \(a, b\): name one with --image-column"),
         ({"image": b"", "png": b""}, {}, r"has 2 columns of bytes \(image, png\): name one"),
-        ({"a": "text"}, {}, r"has 0 columns of bytes \(there is none\)"),
-        ({"a": b"", "n": 1}, {"image_column": "n"}, r"--image-column n: expected one of .* that holds bytes \(a\)"),
+        ({"a": "text"}, {}, r"has no column of images: expected bytes, paths .*, found a \(string\); pass a file"),
+        (
+            {"a": b"", "n": 1},
+            {"image_column": "n"},
+            r"--image-column n: expected .* bytes, .*, found n \(int64\)",
+        ),
         ({"a": b"", "n": 1.5}, {"key_column": "n"}, r"--key-column n: expected one of .* \(there is none\)"),
     ],
 )
@@ -432,3 +455,109 @@ def test_rows_of_a_large_row_group_are_not_all_in_memory_at_once(tmp_path: Path)
     # A batch is 32 images, of which two may be there as one follows the other, and some pages of 1.6 MB.
     assert most < count * size / 3
     assert python_bytes < count * size / 3
+
+
+def test_paths_of_hugging_face_count_where_the_bytes_are_null(tmp_path: Path) -> None:
+    write(tmp_path, "pictures/b.png")
+    kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    values = [
+        {"bytes": b"one", "path": "a.png"},
+        {"bytes": None, "path": "pictures/b.png"},
+        {"bytes": None, "path": None},
+    ]
+    first, second, third = [
+        read
+        for _, read in opened(table(tmp_path / "t.parquet", {"image": pa.array(values, kind)})).opened(
+            opened(tmp_path / "t.parquet").entries()
+        )
+    ]
+    assert (first(), second()) == (b"one", b"pictures/b.png")
+    with pytest.raises(ValueError, match="the row has no image"):
+        third()
+    # As pyarrow writes a column of which every cell has a path alone.
+    alone = table(tmp_path / "p.parquet", {"image": pa.array([{"bytes": None, "path": "pictures/b.png"}])})
+    assert contents(opened(alone)) == [b"pictures/b.png"]
+
+
+def test_columns_of_paths_and_base64_are_found_and_urls_are_refused_in_one_line(tmp_path: Path) -> None:
+    write(tmp_path, "pictures/a.png", "pictures/b.png")
+    paths = {"caption": pa.array(["x", "y"]), "file": pa.array(["pictures/a.png", "pictures/b.png"])}
+    source = opened(table(tmp_path / "p.parquet", paths))
+    assert contents(source) == [b"pictures/a.png", b"pictures/b.png"]
+    coded = {"text": pa.array(["x"]), "b64": pa.array([base64.b64encode(PNG).decode()])}
+    assert contents(opened(table(tmp_path / "b.parquet", coded))) == [PNG]
+    assert contents(opened(tmp_path / "b.parquet", image_column="b64")) == [PNG]
+    links = {"url": pa.array(["https://example.org/a.jpg"]), "caption": pa.array(["x"])}
+    words = r"has URLs in column url \(https://example\.org/a\.jpg\) and no images: download them first"
+    with pytest.raises(UsageError, match=words) as caught:
+        opened(table(tmp_path / "u.parquet", links))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cell_that_is_not_base64_is_one_unreadable_image(tmp_path: Path) -> None:
+    cells = pa.array([base64.b64encode(PNG).decode(), "not base64!", None])
+    source = opened(table(tmp_path / "t.parquet", {"image": cells}))
+    first, second, third = [read for _, read in source.opened(source.entries())]
+    assert first() == PNG
+    for read, words in ((second, "text that is not base64"), (third, "the row has no image")):
+        with pytest.raises(ValueError, match=words):
+            read()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "wanted"),
+    [
+        ("l.txt", "a.png  \n  b c.png\t\n", ["a.png", "b c.png"]),
+        ("l.txt", "a.png 3\nb c.png 4\n", ["a.png", "b c.png"]),
+        ("l.txt", "a.png,cat\nb c.png,black dog\n", ["a.png", "b c.png"]),
+        ("l.txt", "noending 1\na.png 2\n", ["noending", "a.png"]),
+        ("l.csv", "path,label\na.png,1\nb c.png,2\n", ["a.png", "b c.png"]),
+        ("l.csv", 'id,filename\n1,"b c.png"\n2,a.png\n', ["b c.png", "a.png"]),
+        ("l.csv", "a.png\nb c.png\n", ["a.png", "b c.png"]),
+        ("l.tsv", "image\tcaption\na.png\tone, two\n", ["a.png"]),
+        ("l.txt", "filename;class\nb c.png;x\n", ["b c.png"]),
+    ],
+)
+def test_lists_are_read_with_labels_tables_and_spaces(name: str, text: str, wanted: list[str], tmp_path: Path) -> None:
+    write(tmp_path, "a.png", "b c.png", "noending")
+    (tmp_path / name).write_text(text)
+    source = opened(tmp_path / name)
+    assert [entry.key for entry in source.entries()] == wanted
+    assert contents(source) == [one.encode() for one in wanted]
+
+
+def test_a_list_that_leads_nowhere_shows_a_line_and_where_it_looked(tmp_path: Path) -> None:
+    (tmp_path / "l.txt").write_text("photos/a.jpg 1\nphotos/b.jpg 2\n")
+    words = rf"none of the first 2 lines leads to a file \(.photos/a\.jpg.\): .*, from {tmp_path} on; if paths"
+    with pytest.raises(DataError, match=words):
+        opened(tmp_path / "l.txt")
+    (tmp_path / "u.txt").write_text("https://example.org/a.jpg\n")
+    with pytest.raises(DataError, match=r"u\.txt lists URLs \(https://example\.org/a\.jpg\): download the"):
+        opened(tmp_path / "u.txt")
+
+
+def test_images_in_archives_are_known_by_their_contents_too(tmp_path: Path) -> None:
+    members = [("a.input.jpg", b"a"), ("b", PNG), ("b.cls", b"1"), ("c.json", b"{}"), ("d.bin", b"no image")]
+    passed_over = PassedOver()
+    source = opened(tar(tmp_path / "a.tar", members))
+    assert [entry.key for entry in source.entries(passed_over)] == ["a.tar/a.input.jpg", "a.tar/b"]
+    assert passed_over == {".cls": 1, ".json": 1, ".bin": 1}
+
+
+def test_the_files_of_img2dataset_are_read_as_the_shards_that_they_are(tmp_path: Path) -> None:
+    """Its output: shards, and beside each a table of what became of every URL, and statistics."""
+    members = [("000000000.jpg", PNG), ("000000000.json", b'{"status": "success"}'), ("000000000.txt", b"a caption")]
+    tar(tmp_path / "00000.tar", members)
+    status = {"url": pa.array(["u"] * 2), "status": pa.array(["success", "failed_to_download"])}
+    table(tmp_path / "00000.parquet", {"key": pa.array(["000000000", "000000001"]), **status})
+    (tmp_path / "00000_stats.json").write_text("{}")
+    source = opened(tmp_path)
+    assert [entry.key for entry in source.entries()] == ["00000.tar/000000000.jpg"]
+    # Its output as Parquet: what failed has no image.
+    columns = {"key": pa.array(["0", "1"]), "jpg": pa.array([PNG, None], pa.binary()), **status}
+    source = opened(table(tmp_path / "as_table" / "00000.parquet", columns))
+    assert [entry.key for entry in source.entries()] == ["0", "1"]
+    first, second = [read for _, read in source.opened(source.entries())]
+    assert first() == PNG
+    with pytest.raises(ValueError, match="the row has no image"):
+        second()

@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.embed.sources.entries import Entry
-from runtime.embed.sources.pieces import cut_pieces
+from runtime.data.sources.entries import Entry
+from runtime.embed.pieces import cut_pieces
 
 
 @given(

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
-from runtime.embed.sources.entries import Entry
+from runtime.data.sources.entries import Entry
 
 
 @dataclass(frozen=True)

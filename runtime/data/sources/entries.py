@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from runtime.images.formats import PassedOver
+
 
 class Entry(NamedTuple):
     """One image that a job reads.
@@ -43,8 +45,11 @@ class Source(Protocol):
         """A folder or file that must be there wherever entries are read."""
         ...
 
-    def entries(self) -> Iterator[Entry]:
+    def entries(self, passed_over: PassedOver | None = None, /) -> Iterator[Entry]:
         """Yield all entries, from the first one.
+
+        Args:
+            passed_over: Counts what is there and is no image.
 
         Raises:
             DataError: A folder, list, archive or table cannot be read.
@@ -95,14 +100,18 @@ class KeyDigest:
         return Listing(self._images, self._digest.hexdigest())
 
 
-def list_entries(source: Source) -> Listing:
+def list_entries(source: Source, passed_over: PassedOver | None = None) -> Listing:
     """Return how many entries a source has, and the hash of their keys.
+
+    Args:
+        source: The source.
+        passed_over: Counts what is there and is no image.
 
     Raises:
         DataError: The source cannot be read.
     """
     digest = KeyDigest()
-    for _ in digest.watch(source.entries()):
+    for _ in digest.watch(source.entries(passed_over)):
         pass
     return digest.listing()
 

@@ -1,0 +1,1 @@
+"""Where images are, for every command: folders, lists, tar shards, Parquet files."""

@@ -1,1 +1,0 @@
-"""Where the images of a job are: folders, tar shards, Parquet."""

@@ -1,0 +1,78 @@
+"""Calibration images come from every kind of source that the commands read."""
+
+import hashlib
+import io
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from calibration.images.lint import hash_images, lint_sample
+from calibration.images.sampling import sample_images, split_held_out
+from tests.helpers.image_folders import picture, write_picture
+
+
+def encoded(seed: int) -> bytes:
+    contents = io.BytesIO()
+    Image.fromarray(picture(seed)).save(contents, "PNG")
+    return contents.getvalue()
+
+
+def written(folder: Path, kind: str, count: int) -> Path:
+    """Write the pictures of seeds 0 to `count` - 1 in one kind of source, and return its path."""
+    if kind == "list":
+        for seed in range(count):
+            write_picture(folder / "files" / f"{seed}.png", seed)
+        (folder / "list.txt").write_text("".join(f"files/{seed}.png 0\n" for seed in range(count)))
+        return folder / "list.txt"
+    if kind == "parquet":
+        pq.write_table(pa.table({"image": [encoded(seed) for seed in range(count)]}), folder / "t.parquet")
+        return folder / "t.parquet"
+    (folder / "shards").mkdir()
+    with tarfile.open(folder / "shards" / "0.tar", "w") as archive:
+        for seed in range(count):
+            info = tarfile.TarInfo(f"{seed:04}.png")
+            info.size = len(encoded(seed))
+            archive.addfile(info, io.BytesIO(encoded(seed)))
+    return folder / "shards"
+
+
+@pytest.mark.parametrize("kind", ["list", "parquet", "tar"])
+def test_lists_tables_and_shards_are_drawn_from_hashed_and_read_like_folders(kind: str, tmp_path: Path) -> None:
+    source = written(tmp_path, kind, 40)
+    sample = sample_images(source, count=12, seed=3)
+    assert (len(sample.dataset), sample.available, sample.classes) == (12, 40, ())
+    assert sample_images(source, count=12, seed=3).dataset.images == sample.dataset.images
+    assert sample_images(source, count=12, seed=4).dataset.images != sample.dataset.images
+    by_hash = {hashlib.sha256(encoded(seed)).hexdigest(): seed for seed in range(40)}
+    drawn = [by_hash[digest] for digest in hash_images(sample.dataset).values()]
+    assert drawn == sorted(set(drawn))
+    for image, seed in zip(sample.dataset, drawn, strict=True):
+        np.testing.assert_array_equal(np.asarray(image.read()), picture(seed))
+    measured, held_out = split_held_out(sample)
+    assert (len(measured), len(held_out)) == (9, 3)
+    assert len({*[image.name for image in measured.images], *[image.name for image in held_out.images]}) == 12
+    assert len([image.read() for image in held_out]) == 3
+
+
+@pytest.mark.parametrize("evaluated", ["list", "parquet", "tar", "folder"])
+def test_images_that_are_evaluated_too_are_found_in_any_kind_of_source(evaluated: str, tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    sample = sample_images(written(tmp_path / "a", "parquet", 9), count=9)
+    if evaluated == "folder":
+        other = write_picture(tmp_path / "b" / "x" / "renamed.png", 4).parents[1]
+    else:
+        other = written(tmp_path / "b", evaluated, 1)
+    findings = lint_sample(sample, hash_images(sample.dataset), eval_data=other)
+    assert [one.text for one in findings if f"1 of 9 calibration images are also in {other}" in one.text]
+
+
+def test_an_image_of_a_table_that_is_missing_is_left_out_of_the_hashes(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"image": [encoded(0), None, encoded(1)]}), tmp_path / "t.parquet")
+    dataset = sample_images(tmp_path / "t.parquet", count=3).dataset
+    assert list(hash_images(dataset)) == ["t.parquet:0", "t.parquet:2"]
