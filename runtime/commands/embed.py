@@ -167,6 +167,13 @@ def embed(
         bool,
         typer.Option("--details", help="With --check: print every explanation.", rich_help_panel=_INSTEAD_OF_WRITING),
     ] = False,
+    append: Annotated[
+        bool,
+        typer.Option(
+            "--append",
+            help="Add to a finished output: embed only images that are new, and keep its parts as they are.",
+        ),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Delete an existing output and start over, instead of resuming it.")
     ] = False,
@@ -203,6 +210,9 @@ def embed(
         _refuse("--details", details or None, "it needs --check", unless=check)
         _refuse("--ray-workers", ray_workers, "it needs --ray", unless=on_ray)
         _refuse("--ray-gpus", ray_gpus or None, "it needs --ray", unless=on_ray)
+        _refuse("--append", append or None, "--check writes nothing", unless=not check)
+        _refuse("--append", append or None, "--overwrite deletes what is there", unless=not overwrite)
+        _refuse("--ray", on_ray or None, "--append runs on this machine", unless=not append)
         _refuse("--ray", on_ray or None, "--check runs on this machine", unless=not check)
         request = EmbedRequest(
             bundle=bundle,
@@ -219,6 +229,7 @@ def embed(
             weights=weights,
             native=native,
             overwrite=overwrite,
+            append=append,
         )
         if check:
             passed = _check(

@@ -11,9 +11,10 @@ from runtime.bundle.bundle import Bundle, open_bundle
 from runtime.data.sources.entries import KeyDigest, Listing, Source, list_entries
 from runtime.data.sources.open_source import open_source
 from runtime.data.sources.parquet_table import ParquetSource
+from runtime.embed.append import find_new_images
 from runtime.embed.opening import describe_place, open_engine
 from runtime.embed.output.directory import add_up, check_output, opened_output, write_unreadable
-from runtime.embed.output.identity import Job, describe_job
+from runtime.embed.output.identity import Job, describe_job, require_same_job
 from runtime.embed.output.part_files import read_part
 from runtime.embed.output.places import note_places
 from runtime.embed.pieces import Piece, cut_pieces
@@ -89,14 +90,27 @@ def run_embedding(request: EmbedRequest, listener: JobListener | None = None) ->
     listener = listener or JobListener()
     bundle, source = open_inputs(request, listener)
     passed_over = PassedOver()
-    listing = list_source(source, listener, passed_over)
+    addition = find_new_images(request.output, source) if request.append else None
+    source = source if addition is None else addition.images
+    listing = list_source(source, listener, passed_over, may_be_empty=addition is not None)
     listener.on_stage("open the engine")
     with open_engine(request, bundle) as engine:
-        job = describe_job(request, bundle, describe_engine(engine), listing)
+        earlier = addition.earlier if addition is not None else ()
+        job = describe_job(request, bundle, describe_engine(engine), listing, earlier=earlier)
+        adds_to = addition.found if addition is not None and addition.begins else None
+        if adds_to is not None:
+            kept = {"images": adds_to.images, "earlier": adds_to.earlier}
+            require_same_job(request.output, adds_to, job.model_copy(update=kept))
+            job = job if listing.images else adds_to
         place = describe_place(request, bundle, job=job, source=source, engine=engine)
-        with opened_output(request.output, job, bundle, overwrite=request.overwrite):
+        with opened_output(request.output, job, bundle, overwrite=request.overwrite, adds_to=adds_to):
             note_places(request)
-            return replace(_run(place, listener), passed_over=passed_over)
+            if not listing.images:
+                listed = Listing(job.images.count, job.images.keys_sha256)
+                result = end_job(request.output, job, seen=listed, before=job.all_images, seconds=0.0)
+            else:
+                result = _run(place, listener)
+            return replace(result, passed_over=passed_over)
 
 
 def open_inputs(request: EmbedRequest, listener: JobListener) -> tuple[Bundle, Source]:
@@ -123,20 +137,23 @@ def open_inputs(request: EmbedRequest, listener: JobListener) -> tuple[Bundle, S
     return bundle, source
 
 
-def list_source(source: Source, listener: JobListener, passed_over: PassedOver) -> Listing:
+def list_source(
+    source: Source, listener: JobListener, passed_over: PassedOver, *, may_be_empty: bool = False
+) -> Listing:
     """Return how many images a job has, and which.
 
     Args:
         source: The images.
         listener: Receiver of the progress.
         passed_over: Counts what is there and is no image.
+        may_be_empty: Whether there may be no image.
 
     Raises:
         DataError: The images cannot be listed, or there is none.
     """
     listener.on_stage(f"list the images of {source.what}")
     listing = list_entries(source, passed_over)
-    if not listing.images:
+    if not listing.images and not may_be_empty:
         raise DataError(f"{source.what} has no image: expected at least one; check the path")
     return listing
 
@@ -161,10 +178,10 @@ def _run(place: Place, listener: JobListener) -> JobResult:
     """Make the parts that are not there yet, and end the job."""
     output, job = place.output, place.job
     before = add_up(output, job)
-    listener.on_start(job.images.count, before.images)
+    listener.on_start(job.all_images, before.images)
     began = time.perf_counter()
     digest = KeyDigest()
-    pieces = cut_pieces(digest.watch(place.source.entries()), job.part_images)
+    pieces = cut_pieces(digest.watch(place.source.entries()), job.part_images, first=job.first_part)
     done = before.images
 
     def count(images: int) -> None:
@@ -198,7 +215,7 @@ def missing_pieces(pieces: Iterable[Piece], output: Path, parts: int) -> Iterato
 def how_far(output: Path, job: Job) -> str:
     """Return in words what an interrupted job leaves."""
     done = add_up(output, job).images
-    return f"{done} of {job.images.count} images are in {output}; run the same command again to resume"
+    return f"{done} of {job.all_images} images are in {output}; run the same command again to resume"
 
 
 def end_job(output: Path, job: Job, *, seen: Listing, before: int, seconds: float) -> JobResult:
@@ -218,7 +235,7 @@ def end_job(output: Path, job: Job, *, seen: Listing, before: int, seconds: floa
     if seen != Listing(job.images.count, job.images.keys_sha256):
         raise DataError(_CHANGED)
     totals = add_up(output, job)
-    assert totals.images == job.images.count, "a job ends when all its parts are made"
+    assert totals.images == job.all_images, "a job ends when all its parts are made"
     return JobResult(
         output=output,
         images=totals.images,

@@ -12,7 +12,7 @@ class Piece:
     """The images of one part.
 
     Attributes:
-        number: Number of the piece, from 0.
+        number: Number of the piece, and of its part.
         entries: Entries of the piece, in order.
     """
 
@@ -20,10 +20,10 @@ class Piece:
     entries: tuple[Entry, ...]
 
 
-def cut_pieces(entries: Iterable[Entry], images: int) -> Iterator[Piece]:
-    """Yield the pieces that entries make, `images` to each but the last."""
+def cut_pieces(entries: Iterable[Entry], images: int, *, first: int = 0) -> Iterator[Piece]:
+    """Yield the pieces that entries make, `images` to each but the last, numbered from `first` on."""
     rest = iter(entries)
-    number = 0
+    number = first
     while here := tuple(islice(rest, images)):
         yield Piece(number, here)
         number += 1

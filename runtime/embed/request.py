@@ -52,6 +52,7 @@ class EmbedRequest:
         weights: Checkpoint, for the engine `pytorch`.
         native: The C library, which preprocesses instead of Pillow, to the same bytes; None for Pillow.
         overwrite: Whether an existing output is deleted and started over, instead of resumed.
+        append: Whether images that are new are added to a finished output (`runtime/embed/append.py`).
     """
 
     bundle: Path
@@ -68,6 +69,7 @@ class EmbedRequest:
     weights: Path | None = None
     native: Path | None = None
     overwrite: bool = False
+    append: bool = False
 
 
 def images_per_part(request: EmbedRequest) -> int:

@@ -81,7 +81,7 @@ COMMANDS = (
     Command(
         embed,
         (EmbedRequest, OutputChoice, InputChoice, CheckChoice, RayChoice),
-        compared=24,
+        compared=25,
         renamed={**RAY, "output_format": "format"},
     ),
     Command(search, (SearchRequest,), compared=7),

@@ -72,15 +72,25 @@ def check_output(output: Path, *, overwrite: bool) -> None:
 
 
 @contextmanager
-def opened_output(output: Path, job: Job, bundle: Bundle, *, overwrite: bool) -> Iterator[None]:
-    """Hold an output's directory for one run, which starts or resumes it.
+def opened_output(
+    output: Path, job: Job, bundle: Bundle, *, overwrite: bool, adds_to: Job | None = None
+) -> Iterator[None]:
+    """Hold an output's directory for one run, which starts or resumes it, or adds to it.
+
+    Args:
+        output: The directory.
+        job: The job that runs.
+        bundle: Its bundle.
+        overwrite: Whether what is there is deleted.
+        adds_to: The finished job that this one adds to.
 
     Raises:
         BundleError: The output is of another job, another run writes it, or the disk cannot take it.
     """
     with _locked(output):
         found = read_job(output) if not overwrite else None
-        if found is not None:
+        begins = found is None or found == adds_to
+        if found is not None and not begins:
             require_same_job(output, found, job)
         try:
             if overwrite:
@@ -88,7 +98,7 @@ def opened_output(output: Path, job: Job, bundle: Bundle, *, overwrite: bool) ->
                 # on with, either way.
                 remove_output(output)
             remove_partial(output)
-            if found is None:
+            if begins:
                 # Before anything else is written: a directory that holds files and no description is refused.
                 write_job(output, job)
             for folder in (RECORDS, DATA):

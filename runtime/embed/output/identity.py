@@ -88,12 +88,13 @@ class Job(_Part):
         schema_version: Raised when a meaning changes, or where the parts lie.
         bundle: The bundle that runs.
         engine: The engine that runs it.
-        images: The images, in order.
+        images: The images, in order; of an output that was added to, the last ones.
         rows: What is written for each image.
         batch_size: Images per inference.
         part_images: Images per part; the last part may have fewer.
         tool: Version of export-ssl that began the job.
         device: `cpu`, `gpu`, or a provider's name; see `runtime.support.ort_providers.Provider.device`.
+        earlier: The images before, each time that `--append` added some, the oldest first.
     """
 
     schema_version: Literal[2] = 2
@@ -105,15 +106,36 @@ class Job(_Part):
     batch_size: int
     part_images: int
     tool: str
+    earlier: tuple[ImageFacts, ...] = ()
 
     @property
     def parts(self) -> int:
-        """How many parts the job's images make."""
-        return -(-self.images.count // self.part_images)
+        """How many parts all images make; each time that some were added, they begin a part."""
+        return self.first_part + self._parts_of(self.images)
+
+    @property
+    def first_part(self) -> int:
+        """Number of the first part that `images` make."""
+        return sum(self._parts_of(images) for images in self.earlier)
+
+    @property
+    def all_images(self) -> int:
+        """How many images there are, those of earlier times too."""
+        return sum(images.count for images in (*self.earlier, self.images))
+
+    def _parts_of(self, images: ImageFacts) -> int:
+        return -(-images.count // self.part_images)
 
 
-def describe_job(request: EmbedRequest, bundle: Bundle, engine: EngineFacts, listing: Listing) -> Job:
-    """Return the identity of a job."""
+def describe_job(
+    request: EmbedRequest,
+    bundle: Bundle,
+    engine: EngineFacts,
+    listing: Listing,
+    *,
+    earlier: tuple[ImageFacts, ...] = (),
+) -> Job:
+    """Return the identity of a job; `earlier` are the images that its output had before."""
     manifest = bundle.manifest
     writing = request.writing
     return Job(
@@ -133,6 +155,7 @@ def describe_job(request: EmbedRequest, bundle: Bundle, engine: EngineFacts, lis
         batch_size=request.batch_size,
         part_images=images_per_part(request),
         tool=f"export-ssl {metadata.version('export-ssl')}",
+        earlier=earlier,
     )
 
 
@@ -198,11 +221,18 @@ def require_same_job(output: Path, found: Job, asked: Job) -> None:
     Raises:
         BundleError: The jobs differ; the message names the first field, and both values.
     """
+    if found.earlier and not asked.earlier:
+        raise BundleError(
+            f"{output} was added to: pass --append to go on or to add what is new, another --output, or --overwrite to "
+            "start over"
+        )
     difference = next(_differences(found.model_dump(), asked.model_dump()), None)
     if difference is not None:
         field, there, here = difference
+        more = asked.images.count > found.images.count and field.startswith("images.")
+        then = "pass --append to embed only images that are new, another" if more else "pass another"
         raise BundleError(
-            f"{output} is the output of another job: its {field} is {there}, this one's is {here}; pass another "
+            f"{output} is the output of another job: its {field} is {there}, this one's is {here}; {then} "
             "--output, or --overwrite to start over"
         )
 

@@ -1,0 +1,43 @@
+"""The keys of one part, of its rows and of its images without one."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from runtime.embed.output.npy_part import KEYS
+from runtime.embed.output.parquet_part import SUFFIX
+from runtime.embed.output.part_files import DATA, PartRecord
+from runtime.errors import BundleError
+
+
+def part_keys(output: Path, record: PartRecord) -> Iterator[str]:
+    """Yield the keys of a part that is done; those of its rows in their order.
+
+    Raises:
+        BundleError: A file of the part cannot be read.
+    """
+    yield from (image.key for image in record.unreadable)
+    for entry in record.files:
+        file = output / DATA / entry.name
+        try:
+            if file.name.endswith(SUFFIX):
+                yield from _parquet_keys(file)
+            elif file.name.endswith(KEYS):
+                with file.open(encoding="utf-8") as lines:
+                    yield from (json.loads(line)["key"] for line in lines)
+        except (OSError, ValueError, KeyError) as error:
+            raise BundleError(
+                f"{file} cannot be read ({error}): remove the part's record and run the job again without --append"
+            ) from error
+
+
+def _parquet_keys(file: Path) -> Iterator[str]:
+    import pyarrow
+    from pyarrow.parquet import ParquetFile
+
+    try:
+        with ParquetFile(file) as table:
+            for batch in table.iter_batches(columns=["key"], use_threads=False):
+                yield from batch.column("key").to_pylist()
+    except pyarrow.ArrowException as error:
+        raise ValueError(str(error)) from error
