@@ -19,7 +19,7 @@ from runtime.embed.sources.entries import KeyDigest, Listing, Source, list_entri
 from runtime.embed.sources.open_source import open_source
 from runtime.embed.sources.parquet_table import ParquetSource
 from runtime.embed.sources.pieces import Piece, cut_pieces
-from runtime.engines.facts import describe_engine
+from runtime.engines.facts import describe_engine, describe_hardware
 from runtime.errors import DataError, UsageError
 
 _CHANGED = (
@@ -88,7 +88,7 @@ def run_embedding(request: EmbedRequest, listener: JobListener | None = None) ->
     listing = list_source(source, listener)
     listener.on_stage("open the engine")
     with open_engine(request, bundle) as engine:
-        job = describe_job(request, bundle, describe_engine(engine), listing)
+        job = describe_job(request, bundle, describe_engine(engine), listing, hardware=describe_hardware(engine))
         place = describe_place(request, bundle, job=job, source=source, engine=engine)
         with opened_output(request.output, job, bundle, overwrite=request.overwrite):
             note_places(request)

@@ -1,7 +1,8 @@
 """What makes two runs the same job, kept in the output's `_job.json`; a run resumes only its own output.
 
-Everything is in it that a row depends on: bundle, engine with its version, what it executes and where, the images' keys
-in their order, batches, parts and what is written. Threads, decoders and machine are not: rows do not depend on them.
+Everything is in it that a row depends on: bundle, engine with its version, what it executes and on what hardware, the
+images' keys in their order, batches, parts and what is written. Threads, decoders and the number of cores are not: rows
+do not depend on them.
 """
 
 import json
@@ -93,6 +94,7 @@ class Job(_Part):
         batch_size: Images per inference.
         part_images: Images per part; the last part may have fewer.
         tool: Version of export-ssl that began the job.
+        hardware: Instructions of the processor that kernels are chosen by, or the name of the GPU.
         device: `cpu`, `gpu`, or a provider's name; see `runtime.support.ort_providers.Provider.device`.
     """
 
@@ -100,6 +102,7 @@ class Job(_Part):
     bundle: BundleFacts
     engine: EngineFacts
     device: str
+    hardware: str
     images: ImageFacts
     rows: RowFacts
     batch_size: int
@@ -112,7 +115,7 @@ class Job(_Part):
         return -(-self.images.count // self.part_images)
 
 
-def describe_job(request: EmbedRequest, bundle: Bundle, engine: EngineFacts, listing: Listing) -> Job:
+def describe_job(request: EmbedRequest, bundle: Bundle, engine: EngineFacts, listing: Listing, *, hardware: str) -> Job:
     """Return the identity of a job."""
     manifest = bundle.manifest
     writing = request.writing
@@ -128,6 +131,7 @@ def describe_job(request: EmbedRequest, bundle: Bundle, engine: EngineFacts, lis
         ),
         engine=engine,
         device=_device(request, engine),
+        hardware=hardware,
         images=ImageFacts(count=listing.images, keys_sha256=listing.keys_sha256),
         rows=RowFacts(format=writing.format, dtype=writing.dtype, normalised=writing.normalise, top_k=writing.top_k),
         batch_size=request.batch_size,
