@@ -126,6 +126,7 @@ def write_output(output: Path, kind: Format, dtype: Dtype, rows: int) -> None:
         ),
         engine=EngineFacts(name="onnxruntime", version="", executes="fp32"),
         device="cpu",
+        hardware="",
         images=ImageFacts(count=rows, keys_sha256="0" * 64),
         rows=RowFacts(format=kind, dtype=dtype, normalised=False, top_k=0),
         batch_size=BATCH,

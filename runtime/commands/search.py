@@ -34,6 +34,7 @@ def search(
         Path | None,
         typer.Option(help="Checkpoint for `--engine pytorch`.", show_default="the one named in the manifest"),
     ] = None,
+    html: Annotated[Path | None, typer.Option(help="Also write a page with the pictures.", show_default="none")] = None,
     json_output: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Find the images of an embedding job that are nearest to a picture, and print their keys and distances.
@@ -44,7 +45,7 @@ def search(
 
       run-ssl search embeddings query.jpg -k 50 --json
 
-      run-ssl search embeddings query.jpg --index
+      run-ssl search embeddings query.jpg --index --html page.html
     """
     with one_line_errors():
         from runtime.search.job import run_search
@@ -64,7 +65,16 @@ def search(
         )
         with message_console().status("search") as status:
             result = run_search(request, on_stage=lambda stage: status.update(f"search: {stage}"))
+            if html is not None:
+                from runtime.search.page import write_page
+                from runtime.support.files import atomic_file
+
+                status.update("search: find the pictures")
+                with atomic_file(html) as file:
+                    file.write(write_page(result).encode())
         if json_output:
             print(as_json(result))
         else:
             render(result, result_console())
+            if html is not None:
+                print(f"page: {html}")

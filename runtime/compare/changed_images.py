@@ -1,20 +1,16 @@
 """Images whose top-1 class an engine changed, and which of them are kept."""
 
-import base64
-import io
 from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image
 
 from runtime.bundle.results.changed_json import ChangedImage
+from runtime.images.thumbnail import jpeg_thumbnail
 from runtime.support.arrays import Floats, Ints, Pixels
 from runtime.support.paired_statistics import NO_DECISION, top1_decisions
 
 MAX_KEPT = 60
-# On the page a thumbnail is at most 96 CSS pixels wide; 128 is sharp enough on a phone, at about 4 kB.
-_THUMBNAIL = 128
-_JPEG_QUALITY = 80
 _NO_CLASS = "none: NaN"
 
 
@@ -59,7 +55,7 @@ def record_changed(
                 original=classes[truth[index]],
                 found=classes[decided[index]] if decided[index] != NO_DECISION else _NO_CLASS,
                 margins=margins,
-                thumbnail_jpeg_base64=_thumbnail(pixels[index]),
+                thumbnail_jpeg_base64=jpeg_thumbnail(Image.fromarray(pixels[index])),
             )
         )
     return keep_clearest((*kept, *new), limit=limit)
@@ -85,11 +81,3 @@ def _margin(logits: Floats) -> float | None:
         return None
     second, first = np.partition(logits, -2)[-2:]
     return round(float(first) - float(second), 4)
-
-
-def _thumbnail(pixels: Pixels) -> str:
-    image = Image.fromarray(pixels)
-    image.thumbnail((_THUMBNAIL, _THUMBNAIL))
-    content = io.BytesIO()
-    image.save(content, "JPEG", quality=_JPEG_QUALITY)
-    return base64.b64encode(content.getvalue()).decode("ascii")

@@ -20,7 +20,7 @@ from runtime.embed.output.places import note_places
 from runtime.embed.pieces import Piece, cut_pieces
 from runtime.embed.request import EmbedRequest, images_per_part
 from runtime.embed.run_parts import Place, embed_pieces
-from runtime.engines.facts import describe_engine
+from runtime.engines.facts import describe_engine, describe_hardware
 from runtime.errors import DataError, UsageError
 from runtime.images.formats import PassedOver
 
@@ -96,7 +96,8 @@ def run_embedding(request: EmbedRequest, listener: JobListener | None = None) ->
     listener.on_stage("open the engine")
     with open_engine(request, bundle) as engine:
         earlier = addition.earlier if addition is not None else ()
-        job = describe_job(request, bundle, describe_engine(engine), listing, earlier=earlier)
+        hardware = describe_hardware(engine)
+        job = describe_job(request, bundle, describe_engine(engine), listing, hardware=hardware, earlier=earlier)
         adds_to = addition.found if addition is not None and addition.begins else None
         if adds_to is not None:
             kept = {"images": adds_to.images, "earlier": adds_to.earlier}

@@ -60,7 +60,8 @@ def run_on_ray(request: EmbedRequest, choice: RayChoice, listener: JobListener |
         root = Path(source.root).absolute()
         task = Task(request, source, root, ray.put(pack_bundle(bundle)))
         listener.on_stage(f"open the engine in a worker with {amount(choice)}")
-        job = describe_job(request, bundle, _probe(ray, task, choice), listing)
+        facts, hardware = _probe(ray, task, choice)
+        job = describe_job(request, bundle, facts, listing, hardware=hardware)
         held.enter_context(opened_output(request.output, job, bundle, overwrite=request.overwrite))
         held.callback(remove_partial, request.output)
         note_places(request)
@@ -87,15 +88,15 @@ def _run(task: Task, job: Job, choice: RayChoice, listener: JobListener) -> JobR
     return end_job(output, job, seen=digest.listing(), before=before.images, seconds=time.perf_counter() - began)
 
 
-def _probe(ray: Any, task: Task, choice: RayChoice) -> EngineFacts:
-    """Return what engine the workers will open.
+def _probe(ray: Any, task: Task, choice: RayChoice) -> tuple[EngineFacts, str]:
+    """Return what engine the workers will open, and on what hardware.
 
     Raises:
         ExportSslError: A worker cannot open it.
     """
     remote = ray.remote(probe_engine).options(num_cpus=choice.cpus, num_gpus=choice.gpus or None)
-    found = ray.get(remote.remote(task))
-    if isinstance(found, EngineFacts):
+    found: tuple[EngineFacts, str] | dict[str, Any] = ray.get(remote.remote(task))
+    if isinstance(found, tuple):
         return found
     raise named_error(found["kind"], found["failure"])
 

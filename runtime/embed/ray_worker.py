@@ -13,7 +13,7 @@ from runtime.embed.output.part_files import read_part
 from runtime.embed.output.pieces_on_disk import read_piece, record_attempt
 from runtime.embed.request import EmbedRequest
 from runtime.embed.run_parts import Place, embed_pieces
-from runtime.engines.facts import EngineFacts, describe_engine
+from runtime.engines.facts import EngineFacts, describe_engine, describe_hardware
 from runtime.errors import BundleError, EngineError
 from runtime.on_ray.answers import Row, answer, check_seen, here
 from runtime.on_ray.ship_bundle import PackedBundle, unpack_bundle
@@ -82,15 +82,16 @@ class PartMaker:
         bundle = _unpack(self._task.bundle)
         engine = open_engine(request, bundle)
         _check_engine(job.engine, describe_engine(engine))
+        _check_hardware(job.hardware, describe_hardware(engine))
         return _Opened(bundle, job, describe_place(request, bundle, job=job, source=self._task.source, engine=engine))
 
 
-def probe_engine(task: Task) -> EngineFacts | Row:
-    """Return what engine a worker opens, or its failure as `PartMaker` answers it."""
+def probe_engine(task: Task) -> tuple[EngineFacts, str] | Row:
+    """Return what engine a worker opens and on what hardware, or its failure as `PartMaker` answers it."""
     try:
         check_seen(task.root)
         with open_engine(task.request, _unpack(task.bundle)) as engine:
-            return describe_engine(engine)
+            return describe_engine(engine), describe_hardware(engine)
     except Exception as error:  # noqa: BLE001 - as above
         return answer(-1, images=0, failure=error)
 
@@ -115,3 +116,16 @@ def _check_engine(wanted: EngineFacts, found: EngineFacts) -> None:
                 f"{here()} has an engine whose {field} is {opened}, but the job's is {asked}: install the same on "
                 "all nodes"
             )
+
+
+def _check_hardware(wanted: str, found: str) -> None:
+    """Refuse a node whose kernels would give other bits.
+
+    Raises:
+        EngineError: The node has another processor or GPU.
+    """
+    if wanted != found:
+        raise EngineError(
+            f"{here()} computes on {found}, but the job on {wanted}, and the last bits would differ: run the job on "
+            "nodes of one kind"
+        )

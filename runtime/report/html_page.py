@@ -30,12 +30,11 @@ _TALL_ROWS = 16
 
 
 def write_html(report: Report) -> str:
-    """Return the report as one HTML page, about 5 MB, most of it plotly.
+    """Return the report as one HTML page; one with plots is about 5 MB, most of it plotly.
 
     Raises:
-        UsageError: plotly is not installed.
+        UsageError: There are plots, and plotly is not installed.
     """
-    plotly = _plotly()
     figures = [block for section in report.sections for block in section.blocks if isinstance(block, Figure)]
     return "".join(
         (
@@ -47,7 +46,8 @@ def write_html(report: Report) -> str:
             f"<title>{escape(report.title)}</title>\n<style>\n{_asset('page.css')}</style>\n</head>\n<body>\n",
             *_body(report),
             f'<script type="application/json" id="figures">{_figures_json(figures)}</script>\n',
-            f"<script>{plotly}</script>\n<script>\n{_asset('page.js')}</script>\n</body>\n</html>\n",
+            f"<script>{_plotly()}</script>\n" if figures else "",
+            f"<script>\n{_asset('page.js')}</script>\n</body>\n</html>\n",
         )
     )
 

@@ -77,6 +77,10 @@ MAY_LOAD = {
         {"data", "embed", "engines", "images", "on_ray"},
     ),
     "search EMBEDDED PICTURE": ({"openvino", *WITH_PYARROW}, {"embed", "engines", "images", "search"}),
+    "search EMBEDDED PICTURE --html OUT": (
+        {"openvino", *WITH_PYARROW},
+        {"embed", "engines", "images", "report", "search"},
+    ),
     "repo BUNDLE OUT": (set(), {"engines", "images", "serving"}),
     "repo BUNDLE OUT --backend openvino": ({"openvino"}, {"engines", "images", "serving"}),
     "report BUNDLE -o OUT": ({"plotly"}, {"bench", "bench.limits", "compare", "embed", "plans.inspector", "report"}),

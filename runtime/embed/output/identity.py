@@ -1,7 +1,8 @@
 """What makes two runs the same job, kept in the output's `_job.json`; a run resumes only its own output.
 
-Everything is in it that a row depends on: bundle, engine with its version, what it executes and where, the images' keys
-in their order, batches, parts and what is written. Threads, decoders and machine are not: rows do not depend on them.
+Everything is in it that a row depends on: bundle, engine with its version, what it executes and on what hardware, the
+images' keys in their order, batches, parts and what is written. Threads, decoders and the number of cores are not: rows
+do not depend on them.
 """
 
 import json
@@ -93,6 +94,7 @@ class Job(_Part):
         batch_size: Images per inference.
         part_images: Images per part; the last part may have fewer.
         tool: Version of export-ssl that began the job.
+        hardware: Instructions of the processor that kernels are chosen by, or the name of the GPU.
         device: `cpu`, `gpu`, or a provider's name; see `runtime.support.ort_providers.Provider.device`.
         earlier: The images before, each time that `--append` added some, the oldest first.
     """
@@ -101,6 +103,7 @@ class Job(_Part):
     bundle: BundleFacts
     engine: EngineFacts
     device: str
+    hardware: str
     images: ImageFacts
     rows: RowFacts
     batch_size: int
@@ -133,6 +136,7 @@ def describe_job(
     engine: EngineFacts,
     listing: Listing,
     *,
+    hardware: str,
     earlier: tuple[ImageFacts, ...] = (),
 ) -> Job:
     """Return the identity of a job; `earlier` are the images that its output had before."""
@@ -150,6 +154,7 @@ def describe_job(
         ),
         engine=engine,
         device=_device(request, engine),
+        hardware=hardware,
         images=ImageFacts(count=listing.images, keys_sha256=listing.keys_sha256),
         rows=RowFacts(format=writing.format, dtype=writing.dtype, normalised=writing.normalise, top_k=writing.top_k),
         batch_size=request.batch_size,

@@ -250,17 +250,27 @@ def test_embeddings_of_a_real_network_are_those_of_timm_with_its_own_transform(e
 
 
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_a_real_engines_bytes_do_not_depend_on_threads_workers_or_overlap(
-    exported: Any, tmp_path: Path, engine: str, monkeypatch: pytest.MonkeyPatch
+    exported: Any,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    engine: str,
+    precision: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     folder = tmp_path / "pictures"
     folder.mkdir()
     for index, one in enumerate(crops()[:19]):
         one.save(folder / f"{index:02}.jpg")
-    job = EmbedRequest(exported.fp32, (folder,), tmp_path / "one", batch_size=8, part_images=8, engine=engine)
+    bundle = request.getfixturevalue("quantized").cpu if precision == "int8" else getattr(exported, precision)
+    job = EmbedRequest(bundle, (folder,), tmp_path / "one", batch_size=8, part_images=8, engine=engine)
     embed(replace(job, threads=1, workers=1))
-    embed(replace(job, threads=2, workers=5, output=tmp_path / "two"))
-    assert_same_output(tmp_path / "two", tmp_path / "one")
+    # More threads than cores too: what a machine of many cores would choose.
+    for threads in (2, 8):
+        output = tmp_path / f"threads_{threads}"
+        embed(replace(job, threads=threads, workers=5, output=output))
+        assert_same_output(output, tmp_path / "one")
     decode_beside_inference(monkeypatch)
     embed(replace(job, output=tmp_path / "beside"))
     assert_same_output(tmp_path / "beside", tmp_path / "one")
@@ -422,6 +432,10 @@ def test_an_output_of_another_bundle_engine_or_list_is_refused_with_the_field_th
     )
     with pytest.raises(BundleError, match=r"its bundle\.manifest_sha256 is [0-9a-f]{64}, this one's is [0-9a-f]{64};"):
         embed(replace(request_, bundle=other))
+    with monkeypatch.context() as patched:
+        patched.setattr(runtime.embed.job, "describe_hardware", lambda _engine: "another CPU")
+        with pytest.raises(BundleError, match=r"its hardware is \w+: .*, this one's is another CPU;"):
+            embed(request_)
     engine = SumEngine()
     engine.precision = "otherwise"
     use_engine(monkeypatch, engine)

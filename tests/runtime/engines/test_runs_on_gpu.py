@@ -68,7 +68,7 @@ def test_embedding_decodes_while_onnxruntime_computes_on_a_gpu(exported: Exporte
     for name in ("onnxruntime:cuda", "onnxruntime"):
         request = replace(asked, engine=name)
         with open_engine(request, bundle) as engine:
-            job = describe_job(request, bundle, describe_engine(engine), Listing(0, ""))
+            job = describe_job(request, bundle, describe_engine(engine), Listing(0, ""), hardware="")
             place = describe_place(request, bundle, job=job, source=None, engine=engine)
             overlaps[job.device] = place.overlap
     assert overlaps == {"gpu": True, "cpu": False}

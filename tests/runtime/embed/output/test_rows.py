@@ -56,7 +56,7 @@ def make_job(tmp_path: Path) -> Callable[..., Job]:
             output=tmp_path,
             writing=OutputChoice(**writing),  # type: ignore[arg-type]
         )
-        return describe_job(request, bundle, EngineFacts(name="", version="", executes=""), Listing(0, ""))
+        return describe_job(request, bundle, EngineFacts(name="", version="", executes=""), Listing(0, ""), hardware="")
 
     return make
 
