@@ -270,17 +270,21 @@ def takes_pixels(model: onnx.ModelProto, preprocessing: Preprocessing) -> bool:
     Raises:
         GraphError: The graph has another input.
     """
-    size = preprocessing.image_size
+    height, width, channels = preprocessing.pixels_shape
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in constants]
     given = ", ".join(onnx.helper.printable_value_info(value) for value in inputs)
     if len(inputs) == 1:
         kind = inputs[0].type.tensor_type
         shape = tuple(dim.dim_value for dim in kind.shape.dim)
-        for element, wanted in ((TensorProto.UINT8, (size, size, 3)), (TensorProto.FLOAT, (3, size, size))):
+        for element, wanted in (
+            (TensorProto.UINT8, (height, width, channels)),
+            (TensorProto.FLOAT, (channels, height, width)),
+        ):
             if kind.elem_type == element and shape[1:] == wanted:
                 return element == TensorProto.UINT8
     raise GraphError(
-        f"the graph takes {given}: expected one input, uint8 (N, {size}, {size}, 3) or float32 (N, 3, {size}, {size}) "
-        "with a fixed height and width; set them, or image_size in the preprocessing"
+        f"the graph takes {given}: expected one input, uint8 (N, {height}, {width}, {channels}) or float32 "
+        f"(N, {channels}, {height}, {width}) with a fixed height and width; set them, or image_size in the "
+        "preprocessing"
     )

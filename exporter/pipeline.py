@@ -58,11 +58,13 @@ class ExportResult:
         path: Where the bundle is.
         manifest: Manifest of the bundle.
         quantized: What is known of the INT8 step; None where there was none.
+        notices: What a user should know of the preprocessing and the images, a line each.
     """
 
     path: Path
     manifest: Manifest
     quantized: QuantizedGraph | None = None
+    notices: tuple[str, ...] = ()
 
 
 @dataclass
@@ -164,7 +166,7 @@ def export_bundle(request: ExportRequest, listener: Listener | None = None) -> E
             extras=quantized.files if quantized is not None else {},
             overwrite=request.overwrite,
         )
-    return ExportResult(path=target, manifest=manifest, quantized=quantized)
+    return ExportResult(path=target, manifest=manifest, quantized=quantized, notices=subject.notices)
 
 
 def _finish(manifest: Manifest, model: ir.Model, checks: _Checks) -> tuple[bytes, Manifest]:

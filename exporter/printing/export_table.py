@@ -19,6 +19,8 @@ def print_notices(result: ExportResult, console: Console) -> None:
     """Print the licence, and what a user must not overlook."""
     manifest = result.manifest
     console.print(f"licence of the weights: {manifest.licence.spdx}. {manifest.licence.notice}", markup=False)
+    for notice in result.notices:
+        console.print(notice, style="yellow" if notice.startswith("warning") else None, markup=False, soft_wrap=True)
     if manifest.weights.source == "random":
         console.print(
             f"UNTRAINED: the weights are random (seed {manifest.weights.seed}); "

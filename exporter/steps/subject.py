@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from exporter.checks.golden import golden_files, golden_outputs, load_golden_pixels, network_feed
-from exporter.models import ModelSpec, resolve_preprocessing
+from exporter.models import ModelSpec
+from exporter.preprocessing import describe_recipe, resolve_preprocessing, warn_of_assumptions
 from exporter.request import ExportRequest, WeightsChoice
 from runtime.bundle.bundle import Golden
 from runtime.bundle.manifest import Preprocessing, Weights
@@ -36,6 +37,7 @@ class Subject:
         files: The golden images.
         feed: The golden images as the graph's input.
         golden: Pixels of the golden images, with PyTorch's outputs.
+        notices: The preprocessing in a line, and what a user should know of it.
     """
 
     spec: ModelSpec
@@ -46,6 +48,7 @@ class Subject:
     files: tuple[Path, ...]
     feed: Pixels | Floats
     golden: Golden
+    notices: tuple[str, ...] = ()
 
 
 def load_subject(request: ExportRequest, spec: ModelSpec) -> Subject:
@@ -54,9 +57,7 @@ def load_subject(request: ExportRequest, spec: ModelSpec) -> Subject:
     Raises:
         ExportSslError: The weights, the pictures or an option cannot be used.
     """
-    preprocessing = resolve_preprocessing(
-        spec, img_size=request.img_size, crop_pct=request.crop_pct, interpolation=request.interpolation
-    )
+    preprocessing = resolve_preprocessing(spec, request)
     files = golden_files(request.golden)
     pixels = load_golden_pixels(files, preprocessing)
     network, weights = _load_network(request.weights, spec, num_classes=request.num_classes)
@@ -71,6 +72,10 @@ def load_subject(request: ExportRequest, spec: ModelSpec) -> Subject:
         files=files,
         feed=feed,
         golden=golden_outputs(module, pixels, feed),
+        notices=(
+            describe_recipe(spec, request, preprocessing),
+            *warn_of_assumptions(spec, request, own_weights=request.weights.source == "file"),
+        ),
     )
 
 

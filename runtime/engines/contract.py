@@ -74,10 +74,11 @@ def check_pixels(pixels: Pixels, manifest: Manifest) -> None:
     Raises:
         EngineError: The shape or dtype is another.
     """
-    size = manifest.preprocessing.image_size
-    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (size, size, 3) or not len(pixels):
+    shape = manifest.preprocessing.pixels_shape
+    sizes = ", ".join(map(str, shape))
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != shape or not len(pixels):
         raise EngineError(
-            f"pixels are {pixels.shape} {pixels.dtype}, expected (N, {size}, {size}, 3) uint8 with N >= 1: "
+            f"pixels are {pixels.shape} {pixels.dtype}, expected (N, {sizes}) uint8 with N >= 1: "
             "make them with runtime.images.preprocessing.preprocess"
         )
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from runtime.bundle.manifest import sides
 from runtime.errors import BundleError, DataError
 from runtime.images.preprocessing import normalise, preprocess, resized_size
 from tests.helpers.paths import ROOT
@@ -55,8 +56,8 @@ def expected(case: Case, raw: Any) -> Any:
     contract = case.preprocessing
     return evaluation_pixels(
         to_rgb(case.mode, raw),
-        resize=contract.resize_size,
-        crop=contract.image_size,
+        resize=sides(contract.resize_size)[0],
+        crop=contract.height,
         interpolation=contract.interpolation,
     )
 
