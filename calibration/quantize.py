@@ -200,6 +200,7 @@ class _Calibration:
             for batch in loader:
                 lint.add(batch.pixels)
                 batches.append(self._feed(batch.pixels))
+        lint.lost += loader.lost
         reference = run_logits(self._proto, batches, threads=self._options.threads)
         judge = Judge(batches, reference, self._options.threads, on_candidate=lambda: self._listener.on_steps(1))
         return judge, loader.unreadable
@@ -234,6 +235,7 @@ class _Calibration:
             tensors = {tensor.name: tensor.name in nonnegative for tensor in self._placement.activations}
             statistics = collect_statistics(self._proto, tensors, feeds(), threads=self._options.threads)
         unreadable.extend(loader.unreadable)
+        lint.lost += loader.lost
         return statistics, kept
 
     def _choose(self, statistics: dict[str, TensorStatistics], kept: list[Pixels], judge: Judge) -> Choice:

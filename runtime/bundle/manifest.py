@@ -108,6 +108,22 @@ class Preprocessing(_Part):
         return self
 
 
+def with_choices(preprocessing: Preprocessing, *, exif_rotate: bool, depth16: Depth16 | None) -> Preprocessing:
+    """Return a bundle's preprocessing with what a run chooses in its place.
+
+    Args:
+        preprocessing: The bundle's.
+        exif_rotate: Whether images are turned by their EXIF orientation; False leaves the bundle's choice.
+        depth16: What becomes of 16-bit greyscale; None leaves the bundle's choice.
+    """
+    return preprocessing.model_copy(
+        update={
+            "exif_rotate": exif_rotate or preprocessing.exif_rotate,
+            "depth16": depth16 or preprocessing.depth16,
+        }
+    )
+
+
 def sides(size: int | tuple[int, int]) -> tuple[int, int]:
     """Return (height, width) of a size that is one number where they are equal; pixels."""
     return (size, size) if isinstance(size, int) else size

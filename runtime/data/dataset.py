@@ -8,8 +8,10 @@ from typing import BinaryIO, Protocol
 
 from PIL import Image
 
+from runtime.bundle.manifest import Preprocessing
 from runtime.data.timm_streams import TimmStream
-from runtime.images.reading import decode, naming_damage
+from runtime.images.reading import ReadImage, decode, naming_damage
+from runtime.images.rgb import to_rgb
 
 
 class Picture(Protocol):
@@ -34,17 +36,23 @@ class LabelledImage:
     label: int
     source: Path | Picture
 
-    def read(self) -> Image.Image:
+    def read(self, preprocessing: Preprocessing | None = None) -> ReadImage:
         """Return the picture, RGB and decoded. Warning filters stay as they are; see `runtime/images/reading.py`.
+
+        Args:
+            preprocessing: The bundle's contract; None for timm's way to read.
 
         Raises:
             DataError: The image cannot be read.
             MachineError: The machine, not the image, is the reason.
         """
         if isinstance(self.source, Path):
-            return decode(self.source, str(self.source))
+            return decode(self.source, str(self.source), preprocessing)
         with naming_damage(self.name), self.source.open() as opened:
-            return opened.convert("RGB") if isinstance(opened, Image.Image) else decode(opened, self.name)
+            if isinstance(opened, Image.Image):
+                opened.load()
+                return ReadImage(*to_rgb(opened, preprocessing))
+            return decode(opened, self.name, preprocessing)
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ from runtime.embed.sources.parquet_table import ParquetSource
 from runtime.embed.sources.pieces import Piece, cut_pieces
 from runtime.engines.facts import describe_engine
 from runtime.errors import DataError, UsageError
+from runtime.images.losses import Losses
 
 _CHANGED = (
     "the images changed while the job ran: expected the same ones from start to end; pass --overwrite to start over"
@@ -56,6 +57,8 @@ class JobResult:
         unreadable_file: Where the images without a row are listed; None where all have one.
         engine: What ran it.
         executes: The precision that it computed in, in words.
+        lost: What the job's images lost on their way to RGB.
+        repeated: Number of rows whose embedding equals that of another file in the same part.
     """
 
     output: Path
@@ -68,6 +71,8 @@ class JobResult:
     unreadable_file: Path | None
     engine: str
     executes: str
+    lost: Losses
+    repeated: int
 
     @property
     def images_per_s(self) -> float:
@@ -219,4 +224,6 @@ def end_job(output: Path, job: Job, *, seen: Listing, before: int, seconds: floa
         unreadable_file=write_unreadable(output, job),
         engine=job.engine.name,
         executes=job.engine.executes,
+        lost=totals.lost,
+        repeated=totals.repeated,
     )

@@ -66,7 +66,7 @@ COMMANDS = (
         },
     ),
     Command(build, (BuildChoices,), compared=8),
-    Command(compare, (CompareRequest, RayChoice), compared=18, renamed=RAY),
+    Command(compare, (CompareRequest, RayChoice), compared=20, renamed=RAY),
     Command(
         bench,
         (BenchRequest, Effort),
@@ -77,7 +77,7 @@ COMMANDS = (
     Command(
         embed,
         (EmbedRequest, OutputChoice, InputChoice, CheckChoice, RayChoice),
-        compared=24,
+        compared=26,
         renamed={**RAY, "output_format": "format"},
     ),
     Command(repo, (RepositoryRequest,), compared=10),
