@@ -17,6 +17,7 @@ import onnx
 import onnx_ir as ir
 
 from exporter.checks.golden import run_original
+from exporter.checks.recipe_check import compare_recipes
 from exporter.checks.step_check import Check, as_json_db, check_step
 from exporter.checks.tolerance import (
     INT8_FLOOR_DB,
@@ -59,12 +60,14 @@ class ExportResult:
         manifest: Manifest of the bundle.
         quantized: What is known of the INT8 step; None where there was none.
         notices: What a user should know of the preprocessing and the images, a line each.
+        checkpoint: The file of the weights, where they are a file.
     """
 
     path: Path
     manifest: Manifest
     quantized: QuantizedGraph | None = None
     notices: tuple[str, ...] = ()
+    checkpoint: Path | None = None
 
 
 @dataclass
@@ -128,6 +131,7 @@ def export_bundle(request: ExportRequest, listener: Listener | None = None) -> E
         subject = load_subject(request, spec)
         classes = subject.golden.logits.shape[1]
         labels = read_class_names(request.labels, classes) if request.labels else default_labels(classes, spec)
+        notices = (*subject.notices, *_doubts_about_recipe(request, subject, labels))
         checks = _Checks(subject=subject, pool=pool)
         original_fp16 = _start_fp16(subject, pool) if request.precision == "fp16" else None
         quantized = None
@@ -166,7 +170,21 @@ def export_bundle(request: ExportRequest, listener: Listener | None = None) -> E
             extras=quantized.files if quantized is not None else {},
             overwrite=request.overwrite,
         )
-    return ExportResult(path=target, manifest=manifest, quantized=quantized, notices=subject.notices)
+    return ExportResult(
+        path=target,
+        manifest=manifest,
+        quantized=quantized,
+        notices=notices,
+        checkpoint=request.weights.path,
+    )
+
+
+def _doubts_about_recipe(request: ExportRequest, subject: Subject, labels: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what labelled images say against the preprocessing of the user's own weights."""
+    folder = request.int8.eval_data if request.int8 is not None and request.int8.eval_data else request.golden
+    if request.weights.source != "file" or folder is None:
+        return ()
+    return compare_recipes(subject, folder, labels)
 
 
 def _finish(manifest: Manifest, model: ir.Model, checks: _Checks) -> tuple[bytes, Manifest]:

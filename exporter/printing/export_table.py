@@ -1,5 +1,6 @@
 """What `export-ssl` says: notices to stderr, the result to stdout."""
 
+import shlex
 from collections.abc import Sequence
 
 from rich import box
@@ -9,7 +10,9 @@ from rich.text import Text
 
 from exporter.pipeline import ExportResult
 from exporter.printing.int8_table import print_calibration, print_drop
+from runtime.bundle.bundle import Bundle
 from runtime.bundle.manifest import Step
+from runtime.original.load_original import find_file
 from runtime.support.paragraphs import print_paragraph
 
 _OPERATORS_SHOWN = 7
@@ -49,7 +52,7 @@ def print_result(result: ExportResult, console: Console, *, details: bool = Fals
     print_paragraph(_verdict(result), console, style="bold")
     if result.quantized is not None and result.quantized.layers is not None:
         print_drop(result.quantized.layers, console)
-    console.print(f"next: run-ssl compare {result.path} --data FOLDER", markup=False, soft_wrap=True)
+    console.print(f"next: {_next_command(result)}", markup=False, soft_wrap=True)
     console.print()
     console.print(_steps(manifest.steps))
     console.print()
@@ -68,6 +71,15 @@ def print_result(result: ExportResult, console: Console, *, details: bool = Fals
     if not details:
         tried = "all that was tried, and the nodes" if result.quantized is not None else "the nodes"
         print_paragraph(f"`--details` prints {tried} before and after.", console, bullet=True)
+
+
+def _next_command(result: ExportResult) -> str:
+    """Return the comparison to run next, with the checkpoint where it would not be found by itself."""
+    command = f"run-ssl compare {shlex.quote(str(result.path))} --data FOLDER"
+    bundle = Bundle(path=result.path, manifest=result.manifest)
+    if result.checkpoint is None or find_file(bundle) is not None:
+        return command
+    return f"{command} --weights {shlex.quote(str(result.checkpoint))}"
 
 
 def _verdict(result: ExportResult) -> str:

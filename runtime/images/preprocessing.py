@@ -82,9 +82,14 @@ def preprocess(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
         preprocessing: The bundle's contract.
 
     Raises:
-        DataError: The picture is so long and thin that its resized form would not fit in memory.
+        DataError: The picture is so long and thin that its resized form would not fit in memory, or is no PIL image.
         BundleError: The contract crops more than it resizes to.
     """
+    if not isinstance(image, Image.Image):
+        raise DataError(
+            f"preprocess was given a {type(image).__name__}, expected a PIL image: make one with Image.fromarray, or "
+            "read a file with load_pixels"
+        )
     kept, target = sides(preprocessing.image_size), sides(preprocessing.resize_size)
     if target[0] < kept[0] or target[1] < kept[1]:
         raise BundleError(

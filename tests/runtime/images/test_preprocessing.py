@@ -196,3 +196,9 @@ def test_a_crop_larger_than_the_resize_is_the_bundles_error() -> None:
     contract = Case("RGB", 8, 8, 32, 1.0, "bilinear").preprocessing.model_copy(update={"resize_size": 16})
     with pytest.raises(BundleError, match="resizes to 16 px and crops 32 px"):
         preprocess(Image.new("RGB", (8, 8)), contract)
+
+
+@pytest.mark.parametrize("given", [np.zeros((8, 8, 3), np.uint8), "picture.jpg", None])
+def test_what_is_no_picture_is_refused_in_one_line(given: Any) -> None:
+    with pytest.raises(DataError, match="preprocess was given a (ndarray|str|NoneType), expected a PIL image"):
+        preprocess(given, Case("RGB", 8, 8, 8, 1.0, "bilinear").preprocessing)
