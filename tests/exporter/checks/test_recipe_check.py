@@ -43,7 +43,7 @@ def subject(**stated):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Pictures of grey levels 118 to 124 and 131 to 137: 127.5, which is 0.5, lies between; ImageNet's mean does not."""
+    """Pictures of grey levels 118 to 124 and 131 to 137: 127.5, which is 0.5, lies between."""
     rng = np.random.default_rng(0)
     for name, middle in (("dark", 121), ("bright", 134)):
         (tmp_path / name).mkdir()
@@ -66,7 +66,7 @@ def test_nothing_is_said_of_the_right_one(folder):
     assert compare_recipes(subject(mean=(0.5,), std=(0.5,)), folder, LABELS) == ()
 
 
-def test_nothing_is_said_without_labels(folder, tmp_path):
+def test_nothing_is_said_without_labels(folder):
     assert compare_recipes(subject(), folder / "dark", LABELS) == ()
     assert compare_recipes(subject(), folder, ("cat", "dog")) == ()
 

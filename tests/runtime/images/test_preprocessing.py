@@ -200,5 +200,5 @@ def test_a_crop_larger_than_the_resize_is_the_bundles_error() -> None:
 
 @pytest.mark.parametrize("given", [np.zeros((8, 8, 3), np.uint8), "picture.jpg", None])
 def test_what_is_no_picture_is_refused_in_one_line(given: Any) -> None:
-    with pytest.raises(DataError, match="preprocess was given a (ndarray|str|NoneType), expected a PIL image"):
+    with pytest.raises(DataError, match=r"preprocess was given a (ndarray|str|NoneType), expected a PIL image"):
         preprocess(given, Case("RGB", 8, 8, 8, 1.0, "bilinear").preprocessing)
