@@ -39,6 +39,7 @@ from exporter.options import (
     MeanOption,
     ModelOption,
     NumClassesOption,
+    OpsetOption,
     OutputOption,
     OverwriteOption,
     ResizeModeOption,
@@ -103,6 +104,7 @@ def export(
     output: OutputOption = ExportRequest.output,
     overwrite: OverwriteOption = ExportRequest.overwrite,
     golden: GoldenOption = ExportRequest.golden,
+    opset: OpsetOption = ExportRequest.opset,
     details: DetailsOption = False,
     json_output: JsonOption = False,
     engine: EngineOption = "none",
@@ -167,6 +169,7 @@ def export(
             golden=golden,
             labels=labels,
             licence=licence,
+            opset=opset,
             output=output,
             overwrite=overwrite,
         )

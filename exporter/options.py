@@ -75,6 +75,15 @@ InputOption = Annotated[
         rich_help_panel=_MODEL,
     ),
 ]
+OpsetOption = Annotated[
+    int,
+    typer.Option(
+        min=17,
+        max=22,
+        help="ONNX opset of the exported network. An older runtime may need an older one.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
 ImgSizeOption = Annotated[
     str | None,
     typer.Option(

@@ -32,6 +32,7 @@ from exporter.models import default_labels, licence_of, resolve_model
 from exporter.passes.count_layers import count_layers
 from exporter.passes.fold_batchnorm import fold_batchnorm
 from exporter.passes.fp16 import FP16_LIMIT, Fp16Report, convert_to_fp16
+from exporter.passes.opset import check_opset, convert_opset
 from exporter.passes.ranges import measure_ranges
 from exporter.passes.simplify import count_operators, infer_shapes, simplify
 from exporter.passes.tracing import IR_VERSION, OPSET, trace_network
@@ -124,6 +125,7 @@ def export_bundle(request: ExportRequest, listener: Listener | None = None) -> E
     spec = resolve_model(request.model)
     target = request.output or Path(f"{spec.name}-{request.precision}")
     check_target(target, overwrite=request.overwrite)
+    check_opset(request.opset, fp16_qdq=request.precision == "int8-fp16")
     # Refused here, before the work, if it is to be refused; `describe_manifest` states it.
     licence_of(spec, request.weights.source, stated=request.licence)
     with _one_worker() as pool:
@@ -189,13 +191,14 @@ def _doubts_about_recipe(request: ExportRequest, subject: Subject, labels: tuple
 
 def _finish(manifest: Manifest, model: ir.Model, checks: _Checks) -> tuple[bytes, Manifest]:
     """Return the final graph with its metadata, and the manifest with every step, all of them verified."""
-    proto: onnx.ModelProto = ir.to_proto(model)
+    proto: onnx.ModelProto = convert_opset(ir.to_proto(model), manifest.opset)
     add_metadata(proto, manifest)
     graph = proto.SerializeToString(deterministic=True)
     how = "run as a user runs it, fused"
     if manifest.precision.int8 is not None:
         how = "run fused, with Q/DQ computed as written, not by integer kernels"
-    summary = f"metadata and licence written; {how}"
+    written = "" if manifest.opset == OPSET else f"opset {manifest.opset}; "
+    summary = f"{written}metadata and licence written; {how}"
     required_db = manifest.precision.min_sqnr_db
     checks.add("final", graph, model=model, required_db=required_db, summary=summary, as_written=False)
     return graph, manifest.model_copy(update={"steps": checks.steps()})

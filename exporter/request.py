@@ -102,6 +102,7 @@ class ExportRequest(Recipe):
         golden: Folder of pictures to check on; None for the packaged photographs.
         labels: File with one class name per line; None for timm's ImageNet names.
         licence: SPDX identifier of the weights; None for timm's.
+        opset: ONNX opset of the graph, 17 to 22.
         output: The bundle's directory; None for `./MODEL-PRECISION`.
         overwrite: Whether an existing bundle may be replaced.
     """
@@ -115,6 +116,7 @@ class ExportRequest(Recipe):
     golden: Path | None = None
     labels: Path | None = None
     licence: str | None = None
+    opset: int = 20
     output: Path | None = None
     overwrite: bool = False
 

@@ -1,7 +1,8 @@
 """Describe an export: the manifest of the bundle, from the request and what was loaded."""
 
 from exporter.models import licence_of
-from exporter.passes.tracing import INPUT_NAMES, IR_VERSION, OPSET
+from exporter.passes.opset import ir_version_of
+from exporter.passes.tracing import INPUT_NAMES
 from exporter.request import ExportRequest
 from exporter.steps.subject import Subject
 from exporter.writing.bundle_writer import tool_versions
@@ -42,8 +43,8 @@ def describe_manifest(request: ExportRequest, subject: Subject, *, precision: Pr
             _output_spec("embedding", embedding_dim, "pooled features"),
         ),
         precision=precision,
-        opset=OPSET,
-        ir_version=IR_VERSION,
+        opset=request.opset,
+        ir_version=ir_version_of(request.opset),
         golden=tuple(file.name for file in subject.files),
         steps=(),
         tools=tool_versions(),

@@ -54,7 +54,7 @@ COMMANDS = (
     Command(
         export,
         (ExportRequest, WeightsChoice, Int8Request, QuantizeOptions, BuildChoices),
-        compared=38,
+        compared=39,
         renamed={
             "weights": "source",
             "calib_images": "count",
