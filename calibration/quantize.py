@@ -200,6 +200,7 @@ class _Calibration:
             for batch in loader:
                 lint.add(batch.pixels)
                 batches.append(self._feed(batch.pixels))
+        lint.lost += loader.lost
         reference = run_logits(self._proto, batches, threads=self._options.threads)
         judge = Judge(batches, reference, self._options.threads, on_candidate=lambda: self._listener.on_steps(1))
         return judge, loader.unreadable
@@ -234,6 +235,7 @@ class _Calibration:
             tensors = {tensor.name: tensor.name in nonnegative for tensor in self._placement.activations}
             statistics = collect_statistics(self._proto, tensors, feeds(), threads=self._options.threads)
         unreadable.extend(loader.unreadable)
+        lint.lost += loader.lost
         return statistics, kept
 
     def _choose(self, statistics: dict[str, TensorStatistics], kept: list[Pixels], judge: Judge) -> Choice:
@@ -270,17 +272,21 @@ def takes_pixels(model: onnx.ModelProto, preprocessing: Preprocessing) -> bool:
     Raises:
         GraphError: The graph has another input.
     """
-    size = preprocessing.image_size
+    height, width, channels = preprocessing.pixels_shape
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in constants]
     given = ", ".join(onnx.helper.printable_value_info(value) for value in inputs)
     if len(inputs) == 1:
         kind = inputs[0].type.tensor_type
         shape = tuple(dim.dim_value for dim in kind.shape.dim)
-        for element, wanted in ((TensorProto.UINT8, (size, size, 3)), (TensorProto.FLOAT, (3, size, size))):
+        for element, wanted in (
+            (TensorProto.UINT8, (height, width, channels)),
+            (TensorProto.FLOAT, (channels, height, width)),
+        ):
             if kind.elem_type == element and shape[1:] == wanted:
                 return element == TensorProto.UINT8
     raise GraphError(
-        f"the graph takes {given}: expected one input, uint8 (N, {size}, {size}, 3) or float32 (N, 3, {size}, {size}) "
-        "with a fixed height and width; set them, or image_size in the preprocessing"
+        f"the graph takes {given}: expected one input, uint8 (N, {height}, {width}, {channels}) or float32 "
+        f"(N, {channels}, {height}, {width}) with a fixed height and width; set them, or image_size in the "
+        "preprocessing"
     )

@@ -9,16 +9,19 @@ from typing import Annotated
 import typer
 
 from calibration.options import QuantizeOptions
+from exporter.number_options import NumbersCommand, read_numbers, read_size
 from exporter.options import (
     CalibCacheOption,
     CalibImagesOption,
     CalibMethodOption,
     CalibOption,
     CropPctOption,
+    Depth16Option,
     DetailsOption,
     EmitCppOption,
     EngineOption,
     EvalDataOption,
+    ExifRotateOption,
     Fp16Option,
     GoldenOption,
     ImgSizeOption,
@@ -33,12 +36,17 @@ from exporter.options import (
     LabelsOption,
     LicenceOption,
     MaxDropOption,
+    MeanOption,
     ModelOption,
     NumClassesOption,
+    OpsetOption,
     OutputOption,
     OverwriteOption,
+    ResizeModeOption,
+    ResizeSizeOption,
     SeedOption,
     SensitivityOption,
+    StdOption,
     TritonRepoOption,
     WeightsOption,
     WorkersOption,
@@ -64,7 +72,7 @@ from runtime.support.progress import Listener
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
-@app.command()
+@app.command(cls=NumbersCommand)
 def export(
     model: ModelOption,
     weights: WeightsOption = WeightsChoice.source,
@@ -73,9 +81,15 @@ def export(
     labels: LabelsOption = ExportRequest.labels,
     licence: LicenceOption = ExportRequest.licence,
     input_kind: InputOption = ExportRequest.input_kind,
-    img_size: ImgSizeOption = ExportRequest.img_size,
+    img_size: ImgSizeOption = None,
+    resize_mode: ResizeModeOption = ExportRequest.resize_mode,
+    resize_size: ResizeSizeOption = None,
     crop_pct: CropPctOption = ExportRequest.crop_pct,
     interpolation: InterpolationOption = ExportRequest.interpolation,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    exif_rotate: ExifRotateOption = ExportRequest.exif_rotate,
+    depth16: Depth16Option = ExportRequest.depth16,
     fp16: Fp16Option = ExportRequest.fp16,
     int8: Int8Option = False,
     int8_target: Int8TargetOption = QuantizeOptions.target,
@@ -92,6 +106,7 @@ def export(
     output: OutputOption = ExportRequest.output,
     overwrite: OverwriteOption = ExportRequest.overwrite,
     golden: GoldenOption = ExportRequest.golden,
+    opset: OpsetOption = ExportRequest.opset,
     details: DetailsOption = False,
     json_output: JsonOption = False,
     engine: EngineOption = "none",
@@ -121,6 +136,8 @@ def export(
       export-ssl --model ssl_resnet50 --int8 --fp16 --calib imagenet/train --engine tensorrt
 
       export-ssl --model resnet50 --weights mine.safetensors --labels classes.txt --licence MIT
+
+      export-ssl --model resnet50 --weights mine.pth --img-size 192 256 --resize-mode squash --mean 0.5 --std 0.5
     """
     with one_line_errors():
         request = ExportRequest(
@@ -144,13 +161,20 @@ def export(
             ).read(),
             weights=WeightsChoice.parse(weights, seed=seed),
             input_kind=input_kind,
-            img_size=img_size,
+            img_size=read_size("--img-size", img_size),
+            resize_mode=resize_mode,
+            resize_size=read_size("--resize-size", resize_size),
             crop_pct=crop_pct,
             interpolation=interpolation,
+            mean=read_numbers("--mean", mean),
+            std=read_numbers("--std", std),
+            exif_rotate=exif_rotate,
+            depth16=depth16,
             num_classes=num_classes,
             golden=golden,
             labels=labels,
             licence=licence,
+            opset=opset,
             output=output,
             overwrite=overwrite,
         )

@@ -1,16 +1,17 @@
 """Which model a name means: its architecture, weights, licence, preprocessing and labels.
 
 The names are the twelve of the paper in timm's old spelling (`ssl_resnet18`), timm's new ones
-(`resnet18.fb_ssl_yfcc100m_ft_in1k`, with or without `timm/` or `hf_hub:timm/`), and every other model
-of timm's ResNet family. Everything but the table below is read from timm's own configuration.
+(`resnet18.fb_ssl_yfcc100m_ft_in1k`, with or without `timm/` or `hf_hub:timm/`), every other model
+of timm's ResNet family, and timm's other old spellings (`tv_resnet50`, `ig_resnext101_32x8d`,
+`gluon_resnet50_v1d`). Everything but the tables below is read from timm's own configuration.
 """
 
-import math
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal
 
-from runtime.bundle.manifest import Licence, Preprocessing
+from runtime.bundle.manifest import Licence
 from runtime.errors import UnknownModelError, UsageError
 from runtime.original.network import FAMILY
 
@@ -26,10 +27,16 @@ _HUB_PREFIXES = ("hf_hub:", "hf-hub:", "timm/")
 _UNTRAINED_TAG = "untrained"
 _SUGGESTIONS = 3
 
-_INTERPOLATIONS = ("bilinear", "bicubic")
-# The bounds of `runtime.bundle.manifest.Preprocessing`, pixels.
-_MAX_IMAGE_SIZE = 8192
-_MAX_RESIZE_SIZE = 16384
+# timm's oldest names begin with where the weights are from. timm maps them itself, but wrongly for three of the four
+# `ig_` ones (all to 32x8d), and without `tv2_`, torchvision's second weights.
+_OLD_PREFIXES = {
+    "tv_": "tv_in1k",
+    "tv2_": "tv2_in1k",
+    "ig_": "fb_wsl_ig1b_ft_in1k",
+    "gluon_": "gluon_in1k",
+}
+# GluonCV's variants of the stem; v1b is the plain network.
+_GLUON_VARIANT = re.compile(r"(?<=\d)_v1([bcds])$")
 
 # timm's licences are in lower case; SPDX identifiers have these capitals. Source: spdx.org/licenses.
 _SPDX = {
@@ -133,7 +140,7 @@ def resolve_model(name: str) -> ModelSpec:
     for prefix in _HUB_PREFIXES:
         bare = bare.removeprefix(prefix)
     known = next((model for model in SSL_MODELS if bare in (model.name, model.timm_tag)), None)
-    config = _timm_config(known.timm_tag if known else bare, name)
+    config = timm_config(known.timm_tag if known else _new_name(bare), name)
     trained = config.tag != _UNTRAINED_TAG
     timm_tag = f"{config.architecture}.{config.tag}" if trained and config.tag else None
     # A bare name may mean one of the twelve by timm's default: `resnext101_32x16d` does.
@@ -184,57 +191,6 @@ def licence_of(spec: ModelSpec, source: WeightsSource, *, stated: str | None = N
     return spec.licence
 
 
-def resolve_preprocessing(
-    spec: ModelSpec, *, img_size: int | None = None, crop_pct: float | None = None, interpolation: str | None = None
-) -> Preprocessing:
-    """Return timm's evaluation preprocessing of a model, with the user's overrides.
-
-    It is the configuration that timm's `create_transform` uses by default; the larger `test_input_size`
-    of some models, which timm uses only on demand, is an override here.
-
-    Args:
-        spec: The model.
-        img_size: Height and width of the input, pixels.
-        crop_pct: Share of the resized short side that the centre crop keeps, 0 < crop_pct <= 1.
-        interpolation: `bilinear` or `bicubic`.
-
-    Raises:
-        UsageError: An override is impossible, or timm's configuration is one that the runtime's
-            preprocessing does not do.
-
-    Source: timm 1.0, `transforms_imagenet_eval`: resize to floor(size / crop_pct), then centre crop.
-    """
-    config = _timm_config(spec.timm_tag or spec.architecture, spec.name)
-    channels, height, width = config.input_size
-    if config.crop_mode != "center" or height != width or channels != 3:
-        raise UsageError(
-            f"{spec.name} needs {channels}x{height}x{width} pixels and crop mode {config.crop_mode!r}: "
-            "expected a square RGB image and 'center'; choose another model"
-        )
-    size = height if img_size is None else img_size
-    share = config.crop_pct if crop_pct is None else crop_pct
-    kind = config.interpolation if interpolation is None else interpolation
-    _check_overrides(config, size=size, share=share, kind=kind)
-    return Preprocessing(
-        image_size=size,
-        resize_size=math.floor(size / share),
-        crop_pct=share,
-        interpolation=cast(Literal["bilinear", "bicubic"], kind),
-        mean=config.mean,
-        std=config.std,
-    )
-
-
-def _check_overrides(config: "PretrainedCfg", *, size: int, share: float, kind: str) -> None:
-    """Refuse a size, a crop share or an interpolation that no run could use."""
-    if not 1 <= size <= _MAX_IMAGE_SIZE:
-        raise UsageError(f"--img-size {size}: expected 1 to {_MAX_IMAGE_SIZE} pixels, such as {config.input_size[1]}")
-    if not 0 < share <= 1 or math.floor(size / share) > _MAX_RESIZE_SIZE:
-        raise UsageError(f"--crop-pct {share}: expected a share in (0, 1], such as {config.crop_pct}")
-    if kind not in _INTERPOLATIONS:
-        raise UsageError(f"--interpolation {kind!r}: expected {' or '.join(_INTERPOLATIONS)}; pass one of them")
-
-
 def default_labels(classes: int, spec: ModelSpec) -> tuple[str, ...]:
     """Return a label for each class: `wnid<TAB>description` for ImageNet, else `class_0000` and so on.
 
@@ -268,8 +224,26 @@ def _is_ssl(timm_tag: str | None) -> bool:
     return any(model.timm_tag == timm_tag for model in SSL_MODELS)
 
 
-def _timm_config(timm_name: str, given: str) -> "PretrainedCfg":
-    """Return timm's configuration of a name of the ResNet family, with or without a weight tag."""
+def _new_name(name: str) -> str:
+    """Return what timm calls a model now, for one of its oldest names; any other name as it is."""
+    for prefix, tag in _OLD_PREFIXES.items():
+        if name.startswith(prefix):
+            bare = name.removeprefix(prefix)
+            plain = _GLUON_VARIANT.sub(lambda found: found[1].replace("b", ""), bare) if prefix == "gluon_" else bare
+            return f"{plain}.{tag}"
+    return name
+
+
+def timm_config(timm_name: str, given: str) -> "PretrainedCfg":
+    """Return timm's configuration of a name of the ResNet family, with or without a weight tag.
+
+    Args:
+        timm_name: timm's name.
+        given: What the user calls it, for the message.
+
+    Raises:
+        UnknownModelError: timm's ResNet family has no such model; the nearest names are given.
+    """
     import timm
     from timm.models import get_pretrained_cfg
 

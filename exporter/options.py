@@ -11,12 +11,14 @@ import typer
 
 from calibration.options import MethodChoice, QuantizeOptions, Target
 from exporter.request import Int8Request, Interpolation
+from runtime.bundle.manifest import Depth16, ResizeMode
 from runtime.commands.plan_options import PLAN_PANEL
 from runtime.errors import UsageError
 from runtime.original.network import InputKind
 
 # Headings of the help, in the order of the options of `exporter.cli.export`.
 _MODEL = "Model and weights"
+_PREPROCESSING = "Preprocessing"
 _PRECISION = "Precision"
 _INT8 = "INT8 calibration"
 _OUTPUT = "Output"
@@ -73,23 +75,88 @@ InputOption = Annotated[
         rich_help_panel=_MODEL,
     ),
 ]
-ImgSizeOption = Annotated[
-    int | None,
+OpsetOption = Annotated[
+    int,
     typer.Option(
-        min=32, help="Height and width of the input image, in pixels.", show_default="timm's", rich_help_panel=_MODEL
+        min=17,
+        max=22,
+        help="ONNX opset of the exported network. An older runtime may need an older one.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+ImgSizeOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N or H W",
+        help="Height and width of the input image, in pixels; one number where they are equal.",
+        show_default="timm's",
+        rich_help_panel=_PREPROCESSING,
     ),
 ]
 CropPctOption = Annotated[
     float | None,
     typer.Option(
-        help="How much of the short side the centre crop keeps, as a fraction such as 0.875.",
+        help="How much of the resized image the centre crop keeps, as a fraction such as 0.875.",
         show_default="timm's",
-        rich_help_panel=_MODEL,
+        rich_help_panel=_PREPROCESSING,
+    ),
+]
+ResizeModeOption = Annotated[
+    ResizeMode | None,
+    typer.Option(
+        help="How the image is resized before the crop. `short`: its short side gets the size. `cover`: it covers "
+        "height and width, without distortion. `squash`: it is stretched to height and width, like torchvision's "
+        "Resize((H, W)), and not cropped unless --crop-pct or --resize-size says so.",
+        show_default="short, or cover where the input is not square",
+        rich_help_panel=_PREPROCESSING,
+    ),
+]
+ResizeSizeOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N or H W",
+        help="Size before the crop, in pixels, instead of --crop-pct.",
+        show_default="image size / --crop-pct",
+        rich_help_panel=_PREPROCESSING,
     ),
 ]
 InterpolationOption = Annotated[
     Interpolation | None,
-    typer.Option(help="Filter for resizing the image.", show_default="timm's", rich_help_panel=_MODEL),
+    typer.Option(help="Filter for resizing the image.", show_default="timm's", rich_help_panel=_PREPROCESSING),
+]
+MeanOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="R G B",
+        help="Mean of the normalisation, for pixels scaled to 0 to 1: one number for each channel, or one for all.",
+        show_default="timm's",
+        rich_help_panel=_PREPROCESSING,
+    ),
+]
+StdOption = Annotated[
+    str | None,
+    typer.Option(
+        metavar="R G B",
+        help="Standard deviation of the normalisation, likewise.",
+        show_default="timm's",
+        rich_help_panel=_PREPROCESSING,
+    ),
+]
+ExifRotateOption = Annotated[
+    bool,
+    typer.Option(
+        "--exif-rotate",
+        help="Turn images as their EXIF orientation says. timm does not.",
+        rich_help_panel=_PREPROCESSING,
+    ),
+]
+Depth16Option = Annotated[
+    Depth16,
+    typer.Option(
+        help="16-bit greyscale images. `clip`: values above 255 become 255, as in timm. `scale`: the high byte of each "
+        "value is taken.",
+        rich_help_panel=_PREPROCESSING,
+    ),
 ]
 
 Fp16Option = Annotated[

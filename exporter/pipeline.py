@@ -17,6 +17,7 @@ import onnx
 import onnx_ir as ir
 
 from exporter.checks.golden import run_original
+from exporter.checks.recipe_check import compare_recipes
 from exporter.checks.step_check import Check, as_json_db, check_step
 from exporter.checks.tolerance import (
     INT8_FLOOR_DB,
@@ -31,6 +32,7 @@ from exporter.models import default_labels, describe_labels, licence_of, resolve
 from exporter.passes.count_layers import count_layers
 from exporter.passes.fold_batchnorm import fold_batchnorm
 from exporter.passes.fp16 import FP16_LIMIT, Fp16Report, convert_to_fp16
+from exporter.passes.opset import check_opset, convert_opset
 from exporter.passes.ranges import measure_ranges
 from exporter.passes.simplify import count_operators, infer_shapes, simplify
 from exporter.passes.tracing import IR_VERSION, OPSET, trace_network
@@ -59,13 +61,15 @@ class ExportResult:
         path: Where the bundle is.
         manifest: Manifest of the bundle.
         quantized: What is known of the INT8 step; None where there was none.
-        label_notice: What a person should know about the class names; often empty.
+        notices: What a user should know of the preprocessing and the images, a line each.
+        checkpoint: The file of the weights, where they are a file.
     """
 
     path: Path
     manifest: Manifest
     quantized: QuantizedGraph | None = None
-    label_notice: str = ""
+    notices: tuple[str, ...] = ()
+    checkpoint: Path | None = None
 
 
 @dataclass
@@ -122,6 +126,7 @@ def export_bundle(request: ExportRequest, listener: Listener | None = None) -> E
     spec = resolve_model(request.model)
     target = request.output or Path(f"{spec.name}-{request.precision}")
     check_target(target, overwrite=request.overwrite)
+    check_opset(request.opset, fp16_qdq=request.precision == "int8-fp16")
     # Refused here, before the work, if it is to be refused; `describe_manifest` states it.
     licence_of(spec, request.weights.source, stated=request.licence)
     with _one_worker() as pool:
@@ -129,6 +134,7 @@ def export_bundle(request: ExportRequest, listener: Listener | None = None) -> E
         subject = load_subject(request, spec)
         classes = subject.golden.logits.shape[1]
         labels = read_class_names(request.labels, classes) if request.labels else default_labels(classes, spec)
+        notices = (*subject.notices, *_doubts_about_recipe(request, subject, labels))
         checks = _Checks(subject=subject, pool=pool)
         original_fp16 = _start_fp16(subject, pool) if request.precision == "fp16" else None
         quantized = None
@@ -167,19 +173,34 @@ def export_bundle(request: ExportRequest, listener: Listener | None = None) -> E
             extras=quantized.files if quantized is not None else {},
             overwrite=request.overwrite,
         )
-    notice = describe_labels(labels, spec) if request.labels is None else describe_shared_names(labels)
-    return ExportResult(path=target, manifest=manifest, quantized=quantized, label_notice=notice)
+    of_labels = describe_labels(labels, spec) if request.labels is None else describe_shared_names(labels)
+    return ExportResult(
+        path=target,
+        manifest=manifest,
+        quantized=quantized,
+        notices=(*notices, *([f"warning: {of_labels}"] if of_labels else [])),
+        checkpoint=request.weights.path,
+    )
+
+
+def _doubts_about_recipe(request: ExportRequest, subject: Subject, labels: tuple[str, ...]) -> tuple[str, ...]:
+    """Return what labelled images say against the preprocessing of the user's own weights."""
+    folder = request.int8.eval_data if request.int8 is not None and request.int8.eval_data else request.golden
+    if request.weights.source != "file" or folder is None:
+        return ()
+    return compare_recipes(subject, folder, labels)
 
 
 def _finish(manifest: Manifest, model: ir.Model, checks: _Checks) -> tuple[bytes, Manifest]:
     """Return the final graph with its metadata, and the manifest with every step, all of them verified."""
-    proto: onnx.ModelProto = ir.to_proto(model)
+    proto: onnx.ModelProto = convert_opset(ir.to_proto(model), manifest.opset)
     add_metadata(proto, manifest)
     graph = proto.SerializeToString(deterministic=True)
     how = "run as a user runs it, fused"
     if manifest.precision.int8 is not None:
         how = "run fused, with Q/DQ computed as written, not by integer kernels"
-    summary = f"metadata and licence written; {how}"
+    written = "" if manifest.opset == OPSET else f"opset {manifest.opset}; "
+    summary = f"{written}metadata and licence written; {how}"
     required_db = manifest.precision.min_sqnr_db
     checks.add("final", graph, model=model, required_db=required_db, summary=summary, as_written=False)
     return graph, manifest.model_copy(update={"steps": checks.steps()})

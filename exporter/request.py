@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from calibration.options import QuantizeOptions
-from runtime.bundle.manifest import PrecisionName
+from runtime.bundle.manifest import Depth16, PrecisionName, ResizeMode
 from runtime.errors import UsageError
 from runtime.original.network import InputKind
 
@@ -61,9 +61,37 @@ class Int8Request:
     cache: Path | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What is stated of the preprocessing; what is None comes from timm's configuration of the model.
+
+    Attributes:
+        img_size: Image size, pixels; one number, or (height, width).
+        crop_pct: Share of the resized image that the centre crop keeps; not beside `resize_size`.
+        interpolation: Resize filter.
+        mean: Means of pixels scaled to [0, 1], one for each channel, or one for all.
+        std: Standard deviations, likewise.
+        resize_mode: How the image is resized before the crop.
+        resize_size: Size before the crop, pixels: of the short side, or with `cover` and `squash` of both sides, as
+            one number or (height, width).
+        exif_rotate: Whether images are turned as their EXIF orientation says.
+        depth16: What becomes of 16-bit greyscale.
+    """
+
+    img_size: int | tuple[int, int] | None = None
+    crop_pct: float | None = None
+    interpolation: Interpolation | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    resize_mode: ResizeMode | None = None
+    resize_size: int | tuple[int, int] | None = None
+    exif_rotate: bool = False
+    depth16: Depth16 = "clip"
+
+
 @dataclass(frozen=True)
-class ExportRequest:
-    """What to export and how.
+class ExportRequest(Recipe):
+    """What to export and how, beside the preprocessing, which is the fields of `Recipe`.
 
     Attributes:
         model: Old or new timm name of a ResNet.
@@ -71,13 +99,11 @@ class ExportRequest:
         int8: How to calibrate INT8; None for none.
         weights: timm's hub, a file, or random.
         input_kind: `uint8` (NHWC pixels, normalised in the graph) or `float32` (normalised NCHW).
-        img_size: Overrides timm's image size, pixels.
-        crop_pct: Overrides timm's crop share.
-        interpolation: Overrides timm's resize filter.
         num_classes: Overrides the number of classes of random weights.
         golden: Folder of pictures to check on; None for the packaged photographs.
         labels: File with one class name per line; None for timm's ImageNet names.
         licence: SPDX identifier of the weights; None for timm's.
+        opset: ONNX opset of the graph, 17 to 22.
         output: The bundle's directory; None for `./MODEL-PRECISION`.
         overwrite: Whether an existing bundle may be replaced.
     """
@@ -87,13 +113,11 @@ class ExportRequest:
     int8: Int8Request | None = None
     weights: WeightsChoice = field(default_factory=WeightsChoice)
     input_kind: InputKind = "uint8"
-    img_size: int | None = None
-    crop_pct: float | None = None
-    interpolation: Interpolation | None = None
     num_classes: int | None = None
     golden: Path | None = None
     labels: Path | None = None
     licence: str | None = None
+    opset: int = 20
     output: Path | None = None
     overwrite: bool = False
 

@@ -76,7 +76,9 @@ class Picture:
         width, height = self.image.size
         data = self.image.tobytes()
         bicubic = int(self.interpolation == "bicubic")
-        return struct.pack("<7IQ", width, height, width * 3, 0, RESIZE, CROP, bicubic, len(data)) + data
+        return (
+            struct.pack("<10IQ", width, height, width * 3, 0, RESIZE, RESIZE, CROP, CROP, bicubic, 0, len(data)) + data
+        )
 
     def by_pillow(self) -> Image.Image:
         """Return the pixels by one resize and a crop."""

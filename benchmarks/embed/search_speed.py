@@ -23,7 +23,7 @@ import numpy as np
 
 from benchmarks.shared.environment import describe_environment
 from runtime.bundle.manifest import Licence
-from runtime.embed.output.identity import BundleFacts, ImageFacts, Job, RowFacts, write_job
+from runtime.embed.output.identity import BundleFacts, ImageFacts, Job, ReadingFacts, RowFacts, write_job
 from runtime.embed.output.npy_part import NpyPart, npy_suffixes
 from runtime.embed.output.parquet_part import SUFFIX, ParquetPart
 from runtime.embed.output.part_files import DATA, RECORDS, PartRecord, PartWriter, finish_part, partial_names
@@ -127,6 +127,7 @@ def write_output(output: Path, kind: Format, dtype: Dtype, rows: int) -> None:
         engine=EngineFacts(name="onnxruntime", version="", executes="fp32"),
         device="cpu",
         hardware="",
+        reading=ReadingFacts(exif_rotate=False, depth16="clip"),
         images=ImageFacts(count=rows, keys_sha256="0" * 64),
         rows=RowFacts(format=kind, dtype=dtype, normalised=False, top_k=0),
         batch_size=BATCH,

@@ -26,7 +26,9 @@ from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
-from exporter.models import resolve_model, resolve_preprocessing
+from exporter.models import resolve_model
+from exporter.preprocessing import resolve_preprocessing
+from exporter.request import Recipe
 from runtime.images.preprocessing import normalise
 from runtime.images.reading import load_pixels
 
@@ -52,7 +54,9 @@ def write_pictures(folder: Path) -> None:
 
 def load_split(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
     """Return normalised images (N, 3, 64, 64) float32 and labels (N,) int64 of one split."""
-    preprocessing = resolve_preprocessing(resolve_model("resnet18"), img_size=IMAGE_SIZE, interpolation="bilinear")
+    preprocessing = resolve_preprocessing(
+        resolve_model("resnet18"), Recipe(img_size=IMAGE_SIZE, interpolation="bilinear")
+    )
     files = sorted(folder.glob("*/*.png"))
     pixels = np.stack([load_pixels(file, preprocessing) for file in files])
     labels = torch.tensor([int(file.parent.name) for file in files])

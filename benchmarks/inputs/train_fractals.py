@@ -30,7 +30,9 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from exporter.models import resolve_model, resolve_preprocessing
+from exporter.models import resolve_model
+from exporter.preprocessing import resolve_preprocessing
+from exporter.request import Recipe
 from runtime.images.reading import load_pixels
 
 CLASSES = 50
@@ -132,7 +134,9 @@ def write_pictures(folder: Path) -> None:
 
 def load_split(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
     """Return pixels (N, 3, IMAGE_SIZE, IMAGE_SIZE) uint8 and labels (N,) int64 of one split."""
-    preprocessing = resolve_preprocessing(resolve_model("resnet18"), img_size=IMAGE_SIZE, interpolation="bilinear")
+    preprocessing = resolve_preprocessing(
+        resolve_model("resnet18"), Recipe(img_size=IMAGE_SIZE, interpolation="bilinear")
+    )
     files = sorted(folder.glob("*/*.jpg"))
     pixels = np.stack([load_pixels(file, preprocessing) for file in files])
     labels = torch.tensor([int(file.parent.name.removeprefix("fractal_")) for file in files])

@@ -17,6 +17,7 @@ from runtime.data.sources.open_source import IMAGES, find_kind, open_source
 from runtime.errors import DataError
 from runtime.images.formats import describe_passed_over
 from runtime.images.listing import list_images
+from runtime.images.losses import Losses
 from runtime.images.reading import UNREADABLE, naming_machines_faults
 from runtime.support.arrays import Pixels
 from runtime.support.files import hash_file
@@ -216,10 +217,12 @@ class PixelLint:
 
     Attributes:
         images: Images seen.
+        lost: What the images lost on their way to RGB; for the caller to add to.
     """
 
     def __init__(self) -> None:
         self.images = 0
+        self.lost = Losses()
         self._grey = 0
         self._blank = 0
         self._seen: set[bytes] = set()
@@ -236,10 +239,13 @@ class PixelLint:
 
     def finish(self) -> tuple[Finding, ...]:
         """Return what was found."""
-        findings = []
+        findings = [Finding("warning", f"of the calibration images, {sentence}") for sentence in self.lost.sentences()]
         if self.images and self._blank == self.images:
             findings.append(
-                Finding("refusal", f"all {self.images} calibration images are one flat colour: pass real images")
+                Finding(
+                    "refusal",
+                    f"all {self.images} calibration images are one flat colour{self._why()}: pass real images",
+                )
             )
         elif self._blank:
             findings.append(Finding("warning", f"{self._blank} calibration images are one flat colour: take them out"))
@@ -261,3 +267,7 @@ class PixelLint:
                 )
             )
         return tuple(findings)
+
+    def _why(self) -> str:
+        """Return why pictures may have become flat, in brackets; nothing where none lost anything."""
+        return "".join(f" ({sentence})" for sentence in self.lost.sentences())

@@ -11,7 +11,6 @@ from runtime.bundle.manifest import Preprocessing
 from runtime.errors import CheckpointError, DataError
 from runtime.images.listing import list_images
 from runtime.images.preprocessing import normalise
-from runtime.images.reading import load_pixels
 from runtime.support.arrays import Floats, Pixels
 
 if TYPE_CHECKING:
@@ -40,11 +39,6 @@ def golden_files(folder: Path | None) -> tuple[Path, ...]:
         raise DataError(f"--golden {folder} holds no image: expected files such as .jpg or .png")
     step = max(len(files) / MAX_GOLDEN_IMAGES, 1.0)
     return tuple(files[int(index * step)] for index in range(min(len(files), MAX_GOLDEN_IMAGES)))
-
-
-def load_golden_pixels(files: tuple[Path, ...], preprocessing: Preprocessing) -> Pixels:
-    """Return the preprocessed images, (N, H, W, 3) uint8."""
-    return np.stack([load_pixels(file, preprocessing) for file in files])
 
 
 def network_feed(pixels: Pixels, preprocessing: Preprocessing, *, takes_floats: bool) -> Pixels | Floats:

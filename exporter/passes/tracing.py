@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import onnx_ir as ir
 from onnx_ir.passes import common as common_passes
 
+from runtime.bundle.manifest import sides
 from runtime.errors import GraphError
 from runtime.original.network import InputKind
 
@@ -40,12 +41,12 @@ _SCOPES_KEY = "pkg.torch.onnx.name_scopes"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def trace_network(module: "torch.nn.Module", *, image_size: int, input_kind: InputKind) -> ir.Model:
+def trace_network(module: "torch.nn.Module", *, image_size: int | tuple[int, int], input_kind: InputKind) -> ir.Model:
     """Return the ONNX graph of a wrapped network, not yet simplified.
 
     Args:
         module: `runtime.original.network.wrap`'s module, in eval mode.
-        image_size: Height and width of the input, pixels.
+        image_size: Height and width of the input, pixels; one number where they are equal.
         input_kind: What the module takes.
 
     Raises:
@@ -67,14 +68,15 @@ def trace_network(module: "torch.nn.Module", *, image_size: int, input_kind: Inp
     return model
 
 
-def _export(module: "torch.nn.Module", *, image_size: int, input_kind: InputKind) -> ir.Model:
+def _export(module: "torch.nn.Module", *, image_size: int | tuple[int, int], input_kind: InputKind) -> ir.Model:
     import torch
 
+    height, width = sides(image_size)
     # Two images, because torch.export treats a batch of one as a constant.
     example = (
-        torch.zeros((2, image_size, image_size, 3), dtype=torch.uint8)
+        torch.zeros((2, height, width, 3), dtype=torch.uint8)
         if input_kind == "uint8"
-        else torch.zeros((2, 3, image_size, image_size))
+        else torch.zeros((2, 3, height, width))
     )
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():

@@ -1,5 +1,6 @@
 """What `export-ssl` says: notices to stderr, the result to stdout."""
 
+import shlex
 from collections.abc import Sequence
 
 from rich import box
@@ -9,7 +10,9 @@ from rich.text import Text
 
 from exporter.pipeline import ExportResult
 from exporter.printing.int8_table import print_calibration, print_drop
+from runtime.bundle.bundle import Bundle
 from runtime.bundle.manifest import Step
+from runtime.original.load_original import find_file
 from runtime.support.paragraphs import print_paragraph
 
 _OPERATORS_SHOWN = 7
@@ -19,6 +22,8 @@ def print_notices(result: ExportResult, console: Console) -> None:
     """Print the licence, and what a user must not overlook."""
     manifest = result.manifest
     console.print(f"licence of the weights: {manifest.licence.spdx}. {manifest.licence.notice}", markup=False)
+    for notice in result.notices:
+        console.print(notice, style="yellow" if notice.startswith("warning") else None, markup=False, soft_wrap=True)
     if manifest.weights.source == "random":
         console.print(
             f"UNTRAINED: the weights are random (seed {manifest.weights.seed}); "
@@ -26,8 +31,6 @@ def print_notices(result: ExportResult, console: Console) -> None:
             style="bold red",
             markup=False,
         )
-    if result.label_notice:
-        console.print(f"warning: {result.label_notice}", style="yellow", markup=False)
     for name, amax in manifest.precision.overflowing.items():
         console.print(f"overflow: {name} reaches {amax:g}, too large for FP16; its layer stays FP32", markup=False)
     if manifest.precision.weights_flushed:
@@ -49,7 +52,7 @@ def print_result(result: ExportResult, console: Console, *, details: bool = Fals
     print_paragraph(_verdict(result), console, style="bold")
     if result.quantized is not None and result.quantized.layers is not None:
         print_drop(result.quantized.layers, console)
-    console.print(f"next: run-ssl compare {result.path} --data FOLDER", markup=False, soft_wrap=True)
+    console.print(f"next: {_next_command(result)}", markup=False, soft_wrap=True)
     console.print()
     console.print(_steps(manifest.steps))
     console.print()
@@ -68,6 +71,15 @@ def print_result(result: ExportResult, console: Console, *, details: bool = Fals
     if not details:
         tried = "all that was tried, and the nodes" if result.quantized is not None else "the nodes"
         print_paragraph(f"`--details` prints {tried} before and after.", console, bullet=True)
+
+
+def _next_command(result: ExportResult) -> str:
+    """Return the comparison to run next, with the checkpoint where it would not be found by itself."""
+    command = f"run-ssl compare {shlex.quote(str(result.path))} --data FOLDER"
+    bundle = Bundle(path=result.path, manifest=result.manifest)
+    if result.checkpoint is None or find_file(bundle) is not None:
+        return command
+    return f"{command} --weights {shlex.quote(str(result.checkpoint))}"
 
 
 def _verdict(result: ExportResult) -> str:

@@ -4,12 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exporter.checks.golden import golden_files, golden_outputs, load_golden_pixels, network_feed
-from exporter.models import ModelSpec, resolve_preprocessing
+from exporter.checks.golden import golden_files, golden_outputs, network_feed
+from exporter.models import ModelSpec
+from exporter.preprocessing import describe_recipe, resolve_preprocessing, warn_of_assumptions
 from exporter.request import ExportRequest, WeightsChoice
 from runtime.bundle.bundle import Golden
 from runtime.bundle.manifest import Preprocessing, Weights
 from runtime.errors import UsageError
+from runtime.images.reading import load_all_pixels
 from runtime.original.checkpoint import checkpoint_classes, hash_tensors, load_into, read_checkpoint
 from runtime.original.hub import fetch_hub_weights
 from runtime.original.network import build_network, wrap
@@ -36,6 +38,7 @@ class Subject:
         files: The golden images.
         feed: The golden images as the graph's input.
         golden: Pixels of the golden images, with PyTorch's outputs.
+        notices: The preprocessing in a line, and what a user should know of it.
     """
 
     spec: ModelSpec
@@ -46,6 +49,7 @@ class Subject:
     files: tuple[Path, ...]
     feed: Pixels | Floats
     golden: Golden
+    notices: tuple[str, ...] = ()
 
 
 def load_subject(request: ExportRequest, spec: ModelSpec) -> Subject:
@@ -54,11 +58,9 @@ def load_subject(request: ExportRequest, spec: ModelSpec) -> Subject:
     Raises:
         ExportSslError: The weights, the pictures or an option cannot be used.
     """
-    preprocessing = resolve_preprocessing(
-        spec, img_size=request.img_size, crop_pct=request.crop_pct, interpolation=request.interpolation
-    )
+    preprocessing = resolve_preprocessing(spec, request)
     files = golden_files(request.golden)
-    pixels = load_golden_pixels(files, preprocessing)
+    pixels, lost = load_all_pixels(files, preprocessing)
     network, weights = _load_network(request.weights, spec, num_classes=request.num_classes)
     module = wrap(network, preprocessing, input_kind=request.input_kind)
     feed = network_feed(pixels, preprocessing, takes_floats=request.input_kind == "float32")
@@ -71,6 +73,11 @@ def load_subject(request: ExportRequest, spec: ModelSpec) -> Subject:
         files=files,
         feed=feed,
         golden=golden_outputs(module, pixels, feed),
+        notices=(
+            describe_recipe(spec, request, preprocessing),
+            *warn_of_assumptions(spec, request, own_weights=request.weights.source == "file"),
+            *(f"warning: of the golden images, {sentence}" for sentence in lost.sentences()),
+        ),
     )
 
 

@@ -1,11 +1,12 @@
 """Describe an export: the manifest of the bundle, from the request and what was loaded."""
 
 from exporter.models import licence_of
-from exporter.passes.tracing import INPUT_NAMES, IR_VERSION, OPSET
+from exporter.passes.opset import ir_version_of
+from exporter.passes.tracing import INPUT_NAMES
 from exporter.request import ExportRequest
 from exporter.steps.subject import Subject
 from exporter.writing.bundle_writer import tool_versions
-from runtime.bundle.manifest import Card, Manifest, Model, Precision, TensorSpec
+from runtime.bundle.manifest import Card, Manifest, Model, Precision, Preprocessing, TensorSpec
 from runtime.original.flops import count_card_flops, count_parameters
 from runtime.original.network import InputKind
 
@@ -19,7 +20,7 @@ def describe_manifest(request: ExportRequest, subject: Subject, *, precision: Pr
         precision: The precision in the graph.
         macs: Multiply-accumulates of the graph, one image.
     """
-    spec, size = subject.spec, subject.preprocessing.image_size
+    spec = subject.spec
     classes, embedding_dim = subject.golden.logits.shape[1], subject.golden.embedding.shape[1]
     return Manifest(
         model=Model(
@@ -36,14 +37,14 @@ def describe_manifest(request: ExportRequest, subject: Subject, *, precision: Pr
         licence=licence_of(spec, subject.weights.source, stated=request.licence),
         card=_card(subject),
         preprocessing=subject.preprocessing,
-        input=_input_spec(request.input_kind, size),
+        input=_input_spec(request.input_kind, subject.preprocessing),
         outputs=(
             _output_spec("logits", classes, "class scores before softmax"),
             _output_spec("embedding", embedding_dim, "pooled features"),
         ),
         precision=precision,
-        opset=OPSET,
-        ir_version=IR_VERSION,
+        opset=request.opset,
+        ir_version=ir_version_of(request.opset),
         golden=tuple(file.name for file in subject.files),
         steps=(),
         tools=tool_versions(),
@@ -68,19 +69,20 @@ def _weight_tag(request: ExportRequest, subject: Subject) -> str | None:
     return spec.timm_tag if named or subject.weights.source == "hub" else None
 
 
-def _input_spec(kind: InputKind, size: int) -> TensorSpec:
+def _input_spec(kind: InputKind, preprocessing: Preprocessing) -> TensorSpec:
+    height, width, channels = preprocessing.pixels_shape
     if kind == "uint8":
         return TensorSpec(
             name=INPUT_NAMES[kind],
             dtype="uint8",
-            shape=("batch", size, size, 3),
+            shape=("batch", height, width, channels),
             layout="NHWC",
             meaning="RGB pixels after the preprocessing contract; the graph normalises them",
         )
     return TensorSpec(
         name=INPUT_NAMES[kind],
         dtype="float32",
-        shape=("batch", 3, size, size),
+        shape=("batch", channels, height, width),
         layout="NCHW",
         meaning="RGB, (pixel / 255 - mean) / std",
     )

@@ -74,9 +74,9 @@ def open_runner(subject: Subject) -> Iterator[Runner]:
 
 
 def noise_pixels(bundle: Bundle, batch: int) -> Pixels:
-    """Return a batch of random pixels, (batch, S, S, 3) uint8: speed does not depend on what they show."""
-    size = bundle.manifest.preprocessing.image_size
-    return np.random.default_rng(_SEED).integers(0, 256, (batch, size, size, 3), np.uint8)
+    """Return a batch of random pixels, (batch, H, W, 3) uint8: speed does not depend on what they show."""
+    shape = bundle.manifest.preprocessing.pixels_shape
+    return np.random.default_rng(_SEED).integers(0, 256, (batch, *shape), np.uint8)
 
 
 def _in_memory(bundle: Bundle, engine: Engine, batch: int) -> Runner:

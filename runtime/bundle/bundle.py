@@ -90,10 +90,9 @@ class Bundle:
             BundleError: An array is missing, pickled, or has another shape or dtype than stated.
         """
         model = self.manifest.model
-        size = self.manifest.preprocessing.image_size
         count = len(self.manifest.golden)
         return Golden(
-            pixels=self._array(GOLDEN_PIXELS, (count, size, size, 3), np.uint8),
+            pixels=self._array(GOLDEN_PIXELS, (count, *self.manifest.preprocessing.pixels_shape), np.uint8),
             logits=self._array(GOLDEN_LOGITS, (count, model.classes), np.float32),
             embedding=self._array(GOLDEN_EMBEDDING, (count, model.embedding_dim), np.float32),
         )

@@ -27,6 +27,12 @@ def _inside_bundle(path: str) -> str:
 
 RelativePath = Annotated[str, AfterValidator(_inside_bundle)]
 
+# Lengths in pixels: of the network's input, and of an image before the crop.
+Side = Annotated[int, Field(ge=1, le=8192)]
+ResizedSide = Annotated[int, Field(ge=1, le=16384)]
+ResizeMode = Literal["short", "cover", "squash"]
+Depth16 = Literal["clip", "scale"]
+
 
 class _Part(BaseModel):
     """A frozen part of the manifest; unknown keys are errors, so that a typing slip is not silent."""
@@ -38,32 +44,89 @@ class Preprocessing(_Part):
     """The contract from an image file to the network's pixels; see `runtime/images/preprocessing.py`.
 
     Attributes:
-        image_size: Height and width of the network's input, pixels.
-        resize_size: Length of the image's short side after the resize, pixels:
-            floor(image_size / crop_pct).
-        crop_pct: Share of the resized short side that the centre crop keeps, 0 < crop_pct <= 1.
+        image_size: Height and width of the network's input, pixels; one number where they are equal, else (height,
+            width).
+        resize_size: What the image is resized to before the crop, pixels: with `short` the length of its short side,
+            else (height, width).
+        crop_pct: Share of the resized image that the centre crop keeps, 0 < crop_pct <= 1: of the short side, or of the
+            axis of which it keeps less.
         interpolation: Filter of the antialiased resize.
         mean: Per-channel mean (R, G, B) of pixels scaled to [0, 1].
         std: Per-channel standard deviation (R, G, B) of pixels scaled to [0, 1].
-        colour: Channel order. Always RGB; EXIF orientation is not applied.
+        colour: Channel order. Always RGB.
         resampling: Name of the resize rule, fixed point with the horizontal pass first.
+        resize_mode: `short`: the short side becomes `resize_size`, and the aspect ratio is kept. `cover`: the aspect
+            ratio is kept, and the image becomes just large enough to cover `resize_size`. `squash`: both sides become
+            `resize_size`, and the aspect ratio is lost.
+        exif_rotate: Whether an image is turned as its EXIF orientation says; else its pixels are taken as stored.
+        depth16: What becomes of 16-bit greyscale: `clip`, values above 255 become 255; `scale`, the high byte of each
+            value is taken.
     """
 
-    image_size: int = Field(ge=1, le=8192)
-    resize_size: int = Field(ge=1, le=16384)
+    image_size: Side | tuple[Side, Side]
+    resize_size: ResizedSide | tuple[ResizedSide, ResizedSide]
     crop_pct: float = Field(gt=0, le=1)
     interpolation: Literal["bilinear", "bicubic"]
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
     colour: Literal["RGB"] = "RGB"
     resampling: Literal["pillow-antialias-horizontal-first"] = "pillow-antialias-horizontal-first"
+    resize_mode: ResizeMode = "short"
+    exif_rotate: bool = False
+    depth16: Depth16 = "clip"
+
+    @property
+    def height(self) -> int:
+        """Height of the network's input, pixels."""
+        return sides(self.image_size)[0]
+
+    @property
+    def width(self) -> int:
+        """Width of the network's input, pixels."""
+        return sides(self.image_size)[1]
+
+    @property
+    def pixels_shape(self) -> tuple[int, int, int]:
+        """Shape of one image's pixels, (height, width, channels)."""
+        return self.height, self.width, len(self.colour)
 
     @model_validator(mode="after")
     def _crop_fits(self) -> Self:
-        """Refuse a crop that is larger than the resized image."""
-        if self.resize_size < self.image_size:
+        """Refuse a crop that is larger than the resized image, and a resize of another kind than its mode's."""
+        if isinstance(self.resize_size, int) != (self.resize_mode == "short"):
+            raise ValueError(f"resize_size {self.resize_size} does not fit resize_mode {self.resize_mode}")
+        if any(resized < kept for resized, kept in zip(sides(self.resize_size), sides(self.image_size), strict=True)):
             raise ValueError(f"resize_size {self.resize_size} is less than image_size {self.image_size}")
         return self
+
+    @model_validator(mode="after")
+    def _every_channel_is_normalised(self) -> Self:
+        """Refuse means and deviations of another number than the channels."""
+        for name, numbers in (("mean", self.mean), ("std", self.std)):
+            if len(numbers) != len(self.colour):
+                raise ValueError(f"{name} has {len(numbers)} numbers, expected {len(self.colour)} for {self.colour}")
+        return self
+
+
+def with_choices(preprocessing: Preprocessing, *, exif_rotate: bool, depth16: Depth16 | None) -> Preprocessing:
+    """Return a bundle's preprocessing with what a run chooses in its place.
+
+    Args:
+        preprocessing: The bundle's.
+        exif_rotate: Whether images are turned by their EXIF orientation; False leaves the bundle's choice.
+        depth16: What becomes of 16-bit greyscale; None leaves the bundle's choice.
+    """
+    return preprocessing.model_copy(
+        update={
+            "exif_rotate": exif_rotate or preprocessing.exif_rotate,
+            "depth16": depth16 or preprocessing.depth16,
+        }
+    )
+
+
+def sides(size: int | tuple[int, int]) -> tuple[int, int]:
+    """Return (height, width) of a size that is one number where they are equal; pixels."""
+    return (size, size) if isinstance(size, int) else size
 
 
 class Weights(_Part):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from runtime.commands.console import message_console, one_line_errors, result_console
+from runtime.commands.image_options import Depth16Option, ExifRotateOption
 from runtime.commands.ray_options import RayAddressOption, RayCpusOption, RayGpusOption, RayOption, RayWorkersOption
 from runtime.errors import UsageError
 from runtime.support.engine_names import DISTRIBUTIONS
@@ -119,6 +120,8 @@ def embed(
             rich_help_panel=_IMAGES,
         ),
     ] = None,
+    exif_rotate: ExifRotateOption = False,
+    depth16: Depth16Option = None,
     ray: RayOption = False,
     ray_address: RayAddressOption = None,
     ray_workers: RayWorkersOption = None,
@@ -228,6 +231,8 @@ def embed(
             device=device,
             weights=weights,
             native=native,
+            exif_rotate=exif_rotate,
+            depth16=depth16,
             overwrite=overwrite,
             append=append,
         )
@@ -285,6 +290,8 @@ def _check(
         print(result.check.model_dump_json(indent=2))
     else:
         render_check(result.check, result_console(), least=least, details=details)
+    for sentence in result.lost.sentences():
+        message_console().print(f"warning: {sentence}", markup=False)
     if result.unreadable:
         message_console().print(f"warning: {result.unreadable} images of the sample cannot be read and were left out")
     return not has_failed(result.check.agreement) and (least is None or result.check.recall(10) >= least)

@@ -8,6 +8,7 @@ import typer
 from runtime.commands.bench import bench
 from runtime.commands.console import message_console, one_line_errors, progress_bar, result_console
 from runtime.commands.embed import embed
+from runtime.commands.image_options import Depth16Option, ExifRotateOption
 from runtime.commands.parsing import split_list
 from runtime.commands.plan_options import (
     BuildChoices,
@@ -142,6 +143,8 @@ def compare(
     save: Annotated[
         bool, typer.Option("--save", help="Keep the result in each bundle's `results` folder, for `run-ssl report`.")
     ] = False,
+    exif_rotate: ExifRotateOption = False,
+    depth16: Depth16Option = None,
     ray: RayOption = False,
     ray_address: RayAddressOption = None,
     ray_workers: RayWorkersOption = None,
@@ -186,6 +189,8 @@ def compare(
             threads=threads,
             device=device,
             skip_unreadable=skip_unreadable,
+            exif_rotate=exif_rotate,
+            depth16=depth16,
             native=native,
             save=save,
         )

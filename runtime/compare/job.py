@@ -15,6 +15,7 @@ from runtime.bundle.results.compare_json import (
     FlopsReport,
     ParametersReport,
 )
+from runtime.compare.chance import describe_chance
 from runtime.compare.changes import ChangeCollector, FoundChanges, save_comparison
 from runtime.compare.opening import count_flops, make_transform, open_batches, open_engines
 from runtime.compare.request import CompareRequest
@@ -24,6 +25,7 @@ from runtime.data.dataset import Dataset, Stream
 from runtime.data.open_images import open_images
 from runtime.engines.open_engine import parse_engine
 from runtime.errors import UsageError
+from runtime.images.losses import Losses, describe_repeats
 
 
 def run_comparison(
@@ -64,6 +66,7 @@ def run_comparison(
         bundles=engines.bundles,
         flops=flops,
         unreadable=tuple(loader.unreadable),
+        lost=loader.lost,
         changes=changes.found if changes is not None else None,
     )
     return end_comparison(request, opened, measured)
@@ -86,6 +89,7 @@ class Measured:
         bundles: Number of each engine's bundle; None where the engine is the original in another precision.
         flops: Multiply-accumulates.
         unreadable: The images left out.
+        lost: What the images lost on their way to RGB.
         changes: The changed images, where they are to be kept.
         notes: What a person should know about how it was run.
     """
@@ -94,6 +98,7 @@ class Measured:
     bundles: tuple[int | None, ...]
     flops: FlopsReport
     unreadable: tuple[Unreadable, ...]
+    lost: Losses
     changes: FoundChanges | None
     notes: tuple[str, ...] = ()
 
@@ -128,12 +133,22 @@ def end_comparison(request: CompareRequest, opened: OpenedRequest, measured: Mea
     Raises:
         BundleError: The result cannot be saved.
     """
-    data = _data_report(request.data, opened.dataset, measured.scores, measured.unreadable, measured.notes)
+    data = _data_report(request.data, opened.dataset, measured.scores, measured.unreadable, _notes(opened, measured))
     comparison = _report(request, opened.bundles, measured, data)
     if measured.changes is not None:
         who = [(score.bundle, score.engine, score.precision) for score in comparison.engines]
         save_comparison(request.bundles, comparison, measured.changes.of_engines(who))
     return comparison
+
+
+def _notes(opened: OpenedRequest, measured: Measured) -> tuple[str, ...]:
+    """Return what a person should know about how it was run, and what the images were like."""
+    original = measured.scores.original
+    repeats = describe_repeats(original.repeated, original.images, what="scores of the original")
+    manifest = opened.bundles[0].manifest
+    # Of random weights nobody expects more.
+    chance = describe_chance(original, manifest.model.classes) if manifest.weights.source != "random" else ()
+    return (*measured.notes, *measured.lost.sentences(), *repeats, *chance)
 
 
 def _data_report(

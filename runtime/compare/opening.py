@@ -9,6 +9,7 @@ from PIL import Image
 
 from runtime.bundle.bundle import Bundle
 from runtime.bundle.layers import total_macs
+from runtime.bundle.manifest import Preprocessing, with_choices
 from runtime.bundle.results.compare_json import FlopsReport
 from runtime.compare.request import CompareRequest
 from runtime.data.batches import Loader, load_batches
@@ -98,7 +99,7 @@ def open_batches(
     """
     return load_batches(
         dataset,
-        bundle.manifest.preprocessing,
+        contract_of(bundle, request),
         batch_size=request.batch_size,
         workers=request.workers,
         skip_unreadable=request.skip_unreadable,
@@ -108,13 +109,18 @@ def open_batches(
     )
 
 
+def contract_of(bundle: Bundle, request: CompareRequest) -> Preprocessing:
+    """Return the bundle's preprocessing, with what the request chooses in its place."""
+    return with_choices(bundle.manifest.preprocessing, exif_rotate=request.exif_rotate, depth16=request.depth16)
+
+
 def make_transform(bundle: Bundle, request: CompareRequest) -> Transform | None:
     """Return the C library's preprocessing where that is asked for, None for Pillow's.
 
     Raises:
         UsageError: The library cannot be loaded.
     """
-    return NativePreprocessor(request.native, bundle.manifest.preprocessing) if request.native else None
+    return NativePreprocessor(request.native, contract_of(bundle, request)) if request.native else None
 
 
 def count_flops(network: "torch.nn.Module", bundle: Bundle) -> FlopsReport:

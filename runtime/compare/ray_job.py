@@ -125,6 +125,7 @@ def _measured(total: ScoredPiece, seconds: float) -> Measured:
         bundles=total.ran.bundles,
         flops=total.flops,
         unreadable=total.unreadable,
+        lost=total.lost,
         changes=total.changes,
         notes=(note,),
     )

@@ -21,6 +21,7 @@ from runtime.data.batches import Unreadable
 from runtime.data.pieces import Piece
 from runtime.engines.facts import EngineFacts, describe_engine
 from runtime.errors import EngineError
+from runtime.images.losses import Losses
 from runtime.on_ray.answers import Row, answer, check_seen, here
 from runtime.on_ray.attempts import note_attempt
 from runtime.on_ray.ship_bundle import unpack_bundle
@@ -64,6 +65,7 @@ class ScoredPiece:
     Attributes:
         tallies: The counts.
         unreadable: Images left out.
+        lost: What the images lost on their way to RGB.
         changes: The changed images, where they are to be kept.
         ran: Engines that ran.
         node: The machine that it ran on, the first piece's.
@@ -73,6 +75,7 @@ class ScoredPiece:
 
     tallies: Tallies
     unreadable: tuple[Unreadable, ...]
+    lost: Losses
     changes: FoundChanges | None
     ran: Ran
     node: str
@@ -94,6 +97,7 @@ class ScoredPiece:
             self,
             tallies=self.tallies.merge(later.tallies),
             unreadable=self.unreadable + later.unreadable,
+            lost=self.lost + later.lost,
             changes=self.changes.merge(later.changes) if self.changes and later.changes else None,
             workers=self.workers | later.workers,
         )
@@ -153,6 +157,7 @@ class PieceScorer:
         return ScoredPiece(
             tallies=tallies,
             unreadable=tuple(loader.unreadable),
+            lost=loader.lost,
             changes=changes.found if changes is not None else None,
             ran=Ran(tuple(describe_engine(one) for one in (engines.original, *engines.engines)), engines.bundles),
             node=here(),

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from runtime.bundle.manifest import Depth16
+
 # Large enough that the call costs nothing beside the convolutions, small enough for any memory.
 DEFAULT_BATCH_SIZE = 32
 
@@ -29,6 +31,8 @@ class CompareRequest:
         threads: Threads for one inference; None leaves the engines' choice.
         device: `cpu` or `gpu`, for all engines.
         skip_unreadable: Whether unreadable images are left out and listed; otherwise they are an error.
+        exif_rotate: Whether images are turned by their EXIF orientation; False leaves the bundle's choice.
+        depth16: What becomes of 16-bit greyscale; None leaves the bundle's choice.
         save: Whether comparison and changed images are kept for `run-ssl report`, in each bundle's `results` folder.
         native: The C library, which preprocesses instead of Pillow, to the same bytes; None for Pillow.
     """
@@ -50,4 +54,6 @@ class CompareRequest:
     device: str = "cpu"
     skip_unreadable: bool = False
     native: Path | None = None
+    exif_rotate: bool = False
+    depth16: Depth16 | None = None
     save: bool = False

@@ -96,6 +96,7 @@ def _original_score(tally: Tally) -> OriginalScore:
         images_per_s=tally.images_per_s,
         non_finite_logits=tally.non_finite_logits,
         non_finite_images=tally.non_finite_images,
+        repeated=tally.repeated,
     )
 
 

@@ -68,6 +68,7 @@ class Tally:
         top5_k: 5, or the number of classes where there are fewer.
         non_finite_logits: Logits that are NaN or infinite.
         non_finite_images: Images with such a logit.
+        repeated: Number of images whose logits equal another image's of their batch, to the last bit.
         seconds: Time inside `infer`.
         warm_up_images: Images of the batches that warmed an engine up, the first one of each opened engine.
         warm_up_seconds: Time of those inside `infer`.
@@ -85,6 +86,7 @@ class Tally:
     top5_k: int = _TOP_K
     non_finite_logits: int = 0
     non_finite_images: int = 0
+    repeated: int = 0
     seconds: float = 0.0
     warm_up_images: int = 0
     warm_up_seconds: float = 0.0
@@ -111,6 +113,7 @@ class Tally:
         self.top5 += int(np.count_nonzero(ranks < self.top5_k))
         self.non_finite_logits += int(np.count_nonzero(~finite))
         self.non_finite_images += int(np.count_nonzero(~finite.all(axis=1)))
+        self.repeated += len(logits) - len({row.tobytes() for row in logits})
         return Verdict(logits=logits, hits=ranks < 1, decisions=top1_decisions(logits))
 
     def clock(self, images: int, seconds: float, *, warm_up: bool) -> None:

@@ -29,6 +29,7 @@ from runtime.bundle.manifest import Preprocessing
 from runtime.data.dataset import Dataset, LabelledImage, Stream
 from runtime.data.pieces import Piece
 from runtime.errors import DataError, UsageError
+from runtime.images.losses import Losses
 from runtime.images.preprocessing import preprocess
 from runtime.images.reading import naming_machines_faults, pillow_silenced
 from runtime.support.arrays import Pixels
@@ -73,7 +74,13 @@ class Loader:
 
     def __init__(self, plan: "_Plan") -> None:
         self.unreadable: list[Unreadable] = []
-        self._batches = _run(plan, self.unreadable)
+        self._lost: list[Losses] = [Losses()]
+        self._batches = _run(plan, self.unreadable, self._lost)
+
+    @property
+    def lost(self) -> Losses:
+        """What the images lost so far on their way to RGB."""
+        return self._lost[0]
 
     def __iter__(self) -> Iterator[Batch]:
         return self
@@ -99,6 +106,7 @@ class _Plan:
     """The arguments of `load_batches`."""
 
     dataset: Dataset | Stream | Piece
+    preprocessing: Preprocessing
     transform: Callable[[Image.Image], Pixels]
     skip_unreadable: bool
     ahead: Ahead
@@ -110,12 +118,14 @@ class _Plan:
             MachineError: The machine, not the image, is the reason: nothing is skipped for that.
         """
         position, image = numbered
+        lost = Losses()
         try:
             with naming_machines_faults(image.name):
-                pixels: Pixels | DataError = self.transform(image.read())
+                picture, lost = image.read(self.preprocessing)
+                pixels: Pixels | DataError = self.transform(picture)
         except DataError as error:
             pixels = error
-        return _Decoded(position, image.name, image.label, pixels)
+        return _Decoded(position, image.name, image.label, pixels, lost)
 
 
 class _Decoded(NamedTuple):
@@ -125,6 +135,7 @@ class _Decoded(NamedTuple):
     name: str
     label: int
     pixels: Pixels | DataError
+    lost: Losses
 
 
 def load_batches(
@@ -160,10 +171,10 @@ def load_batches(
         if value < 1:
             raise UsageError(f"{option} {value}: expected at least 1")
     chosen = transform or functools.partial(preprocess, preprocessing=preprocessing)
-    return Loader(_Plan(dataset, chosen, skip_unreadable, Ahead(batch_size, threads, prefetch, overlap)))
+    return Loader(_Plan(dataset, preprocessing, chosen, skip_unreadable, Ahead(batch_size, threads, prefetch, overlap)))
 
 
-def _run(plan: _Plan, unreadable: list[Unreadable]) -> Generator[Batch, None, None]:
+def _run(plan: _Plan, unreadable: list[Unreadable], lost: list[Losses]) -> Generator[Batch, None, None]:
     """Yield the batches; the threads live as long as the iteration."""
     taken = 0
     whole = not isinstance(plan.dataset, Piece)
@@ -172,6 +183,7 @@ def _run(plan: _Plan, unreadable: list[Unreadable]) -> Generator[Batch, None, No
     with pillow_silenced(), closing(decoded):
         for here in decoded:
             taken += len(here)
+            lost[0] = sum((image.lost for image in here), lost[0])
             batch = _gather(here, unreadable)
             if unreadable and not plan.skip_unreadable:
                 # A stream may break off; the images before that are what is to be mended first.

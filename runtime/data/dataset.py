@@ -9,9 +9,11 @@ from typing import BinaryIO, Protocol
 
 from PIL import Image
 
+from runtime.bundle.manifest import Preprocessing
 from runtime.data.sources.entries import Entry, Source
 from runtime.data.timm_streams import TimmStream
-from runtime.images.reading import decode, naming_damage
+from runtime.images.reading import ReadImage, decode, naming_damage
+from runtime.images.rgb import to_rgb
 
 
 class Picture(Protocol):
@@ -36,8 +38,11 @@ class LabelledImage:
     label: int
     source: Path | Picture | Entry
 
-    def read(self) -> Image.Image:
+    def read(self, preprocessing: Preprocessing | None = None) -> ReadImage:
         """Return the picture, RGB and decoded. Warning filters stay as they are; see `runtime/images/reading.py`.
+
+        Args:
+            preprocessing: The bundle's contract; None for timm's way to read.
 
         Raises:
             DataError: The image cannot be read.
@@ -45,9 +50,12 @@ class LabelledImage:
         """
         assert not isinstance(self.source, Entry), "iterating the data set opens it"
         if isinstance(self.source, Path):
-            return decode(self.source, str(self.source))
+            return decode(self.source, str(self.source), preprocessing)
         with naming_damage(self.name), self.source.open() as opened:
-            return opened.convert("RGB") if isinstance(opened, Image.Image) else decode(opened, self.name)
+            if isinstance(opened, Image.Image):
+                opened.load()
+                return ReadImage(*to_rgb(opened, preprocessing))
+            return decode(opened, self.name, preprocessing)
 
 
 @dataclass(frozen=True)

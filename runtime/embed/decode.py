@@ -7,8 +7,10 @@ from io import BytesIO
 
 from PIL import Image, UnidentifiedImageError
 
+from runtime.bundle.manifest import Preprocessing
 from runtime.data.sources.entries import Entry
 from runtime.errors import DataError
+from runtime.images.losses import NO_LOSSES, Losses
 from runtime.images.reading import UNREADABLE, naming_machines_faults, read_rgb
 from runtime.support.arrays import Pixels
 
@@ -24,20 +26,25 @@ class Decoded:
         sha256: Hash of the encoded bytes, 64 hexadecimal digits; empty where they could not be read.
         pixels: (H, W, 3) uint8; None where it cannot be decoded.
         reason: Why not, in words that are the same every time.
+        lost: What it lost on its way to RGB.
     """
 
     key: str
     sha256: str
     pixels: Pixels | None
     reason: str = ""
+    lost: Losses = NO_LOSSES
 
 
-def decode_entry(opened: Opened, transform: Callable[[Image.Image], Pixels]) -> Decoded:
+def decode_entry(
+    opened: Opened, transform: Callable[[Image.Image], Pixels], preprocessing: Preprocessing | None = None
+) -> Decoded:
     """Return an entry's pixels, or why there are none.
 
     Args:
         opened: The entry, and what reads its bytes.
         transform: Function from an RGB picture to the network's pixels.
+        preprocessing: The contract by which a file is read; None for timm's.
 
     Raises:
         MachineError: The machine, not the image, is the reason: a job that went on would call every image unreadable,
@@ -49,7 +56,8 @@ def decode_entry(opened: Opened, transform: Callable[[Image.Image], Pixels]) -> 
         with naming_machines_faults(entry.file, resumes=True):
             contents = read()
             digest = hashlib.sha256(contents).hexdigest()
-            return Decoded(entry.key, digest, transform(read_rgb(BytesIO(contents))))
+            picture, lost = read_rgb(BytesIO(contents), preprocessing)
+            return Decoded(entry.key, digest, transform(picture), lost=lost)
     except UnidentifiedImageError:
         # Pillow's words hold an address in memory.
         return Decoded(entry.key, digest, None, "not an image of a format that Pillow knows")

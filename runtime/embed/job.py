@@ -23,6 +23,7 @@ from runtime.embed.run_parts import Place, embed_pieces
 from runtime.engines.facts import describe_engine, describe_hardware
 from runtime.errors import DataError, UsageError
 from runtime.images.formats import PassedOver
+from runtime.images.losses import Losses
 
 _CHANGED = (
     "the images changed while the job ran: expected the same ones from start to end; pass --overwrite to start over"
@@ -59,6 +60,8 @@ class JobResult:
         unreadable_file: Where the images without a row are listed; None where all have one.
         engine: What ran it.
         executes: The precision that it computed in, in words.
+        lost: What the job's images lost on their way to RGB.
+        repeated: Number of rows whose embedding equals that of another file in the same part.
         passed_over: Ending to how many files are no image, and were passed over.
     """
 
@@ -72,6 +75,8 @@ class JobResult:
     unreadable_file: Path | None
     engine: str
     executes: str
+    lost: Losses
+    repeated: int
     passed_over: Mapping[str, int] = field(default_factory=dict)
 
     @property
@@ -248,4 +253,6 @@ def end_job(output: Path, job: Job, *, seen: Listing, before: int, seconds: floa
         unreadable_file=write_unreadable(output, job),
         engine=job.engine.name,
         executes=job.engine.executes,
+        lost=totals.lost,
+        repeated=totals.repeated,
     )

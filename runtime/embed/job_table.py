@@ -8,6 +8,7 @@ from rich.text import Text
 from runtime.embed.job import JobResult
 from runtime.embed.output.part_files import DATA
 from runtime.images.formats import describe_passed_over
+from runtime.images.losses import describe_repeats
 from runtime.support.words import counted, verb_for
 
 
@@ -23,6 +24,8 @@ def as_json(result: JobResult) -> str:
             "unreadable": result.unreadable,
             "unreadable_file": str(missing) if missing is not None else None,
             "passed_over": dict(result.passed_over),
+            "lost": result.lost.model_dump(),
+            "repeated": result.repeated,
             "parts": result.parts,
             "images_before": result.images_before,
             "seconds": round(result.seconds, 3),
@@ -51,6 +54,8 @@ def render(result: JobResult, console: Console) -> None:
             f"{result.engine} ({result.executes}), {result.images_per_s:,.0f} images/s with decoding, "
             f"{result.seconds:,.1f} s{before}"
         )
+    for sentence in (*result.lost.sentences(), *describe_repeats(result.repeated, result.rows, what="embedding")):
+        show(f"warning: {sentence}")
     if result.unreadable_file is not None:
         count = result.unreadable
         show(f"{counted(count, 'image')} {verb_for(count, 'have')} no row: {result.unreadable_file} says why")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from PIL import Image
 
 from runtime.bundle.bundle import Bundle
+from runtime.bundle.manifest import Preprocessing, with_choices
 from runtime.data.sources.entries import Source
 from runtime.embed.output.identity import Job
 from runtime.embed.request import EmbedRequest
@@ -36,13 +37,18 @@ def open_engine(request: EmbedRequest, bundle: Bundle) -> Engine:
     return load_engine(bundle, choice.name, options)
 
 
+def contract_of(request: EmbedRequest, bundle: Bundle) -> Preprocessing:
+    """Return the bundle's preprocessing, with what the request chooses in its place."""
+    return with_choices(bundle.manifest.preprocessing, exif_rotate=request.exif_rotate, depth16=request.depth16)
+
+
 def transform_of(request: EmbedRequest, bundle: Bundle) -> Callable[[Image.Image], Pixels]:
     """Return what makes the network's pixels from an RGB picture.
 
     Raises:
         UsageError: The C library cannot be loaded.
     """
-    contract = bundle.manifest.preprocessing
+    contract = contract_of(request, bundle)
     if request.native is not None:
         return NativePreprocessor(request.native, contract)
     return functools.partial(preprocess, preprocessing=contract)
@@ -56,6 +62,7 @@ def describe_place(request: EmbedRequest, bundle: Bundle, *, job: Job, source: S
         labels=bundle.labels(),
         source=source,
         engine=engine,
+        preprocessing=contract_of(request, bundle),
         transform=transform_of(request, bundle),
         workers=request.workers or usable_cores(),
         # On a CPU, decoding beside inference stalls it; a GPU leaves the cores to the decoders.

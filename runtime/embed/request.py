@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from runtime.bundle.manifest import Depth16
 from runtime.data.sources.open_source import InputChoice
 from runtime.errors import UsageError
 
@@ -51,6 +52,8 @@ class EmbedRequest:
         device: `cpu` or `gpu`.
         weights: Checkpoint, for the engine `pytorch`.
         native: The C library, which preprocesses instead of Pillow, to the same bytes; None for Pillow.
+        exif_rotate: Whether images are turned by their EXIF orientation; False leaves the bundle's choice.
+        depth16: What becomes of 16-bit greyscale; None leaves the bundle's choice.
         overwrite: Whether an existing output is deleted and started over, instead of resumed.
         append: Whether images that are new are added to a finished output (`runtime/embed/append.py`).
     """
@@ -68,6 +71,8 @@ class EmbedRequest:
     device: str = "cpu"
     weights: Path | None = None
     native: Path | None = None
+    exif_rotate: bool = False
+    depth16: Depth16 | None = None
     overwrite: bool = False
     append: bool = False
 

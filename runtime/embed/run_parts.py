@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from runtime.bundle.manifest import Preprocessing
 from runtime.data.sources.entries import Entry, Source
 from runtime.embed.decode import Decoded, Opened, decode_entry
 from runtime.embed.output.identity import Job
@@ -30,9 +31,10 @@ from runtime.embed.output.part_files import (
     finish_part,
     partial_names,
 )
-from runtime.embed.output.rows import Rows, best_classes, finish_embedding, no_rows, why_not_finite
+from runtime.embed.output.rows import Repeats, Rows, best_classes, finish_embedding, no_rows, why_not_finite
 from runtime.embed.pieces import Piece
 from runtime.engines.contract import Engine
+from runtime.images.losses import Losses
 from runtime.images.reading import pillow_silenced
 from runtime.support.arrays import Pixels
 from runtime.support.read_ahead import Ahead, read_ahead
@@ -48,6 +50,7 @@ class Place:
         labels: Line i names class i.
         source: Reads the entries.
         engine: Opened.
+        preprocessing: The contract by which files are read.
         transform: Function from an RGB picture to the network's pixels.
         workers: Decoding threads.
         overlap: Whether they go on while the engine works.
@@ -58,6 +61,7 @@ class Place:
     labels: tuple[str, ...]
     source: Source
     engine: Engine
+    preprocessing: Preprocessing
     transform: Callable[[Image.Image], Pixels]
     workers: int
     overlap: bool
@@ -80,7 +84,7 @@ def embed_pieces(
     """
     begun: deque[Piece] = deque()
     ahead = Ahead(place.job.batch_size, place.workers, overlap=place.overlap)
-    decode = partial(decode_entry, transform=place.transform)
+    decode = partial(decode_entry, transform=place.transform, preprocessing=place.preprocessing)
     decoded = read_ahead(_open_in_turn(pieces, begun, place.source), decode, ahead)
     with pillow_silenced(), closing(decoded):
         for first in decoded:
@@ -112,7 +116,7 @@ def _embed_piece(
 ) -> PartRecord:
     """Return the record of one part, made of the batches of its piece, of which the first is here."""
     files = partial_names(place.output, number, _suffixes(place.job))
-    rows, unreadable = 0, list[UnreadableImage]()
+    rows, unreadable, repeats, lost = 0, list[UnreadableImage](), Repeats(), Losses()
     writer: PartWriter | None = None
     try:
         writer = _open_writer(files, place)
@@ -120,6 +124,8 @@ def _embed_piece(
         while True:
             made, without = embed_batch(batch, place.engine, place.job)
             writer.add(made)
+            repeats.add(made)
+            lost = sum((image.lost for image in batch), lost)
             rows += len(made)
             unreadable += without
             done += len(batch)
@@ -129,7 +135,15 @@ def _embed_piece(
                 break
             batch = next(decoded)
         writer.close()
-        record = PartRecord(number=number, images=images, rows=rows, unreadable=tuple(unreadable), files=())
+        record = PartRecord(
+            number=number,
+            images=images,
+            rows=rows,
+            unreadable=tuple(unreadable),
+            files=(),
+            lost=lost,
+            repeated=repeats.count,
+        )
         return finish_part(place.output, record, files)
     except BaseException:
         if writer is not None:

@@ -76,10 +76,16 @@ def check_pixels(pixels: Pixels, manifest: Manifest) -> None:
     Raises:
         EngineError: The shape or dtype is another.
     """
-    size = manifest.preprocessing.image_size
-    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != (size, size, 3) or not len(pixels):
+    shape = manifest.preprocessing.pixels_shape
+    sizes = ", ".join(map(str, shape))
+    if not isinstance(pixels, np.ndarray):
         raise EngineError(
-            f"pixels are {pixels.shape} {pixels.dtype}, expected (N, {size}, {size}, 3) uint8 with N >= 1: "
+            f"pixels are a {type(pixels).__name__}, expected a NumPy array (N, {sizes}) uint8: stack the images with "
+            "numpy.stack"
+        )
+    if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[1:] != shape or not len(pixels):
+        raise EngineError(
+            f"pixels are {pixels.shape} {pixels.dtype}, expected (N, {sizes}) uint8 with N >= 1: "
             "make them with runtime.images.preprocessing.preprocess"
         )
 

@@ -59,8 +59,7 @@ class OrtEngine(EngineBase):
             )
             _require_used(self._session, asked)
             self._outputs = [spec.name for spec in bundle.manifest.outputs]
-            size = bundle.manifest.preprocessing.image_size
-            self.infer(np.zeros((1, size, size, 3), np.uint8))
+            self.infer(np.zeros((1, *bundle.manifest.preprocessing.pixels_shape), np.uint8))
             profile = Path(self._session.end_profiling())
             strays = find_strays(profile, asked.chain[0])
             executed = profiled_precision(profile)

@@ -13,21 +13,26 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from runtime.bundle.manifest import Preprocessing
+from runtime.bundle.manifest import Preprocessing, ResizeMode, sides
 from runtime.errors import DataError, UsageError
 from runtime.support.arrays import Pixels
 
 _OK = 0
 _RGB = 0
+# The values of `rne_resize_mode`.
+_MODES: dict[ResizeMode, int] = {"short": 0, "cover": 1, "squash": 2}
 
 
 class _Resize(ctypes.Structure):
     """`rne_resize` of resnet_engine.h."""
 
     _fields_ = (
-        ("resize_size", ctypes.c_size_t),
-        ("image_size", ctypes.c_size_t),
+        ("resize_height", ctypes.c_size_t),
+        ("resize_width", ctypes.c_size_t),
+        ("image_height", ctypes.c_size_t),
+        ("image_width", ctypes.c_size_t),
         ("bicubic", ctypes.c_int32),
+        ("mode", ctypes.c_int),
     )
 
 
@@ -75,15 +80,14 @@ class NativePreprocessor:
         self._local = threading.local()
 
     def __call__(self, image: Image.Image) -> Pixels:
-        """Return the network's pixels for one picture, (image_size, image_size, 3) uint8, RGB.
+        """Return the network's pixels for one picture, (height, width, 3) uint8, RGB.
 
         Raises:
             DataError: The picture is so long and thin that its resized form would not fit in memory.
         """
         rgb = np.ascontiguousarray(image if image.mode == "RGB" else image.convert("RGB"))
         height, width, channels = rgb.shape
-        size = self._preprocessing.image_size
-        pixels = np.empty((size, size, 3), np.uint8)
+        pixels = np.empty(self._preprocessing.pixels_shape, np.uint8)
         given = _Image(rgb.ctypes.data, width, height, width * channels, _RGB)
         if self._run(self._handle().pointer, ctypes.byref(given), pixels.ctypes.data) != _OK:
             raise DataError(self._error())
@@ -94,7 +98,12 @@ class NativePreprocessor:
         handle: _Handle | None = getattr(self._local, "handle", None)
         if handle is None:
             contract = self._preprocessing
-            sizes = _Resize(contract.resize_size, contract.image_size, int(contract.interpolation == "bicubic"))
+            sizes = _Resize(
+                *sides(contract.resize_size),
+                *sides(contract.image_size),
+                int(contract.interpolation == "bicubic"),
+                _MODES[contract.resize_mode],
+            )
             pointer = ctypes.c_void_p()
             if self._open(ctypes.byref(sizes), ctypes.byref(pointer)) != _OK:
                 raise UsageError(self._error())

@@ -1,20 +1,24 @@
-"""Image files, read as timm reads them: `Image.open(file).convert("RGB")`, and nothing else.
+"""Image files, read as timm reads them, `Image.open(file).convert("RGB")`, unless the bundle says otherwise.
 
     what is in the file            what the network sees
     -----------------------------  ------------------------------------------------------------------
-    EXIF orientation               not applied: the pixels as stored
+    EXIF orientation               not applied, the pixels as stored; with `exif_rotate` the picture is turned.
+                                   TIFF: Pillow turns it whatever is chosen
     grey, 8 bit                    the value in all three channels
     1 bit                          0 or 255
     palette                        the palette's colours; transparency dropped, not blended
     alpha (RGBA, LA)               dropped, not blended: hidden colours become visible
     CMYK (also Adobe JPEG)         Pillow's own conversion, without the colour profile
     grey, 16 or 32 bit, or float   the value **clipped** to 0..255, not scaled: 16-bit greyscale is
-                                   mostly white. timm does that too; scale such files to 8 bits first
+                                   mostly white. timm does that too. With `depth16` "scale" 16-bit greyscale is the
+                                   high byte of every value, as in 16-bit RGB
     RGB or RGBA, 16 bit            the high byte of every value
     grey with alpha, 16 bit        the high byte; alpha dropped
     progressive JPEG               as any JPEG
     several frames or pages        the first one
     colour profile (ICC)           not applied
+
+What an image lost by that is counted (`runtime/images/losses.py`).
 
 Refused with a DataError that names the file: what Pillow cannot identify, truncated files, and
 decompression bombs (more than twice Pillow's `MAX_IMAGE_PIXELS`, about 179 million pixels). Where the
@@ -31,16 +35,19 @@ import errno
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
+import numpy as np
 from PIL import Image
 
 from runtime.bundle.manifest import Preprocessing
 from runtime.errors import DataError, MachineError
+from runtime.images.losses import Losses
 from runtime.images.preprocessing import preprocess
+from runtime.images.rgb import to_rgb
 from runtime.support.arrays import Pixels
 
 # What Pillow's readers raise for a damaged file, all that read images here: OSError for truncation and unknown formats;
@@ -74,48 +81,75 @@ def pillow_silenced() -> Iterator[None]:
         yield
 
 
-def open_image(path: Path) -> Image.Image:
+class ReadImage(NamedTuple):
+    """A picture that was read.
+
+    Attributes:
+        picture: The picture, mode RGB, decoded.
+        lost: What it lost on the way.
+    """
+
+    picture: Image.Image
+    lost: Losses
+
+
+def open_image(path: Path, preprocessing: Preprocessing | None = None) -> Image.Image:
     """Return the picture in a file: mode RGB, decoded, the file closed.
+
+    Args:
+        path: The file.
+        preprocessing: The bundle's contract, of which `exif_rotate` and `depth16` are used; None for timm's.
 
     Raises:
         DataError: The file is absent, is no image, is damaged, or is a decompression bomb.
         MachineError: The machine, not the file, is the reason.
     """
     with pillow_silenced():
-        return decode(path, str(path))
+        return decode(path, str(path), preprocessing).picture
 
 
 def load_pixels(path: str | Path, preprocessing: Preprocessing) -> Pixels:
-    """Return the network's pixels for one file, (image_size, image_size, 3) uint8, RGB.
+    """Return the network's pixels for one file, (height, width, 3) uint8, RGB.
 
     Raises:
         DataError: The file cannot be read; see `open_image`.
     """
-    return preprocess(open_image(Path(path)), preprocessing)
+    return preprocess(open_image(Path(path), preprocessing), preprocessing)
 
 
-def decode(source: Path | BinaryIO, name: str) -> Image.Image:
+def load_all_pixels(paths: Sequence[Path], preprocessing: Preprocessing) -> tuple[Pixels, Losses]:
+    """Return the network's pixels for some files, (N, height, width, 3) uint8, RGB, and what all of them lost.
+
+    Raises:
+        DataError: A file cannot be read; see `open_image`.
+    """
+    with pillow_silenced():
+        read = [decode(path, str(path), preprocessing) for path in paths]
+    pixels = np.stack([preprocess(one.picture, preprocessing) for one in read])
+    return pixels, sum((one.lost for one in read), Losses())
+
+
+def decode(source: Path | BinaryIO, name: str, preprocessing: Preprocessing | None = None) -> ReadImage:
     """Return the picture in `source`, mode RGB, without touching the warning filters; for worker threads.
 
     Args:
         source: A file's path, or its open binary contents.
         name: What messages call it.
+        preprocessing: The bundle's contract, of which `exif_rotate` and `depth16` are used; None for timm's.
 
     Raises:
         DataError: The file is absent, is no image, is damaged, or is a decompression bomb.
         MachineError: The machine, not the image, is the reason.
     """
     with naming_damage(name):
-        return read_rgb(source)
+        return read_rgb(source, preprocessing)
 
 
-def read_rgb(source: Path | BinaryIO) -> Image.Image:
+def read_rgb(source: Path | BinaryIO, preprocessing: Preprocessing | None = None) -> ReadImage:
     """Return the picture in `source`, mode RGB; what Pillow raises for a damaged one is among `UNREADABLE`."""
     with Image.open(source) as image:
         image.load()
-        # Dropped either way, but with it Pillow first works out, and warns about, what it would become.
-        image.info.pop("transparency", None)
-        return image if image.mode == "RGB" else image.convert("RGB")
+        return ReadImage(*to_rgb(image, preprocessing))
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 import copy
 from typing import TYPE_CHECKING, Any
 
+from runtime.bundle.manifest import sides
+
 if TYPE_CHECKING:
     import torch
 
@@ -12,21 +14,21 @@ CARD_HEIGHT = 224
 CARD_WIDTH = 285
 
 
-def count_pytorch_macs(network: "torch.nn.Module", image_size: int) -> int:
+def count_pytorch_macs(network: "torch.nn.Module", image_size: int | tuple[int, int]) -> int:
     """Return the multiply-accumulates of one image, as `torch.utils.flop_counter` counts them.
 
     It counts 2 FLOPs per multiply-accumulate of convolutions and matrix products and nothing for
     biases, normalisation, activations and pooling.
 
     Args:
-        network: timm's network, taking (1, 3, image_size, image_size) float32.
-        image_size: Height and width of the input, pixels.
+        network: timm's network, taking (1, 3, height, width) float32.
+        image_size: Height and width of the input, pixels; one number where they are equal.
     """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        _on_meta(network)(torch.empty((1, 3, image_size, image_size), device="meta"))
+        _on_meta(network)(torch.empty((1, 3, *sides(image_size)), device="meta"))
     return int(counter.get_total_flops()) // 2
 
 

@@ -125,15 +125,15 @@ def _wrap(
     class Original(torch.nn.Module):
         """timm's network between a bundle's inputs and outputs; defined here so that torch loads late."""
 
-        mean: torch.Tensor  # (1, 3, 1, 1) float32, in units of grey levels
-        std: torch.Tensor  # (1, 3, 1, 1) float32, in units of grey levels
+        mean: torch.Tensor  # (1, C, 1, 1) float32, in units of grey levels
+        std: torch.Tensor  # (1, C, 1, 1) float32, in units of grey levels
 
         def __init__(self) -> None:
             super().__init__()
             # timm's methods are beyond nn.Module's type.
             self.network: Any = network
-            self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1) * _PIXEL_MAX)
-            self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1) * _PIXEL_MAX)
+            self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, -1, 1, 1) * _PIXEL_MAX)
+            self.register_buffer("std", torch.tensor(preprocessing.std).view(1, -1, 1, 1) * _PIXEL_MAX)
 
         def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             normalised = pixels

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from PIL import Image
 
+from runtime.data.sources.entries import Entry, Source
+from runtime.data.sources.image_files import FolderSource
+from runtime.data.sources.open_source import InputChoice, open_source
 from runtime.embed.output.places import ImagePlace, read_places
-from runtime.embed.sources.entries import Entry, Source
-from runtime.embed.sources.image_files import FolderSource
-from runtime.embed.sources.open_source import InputChoice, open_source
 from runtime.errors import ExportSslError
 from runtime.images.reading import UNREADABLE, pillow_silenced, read_rgb
 from runtime.images.thumbnail import jpeg_thumbnail
@@ -84,7 +84,7 @@ def _entries(source: Source, keys: frozenset[str]) -> Iterator[Entry]:
 def _picture(contents: bytes, row: Row) -> FoundPicture | None:
     try:
         with pillow_silenced():
-            small = jpeg_thumbnail(read_rgb(BytesIO(contents)))
+            small = jpeg_thumbnail(read_rgb(BytesIO(contents)).picture)
     except UNREADABLE:
         return None
     same = hashlib.sha256(contents).hexdigest() == row.sha256

@@ -58,3 +58,8 @@ def images_per_second(speed: float) -> str:
 def p_value(p: float) -> str:
     """Return a p-value in at most seven characters."""
     return f"{p:.3f}" if p >= 0.001 else "< 0.001"
+
+
+def describe_size(size: int | tuple[int, int]) -> str:
+    """Return a size in pixels in words: `224`, or `192x256` for (height, width)."""
+    return str(size) if isinstance(size, int) else f"{size[0]}x{size[1]}"

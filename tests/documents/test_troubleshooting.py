@@ -122,7 +122,7 @@ def test_every_heading_is_of_one_paragraph_that_says_what_to_do() -> None:
         # A field of a dataclass.
         (
             "DataError",
-            "all … calibration images are one flat colour: pass real images",
+            "all … calibration images are one flat colour…: pass real images",
             "calibration/images/lint.py",
         ),
         # A constant of the module.

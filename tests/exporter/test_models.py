@@ -11,8 +11,9 @@ from exporter.models import (
     describe_labels,
     licence_of,
     resolve_model,
-    resolve_preprocessing,
 )
+from exporter.preprocessing import resolve_preprocessing
+from exporter.request import Recipe
 from runtime.errors import UnknownModelError, UsageError
 
 
@@ -126,7 +127,7 @@ def test_ssl_preprocessing_is_224_of_256_bilinear():
 
 def test_overrides_replace_timms_configuration():
     spec = resolve_model("ssl_resnet18")
-    preprocessing = resolve_preprocessing(spec, img_size=200, crop_pct=0.95, interpolation="bicubic")
+    preprocessing = resolve_preprocessing(spec, Recipe(img_size=200, crop_pct=0.95, interpolation="bicubic"))
     # floor(200 / 0.95) = floor(210.5)
     assert (preprocessing.image_size, preprocessing.resize_size, preprocessing.interpolation) == (200, 210, "bicubic")
 
@@ -145,7 +146,7 @@ def test_overrides_replace_timms_configuration():
 )
 def test_impossible_overrides_are_named(override, option):
     with pytest.raises(UsageError, match=option):
-        resolve_preprocessing(resolve_model("ssl_resnet18"), **override)
+        resolve_preprocessing(resolve_model("ssl_resnet18"), Recipe(**override))
 
 
 def test_every_model_of_the_family_resolves_and_has_a_preprocessing():

@@ -56,7 +56,7 @@ COMMANDS = (
     Command(
         export,
         (ExportRequest, WeightsChoice, Int8Request, QuantizeOptions, BuildChoices),
-        compared=35,
+        compared=42,
         # Without an engine no plan is built, so whose it would be does not count.
         converted={"engine": "none"},
         renamed={
@@ -70,7 +70,7 @@ COMMANDS = (
         },
     ),
     Command(build, (BuildChoices,), compared=11),
-    Command(compare, (CompareRequest, RayChoice), compared=20, renamed=RAY),
+    Command(compare, (CompareRequest, RayChoice), compared=22, renamed=RAY),
     Command(
         bench,
         (BenchRequest, Effort),
@@ -81,7 +81,7 @@ COMMANDS = (
     Command(
         embed,
         (EmbedRequest, OutputChoice, InputChoice, CheckChoice, RayChoice),
-        compared=25,
+        compared=27,
         renamed={**RAY, "output_format": "format"},
     ),
     Command(search, (SearchRequest,), compared=7),

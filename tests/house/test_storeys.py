@@ -27,7 +27,7 @@ PACKAGES = tuple(package for storey in STOREYS for package in storey)
 # Loose files of `runtime`: the public names and the exceptions, and one more where it must be.
 MOST_LOOSE_FILES = 3
 # Where options of `export-ssl` are declared; and where it shares options and bars with `run-ssl`.
-EXPORT_OPTIONS = {"exporter/cli.py", "exporter/options.py"}
+EXPORT_OPTIONS = {"exporter/cli.py", "exporter/number_options.py", "exporter/options.py"}
 EXPORT_COMMAND_LINE = {*EXPORT_OPTIONS, "exporter/steps/plan.py"}
 
 

@@ -96,8 +96,8 @@ def layer_times(
     choice = parse_engine(engine)
     if choice.name == TENSORRT:
         return raw_layers(_tensorrt(bundle, batch), bundle.layers(), batch=batch, engine=engine)
-    size = bundle.manifest.preprocessing.image_size
-    pixels = np.random.default_rng(0).integers(0, 256, (batch, size, size, 3), np.uint8)
+    shape = bundle.manifest.preprocessing.pixels_shape
+    pixels = np.random.default_rng(0).integers(0, 256, (batch, *shape), np.uint8)
     feed = pixels if bundle.manifest.input.dtype == "uint8" else normalise(pixels, bundle.manifest.preprocessing)
     if choice.name == OPENVINO:
         counted = _openvino(bundle, feed, threads=threads, runs=runs, precision=choice.precision or "fp32")

@@ -86,8 +86,7 @@ class RawOnnxRuntime(EngineBase):
             self._session: Any = session
             self._input = bundle.manifest.input.name
             self._outputs = [spec.name for spec in bundle.manifest.outputs]
-            size = bundle.manifest.preprocessing.image_size
-            self.call(self.network_input(np.zeros((1, size, size, 3), np.uint8)))
+            self.call(self.network_input(np.zeros((1, *bundle.manifest.preprocessing.pixels_shape), np.uint8)))
             self.precision = describe_precision(stored, profiled_precision(Path(session.end_profiling())))
 
     def call(self, batch_input: Any) -> Any:

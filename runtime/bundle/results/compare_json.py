@@ -29,6 +29,7 @@ class OriginalScore(_Part):
         images_per_s: Speed inside the engine alone; see `runtime.compare.score.compare`. On Ray, one worker's.
         non_finite_logits: Logits that are NaN or infinite.
         non_finite_images: Images with such a logit.
+        repeated: Number of images whose logits equal another image's of their batch, to the last bit.
     """
 
     engine: str
@@ -40,6 +41,7 @@ class OriginalScore(_Part):
     images_per_s: float
     non_finite_logits: int
     non_finite_images: int
+    repeated: int = 0
 
 
 class EngineScore(_Part):

@@ -106,6 +106,8 @@ typedef struct rne_params {
     const char *tensorrt_library; /* TensorRT: libnvinfer's path; NULL is libnvinfer.so.N of the headers' major */
     rne_log_callback log;         /* NULL is silence */
     void *log_user;
+    int32_t images_upright; /* your promise, for a bundle whose images are turned by their EXIF orientation: that you
+                             * turn them before rne_preprocess(), which refuses them otherwise. Default 0 */
 } rne_params;
 
 /* A bundle that is no directory; every buffer is read in rne_open_buffers() and may be freed after it. */
@@ -131,9 +133,12 @@ typedef struct rne_info {
     const char *licence;   /* SPDX identifier of the weights' licence */
     size_t classes;
     size_t embedding_dim;
-    size_t image_size;   /* height and width of the network's input */
-    size_t pixels_bytes; /* of one preprocessed image: image_size * image_size * 3 */
+    size_t image_height; /* of the network's input */
+    size_t image_width;
+    size_t pixels_bytes; /* of one preprocessed image: image_height * image_width * 3 */
     size_t max_batch;
+    int32_t exif_rotate;   /* whether images are to be turned by their EXIF orientation, by whoever decodes them */
+    int32_t depth16_scale; /* what becomes of 16-bit grey when it is decoded: 1: the high byte, 0: clipped to 255 */
 } rne_info;
 
 /* An image in memory: rows of `width` pixels, `stride_bytes` apart. */
@@ -171,18 +176,18 @@ RNE_API rne_info rne_get_info(const rne_engine *engine);
 RNE_API const char *rne_label(const rne_engine *engine, size_t class_index);
 
 /* From an image to the network's pixels: resize, centre crop; the bytes are the Python runtime's.
- * pixels: (image_size, image_size, 3) uint8 RGB. */
+ * pixels: (image_height, image_width, 3) uint8 RGB. */
 RNE_API rne_status rne_preprocess(rne_engine *engine, const rne_image *image, uint8_t *pixels);
 
 /* Run a batch that lies in host memory, and wait for it.
- * pixels: (batch, image_size, image_size, 3) uint8 RGB, 1 <= batch <= max_batch.
+ * pixels: (batch, image_height, image_width, 3) uint8 RGB, 1 <= batch <= max_batch.
  * logits: (batch, classes) float32; embedding: (batch, embedding_dim) float32; either may be NULL. */
 RNE_API rne_status rne_infer(rne_engine *engine, const uint8_t *pixels, size_t batch, float *logits, float *embedding);
 
 /* TensorRT: enqueue a batch that lies on the GPU on the caller's stream (a cudaStream_t), and return at once. The
  * addresses are multiples of 256. Nothing is copied, but for a batch outside the plan's profile. The engine runs one
  * batch at a time: the next call, on whatever stream, is ordered after this one. pixels: the network's input on the
- * GPU, (batch, image_size, image_size, 3) uint8; logits, embedding: as in rne_infer(), on the GPU, neither NULL. */
+ * GPU, (batch, image_height, image_width, 3) uint8; logits, embedding: as in rne_infer(), on the GPU, neither NULL. */
 RNE_API rne_status rne_infer_on_stream(rne_engine *engine, const void *pixels, size_t batch, void *logits,
                                        void *embedding, void *stream);
 
@@ -197,10 +202,19 @@ RNE_API const char *rne_last_error(void);
 RNE_API const char *rne_version(void);
 
 /* Preprocessing without a bundle, for those who bring their own engine. */
+typedef enum rne_resize_mode {
+    RNE_SHORT = 0, /* the short side becomes resize_height, which equals resize_width; the aspect ratio is kept */
+    RNE_COVER = 1, /* just large enough to cover resize_height x resize_width; the aspect ratio is kept */
+    RNE_SQUASH = 2 /* both sides become resize_height x resize_width; the aspect ratio is lost */
+} rne_resize_mode;
+
 typedef struct rne_resize {
-    size_t resize_size; /* the short side's length after the resize */
-    size_t image_size;  /* side of the centre crop, <= resize_size */
-    int32_t bicubic;    /* 0: bilinear, 1: bicubic with a = -0.5; both antialiased */
+    size_t resize_height; /* before the crop */
+    size_t resize_width;
+    size_t image_height; /* of the centre crop, <= resize_height */
+    size_t image_width;
+    int32_t bicubic; /* 0: bilinear, 1: bicubic with a = -0.5; both antialiased */
+    rne_resize_mode mode;
 } rne_resize;
 
 typedef struct rne_preprocessor rne_preprocessor;

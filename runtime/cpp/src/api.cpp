@@ -20,7 +20,8 @@ struct rne_engine {
     std::unique_ptr<rne::Backend> backend;
     rne::Preprocessor preprocessor;
     std::size_t max_batch;
-    // The network's input where it is not the pixels: normalised floats, (max_batch, 3, S, S).
+    bool images_upright;
+    // The network's input where it is not the pixels: normalised floats, (max_batch, 3, H, W).
     std::vector<float> normalised;
     // Where outputs go that the caller does not want.
     std::vector<float> unwanted_logits;
@@ -141,13 +142,14 @@ std::unique_ptr<rne_engine> make_engine(rne::Bundle bundle, const rne_params &pa
     bundle.model = {};
     bundle.plan = {};
     return std::unique_ptr<rne_engine>(new rne_engine{std::move(bundle), std::move(backend), std::move(preprocessor),
-                                                      most, std::move(normalised), std::move(logits),
+                                                      most, params.images_upright != 0, std::move(normalised),
+                                                      std::move(logits),
                                                       std::move(embedding)});
 }
 
 // (p / 255 - mean) / std in float32, NCHW: runtime/images/preprocessing.py's `normalise`, the same operations in order.
 void normalise(const rne::Manifest &manifest, const std::uint8_t *pixels, std::size_t batch, float *planes) {
-    const std::size_t area = manifest.resize.image_size * manifest.resize.image_size;
+    const std::size_t area = manifest.resize.image_height * manifest.resize.image_width;
     for (std::size_t image = 0; image < batch; image++) {
         for (std::size_t channel = 0; channel < 3; channel++) {
             const std::uint8_t *from = pixels + image * area * 3 + channel;
@@ -220,9 +222,12 @@ rne_info rne_get_info(const rne_engine *engine) {
         info.licence = manifest.licence.c_str();
         info.classes = manifest.classes;
         info.embedding_dim = manifest.embedding_dim;
-        info.image_size = manifest.resize.image_size;
+        info.image_height = manifest.resize.image_height;
+        info.image_width = manifest.resize.image_width;
         info.pixels_bytes = manifest.pixels_bytes();
         info.max_batch = engine->max_batch;
+        info.exif_rotate = manifest.exif_rotate ? 1 : 0;
+        info.depth16_scale = manifest.depth16_scale ? 1 : 0;
     }
     return info;
 }
@@ -235,6 +240,10 @@ const char *rne_label(const rne_engine *engine, size_t class_index) {
 rne_status rne_preprocess(rne_engine *engine, const rne_image *image, uint8_t *pixels) {
     return guarded([&] {
         require(engine != nullptr && image != nullptr && pixels != nullptr, "engine, image or pixels is NULL");
+        if (engine->bundle.manifest.exif_rotate && !engine->images_upright) {
+            throw Error(RNE_UNSUPPORTED, "the bundle's images are turned by their EXIF orientation, which this library "
+                                         "does not do: turn them before, and set params.images_upright");
+        }
         engine->preprocessor.run(*image, pixels);
     });
 }

@@ -99,11 +99,12 @@ private:
         if (input == input_at_ && batch == batch_ && logits == logits_at_ && embedding == embedding_at_) {
             return;
         }
-        const std::size_t size = manifest_.resize.image_size;
+        const std::size_t height = manifest_.resize.image_height;
+        const std::size_t width = manifest_.resize.image_width;
         void *const at = const_cast<void *>(input); // OpenVINO only reads it
         request_.set_input_tensor(manifest_.input_dtype == "uint8"
-                                      ? ov::Tensor(ov::element::u8, {batch, size, size, 3}, at)
-                                      : ov::Tensor(ov::element::f32, {batch, 3, size, size}, at));
+                                      ? ov::Tensor(ov::element::u8, {batch, height, width, 3}, at)
+                                      : ov::Tensor(ov::element::f32, {batch, 3, height, width}, at));
         request_.set_tensor(logits_, ov::Tensor(ov::element::f32, {batch, manifest_.classes}, logits));
         request_.set_tensor(embedding_, ov::Tensor(ov::element::f32, {batch, manifest_.embedding_dim}, embedding));
         input_at_ = input;

@@ -170,14 +170,13 @@ Golden read_golden(const Bundle &bundle) {
     if (manifest.golden_images == 0) {
         throw Error(RNE_BUNDLE, bundle.path + " lists no golden images, so nothing can be checked: export it again");
     }
-    const std::size_t size = manifest.resize.image_size;
     Golden golden;
     golden.images = manifest.golden_images;
     const auto read = [&](const char *name, const char *type, const std::vector<std::size_t> &shape) {
         const fs::path file = inside(bundle.path, std::string("golden/") + name);
         return read_npy(read_file(file), type, shape, file.string());
     };
-    golden.pixels = read("pixels.npy", "|u1", {golden.images, size, size, 3});
+    golden.pixels = read("pixels.npy", "|u1", {golden.images, manifest.resize.image_height, manifest.resize.image_width, 3});
     golden.logits = floats(read("logits.npy", "<f4", {golden.images, manifest.classes}));
     golden.embedding = floats(read("embedding.npy", "<f4", {golden.images, manifest.embedding_dim}));
     return golden;

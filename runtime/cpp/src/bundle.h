@@ -28,10 +28,12 @@ struct Manifest {
     std::size_t golden_images = 0;
     double min_sqnr_db = 0;
     rne_resize resize{};
+    bool exif_rotate = false;
+    bool depth16_scale = false;
     std::array<float, 3> mean{};
     std::array<float, 3> std{};
 
-    std::size_t pixels_bytes() const { return resize.image_size * resize.image_size * 3; }
+    std::size_t pixels_bytes() const { return resize.image_height * resize.image_width * 3; }
     // Bytes of one image at the network's input.
     std::size_t input_bytes() const { return input_dtype == "uint8" ? pixels_bytes() : pixels_bytes() * sizeof(float); }
 };
@@ -57,7 +59,7 @@ struct Sidecar {
 // Golden inputs with the PyTorch original's outputs.
 struct Golden {
     std::size_t images = 0;
-    std::vector<std::uint8_t> pixels; // (images, S, S, 3)
+    std::vector<std::uint8_t> pixels; // (images, H, W, 3)
     std::vector<float> logits;        // (images, classes)
     std::vector<float> embedding;     // (images, embedding_dim)
 };

@@ -83,9 +83,50 @@ std::array<float, 3> three(const json &value, double least, double most) {
     return numbers;
 }
 
+struct Sides {
+    std::size_t height;
+    std::size_t width;
+};
+
+// A size is one number, or a height and a width.
+Sides sides(const json &value) {
+    if (!value.is_array()) {
+        const std::size_t side = whole(value, kLargestSide);
+        return {side, side};
+    }
+    if (value.size() != 2) {
+        refuse("bundle.json", "has a size that is neither a number nor a height and a width", "export the bundle again");
+    }
+    return {whole(value[0], kLargestSide), whole(value[1], kLargestSide)};
+}
+
+rne_resize_mode read_mode(const json &value) {
+    const auto mode = value.value("resize_mode", std::string("short"));
+    if (mode == "short") {
+        return RNE_SHORT;
+    }
+    if (mode == "cover") {
+        return RNE_COVER;
+    }
+    if (mode == "squash") {
+        return RNE_SQUASH;
+    }
+    refuse("bundle.json", "has a resize mode that this library does not know (" + mode + ")",
+           "build a newer resnet_engine");
+}
+
 void read_preprocessing(const json &value, Manifest &manifest) {
-    manifest.resize.image_size = whole(value.at("image_size"), kLargestSide);
-    manifest.resize.resize_size = whole(value.at("resize_size"), kLargestSide);
+    const Sides kept = sides(value.at("image_size"));
+    const Sides resized = sides(value.at("resize_size"));
+    manifest.resize.image_height = kept.height;
+    manifest.resize.image_width = kept.width;
+    manifest.resize.resize_height = resized.height;
+    manifest.resize.resize_width = resized.width;
+    manifest.resize.mode = read_mode(value);
+    // What decodes the images has to know these two.
+    manifest.exif_rotate = value.value("exif_rotate", false);
+    const auto depth16 = value.value("depth16", std::string("clip"));
+    manifest.depth16_scale = depth16 == "scale";
     const auto filter = value.at("interpolation").get<std::string>();
     manifest.resize.bicubic = filter == "bicubic";
     // Pixels are scaled to 0..1 before; a divisor of zero would make every output infinite.
@@ -93,12 +134,15 @@ void read_preprocessing(const json &value, Manifest &manifest) {
     manifest.std = three(value.at("std"), 1 / kLargestMean, kLargestMean);
     const auto rule = value.at("resampling").get<std::string>();
     if (rule != "pillow-antialias-horizontal-first" || value.at("colour") != "RGB" ||
-        (filter != "bilinear" && filter != "bicubic")) {
-        refuse("bundle.json", "asks for preprocessing that this library does not know (" + rule + ", " + filter + ")",
+        (filter != "bilinear" && filter != "bicubic") || (depth16 != "clip" && depth16 != "scale")) {
+        refuse("bundle.json", "asks for preprocessing that this library does not know (" + rule + ", " + filter + ", " + depth16 + ")",
                "build a newer resnet_engine");
     }
-    if (manifest.resize.image_size > manifest.resize.resize_size) {
+    if (kept.height > resized.height || kept.width > resized.width) {
         refuse("bundle.json", "crops more than it resizes to", "export the bundle again");
+    }
+    if (manifest.resize.mode == RNE_SHORT && resized.height != resized.width) {
+        refuse("bundle.json", "resizes the short side to two lengths", "export the bundle again");
     }
 }
 

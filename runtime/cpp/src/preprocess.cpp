@@ -1,6 +1,9 @@
+#include "exact_doubles.h"
+
 #include "preprocess.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <string>
@@ -37,8 +40,24 @@ std::size_t long_side(std::size_t target, std::size_t length, std::size_t shorte
     return static_cast<std::size_t>(static_cast<double>(product) / static_cast<double>(shorter));
 }
 
-// Source: torchvision `_compute_resized_output_size`.
-Size resized_size(Size image, std::size_t target) {
+// Python's round(length / ratio): halves go to the even neighbour. Bounded, so that the cast is defined.
+std::size_t scaled_side(std::size_t length, double ratio) {
+    const double most = static_cast<double>(kMaxResizedPixels) + 1;
+    return static_cast<std::size_t>(std::min(std::nearbyint(static_cast<double>(length) / ratio), most));
+}
+
+// Source: torchvision `_compute_resized_output_size`; timm `ResizeKeepRatio` for RNE_COVER.
+Size resized_size(Size image, const rne_resize &resize) {
+    if (resize.mode == RNE_SQUASH) {
+        return {resize.resize_width, resize.resize_height};
+    }
+    if (resize.mode == RNE_COVER) {
+        const double ratio =
+            std::min(static_cast<double>(image.height) / static_cast<double>(resize.resize_height),
+                     static_cast<double>(image.width) / static_cast<double>(resize.resize_width));
+        return {scaled_side(image.width, ratio), scaled_side(image.height, ratio)};
+    }
+    const std::size_t target = resize.resize_height;
     if (image.width <= image.height) {
         return {target, long_side(target, image.height, image.width)};
     }
@@ -53,13 +72,22 @@ std::size_t crop_offset(std::size_t length, std::size_t size) {
 }
 
 void check_resize(const rne_resize &resize) {
-    if (resize.image_size == 0 || resize.image_size > resize.resize_size) {
-        refuse("image_size is " + text(resize.image_size) + " and resize_size " + text(resize.resize_size) +
-               ", expected 1 <= image_size <= resize_size: take both from the bundle's manifest");
+    // A C program can put any integer there, which C++ may not load as the enumeration.
+    std::underlying_type_t<rne_resize_mode> mode;
+    std::memcpy(&mode, &resize.mode, sizeof mode);
+    if (mode != RNE_SHORT && mode != RNE_COVER && mode != RNE_SQUASH) {
+        refuse("the resize mode is " + std::to_string(mode) + ", expected RNE_SHORT, RNE_COVER or RNE_SQUASH");
     }
-    if (resize.resize_size > kMaxResizeSize) {
-        refuse("resize_size is " + text(resize.resize_size) + ", expected at most " + text(kMaxResizeSize) +
-               ": take it from the bundle's manifest");
+    const std::string resized = text(resize.resize_height) + "x" + text(resize.resize_width);
+    if (resize.image_height == 0 || resize.image_height > resize.resize_height || resize.image_width == 0 ||
+        resize.image_width > resize.resize_width) {
+        refuse("the image is " + text(resize.image_height) + "x" + text(resize.image_width) + " px of " + resized +
+               ", expected 1 px at least, and no more than is resized: take both from the bundle's manifest");
+    }
+    if (resize.resize_height > kMaxResizeSize || resize.resize_width > kMaxResizeSize ||
+        (resize.mode == RNE_SHORT && resize.resize_height != resize.resize_width)) {
+        refuse("the resize is to " + resized + " px, expected at most " + text(kMaxResizeSize) +
+               ", and of the short side one number: take it from the bundle's manifest");
     }
 }
 
@@ -82,13 +110,13 @@ void check_layout(const rne_image &image) {
     }
 }
 
-void check_image(const rne_image &image, const std::uint8_t *pixels, std::size_t target) {
+void check_image(const rne_image &image, const std::uint8_t *pixels, const rne_resize &resize) {
     if (image.data == nullptr || pixels == nullptr) {
         refuse(std::string(image.data == nullptr ? "the image's data" : "the pixels' buffer") +
                " is a null pointer, expected memory of the caller's: allocate it first");
     }
     check_layout(image);
-    const Size resized = resized_size({image.width, image.height}, target);
+    const Size resized = resized_size({image.width, image.height}, resize);
     if (resized.width > kMaxResizedPixels / resized.height) {
         refuse("an image of " + text(image.width) + "x" + text(image.height) + " px would become " +
                text(resized.width) + "x" + text(resized.height) + " px, expected at most " + text(kMaxResizedPixels) +
@@ -116,39 +144,41 @@ Preprocessor::Preprocessor(const rne_resize &resize, Instructions instructions)
     if (kernels_ == nullptr) {
         throw Error(RNE_UNSUPPORTED, "this processor lacks the vector instructions asked for: ask for the best");
     }
-    slot_bytes_ = round_up(resize.image_size, 4) * 3 + kBeyond;
-    grey_.resize(resize.image_size);
+    slot_bytes_ = round_up(resize.image_width, 4) * 3 + kBeyond;
+    grey_.resize(resize.image_width);
 }
 
 void Preprocessor::run(const rne_image &image, std::uint8_t *pixels) {
-    check_image(image, pixels, resize_.resize_size);
+    check_image(image, pixels, resize_);
     prepare(image);
     const AxisView down = down_.view();
     const bool grey = image.format == RNE_GREY;
-    const std::size_t size = resize_.image_size;
+    const std::size_t width = resize_.image_width;
     std::size_t next = down_.first(0);
-    for (std::size_t y = 0; y < size; y++, pixels += size * 3) {
+    for (std::size_t y = 0; y < resize_.image_height; y++, pixels += width * 3) {
         for (; next < down_.first(y) + down.taps; next += 2) {
             pass_two_rows(image, next);
         }
         collect_rows(down_.first(y));
-        kernels_->down(down, y, rows_.data(), grey ? size : size * 3, grey ? grey_.data() : pixels);
+        kernels_->down(down, y, rows_.data(), grey ? width : width * 3, grey ? grey_.data() : pixels);
         if (grey) {
-            write_three_times(grey_.data(), size, pixels);
+            write_three_times(grey_.data(), width, pixels);
         }
     }
 }
 
 void Preprocessor::prepare(const rne_image &image) {
-    const std::size_t size = resize_.image_size;
-    const std::size_t target = resize_.resize_size;
+    const std::size_t width = resize_.image_width;
+    const std::size_t height = resize_.image_height;
     const bool bicubic = resize_.bicubic != 0;
-    const Size resized = resized_size({image.width, image.height}, target);
-    across_.prepare(image.width, resized.width, target, {crop_offset(resized.width, size), size}, bicubic);
-    down_.prepare(image.height, resized.height, target, {crop_offset(resized.height, size), size}, bicubic);
+    const Size resized = resized_size({image.width, image.height}, resize_);
+    across_.prepare(image.width, resized.width, resize_.resize_width, {crop_offset(resized.width, width), width},
+                    bicubic);
+    down_.prepare(image.height, resized.height, resize_.resize_height, {crop_offset(resized.height, height), height},
+                  bicubic);
 
     // Bounds that only grow with the image's sides, so that no smaller image needs more.
-    const std::size_t rows = most_taps(image.height, target, bicubic) + 2;
+    const std::size_t rows = most_taps(image.height, resize_.resize_height, bicubic) + 2;
     grow(ring_, rows * slot_bytes_);
     grow(rows_, rows);
     grow(ends_[0], image.width * 4 + kBeyond);
@@ -157,7 +187,7 @@ void Preprocessor::prepare(const rne_image &image) {
 
     const std::size_t step = pixel_bytes(image.format);
     const std::size_t read = step == 1 ? round_up(across_.taps(), 8) : round_up(across_.taps(), 4) * step + 4;
-    inside_ = round_up(size, 4);
+    inside_ = round_up(width, 4);
     while (inside_ > 0 && across_.first(inside_ - 1) * step + read > image.width * step) {
         inside_ -= 4;
     }
@@ -173,7 +203,7 @@ void Preprocessor::pass_two_rows(const rne_image &image, std::size_t row) {
                                 : image.format == RNE_RGBA ? kernels_->across_rgba
                                                            : kernels_->across_rgb;
     across(axis, 0, inside_, 0, in, out);
-    const std::size_t end = round_up(resize_.image_size, 4);
+    const std::size_t end = round_up(resize_.image_width, 4);
     if (inside_ == end) {
         return;
     }

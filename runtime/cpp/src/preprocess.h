@@ -20,7 +20,7 @@ public:
     // processor lacks.
     explicit Preprocessor(const rne_resize &resize, Instructions instructions = Instructions::best);
 
-    // pixels: (image_size, image_size, 3) uint8 RGB. Allocates only for an image that is wider or taller than any
+    // pixels: (image_height, image_width, 3) uint8 RGB. Allocates only for an image that is wider or taller than any
     // before it. Throws RNE_INVALID_ARGUMENT.
     void run(const rne_image &image, std::uint8_t *pixels);
 
@@ -39,7 +39,7 @@ private:
     std::size_t inside_ = 0;                 // outputs whose reads stay inside a row; the others read a copy
     std::vector<std::uint8_t> ring_;         // (slots, slot_bytes)
     std::vector<std::uint8_t> ends_[2];      // copies of two rows' ends, readable beyond them
-    std::vector<std::uint8_t> grey_;         // (image_size): one row before it is written three times
+    std::vector<std::uint8_t> grey_;         // (image_width): one row before it is written three times
     std::vector<const std::uint8_t *> rows_; // the vertical window's rows
 };
 

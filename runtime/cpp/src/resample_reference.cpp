@@ -120,9 +120,19 @@ std::size_t long_side(std::size_t target, std::size_t length, std::size_t shorte
 void preprocess_reference(const rne_resize &resize, const rne_image &image, std::uint8_t *pixels) {
     const bool bicubic = resize.bicubic != 0;
     const bool upright = image.width <= image.height;
-    const std::size_t target = resize.resize_size;
-    const std::size_t width = upright ? target : long_side(target, image.width, image.height);
-    const std::size_t height = upright ? long_side(target, image.height, image.width) : target;
+    const std::size_t target = resize.resize_height;
+    std::size_t width = upright ? target : long_side(target, image.width, image.height);
+    std::size_t height = upright ? long_side(target, image.height, image.width) : target;
+    if (resize.mode == RNE_SQUASH) {
+        width = resize.resize_width;
+        height = resize.resize_height;
+    } else if (resize.mode == RNE_COVER) {
+        // nearbyint rounds halves to even, as Python's round does.
+        const double ratio = std::min(static_cast<double>(image.height) / static_cast<double>(resize.resize_height),
+                                      static_cast<double>(image.width) / static_cast<double>(resize.resize_width));
+        width = static_cast<std::size_t>(std::nearbyint(static_cast<double>(image.width) / ratio));
+        height = static_cast<std::size_t>(std::nearbyint(static_cast<double>(image.height) / ratio));
+    }
     Picture picture = rgb_of(image);
     if (width != picture.width) {
         picture = resample_across(picture, width, bicubic);
@@ -130,12 +140,10 @@ void preprocess_reference(const rne_resize &resize, const rne_image &image, std:
     if (height != picture.height) {
         picture = resample_down(picture, height, bicubic);
     }
-    const std::size_t size = resize.image_size;
-    // nearbyint rounds halves to even, as Python's round does.
-    const auto left = static_cast<std::size_t>(std::nearbyint(static_cast<double>(width - size) / 2.0));
-    const auto top = static_cast<std::size_t>(std::nearbyint(static_cast<double>(height - size) / 2.0));
-    for (std::size_t y = 0; y < size; y++) {
-        for (std::size_t x = 0; x < size; x++) {
+    const auto left = static_cast<std::size_t>(std::nearbyint(static_cast<double>(width - resize.image_width) / 2.0));
+    const auto top = static_cast<std::size_t>(std::nearbyint(static_cast<double>(height - resize.image_height) / 2.0));
+    for (std::size_t y = 0; y < resize.image_height; y++) {
+        for (std::size_t x = 0; x < resize.image_width; x++) {
             for (std::size_t c = 0; c < 3; c++) {
                 *pixels++ = picture.at(left + x, top + y, c);
             }

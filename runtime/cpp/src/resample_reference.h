@@ -7,7 +7,7 @@
 
 namespace rne {
 
-// pixels: (image_size, image_size, 3) uint8 RGB. Neither the image nor the sizes are checked.
+// pixels: (image_height, image_width, 3) uint8 RGB. Neither the image nor the sizes are checked.
 void preprocess_reference(const rne_resize &resize, const rne_image &image, std::uint8_t *pixels);
 
 } // namespace rne

@@ -44,9 +44,10 @@ std::string describe(const Sizes &shape, DataType type) {
 }
 
 std::vector<Expected> expected_tensors(const Manifest &manifest) {
-    const std::size_t size = manifest.resize.image_size;
+    const std::size_t height = manifest.resize.image_height;
+    const std::size_t width = manifest.resize.image_width;
     const bool pixels = manifest.input_dtype == "uint8";
-    const Sizes image = pixels ? Sizes{size, size, 3} : Sizes{3, size, size};
+    const Sizes image = pixels ? Sizes{height, width, 3} : Sizes{3, height, width};
     return {{manifest.input_name, true, pixels ? DataType::kUINT8 : DataType::kFLOAT, image},
             {manifest.logits_name, false, DataType::kFLOAT, {manifest.classes}},
             {manifest.embedding_name, false, DataType::kFLOAT, {manifest.embedding_dim}}};

@@ -75,7 +75,7 @@ void check_enumerations(const std::string &bundle) {
     std::memcpy(&params.backend, &backend, sizeof backend);
     rne_engine *engine = nullptr;
     expect(rne_open(bundle.c_str(), &params, &engine) == RNE_INVALID_ARGUMENT, "an unknown back end is refused");
-    const rne_resize resize{8, 8, 0};
+    const rne_resize resize{8, 8, 8, 8, 0, RNE_SHORT};
     rne_preprocessor *preprocessor = nullptr;
     expect(rne_preprocessor_open(&resize, &preprocessor) == RNE_OK, "a preprocessor opens");
     const std::uint8_t data[192] = {};
@@ -133,7 +133,7 @@ void check_golden_images(const std::string &bundle) {
 }
 
 void preprocess_sizes(std::size_t first) {
-    const rne_resize resize{24, 17, std::int32_t(first % 2)};
+    const rne_resize resize{24, 24, 17, 19, std::int32_t(first % 2), static_cast<rne_resize_mode>(first % 3)};
     rne_preprocessor *preprocessor = nullptr;
     expect(rne_preprocessor_open(&resize, &preprocessor) == RNE_OK, "a preprocessor opens");
     for (std::size_t width = 1 + first; width < 90; width += 11) {
@@ -142,7 +142,7 @@ void preprocess_sizes(std::size_t first) {
                 const std::size_t channels = format == RNE_GREY ? 1 : format == RNE_RGBA ? 4 : 3;
                 // Exactly the bytes of the image: a step beyond is seen.
                 std::vector<std::uint8_t> data(width * height * channels, std::uint8_t(width));
-                std::vector<std::uint8_t> pixels(resize.image_size * resize.image_size * 3);
+                std::vector<std::uint8_t> pixels(resize.image_height * resize.image_width * 3);
                 const rne_image image{data.data(), width, height, width * channels, format};
                 expect(rne_preprocessor_run(preprocessor, &image, pixels.data()) == RNE_OK, "an image is resized");
                 for (const std::uint8_t value : pixels) {

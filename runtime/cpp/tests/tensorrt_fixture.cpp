@@ -28,7 +28,8 @@ Bundle make_bundle(const std::string &network_text) {
     bundle.manifest.model_sha256 = std::string(64, 'a');
     bundle.manifest.classes = classes;
     bundle.manifest.embedding_dim = embedding_dim;
-    bundle.manifest.resize.image_size = 2;
+    bundle.manifest.resize.image_height = 2;
+    bundle.manifest.resize.image_width = 2;
     std::string plan = "ftrt";
     plan += std::string(20, '\0');
     plan += {NV_TENSORRT_MAJOR, 16, 1, 11};

@@ -16,9 +16,10 @@ from runtime.data.sources.sample import sample_keys
 from runtime.embed.decode import decode_entry
 from runtime.embed.job import JobListener
 from runtime.embed.neighbours.check import check_neighbours
-from runtime.embed.opening import engine_options, transform_of
+from runtime.embed.opening import contract_of, engine_options, transform_of
 from runtime.embed.request import EmbedRequest
 from runtime.errors import DataError
+from runtime.images.losses import NO_LOSSES, Losses
 from runtime.images.reading import pillow_silenced
 from runtime.support.arrays import Pixels
 from runtime.support.cpu import usable_cores
@@ -52,6 +53,7 @@ class _Sampled:
     Attributes:
         unreadable: Images that could not be read, so far.
         first_reason: Reason why the first of them cannot be read.
+        lost: What the images lost on their way to RGB, so far.
     """
 
     source: Source
@@ -60,11 +62,13 @@ class _Sampled:
     bundle: Bundle
     unreadable: int = 0
     first_reason: str = field(default="")
+    lost: Losses = NO_LOSSES
 
     def batches(self) -> Iterator[Pixels]:
         """Yield (N, H, W, 3) uint8, N >= 1."""
         ahead = Ahead(self.request.batch_size, self.request.workers or usable_cores())
-        decode = partial(decode_entry, transform=transform_of(self.request, self.bundle))
+        contract = contract_of(self.request, self.bundle)
+        decode = partial(decode_entry, transform=transform_of(self.request, self.bundle), preprocessing=contract)
         decoded = read_ahead(self.source.opened(self._entries()), decode, ahead)
         with pillow_silenced(), closing(decoded):
             for images in decoded:
@@ -72,6 +76,7 @@ class _Sampled:
                 if missing and not self.unreadable:
                     self.first_reason = f"{missing[0].key}: {missing[0].reason}"
                 self.unreadable += len(missing)
+                self.lost = sum((image.lost for image in images), self.lost)
                 pixels = [image.pixels for image in images if image.pixels is not None]
                 if pixels:
                     yield np.stack(pixels)
@@ -88,10 +93,12 @@ class CheckResult:
     Attributes:
         check: The agreement.
         unreadable: Images of the sample that could not be read, and were left out.
+        lost: What the images lost on their way to RGB.
     """
 
     check: NeighbourCheck
     unreadable: int
+    lost: Losses
 
 
 def run_check(request: EmbedRequest, choice: CheckChoice, listener: JobListener | None = None) -> CheckResult:
@@ -134,4 +141,4 @@ def run_check(request: EmbedRequest, choice: CheckChoice, listener: JobListener 
     check = check.model_copy(update={"source": source.what})
     if results is not None:
         write_neighbours(results / NEIGHBOURS_FILE, check)
-    return CheckResult(check, sampled.unreadable)
+    return CheckResult(check, sampled.unreadable, sampled.lost)

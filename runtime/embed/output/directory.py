@@ -23,6 +23,7 @@ from runtime.embed.output.part_files import (
     remove_partial,
 )
 from runtime.errors import BundleError
+from runtime.images.losses import Losses
 from runtime.support.file_locks import require_posix
 from runtime.support.files import atomic_file, cannot_write
 
@@ -36,12 +37,16 @@ class Totals:
         images: Images that these were made from.
         rows: Rows of the parts.
         unreadable: Images of the parts without a row.
+        lost: What the images lost on their way to RGB.
+        repeated: Number of rows whose embedding equals that of another file in the same part.
     """
 
     parts: int
     images: int
     rows: int
     unreadable: int
+    lost: Losses
+    repeated: int
 
 
 def check_output(output: Path, *, overwrite: bool) -> None:
@@ -115,13 +120,16 @@ def add_up(output: Path, job: Job) -> Totals:
     Raises:
         BundleError: A part is damaged.
     """
-    parts = images = rows = unreadable = 0
+    parts = images = rows = unreadable = repeated = 0
+    lost = Losses()
     for record in list_done(output, job.parts):
         parts += 1
         images += record.images
         rows += record.rows
         unreadable += len(record.unreadable)
-    return Totals(parts, images, rows, unreadable)
+        lost += record.lost
+        repeated += record.repeated
+    return Totals(parts, images, rows, unreadable, lost, repeated)
 
 
 def write_unreadable(output: Path, job: Job) -> Path | None:

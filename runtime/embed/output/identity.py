@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from runtime.bundle.bundle import Bundle
 from runtime.bundle.layout import MANIFEST_FILE
-from runtime.bundle.manifest import Licence
+from runtime.bundle.manifest import Depth16, Licence, with_choices
 from runtime.data.sources.entries import Listing
 from runtime.embed.request import Dtype, EmbedRequest, Format, images_per_part
 from runtime.engines.facts import EngineFacts
@@ -82,6 +82,18 @@ class RowFacts(_Part):
     top_k: int
 
 
+class ReadingFacts(_Part):
+    """How image files are read, where there is a choice.
+
+    Attributes:
+        exif_rotate: Whether images are turned by their EXIF orientation.
+        depth16: What becomes of 16-bit greyscale.
+    """
+
+    exif_rotate: bool
+    depth16: Depth16
+
+
 class Job(_Part):
     """All of `_job.json`.
 
@@ -90,6 +102,7 @@ class Job(_Part):
         bundle: The bundle that runs.
         engine: The engine that runs it.
         images: The images, in order; of an output that was added to, the last ones.
+        reading: How image files are read.
         rows: What is written for each image.
         batch_size: Images per inference.
         part_images: Images per part; the last part may have fewer.
@@ -105,6 +118,7 @@ class Job(_Part):
     device: str
     hardware: str
     images: ImageFacts
+    reading: ReadingFacts
     rows: RowFacts
     batch_size: int
     part_images: int
@@ -142,6 +156,7 @@ def describe_job(
     """Return the identity of a job; `earlier` are the images that its output had before."""
     manifest = bundle.manifest
     writing = request.writing
+    contract = with_choices(manifest.preprocessing, exif_rotate=request.exif_rotate, depth16=request.depth16)
     return Job(
         bundle=BundleFacts(
             model=manifest.model.name,
@@ -156,6 +171,7 @@ def describe_job(
         device=_device(request, engine),
         hardware=hardware,
         images=ImageFacts(count=listing.images, keys_sha256=listing.keys_sha256),
+        reading=ReadingFacts(exif_rotate=contract.exif_rotate, depth16=contract.depth16),
         rows=RowFacts(format=writing.format, dtype=writing.dtype, normalised=writing.normalise, top_k=writing.top_k),
         batch_size=request.batch_size,
         part_images=images_per_part(request),

@@ -28,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from runtime.embed.output.rows import Rows
 from runtime.errors import BundleError
+from runtime.images.losses import Losses
 from runtime.support.files import cannot_write
 from runtime.support.json_file import first_problem, write_model
 
@@ -80,6 +81,8 @@ class PartRecord(BaseModel):
         rows: How many could be read.
         unreadable: The others, in order.
         files: What holds the rows.
+        lost: What its images lost on their way to RGB.
+        repeated: Number of rows whose embedding equals an earlier one's of another file.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -88,6 +91,8 @@ class PartRecord(BaseModel):
     rows: int
     unreadable: tuple[UnreadableImage, ...]
     files: tuple[PartFile, ...]
+    lost: Losses = Losses()
+    repeated: int = 0
 
 
 class PartWriter(Protocol):

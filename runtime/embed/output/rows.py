@@ -1,5 +1,6 @@
 """What is written of each image: computed from an engine's outputs, batch by batch."""
 
+import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,24 @@ class Rows:
 
     def __len__(self) -> int:
         return len(self.keys)
+
+
+class Repeats:
+    """Counts rows whose embedding equals an earlier one's, to the last bit, although their files differ.
+
+    Attributes:
+        count: How many there are so far.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._first: dict[bytes, str] = {}
+
+    def add(self, rows: Rows) -> None:
+        """Look at some more rows; of each different one 16 bytes and its file's hash are kept."""
+        for file, embedding in zip(rows.sha256, rows.embedding, strict=True):
+            digest = hashlib.blake2b(embedding.tobytes(), digest_size=16).digest()
+            self.count += self._first.setdefault(digest, file) != file
 
 
 def no_rows(facts: RowFacts, dim: int) -> Rows:

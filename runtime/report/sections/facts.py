@@ -19,6 +19,7 @@ from runtime.report.document import (
     format_cell,
 )
 from runtime.report.inputs import BundleInputs, Inputs, bundle_name
+from runtime.support.words import describe_size
 
 
 def bundles_section(inputs: Inputs, candidates: list[Candidate]) -> Section:
@@ -53,7 +54,7 @@ def _bundle_facts(one: BundleInputs, candidates: list[Candidate]) -> dict[str, s
     return {
         "network": manifest.model.timm_tag or manifest.model.name,
         "precision in the graph": manifest.precision.name,
-        "image size": f"{manifest.preprocessing.image_size} px",
+        "image size": f"{describe_size(manifest.preprocessing.image_size)} px",
         "parameters": cell(manifest.model.parameters, "count"),
         "MACs per image": cell(manifest.model.macs, "count"),
         MODEL_FILE: cell(size, "bytes"),

@@ -72,6 +72,25 @@ def test_that_it_passed_comes_first_and_the_whole_is_at_most_24_lines(quantized:
     assert sum(line.startswith("- ") for line in lines) <= 6
 
 
+def next_line(result: ExportResult) -> str:
+    console = Console(file=io.StringIO(), width=80, highlight=False)
+    print_result(result, console)
+    text: str = console.file.getvalue()  # type: ignore[attr-defined]  # it is the StringIO above
+    return next(line for line in text.splitlines() if line.startswith("next: "))
+
+
+def test_the_next_command_names_the_checkpoint_where_it_would_not_be_found(tmp_path: Path) -> None:
+    weights = hand_made_manifest().weights.model_copy(update={"source": "file", "name": "mine.pth"})
+    manifest = hand_made_manifest().model_copy(update={"steps": steps("fp16"), "weights": weights})
+    checkpoint = tmp_path / "my models" / "mine.pth"
+    checkpoint.parent.mkdir()
+    checkpoint.touch()
+    away = next_line(ExportResult(tmp_path / "net", manifest, checkpoint=checkpoint))
+    assert away == f"next: run-ssl compare {tmp_path}/net --data FOLDER --weights '{checkpoint}'"
+    beside = next_line(ExportResult(checkpoint.parent / "net", manifest, checkpoint=checkpoint))
+    assert beside == f"next: run-ssl compare '{checkpoint.parent}/net' --data FOLDER"
+
+
 def test_what_the_calibration_kept_is_a_sentence_and_all_that_it_tried_is_details() -> None:
     brief, full = printed(int8()), printed(int8(), details=True)
     assert "kept of 10 ways to clip activations: mse, equalised; then: weights: MSE clipping, layer-wise rounding," in (
@@ -102,6 +121,6 @@ def test_the_drop_that_was_reached_stands_before_the_steps() -> None:
 
 def test_what_there_is_to_know_about_class_names_is_a_warning() -> None:
     console = Console(file=io.StringIO(), width=200)
-    notice = "the 3 classes have no names"
-    print_notices(ExportResult(path=Path("b"), manifest=hand_made_manifest(), label_notice=notice), console)
-    assert f"warning: {notice}" in console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    notice = "warning: the 3 classes have no names"
+    print_notices(ExportResult(path=Path("b"), manifest=hand_made_manifest(), notices=(notice,)), console)
+    assert notice in console.file.getvalue().splitlines()  # type: ignore[attr-defined]

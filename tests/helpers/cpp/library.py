@@ -56,6 +56,7 @@ class Params(ctypes.Structure):
         ("tensorrt_library", ctypes.c_char_p),
         ("log", LogCallback),
         ("log_user", ctypes.c_void_p),
+        ("images_upright", ctypes.c_int32),
     ]
 
 
@@ -70,7 +71,10 @@ class Buffers(ctypes.Structure):
 class Info(ctypes.Structure):
     _fields_ = [
         *((name, ctypes.c_char_p) for name in ("model", "precision", "executes", "backend", "licence")),
-        *((name, ctypes.c_size_t) for name in ("classes", "embedding_dim", "image_size", "pixels_bytes", "max_batch")),
+        *((name, ctypes.c_size_t) for name in ("classes", "embedding_dim")),
+        *((name, ctypes.c_size_t) for name in ("image_height", "image_width", "pixels_bytes", "max_batch")),
+        ("exif_rotate", ctypes.c_int32),
+        ("depth16_scale", ctypes.c_int32),
     ]
 
 
@@ -95,7 +99,11 @@ class Check(ctypes.Structure):
 
 
 class Resize(ctypes.Structure):
-    _fields_ = [("resize_size", ctypes.c_size_t), ("image_size", ctypes.c_size_t), ("bicubic", ctypes.c_int32)]
+    _fields_ = [
+        *((name, ctypes.c_size_t) for name in ("resize_height", "resize_width", "image_height", "image_width")),
+        ("bicubic", ctypes.c_int32),
+        ("mode", ctypes.c_int),
+    ]
 
 
 # The header's name of each structure.
@@ -208,15 +216,14 @@ class Engine:
         self.info: Info = self.library.rne_get_info(self.handle)
 
     def preprocess(self, image: Pixels) -> Pixels:
-        """Return the network's pixels, (S, S, 3) uint8."""
-        side = self.info.image_size
-        pixels = np.full((side, side, 3), 0xA5, np.uint8)
+        """Return the network's pixels, (H, W, 3) uint8."""
+        pixels = np.full((self.info.image_height, self.info.image_width, 3), 0xA5, np.uint8)
         status = self.library.rne_preprocess(self.handle, ctypes.byref(view(image)), pixels.ctypes.data)
         require_ok(self.library, status)
         return pixels
 
     def infer(self, pixels: Pixels) -> tuple[Floats, Floats]:
-        """Return logits (N, classes) and embedding (N, embedding_dim) of (N, S, S, 3) uint8."""
+        """Return logits (N, classes) and embedding (N, embedding_dim) of (N, H, W, 3) uint8."""
         pixels = np.ascontiguousarray(pixels)
         logits = np.full((len(pixels), self.info.classes), np.nan, np.float32)
         embedding = np.full((len(pixels), self.info.embedding_dim), np.nan, np.float32)

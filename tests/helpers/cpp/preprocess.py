@@ -36,17 +36,19 @@ class Request:
 
     Attributes:
         pixels: (H, W, 1), (H, W, 3) or (H, W, 4) uint8.
-        resize: Short side after the resize, pixels.
-        crop: Side of the square crop, pixels.
+        resize: Short side after the resize, or (height, width), pixels.
+        crop: Side of the square crop, or (height, width), pixels.
         bicubic: Whether the filter is bicubic.
         padding: Bytes between the end of a row and the next row.
+        mode: The resize mode, a value of rne_resize_mode.
     """
 
     pixels: Array
-    resize: int
-    crop: int
+    resize: int | tuple[int, int]
+    crop: int | tuple[int, int]
     bicubic: bool = False
     padding: int = 0
+    mode: int = 0
 
     def encode(self) -> bytes:
         """Return the bytes that the program reads; the last row has no padding behind it."""
@@ -54,8 +56,14 @@ class Request:
         rows = np.full((height, width * step + self.padding), 0xA5, np.uint8)
         rows[:, : width * step] = self.pixels.reshape(height, width * step)
         data = rows.tobytes()[: rows.size - self.padding]
-        fields = (width, height, rows.shape[1], FORMATS[step], self.resize, self.crop, int(self.bicubic))
+        lengths = (*sides(self.resize), *sides(self.crop))
+        fields = (width, height, rows.shape[1], FORMATS[step], *lengths, int(self.bicubic), self.mode)
         return encode_fields(fields, data)
+
+
+def sides(size: int | tuple[int, int]) -> tuple[int, int]:
+    """Return (height, width)."""
+    return (size, size) if isinstance(size, int) else size
 
 
 @dataclass(frozen=True)
@@ -74,8 +82,11 @@ class Answer:
 
 
 def encode_fields(fields: Sequence[int], data: bytes) -> bytes:
-    """Return a request from its raw fields: width, height, stride, format, resize, crop, bicubic, and the bytes."""
-    return struct.pack("<7IQ", *fields, len(data)) + data
+    """Return a request from its raw fields and the bytes.
+
+    The fields are width, height, stride, format, height and width of resize and of crop, bicubic, mode.
+    """
+    return struct.pack("<10IQ", *fields, len(data)) + data
 
 
 def require_compiler() -> str:

@@ -24,6 +24,7 @@ FIELDS: dict[str, tuple[Any, Any, Any]] = {
     "top5_k": (5, 3, 3),
     "non_finite_logits": (7, 2, 9),
     "non_finite_images": (3, 1, 4),
+    "repeated": (2, 3, 5),
     "seconds": (1.5, 0.25, 1.75),
     "warm_up_images": (16, 8, 24),
     "warm_up_seconds": (0.5, 0.125, 0.625),

@@ -326,7 +326,7 @@ def test_a_manifest_that_does_not_fit_its_model_is_refused(exported, tmp_path, p
 
     folder = copy_bundle(exported.fp32, tmp_path / "bundle", edit=edit)
     with pytest.raises(LibraryError) as caught, Engine(folder) as engine:
-        engine.infer(np.zeros((1, engine.info.image_size, engine.info.image_size, 3), np.uint8))
+        engine.infer(np.zeros((1, engine.info.image_height, engine.info.image_width, 3), np.uint8))
     refused((caught.value.status, caught.value.message), status=caught.value.status)
     assert caught.value.status in (Status.BUNDLE, Status.BACKEND)
 

@@ -139,7 +139,8 @@ def test_info_and_labels_are_the_manifests(bundles):
         assert (info.model.decode(), info.precision.decode()) == (manifest.model.name, "int8")
         assert (info.backend.decode(), info.licence.decode()) == ("openvino", manifest.licence.spdx)
         assert (info.classes, info.embedding_dim) == (manifest.model.classes, manifest.model.embedding_dim)
-        assert (info.image_size, info.pixels_bytes, info.max_batch) == (IMAGE_SIZE, IMAGE_SIZE**2 * 3, 3)
+        assert (info.image_height, info.image_width, info.max_batch) == (IMAGE_SIZE, IMAGE_SIZE, 3)
+        assert info.pixels_bytes == IMAGE_SIZE**2 * 3
         assert engine.labels() == bundle.labels()
         assert engine.library.rne_label(engine.handle, info.classes) == b""
         assert engine.library.rne_label(engine.handle, 2**64 - 1) == b""

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from runtime.bundle.manifest import Preprocessing
+from runtime.bundle.manifest import Preprocessing, ResizeMode
 from runtime.errors import DataError
 from runtime.images.preprocessing import preprocess
 from tests.helpers.cpp.preprocess import (
@@ -23,6 +23,7 @@ from tests.helpers.cpp.preprocess import (
     build_preprocess,
     encode_fields,
     require_compiler,
+    sides,
 )
 from tests.helpers.pillow.pillow_contract import MEAN, STD
 from tests.helpers.tools import require_flags, require_tool
@@ -32,6 +33,9 @@ PATHS = ("best", "avx2", "sse41", "plain", "reference")
 INVALID_ARGUMENT = 1
 SEED = 5
 RANDOM_IMAGES = 1200
+RANDOM_RECIPES = 300
+# In the order of rne_resize_mode.
+MODES: tuple[ResizeMode, ...] = ("short", "cover", "squash")
 # Sanitised code is several times slower.
 SANITISED_IMAGES = 300
 LONGEST_SIDE = 900
@@ -80,6 +84,31 @@ def random_requests(count: int) -> list[Request]:
     ]
 
 
+def random_recipes(count: int) -> list[Request]:
+    """Return requests of every resize mode, to sizes that are mostly not square."""
+    rng = np.random.default_rng(SEED)
+    requests: list[Request] = []
+    while len(requests) < count:
+        width, height = rng.integers(1, 300, 2).tolist()
+        mode = len(requests) % 3
+        high, wide = rng.integers(1, 120, 2).tolist()
+        if mode != 2 and max(width, height) > 20 * min(width, height):
+            continue
+        resize = (high, high) if mode == 0 else (high, wide)
+        crop = (int(rng.integers(1, resize[0] + 1)), int(rng.integers(1, resize[1] + 1)))
+        requests.append(
+            Request(
+                pixels=random_pixels(rng, (height, width, int(rng.choice([1, 3, 4]))), extreme=rng.random() < 0.3),
+                resize=resize[0] if mode == 0 else resize,
+                crop=crop,
+                bicubic=bool(rng.random() < 0.5),
+                padding=int(rng.choice([0, 3])),
+                mode=mode,
+            )
+        )
+    return requests
+
+
 def random_pixels(rng: np.random.Generator, shape: tuple[int, int, int], *, extreme: bool) -> Array:
     """Return random bytes; extreme ones are 0 and 255 only, so that bicubic sums leave the range of a byte."""
     if extreme:
@@ -95,12 +124,19 @@ def picture_of(request: Request) -> Image.Image:
 def pillows_pixels(request: Request) -> bytes:
     """Return what Pillow gives in two one-axis resizes and a crop; sizes by torchvision's rule, retyped."""
     rgb = picture_of(request).convert("RGB")
-    width, height, short = rgb.width, rgb.height, request.resize
+    width, height = rgb.size
+    short, target_wide = sides(request.resize)
     wide, high = (short, int(short * height / width)) if width <= height else (int(short * width / height), short)
+    if MODES[request.mode] == "squash":
+        wide, high = target_wide, short
+    if MODES[request.mode] == "cover":
+        ratio = min(height / short, width / target_wide)
+        wide, high = round(width / ratio), round(height / ratio)
+    crop_high, crop_wide = sides(request.crop)
     filter_ = Image.Resampling.BICUBIC if request.bicubic else Image.Resampling.BILINEAR
     resized = rgb.resize((wide, height), filter_).resize((wide, high), filter_)
-    left, top = round((wide - request.crop) / 2), round((high - request.crop) / 2)
-    return resized.crop((left, top, left + request.crop, top + request.crop)).tobytes()
+    left, top = round((wide - crop_wide) / 2), round((high - crop_high) / 2)
+    return resized.crop((left, top, left + crop_wide, top + crop_high)).tobytes()
 
 
 def pythons_pixels(request: Request) -> bytes:
@@ -108,10 +144,11 @@ def pythons_pixels(request: Request) -> bytes:
     contract = Preprocessing(
         image_size=request.crop,
         resize_size=request.resize,
-        crop_pct=request.crop / request.resize,
+        crop_pct=sides(request.crop)[0] / sides(request.resize)[0],
         interpolation="bicubic" if request.bicubic else "bilinear",
         mean=MEAN,
         std=STD,
+        resize_mode=MODES[request.mode],
     )
     return preprocess(picture_of(request), contract).tobytes()
 
@@ -176,6 +213,20 @@ def test_every_byte_is_the_python_runtimes(program: Path, requests: list[Request
 
 
 @pytest.mark.parametrize("path", PATHS)
+def test_every_byte_is_pillows_and_pythons_in_every_resize_mode(program: Path, path: str) -> None:
+    requests = random_recipes(RANDOM_RECIPES)
+    answers = answers_or_skip(program, path, [request.encode() for request in requests])
+    assert differing(answers, requests, [pillows_pixels(request) for request in requests]) == []
+    assert differing(answers, requests, [pythons_pixels(request) for request in requests]) == []
+
+
+def test_no_byte_beyond_an_image_is_touched_in_any_resize_mode(sanitised: Path) -> None:
+    requests = random_recipes(RANDOM_RECIPES)
+    answers = answers_or_skip(sanitised, "best", [request.encode() for request in requests])
+    assert [answer.status for answer in answers] == [0] * len(answers)
+
+
+@pytest.mark.parametrize("path", PATHS)
 def test_no_byte_beyond_an_image_is_touched_and_no_behaviour_is_undefined(
     sanitised: Path, requests: list[Request], expected: list[bytes], path: str
 ) -> None:
@@ -221,19 +272,21 @@ def test_no_memory_is_taken_for_an_image_that_is_no_larger_than_the_first(progra
 
 RGB, BYTES = 0, bytes(12)
 REFUSED = [
-    ((2, 2, 6, RGB, 4, 4, 0), b"", "the image's data is a null pointer"),
-    ((0, 2, 6, RGB, 4, 4, 0), BYTES, "an image is 0x2 px"),
-    ((2, 0, 6, RGB, 4, 4, 0), BYTES, "an image is 2x0 px"),
-    ((2**29, 2, 6, RGB, 4, 4, 0), BYTES, "an image is 536870912x2 px"),
-    ((2, 2**32 - 1, 6, RGB, 4, 4, 0), BYTES, "an image is 2x4294967295 px"),
-    ((2, 2, 5, RGB, 4, 4, 0), BYTES, "rows are 5 bytes apart, expected at least the 6 bytes"),
-    ((2, 2, 7, 2, 4, 4, 0), BYTES, "rows are 7 bytes apart, expected at least the 8 bytes"),
-    ((2, 2, 6, 7, 4, 4, 0), BYTES, "format is 7"),
-    ((2, 2, 6, RGB, 4, 0, 0), BYTES, "image_size is 0"),
-    ((2, 2, 6, RGB, 4, 5, 0), BYTES, "image_size is 5 and resize_size 4"),
-    ((2, 2, 6, RGB, 20000, 4, 0), BYTES, "resize_size is 20000"),
-    ((1, 200_000_000, 3, RGB, 1, 1, 0), BYTES, "would become 1x200000000 px"),
-    ((2**29 - 1, 1, 2**29 - 1, 1, 13377, 4, 0), BYTES, "px, expected at most 178956970 pixels"),
+    ((2, 2, 6, RGB, 4, 4, 4, 4, 0, 0), b"", "the image's data is a null pointer"),
+    ((0, 2, 6, RGB, 4, 4, 4, 4, 0, 0), BYTES, "an image is 0x2 px"),
+    ((2, 0, 6, RGB, 4, 4, 4, 4, 0, 0), BYTES, "an image is 2x0 px"),
+    ((2**29, 2, 6, RGB, 4, 4, 4, 4, 0, 0), BYTES, "an image is 536870912x2 px"),
+    ((2, 2**32 - 1, 6, RGB, 4, 4, 4, 4, 0, 0), BYTES, "an image is 2x4294967295 px"),
+    ((2, 2, 5, RGB, 4, 4, 4, 4, 0, 0), BYTES, "rows are 5 bytes apart, expected at least the 6 bytes"),
+    ((2, 2, 7, 2, 4, 4, 4, 4, 0, 0), BYTES, "rows are 7 bytes apart, expected at least the 8 bytes"),
+    ((2, 2, 6, 7, 4, 4, 4, 4, 0, 0), BYTES, "format is 7"),
+    ((2, 2, 6, RGB, 4, 4, 0, 4, 0, 0), BYTES, "the image is 0x4 px of 4x4, expected 1 px at least"),
+    ((2, 2, 6, RGB, 4, 4, 4, 5, 0, 0), BYTES, "the image is 4x5 px of 4x4, expected 1 px at least, and no more"),
+    ((2, 2, 6, RGB, 4, 20000, 4, 4, 0, 2), BYTES, "the resize is to 4x20000 px, expected at most 13377"),
+    ((2, 2, 6, RGB, 4, 5, 4, 4, 0, 0), BYTES, "of the short side one number"),
+    ((2, 2, 6, RGB, 4, 4, 4, 4, 0, 3), BYTES, "the resize mode is 3, expected RNE_SHORT"),
+    ((1, 200_000_000, 3, RGB, 1, 1, 1, 1, 0, 0), BYTES, "would become 1x200000000 px"),
+    ((2**29 - 1, 1, 2**29 - 1, 1, 13377, 13377, 4, 4, 0, 0), BYTES, "px, expected at most 178956970 pixels"),
 ]
 
 

@@ -95,6 +95,14 @@ def test_pixels_of_another_shape_or_type_are_refused(fp32_engine, reference, cha
     assert fp32_engine.infer(reference.pixels[:1]).logits.shape == (1, 1000)
 
 
+@pytest.mark.parametrize("pixels", [[], [[[0]]], None, "image.png"])
+def test_what_is_no_array_is_refused_in_one_line(fp32_engine, pixels):
+    with pytest.raises(
+        EngineError, match=r"^pixels are a (list|NoneType|str), expected a NumPy array \(N, 64, 64, 3\)"
+    ):
+        fp32_engine.infer(pixels)
+
+
 def test_flipped_and_read_only_pixels_are_taken_as_they_are(fp32_engine, reference):
     flipped = reference.pixels[:2, :, ::-1]
     locked = flipped.copy()

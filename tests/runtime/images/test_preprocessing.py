@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from runtime.bundle.manifest import sides
 from runtime.errors import BundleError, DataError
 from runtime.images.preprocessing import normalise, preprocess, resized_size
 from tests.helpers.paths import ROOT
@@ -55,8 +56,8 @@ def expected(case: Case, raw: Any) -> Any:
     contract = case.preprocessing
     return evaluation_pixels(
         to_rgb(case.mode, raw),
-        resize=contract.resize_size,
-        crop=contract.image_size,
+        resize=sides(contract.resize_size)[0],
+        crop=contract.height,
         interpolation=contract.interpolation,
     )
 
@@ -195,3 +196,9 @@ def test_a_crop_larger_than_the_resize_is_the_bundles_error() -> None:
     contract = Case("RGB", 8, 8, 32, 1.0, "bilinear").preprocessing.model_copy(update={"resize_size": 16})
     with pytest.raises(BundleError, match="resizes to 16 px and crops 32 px"):
         preprocess(Image.new("RGB", (8, 8)), contract)
+
+
+@pytest.mark.parametrize("given", [np.zeros((8, 8, 3), np.uint8), "picture.jpg", None])
+def test_what_is_no_picture_is_refused_in_one_line(given: Any) -> None:
+    with pytest.raises(DataError, match=r"preprocess was given a (ndarray|str|NoneType), expected a PIL image"):
+        preprocess(given, Case("RGB", 8, 8, 8, 1.0, "bilinear").preprocessing)

@@ -112,15 +112,16 @@ void leave_png(png_structp png, png_const_charp text) {
 
 void ignore_warning(png_structp /*png*/, png_const_charp /*text*/) {}
 
-// 16-bit grey: big-endian pairs to one byte, clipped.
-void clip_grey(Picture &picture) {
+// 16-bit grey: big-endian pairs to one byte, the high one, or clipped.
+void shorten_grey(Picture &picture, bool scale16) {
     for (std::size_t i = 0; i < picture.width * picture.height; i++) {
-        picture.bytes[i] = picture.bytes[2 * i] != 0 ? 255 : picture.bytes[2 * i + 1];
+        const std::uint8_t high = picture.bytes[2 * i];
+        picture.bytes[i] = scale16 ? high : high != 0 ? 255 : picture.bytes[2 * i + 1];
     }
     picture.bytes.resize(picture.width * picture.height);
 }
 
-bool decode_png(png_structp png, png_infop info, PngErrors &errors, std::FILE *file, Picture &picture,
+bool decode_png(png_structp png, png_infop info, PngErrors &errors, std::FILE *file, bool scale16, Picture &picture,
                 std::vector<png_bytep> &rows, std::string &error) {
     if (setjmp(errors.jump) != 0) {
         error = errors.text;
@@ -155,19 +156,19 @@ bool decode_png(png_structp png, png_infop info, PngErrors &errors, std::FILE *f
     png_read_image(png, rows.data());
     png_read_end(png, nullptr);
     if (wide_grey) {
-        clip_grey(picture);
+        shorten_grey(picture, scale16);
     }
     return true;
 }
 
-bool read_png(std::FILE *file, Picture &picture, std::string &error) {
+bool read_png(std::FILE *file, bool scale16, Picture &picture, std::string &error) {
     PngErrors errors{};
     png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &errors, leave_png, ignore_warning);
     png_infop info = png != nullptr ? png_create_info_struct(png) : nullptr;
     bool read = false;
     std::vector<png_bytep> rows;
     if (info != nullptr) {
-        read = decode_png(png, info, errors, file, picture, rows, error);
+        read = decode_png(png, info, errors, file, scale16, picture, rows, error);
     } else {
         error = "cannot be decoded: out of memory";
     }
@@ -177,7 +178,7 @@ bool read_png(std::FILE *file, Picture &picture, std::string &error) {
 
 } // namespace
 
-bool read_picture(const std::string &path, Picture &picture, std::string &error) {
+bool read_picture(const std::string &path, bool scale16, Picture &picture, std::string &error) {
     const File file(std::fopen(path.c_str(), "rb"));
     unsigned char head[8] = {};
     if (!file || std::fread(head, 1, sizeof head, file.get()) != sizeof head) {
@@ -190,7 +191,7 @@ bool read_picture(const std::string &path, Picture &picture, std::string &error)
     if (head[0] == 0xFF && head[1] == 0xD8) {
         read = read_jpeg(file.get(), picture, reason);
     } else if (png_sig_cmp(head, 0, sizeof head) == 0) {
-        read = read_png(file.get(), picture, reason);
+        read = read_png(file.get(), scale16, picture, reason);
     }
     if (!read) {
         error = path + " " + reason;

@@ -23,5 +23,5 @@ struct Picture {
 
 // Read a file. Returns false and says why in `error` (one line) where it is no JPEG or PNG, or damaged. The pixels are
 // as stored: EXIF orientation and colour profiles are not applied, alpha is dropped, 16 bits become the high byte, but
-// for 16-bit grey, which is clipped to 255. CMYK is refused.
-bool read_picture(const std::string &path, Picture &picture, std::string &error);
+// for 16-bit grey, which is clipped to 255 unless `scale16` (rne_info.depth16_scale). CMYK is refused.
+bool read_picture(const std::string &path, bool scale16, Picture &picture, std::string &error);

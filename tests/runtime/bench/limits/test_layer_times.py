@@ -33,8 +33,8 @@ LOOSE = 4.0
 
 def latency_ms(bundle: Bundle, engine: str) -> float:
     """Return the fastest of some calls, by the wall clock."""
-    size = bundle.manifest.preprocessing.image_size
-    pixels = np.zeros((1, size, size, 3), np.uint8)
+    shape = bundle.manifest.preprocessing.pixels_shape
+    pixels = np.zeros((1, *shape), np.uint8)
     times = []
     with load_engine(bundle, engine, EngineOptions(threads=1)) as opened:
         for _ in range(RUNS):

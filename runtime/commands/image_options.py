@@ -1,0 +1,23 @@
+"""Options of `run-ssl compare` and `run-ssl embed` on how image files are read."""
+
+from typing import Annotated
+
+import typer
+
+from runtime.bundle.manifest import Depth16
+
+ExifRotateOption = Annotated[
+    bool,
+    typer.Option(
+        "--exif-rotate",
+        help="Turn images as their EXIF orientation says, even if the bundle was exported without this.",
+    ),
+]
+Depth16Option = Annotated[
+    Depth16 | None,
+    typer.Option(
+        help="16-bit greyscale images. `clip`: values above 255 become 255. `scale`: the high byte of each value is "
+        "taken.",
+        show_default="the bundle's choice",
+    ),
+]
