@@ -143,8 +143,7 @@ std::unique_ptr<rne_engine> make_engine(rne::Bundle bundle, const rne_params &pa
     bundle.plan = {};
     return std::unique_ptr<rne_engine>(new rne_engine{std::move(bundle), std::move(backend), std::move(preprocessor),
                                                       most, params.images_upright != 0, std::move(normalised),
-                                                      std::move(logits),
-                                                      std::move(embedding)});
+                                                      std::move(logits), std::move(embedding)});
 }
 
 // (p / 255 - mean) / std in float32, NCHW: runtime/images/preprocessing.py's `normalise`, the same operations in order.

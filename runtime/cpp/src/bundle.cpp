@@ -176,7 +176,8 @@ Golden read_golden(const Bundle &bundle) {
         const fs::path file = inside(bundle.path, std::string("golden/") + name);
         return read_npy(read_file(file), type, shape, file.string());
     };
-    golden.pixels = read("pixels.npy", "|u1", {golden.images, manifest.resize.image_height, manifest.resize.image_width, 3});
+    golden.pixels =
+        read("pixels.npy", "|u1", {golden.images, manifest.resize.image_height, manifest.resize.image_width, 3});
     golden.logits = floats(read("logits.npy", "<f4", {golden.images, manifest.classes}));
     golden.embedding = floats(read("embedding.npy", "<f4", {golden.images, manifest.embedding_dim}));
     return golden;

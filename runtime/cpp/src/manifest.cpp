@@ -95,7 +95,8 @@ Sides sides(const json &value) {
         return {side, side};
     }
     if (value.size() != 2) {
-        refuse("bundle.json", "has a size that is neither a number nor a height and a width", "export the bundle again");
+        refuse("bundle.json", "has a size that is neither a number nor a height and a width",
+               "export the bundle again");
     }
     return {whole(value[0], kLargestSide), whole(value[1], kLargestSide)};
 }
@@ -135,7 +136,8 @@ void read_preprocessing(const json &value, Manifest &manifest) {
     const auto rule = value.at("resampling").get<std::string>();
     if (rule != "pillow-antialias-horizontal-first" || value.at("colour") != "RGB" ||
         (filter != "bilinear" && filter != "bicubic") || (depth16 != "clip" && depth16 != "scale")) {
-        refuse("bundle.json", "asks for preprocessing that this library does not know (" + rule + ", " + filter + ", " + depth16 + ")",
+        refuse("bundle.json",
+               "asks for preprocessing that this library does not know (" + rule + ", " + filter + ", " + depth16 + ")",
                "build a newer resnet_engine");
     }
     if (kept.height > resized.height || kept.width > resized.width) {

@@ -52,9 +52,8 @@ Size resized_size(Size image, const rne_resize &resize) {
         return {resize.resize_width, resize.resize_height};
     }
     if (resize.mode == RNE_COVER) {
-        const double ratio =
-            std::min(static_cast<double>(image.height) / static_cast<double>(resize.resize_height),
-                     static_cast<double>(image.width) / static_cast<double>(resize.resize_width));
+        const double ratio = std::min(static_cast<double>(image.height) / static_cast<double>(resize.resize_height),
+                                      static_cast<double>(image.width) / static_cast<double>(resize.resize_width));
         return {scaled_side(image.width, ratio), scaled_side(image.height, ratio)};
     }
     const std::size_t target = resize.resize_height;

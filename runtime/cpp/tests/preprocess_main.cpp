@@ -4,9 +4,10 @@
 //     preprocess_main best|avx2|sse41|plain|reference [--time RUNS]
 //
 // A request: width, height, stride_bytes, format, resize height and width, image height and width, bicubic, mode as
-// uint32 little endian, the number of bytes that follow as uint64, and those. The answer on stdout: status and number of allocations as uint32,
-// number of bytes as uint64, then those: pixels, or the error's message. With --time the one request is run RUNS times,
-// and the mean time of a run is printed in nanoseconds instead. Exit 3: the processor lacks the instructions.
+// uint32 little endian, the number of bytes that follow as uint64, and those. The answer on stdout: status and number
+// of allocations as uint32, number of bytes as uint64, then those: pixels, or the error's message. With --time the one
+// request is run RUNS times, and the mean time of a run is printed in nanoseconds instead. Exit 3: the processor lacks
+// the instructions.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -68,9 +69,8 @@ bool read_request(Request &request) {
 }
 
 bool equal(const rne_resize &a, const rne_resize &b) {
-    return a.resize_height == b.resize_height && a.resize_width == b.resize_width &&
-           a.image_height == b.image_height && a.image_width == b.image_width && a.bicubic == b.bicubic &&
-           a.mode == b.mode;
+    return a.resize_height == b.resize_height && a.resize_width == b.resize_width && a.image_height == b.image_height &&
+           a.image_width == b.image_width && a.bicubic == b.bicubic && a.mode == b.mode;
 }
 
 // One preprocessor for as long as the sizes stay, as in a program that meets images of every size.
