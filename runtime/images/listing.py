@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from runtime.errors import DataError
 from runtime.images.formats import PassedOver, is_image, open_regular
@@ -27,8 +28,12 @@ def walk_images(folder: Path, passed_over: PassedOver | None = None) -> Iterator
         MachineError: The machine is why a file cannot be read.
     """
     for below in walk_files(folder):
-        if is_image(below, partial(open_regular, folder / below), passed_over):
+        if is_image(below, partial(_open_below, folder, below), passed_over):
             yield below
+
+
+def _open_below(folder: Path, below: str) -> BinaryIO:
+    return open_regular(folder / below)
 
 
 def list_images(folder: Path, passed_over: PassedOver | None = None) -> tuple[Path, ...]:

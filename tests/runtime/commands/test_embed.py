@@ -31,6 +31,7 @@ from tests.helpers.bundles import write_hand_made
 from tests.helpers.command_lines import refused
 from tests.helpers.embed_jobs import BROKEN_REASON, SumEngine, files_below, picture_folder, use_engine
 from tests.helpers.exported import copy_bundle
+from tests.helpers.image_folders import write_picture
 from tests.helpers.paths import ROOT
 
 NOBODY = 65534
@@ -132,11 +133,29 @@ def test_json_is_all_that_stdout_has(bundle: Path, pictures: Path, tmp_path: Pat
         "rows": 4,
         "unreadable": 1,
         "unreadable_file": str(tmp_path / "out" / "_unreadable.csv"),
+        "passed_over": {},
         "parts": 1,
         "images_before": 0,
         "engine": "sums",
         "executes": "exact",
     }
+
+
+def test_append_adds_what_is_new_and_is_refused_beside_what_contradicts_it(
+    bundle: Path, pictures: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    assert run(bundle, pictures, "-o", output).exit_code == 0
+    write_picture(pictures / "more.png", 9)
+    refused(run(bundle, pictures, "-o", output), "images.count is 5, this one's is 6; pass --append")
+    done = run(bundle, pictures, "-o", output, "--append", "--json")
+    assert (done.exit_code, json.loads(done.stdout)["images"]) == (0, 6)
+    for options, words in (
+        (["-o", output, "--append", "--overwrite"], "--append has no effect here, --overwrite deletes what is there"),
+        (["-o", output, "--append", "--ray"], "--ray has no effect here, --append runs on this machine"),
+        (["--check", "--append"], "--append has no effect here, --check writes nothing"),
+    ):
+        refused(run(bundle, pictures, *options), words, code=2)
 
 
 def test_an_empty_folder_is_one_line(bundle: Path, tmp_path: Path) -> None:
@@ -288,6 +307,7 @@ def test_help_shows_the_defaults_that_a_library_call_has() -> None:
         "image_column": request.reading.image_column,
         "key_column": request.reading.key_column,
         "weights": request.weights,
+        "append": request.append,
         "native": request.native,
         "overwrite": request.overwrite,
         "details": False,
