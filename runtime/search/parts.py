@@ -54,6 +54,10 @@ class RowGroup(NamedTuple):
         numbers: AnyFloats = self._read("embedding").column(0).combine_chunks().flatten().to_numpy()
         return numbers.reshape(self.size, -1)
 
+    def some_embeddings(self, places: list[int]) -> AnyFloats:
+        """Return the embeddings at some places of the piece, (places, D), in memory of their own."""
+        return self.embeddings()[places]
+
     def rows(self) -> list[Row]:
         """Return what else is written of the rows.
 
@@ -85,7 +89,16 @@ class NpySlice(NamedTuple):
     def embeddings(self) -> AnyFloats:
         """Return the embeddings; see `RowGroup`."""
         with _naming(file := _beside(self.stem, EMBEDDING)):
-            return np.array(_mapped(file)[self.start : self.start + self.size])
+            mapped = _mapped(file)
+            width = mapped.shape[1]
+            # Read, not mapped: what is mapped counts as this process's memory.
+            offset = mapped.offset + self.start * width * mapped.itemsize
+            return np.fromfile(file, mapped.dtype, self.size * width, offset=offset).reshape(-1, width)
+
+    def some_embeddings(self, places: list[int]) -> AnyFloats:
+        """Return the embeddings at some places; see `RowGroup`."""
+        with _naming(file := _beside(self.stem, EMBEDDING)):
+            return _mapped(file)[[self.start + place for place in places]]
 
     def rows(self) -> list[Row]:
         """Return what else is written of the rows; see `RowGroup`."""
@@ -124,8 +137,8 @@ def _beside(stem: Path, suffix: str) -> Path:
     return stem.with_name(stem.name + suffix)
 
 
-def _mapped(file: Path) -> AnyFloats:
-    mapped: AnyFloats = np.load(file, mmap_mode="r", allow_pickle=False)
+def _mapped(file: Path) -> "np.memmap[Any, np.dtype[np.floating[Any]]]":
+    mapped: np.memmap[Any, np.dtype[np.floating[Any]]] = np.load(file, mmap_mode="r", allow_pickle=False)
     return mapped
 
 
