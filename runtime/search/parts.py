@@ -89,11 +89,8 @@ class NpySlice(NamedTuple):
     def embeddings(self) -> AnyFloats:
         """Return the embeddings; see `RowGroup`."""
         with _naming(file := _beside(self.stem, EMBEDDING)):
-            mapped = _mapped(file)
-            width = mapped.shape[1]
-            # Read, not mapped: what is mapped counts as this process's memory.
-            offset = mapped.offset + self.start * width * mapped.itemsize
-            return np.fromfile(file, mapped.dtype, self.size * width, offset=offset).reshape(-1, width)
+            # A view of the file: the mapping, and what it counts as memory, ends with the view.
+            return _mapped(file)[self.start : self.start + self.size]
 
     def some_embeddings(self, places: list[int]) -> AnyFloats:
         """Return the embeddings at some places; see `RowGroup`."""
@@ -137,8 +134,8 @@ def _beside(stem: Path, suffix: str) -> Path:
     return stem.with_name(stem.name + suffix)
 
 
-def _mapped(file: Path) -> "np.memmap[Any, np.dtype[np.floating[Any]]]":
-    mapped: np.memmap[Any, np.dtype[np.floating[Any]]] = np.load(file, mmap_mode="r", allow_pickle=False)
+def _mapped(file: Path) -> AnyFloats:
+    mapped: AnyFloats = np.load(file, mmap_mode="r", allow_pickle=False)
     return mapped
 
 
