@@ -50,6 +50,13 @@ index = faiss.IndexFlatIP(matrix.shape[1])  # the inner product; IndexFlatL2 tak
 index.add(matrix)
 
 scores, rows = index.search(matrix[:1], 5)"""
+# A Lance data set of the parts, row by row in their order; it holds their metadata too.
+LANCE_LINES = """\
+import lance
+import pyarrow.dataset as ds
+
+parts = ds.dataset("embeddings/data")
+table = lance.write_dataset(parts.to_batches(), "embeddings.lance", schema=parts.schema)"""
 
 
 @dataclass(frozen=True)
@@ -284,6 +291,7 @@ def main() -> int:
         "readers": table(_HEADINGS, rows),
         "lines": "\n".join(map(lines_of, READERS)),
         "faiss": f"```python\n{FAISS_LINES}\n```\n",
+        "lance": f"```python\n{LANCE_LINES}\n```\n",
     }
     if given.write and not wrong:
         DOCUMENT.write_text(fill(DOCUMENT.read_text(encoding="utf-8"), tables), encoding="utf-8")

@@ -10,8 +10,9 @@ Source: N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., 3
 with g(n) = n u / (1 - n u) and u = 2^-24 in float32.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
@@ -19,8 +20,12 @@ from runtime.bundle.results.neighbours_json import Metric
 from runtime.embed.neighbours.nearest import lengths, pair_distances
 from runtime.support.arrays import AnyFloats, Doubles, Floats, Ints
 
+_Made = TypeVar("_Made")
 # Half of float32's distance from 1 to the next number.
 _ROUNDING = 2.0**-24
+# So few rows stay in the processor's cache between both sums, and with one query in the calling thread: for larger
+# products OpenBLAS wakes threads of its own, beside those that work here, and they wait for each other.
+_STEP_ROWS = 128
 
 
 @dataclass(frozen=True)
@@ -36,21 +41,41 @@ class Nearest:
     distances: Doubles
 
 
-def search_exactly(
-    blocks: Iterable[tuple[int, AnyFloats]], queries: AnyFloats, *, k: int, metric: Metric
-) -> list[Nearest]:
+class Blocks(Protocol):
+    """Rows that come block by block."""
+
+    def mapped(self, work: Callable[[AnyFloats], _Made]) -> Iterator[tuple[int, _Made]]:
+        """Yield in order the number of the first row of a block, and what `work` makes of it, in any thread."""
+        ...
+
+
+def search_exactly(rows: Blocks, queries: AnyFloats, *, k: int, metric: Metric) -> list[Nearest]:
     """Return the k nearest rows of each query.
 
     Args:
-        blocks: The rows: number of the first one of a block, and the block, (N, D), finite.
+        rows: The embeddings, finite.
         queries: Embeddings that are searched for, (Q, D), finite; under `cosine` none of length 0.
         k: How many are found of each, at least 1.
         metric: `cosine` or `euclidean`.
     """
     search = ExactSearch(queries, k=k, metric=metric)
-    for first, block in blocks:
-        search.add(first, block)
+    for first, estimated in rows.mapped(search.estimate):
+        search.add(first, estimated)
     return search.result()
+
+
+class Estimated(NamedTuple):
+    """A block, and what float32 says of it; rule 2.
+
+    Attributes:
+        block: Embeddings, (N, D).
+        squares: Squared lengths, (N,).
+        products: Products with the queries, (N, Q); with their directions under `cosine`.
+    """
+
+    block: AnyFloats
+    squares: Doubles
+    products: Doubles
 
 
 class ExactSearch:
@@ -74,25 +99,34 @@ class ExactSearch:
         terms = (queries.shape[1] + 4) * _ROUNDING
         self._bound = terms / (1 - terms)
 
-    def add(self, first: int, block: AnyFloats) -> None:
+    def estimate(self, block: AnyFloats) -> Estimated:
+        """Return what `add` needs of a block, (N, D), finite; in any thread."""
+        squares = np.empty(len(block), np.float64)
+        products = np.empty((len(block), len(self._narrow)), np.float64)
+        for start in range(0, len(block), _STEP_ROWS):
+            here = slice(start, start + _STEP_ROWS)
+            wide: Floats = block[here].astype(np.float32, copy=False)
+            squares[here] = np.einsum("nd,nd->n", wide, wide)
+            products[here] = wide @ self._narrow.T
+        return Estimated(block, squares, products)
+
+    def add(self, first: int, estimated: Estimated) -> None:
         """Take some rows.
 
         Args:
             first: Number of the first of them.
-            block: Embeddings, (N, D), finite.
+            estimated: The rows.
         """
-        wide: Floats = block.astype(np.float32, copy=False)
-        squares: Doubles = np.einsum("nd,nd->n", wide, wide).astype(np.float64)
-        products: Doubles = (wide @ self._narrow.T).astype(np.float64)
+        block, squares, products = estimated
         for index in range(len(self._queries)):
-            far, slack = self._estimate(squares, products[:, index], self._lengths[index])
+            far, slack = self._bounds(squares, products[:, index], self._lengths[index])
             self._merge(index, self._candidates(index, far, slack), first, block)
 
     def result(self) -> list[Nearest]:
         """Return what was found for each query among all rows so far."""
         return [Nearest(*found) for found in zip(self._rows, self._distances, strict=True)]
 
-    def _estimate(self, squares: Doubles, products: Doubles, length: float) -> tuple[Doubles, Doubles]:
+    def _bounds(self, squares: Doubles, products: Doubles, length: float) -> tuple[Doubles, Doubles]:
         """Return squared distances, of unit vectors under `cosine`, and how far each may be off; rule 2."""
         if self._metric == "euclidean":
             reach = np.sqrt(squares) + length
@@ -111,7 +145,7 @@ class ExactSearch:
         return np.flatnonzero((far - slack <= limit) & (far < np.inf))
 
     def _squared(self, distance: float) -> float:
-        """Return a distance as `_estimate` gives it, a little larger for its own rounding."""
+        """Return a distance as `_bounds` gives it, a little larger for its own rounding."""
         return (2 * distance if self._metric == "cosine" else distance**2) * (1 + 2.0**-40)
 
     def _merge(self, index: int, candidates: Ints, first: int, block: AnyFloats) -> None:

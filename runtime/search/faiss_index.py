@@ -29,7 +29,7 @@ from runtime.embed.neighbours.nearest import lengths
 from runtime.embed.output.identity import JOB_FILE
 from runtime.embed.output.part_files import PARTIAL, SEARCH
 from runtime.errors import BundleError
-from runtime.search.exact import Nearest, search_exactly
+from runtime.search.exact import ExactSearch, Nearest, search_exactly
 from runtime.search.gallery import Gallery
 from runtime.support.arrays import AnyFloats, Floats, Ints
 from runtime.support.files import cannot_write, hash_file
@@ -99,8 +99,9 @@ class FaissIndex:
         ordered = np.sort(rows)
         if not ordered.size:
             return Nearest(ordered, np.empty(0))
-        block = self.gallery.embeddings(ordered.tolist())
-        (nearest,) = search_exactly([(0, block)], query[np.newaxis], k=len(rows), metric=self.metric)
+        search = ExactSearch(query[np.newaxis], k=len(rows), metric=self.metric)
+        search.add(0, search.estimate(self.gallery.embeddings(ordered.tolist())))
+        (nearest,) = search.result()
         return Nearest(ordered[nearest.rows], nearest.distances)
 
 
@@ -232,7 +233,7 @@ def _measure(folder: Path, lists: int, gallery: Gallery, metric: Metric) -> _Mea
     if metric == "cosine":
         rows, queries = rows[lengths(queries) > 0], queries[lengths(queries) > 0]
     k = _NEIGHBOURS + 1
-    exact = search_exactly(gallery.blocks(), queries, k=k, metric=metric)
+    exact = search_exactly(gallery, queries, k=k, metric=metric)
     wanted = [{*one.rows.tolist()} - {row} for row, one in zip(rows.tolist(), exact, strict=True)]
     probes = min(_FIRST_PROBES, lists)
     while True:

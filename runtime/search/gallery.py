@@ -2,11 +2,12 @@
 
 from bisect import bisect_right
 from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -16,6 +17,8 @@ from runtime.errors import BundleError
 from runtime.search.parts import Piece, Row, part_pieces
 from runtime.support.arrays import AnyFloats
 from runtime.support.cpu import usable_cores
+
+_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True)
@@ -45,17 +48,25 @@ class Gallery:
         Raises:
             BundleError: A part cannot be read.
         """
-        waiting: deque[tuple[int, Future[AnyFloats]]] = deque()
+        yield from self.mapped(lambda block: block)
+
+    def mapped(self, work: Callable[[AnyFloats], _Made]) -> Iterator[tuple[int, _Made]]:
+        """Yield what `blocks` does, with what `work` makes of each block in the thread that decoded it.
+
+        Raises:
+            BundleError: A part cannot be read.
+        """
+        waiting: deque[tuple[int, Future[_Made]]] = deque()
         cores = usable_cores()
         with ThreadPoolExecutor(cores) as pool:
             for first, piece in self._pieces():
-                waiting.append((first, pool.submit(piece.embeddings)))
+                waiting.append((first, pool.submit(_read_and, work, piece)))
                 if len(waiting) > cores + 1:
-                    start, block = waiting.popleft()
-                    yield start, block.result()
+                    start, made = waiting.popleft()
+                    yield start, made.result()
             while waiting:
-                start, block = waiting.popleft()
-                yield start, block.result()
+                start, made = waiting.popleft()
+                yield start, made.result()
 
     def embeddings(self, rows: Sequence[int]) -> AnyFloats:
         """Return the embeddings of some rows, (N, D), in the order given.
@@ -63,11 +74,12 @@ class Gallery:
         Raises:
             BundleError: A part cannot be read.
         """
+        holding = list(self._holding(rows))
         found: dict[int, AnyFloats] = {}
-        for piece, wanted in self._holding(rows):
-            block = piece.embeddings()
-            # Copies: a view would keep the block.
-            found.update({row: block[place].copy() for row, place in wanted})
+        with ThreadPoolExecutor(usable_cores()) as pool:
+            some = pool.map(lambda held: held[0].some_embeddings([place for _, place in held[1]]), holding)
+            for (_, wanted), block in zip(holding, some, strict=True):
+                found.update(zip((row for row, _ in wanted), block, strict=True))
         return np.stack([found[row] for row in rows])
 
     def described(self, rows: Sequence[int]) -> list[Row]:
@@ -101,6 +113,10 @@ class Gallery:
                 if here:
                     yield piece, here
                 first += piece.size
+
+
+def _read_and(work: Callable[[AnyFloats], _Made], piece: Piece) -> _Made:
+    return work(piece.embeddings())
 
 
 def open_gallery(output: Path) -> Gallery:

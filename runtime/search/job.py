@@ -72,7 +72,7 @@ def run_search(request: SearchRequest, on_stage: Callable[[str], None] = lambda 
     on_stage(f"search {gallery.rows:,} rows")
     began = time.perf_counter()
     if index is None:
-        nearest = search_exactly(gallery.blocks(), queries, k=request.k, metric=request.metric)
+        nearest = search_exactly(gallery, queries, k=request.k, metric=request.metric)
     else:
         nearest = index.search(queries, k=request.k)
     found = {query: _describe(gallery, one) for query, one in zip(request.queries, nearest, strict=True)}

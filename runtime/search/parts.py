@@ -54,6 +54,10 @@ class RowGroup(NamedTuple):
         numbers: AnyFloats = self._read("embedding").column(0).combine_chunks().flatten().to_numpy()
         return numbers.reshape(self.size, -1)
 
+    def some_embeddings(self, places: list[int]) -> AnyFloats:
+        """Return the embeddings at some places of the piece, (places, D), in memory of their own."""
+        return self.embeddings()[places]
+
     def rows(self) -> list[Row]:
         """Return what else is written of the rows.
 
@@ -85,7 +89,13 @@ class NpySlice(NamedTuple):
     def embeddings(self) -> AnyFloats:
         """Return the embeddings; see `RowGroup`."""
         with _naming(file := _beside(self.stem, EMBEDDING)):
-            return np.array(_mapped(file)[self.start : self.start + self.size])
+            # A view of the file: the mapping, and what it counts as memory, ends with the view.
+            return _mapped(file)[self.start : self.start + self.size]
+
+    def some_embeddings(self, places: list[int]) -> AnyFloats:
+        """Return the embeddings at some places; see `RowGroup`."""
+        with _naming(file := _beside(self.stem, EMBEDDING)):
+            return _mapped(file)[[self.start + place for place in places]]
 
     def rows(self) -> list[Row]:
         """Return what else is written of the rows; see `RowGroup`."""

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
-from runtime.search.exact import Nearest, search_exactly
+from runtime.search.exact import ExactSearch, Nearest
 
 METRICS = ("cosine", "euclidean")
 # SciPy takes 1 - cos by subtraction: it is off by a few roundings of 1.
@@ -14,8 +14,10 @@ CLOSE = 1e-14
 
 
 def found(queries: np.ndarray, gallery: np.ndarray, *, k: int, metric: str, block: int) -> list[Nearest]:
-    blocks = [(first, gallery[first : first + block]) for first in range(0, len(gallery), block)]
-    return search_exactly(blocks, queries, k=k, metric=metric)  # type: ignore[arg-type]
+    search = ExactSearch(queries, k=k, metric=metric)  # type: ignore[arg-type]
+    for first in range(0, len(gallery), block):
+        search.add(first, search.estimate(gallery[first : first + block]))
+    return search.result()
 
 
 def drawn(rows: int, dim: int, *, seed: int, spread: float = 1.0) -> np.ndarray:

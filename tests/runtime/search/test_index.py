@@ -47,9 +47,9 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EmbedRequest:
 class Drawn(Gallery):
     """An output whose embeddings are drawn instead of read."""
 
-    def blocks(self) -> Any:
+    def mapped(self, work: Any) -> Any:
         for first in range(0, ROWS, 64):
-            yield first, clustered()[first : first + 64]
+            yield first, work(clustered()[first : first + 64])
 
     def embeddings(self, rows: Any) -> Any:
         return clustered()[rows]

@@ -1,13 +1,14 @@
 """The readers that are light read an output with the lines that the documents give for them."""
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks.embed.readers import COLUMNS, FAISS_LINES, READERS, Reader, read_with
+from benchmarks.embed.readers import COLUMNS, DOCUMENT, FAISS_LINES, LANCE_LINES, READERS, Reader, read_with
 from runtime.embed.request import Dtype, EmbedRequest, OutputChoice
 from tests.helpers.bundles import DIM, write_hand_made
 from tests.helpers.embed_jobs import SumEngine, embed, expected_embeddings, picture_folder, use_engine
@@ -45,6 +46,30 @@ def test_the_lines_for_a_faiss_index_find_what_numpy_finds() -> None:
     names = {"matrix": matrix}
     exec(FAISS_LINES, names)  # noqa: S102 - the lines that the documents show
     assert names["rows"].tolist() == [np.argsort(-(matrix @ matrix[0]), kind="stable")[:5].tolist()]
+
+
+def test_the_lines_for_a_lance_data_set_write_every_row_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lance = pytest.importorskip("lance", reason="lance is not installed: pip install pylance")
+    use_engine(monkeypatch, SumEngine())
+    bundle, pictures = write_hand_made(tmp_path / "bundle"), picture_folder(tmp_path / "pictures", SEEDS)
+    writing = OutputChoice(top_k=2)
+    embed(EmbedRequest(bundle, (pictures,), tmp_path / "embeddings", writing=writing, batch_size=2, part_images=2))
+    done = subprocess.run(
+        [sys.executable, "-c", LANCE_LINES], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    table = lance.dataset(tmp_path / "embeddings.lance").to_table()
+    assert tuple(table.column_names) == COLUMNS
+    found = np.stack(table.column("embedding").to_numpy())
+    np.testing.assert_array_equal(found, expected_embeddings(SEEDS, 2))
+
+
+def test_the_page_has_the_lines_that_are_tested() -> None:
+    page = DOCUMENT.read_text(encoding="utf-8")
+    for lines in (FAISS_LINES, LANCE_LINES, *(reader.code for reader in READERS)):
+        assert f"```python\n{lines}\n```" in page
 
 
 def test_the_light_readers_are_an_extra_and_the_table_has_them_all() -> None:
