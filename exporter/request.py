@@ -74,7 +74,8 @@ class ExportRequest:
         crop_pct: Overrides timm's crop share.
         interpolation: Overrides timm's resize filter.
         num_classes: Overrides the number of classes of random weights.
-        golden: Folder of pictures to check on; None for the packaged photographs.
+        golden: Folder of pictures to check on; None for images held out of the calibration folder, or the packaged
+            photographs.
         labels: File with one class name per line; None for timm's ImageNet names.
         licence: SPDX identifier of the weights; None for timm's.
         output: The bundle's directory; None for `./MODEL-PRECISION`.

@@ -21,7 +21,7 @@ class CalibrationSample:
         folder: Folder to draw from.
         dataset: The images, in order of their names; the label is the index of the class folder.
         classes: Names of the class folders; empty for a flat folder.
-        available: Images in the folder.
+        available: Images in the folder that could be drawn.
         requested: How many were asked for.
         seed: Seed of the random draw.
     """
@@ -34,7 +34,9 @@ class CalibrationSample:
     seed: int
 
 
-def sample_images(folder: Path, *, count: int = 512, seed: int = 0) -> CalibrationSample:
+def sample_images(
+    folder: Path, *, count: int = 512, seed: int = 0, leave_out: frozenset[str] = frozenset()
+) -> CalibrationSample:
     """Return images drawn from a folder.
 
     The first folder level below `folder` is the class; images at any depth below it belong to it. Classes
@@ -45,6 +47,7 @@ def sample_images(folder: Path, *, count: int = 512, seed: int = 0) -> Calibrati
         folder: A folder of class folders, or of images.
         count: How many to draw; all where there are fewer.
         seed: Seed of the random draw.
+        leave_out: Names of images, from the folder, that are not drawn: they judge the result.
 
     Raises:
         UsageError: `count` is less than 1.
@@ -68,6 +71,7 @@ def sample_images(folder: Path, *, count: int = 512, seed: int = 0) -> Calibrati
     images = tuple(
         LabelledImage(name.as_posix(), indices.get(name.parts[0], len(classes)), path)
         for name, path in zip(names, paths, strict=True)
+        if name.as_posix() not in leave_out
     )
     chosen = sample_balanced(images, limit=min(count, len(images)), seed=seed)
     return CalibrationSample(folder, Dataset(chosen), classes, len(images), count, seed)

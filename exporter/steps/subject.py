@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exporter.checks.golden import golden_files, golden_outputs, load_golden_pixels, network_feed
+from exporter.checks.choose_golden import GoldenImages, choose_golden
+from exporter.checks.golden import golden_outputs, load_golden_pixels, network_feed
 from exporter.models import ModelSpec, resolve_preprocessing
 from exporter.request import ExportRequest, WeightsChoice
 from runtime.bundle.bundle import Golden
@@ -33,7 +34,7 @@ class Subject:
         network: timm's network in eval mode.
         weights: Where its weights came from.
         module: The network with its normalisation and both outputs, as it is traced.
-        files: The golden images.
+        golden_images: Which images they are.
         feed: The golden images as the graph's input.
         golden: Pixels of the golden images, with PyTorch's outputs.
     """
@@ -43,7 +44,7 @@ class Subject:
     network: "torch.nn.Module"
     weights: Weights
     module: "torch.nn.Module"
-    files: tuple[Path, ...]
+    golden_images: GoldenImages
     feed: Pixels | Floats
     golden: Golden
 
@@ -57,8 +58,8 @@ def load_subject(request: ExportRequest, spec: ModelSpec) -> Subject:
     preprocessing = resolve_preprocessing(
         spec, img_size=request.img_size, crop_pct=request.crop_pct, interpolation=request.interpolation
     )
-    files = golden_files(request.golden)
-    pixels = load_golden_pixels(files, preprocessing)
+    images = choose_golden(request.golden, request.int8, preprocessing)
+    pixels = load_golden_pixels(images.files, preprocessing)
     network, weights = _load_network(request.weights, spec, num_classes=request.num_classes)
     module = wrap(network, preprocessing, input_kind=request.input_kind)
     feed = network_feed(pixels, preprocessing, takes_floats=request.input_kind == "float32")
@@ -68,7 +69,7 @@ def load_subject(request: ExportRequest, spec: ModelSpec) -> Subject:
         network=network,
         weights=weights,
         module=module,
-        files=files,
+        golden_images=images,
         feed=feed,
         golden=golden_outputs(module, pixels, feed),
     )

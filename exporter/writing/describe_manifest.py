@@ -44,7 +44,7 @@ def describe_manifest(request: ExportRequest, subject: Subject, *, precision: Pr
         precision=precision,
         opset=OPSET,
         ir_version=IR_VERSION,
-        golden=tuple(file.name for file in subject.files),
+        golden=tuple(file.name for file in subject.golden_images.files),
         steps=(),
         tools=tool_versions(),
         files=(),
