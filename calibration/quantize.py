@@ -24,7 +24,7 @@ from onnx import TensorProto
 from calibration.activations.activation_statistics import TensorStatistics
 from calibration.activations.collect import collect_statistics
 from calibration.graph.checks import prepare
-from calibration.graph.run import run_logits
+from calibration.graph.run import judged_outputs, run_outputs
 from calibration.graph.structure import constant, layers, nonnegative_tensors
 from calibration.images.fingerprint import make_fingerprint
 from calibration.images.lint import Finding, PixelLint, hash_images, lint_sample, lint_unreadable, raise_refusals
@@ -59,7 +59,7 @@ class QuantizedModel:
         parts: What `model` was written from.
         placement: Which tensors and weights are quantised.
         findings: What is wrong with the images, but not so wrong as to refuse them.
-        open_judge: Gives the held-out images with the float network's logits.
+        open_judge: Gives the held-out images with the float network's outputs.
         float_model: The float network that it was made from.
         feed: Function from pixels, (N, H, W, 3) uint8, to what both networks take.
         options: What it was told.
@@ -83,6 +83,7 @@ def quantize_model(
     *,
     count: int = 512,
     seed: int = 0,
+    leave_out: frozenset[str] = frozenset(),
     options: QuantizeOptions | None = None,
     fp16: bool = False,
     eval_data: Path | None = None,
@@ -98,6 +99,7 @@ def quantize_model(
         preprocessing: Preprocessing from image file to pixels, as for evaluation.
         count: How many images to draw.
         seed: Seed of the random draw.
+        leave_out: Names of images, from the folder, that are not used: others judge the result on them.
         options: How to quantise.
         fp16: Whether what is not INT8 will be FP16 (`exporter.passes.fp16`): scales are then numbers that FP16 holds.
         eval_data: What accuracy will be measured on; images in both are found.
@@ -111,7 +113,8 @@ def quantize_model(
             is damaged, or cannot be written where it should be.
     """
     run = _Calibration(model, preprocessing, options or QuantizeOptions(), listener or Listener(), fp16=fp16)
-    return run.run(sample_images(images, count=count, seed=seed), eval_data=eval_data, cache=cache)
+    sample = sample_images(images, count=count, seed=seed, leave_out=leave_out)
+    return run.run(sample, eval_data=eval_data, cache=cache)
 
 
 class _Calibration:
@@ -194,14 +197,14 @@ class _Calibration:
         return pixels if self._takes_pixels else normalise(pixels, self._preprocessing)
 
     def _judge(self, held_out: Dataset, lint: PixelLint) -> tuple[Judge, list[Unreadable]]:
-        """Return the held-out images with the float network's logits, and those that were left out."""
+        """Return the held-out images with the float network's outputs, and those that were left out."""
         batches = []
         with self._load(held_out) as loader:
             for batch in loader:
                 lint.add(batch.pixels)
                 batches.append(self._feed(batch.pixels))
         lint.lost += loader.lost
-        reference = run_logits(self._proto, batches, threads=self._options.threads)
+        reference = run_outputs(self._proto, judged_outputs(self._proto), batches, threads=self._options.threads)
         judge = Judge(batches, reference, self._options.threads, on_candidate=lambda: self._listener.on_steps(1))
         return judge, loader.unreadable
 

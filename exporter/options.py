@@ -282,8 +282,9 @@ OverwriteOption = Annotated[
 GoldenOption = Annotated[
     Path | None,
     typer.Option(
-        help="Folder of images to verify the export with. Eight of them are used.",
-        show_default="four packaged photographs",
+        help="Folder of images to verify the export with, like those that the network will see. Eight of them are "
+        "used.",
+        show_default="eight of --calib, left out there; else four packaged photographs",
         rich_help_panel=_OUTPUT,
     ),
 ]

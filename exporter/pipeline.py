@@ -2,32 +2,16 @@
 
     resolve -> weights -> original's outputs -> trace -> fold-batchnorm -> simplify -> [int8] -> [fp16] -> bundle
 
-After every step the graph is run and compared with PyTorch. The comparison runs in a second thread
-while the next step is under way; all of them are waited for before anything is written.
+After every step the graph is run and compared with PyTorch (`exporter/steps/checking.py`).
 """
 
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import onnx
 import onnx_ir as ir
 
-from exporter.checks.golden import run_original
 from exporter.checks.recipe_check import compare_recipes
-from exporter.checks.step_check import Check, as_json_db, check_step
-from exporter.checks.tolerance import (
-    INT8_FLOOR_DB,
-    emulate_fp16,
-    emulated_required_db,
-    fp16_required_db,
-    fp32_required_db,
-    has_grouped_convolutions,
-    int8_required_db,
-)
 from exporter.models import default_labels, describe_labels, licence_of, resolve_model
 from exporter.passes.count_layers import count_layers
 from exporter.passes.fold_batchnorm import fold_batchnorm
@@ -38,17 +22,16 @@ from exporter.passes.simplify import count_operators, infer_shapes, simplify
 from exporter.passes.tracing import IR_VERSION, OPSET, trace_network
 from exporter.passes.written_roundings import write_roundings
 from exporter.request import ExportRequest
+from exporter.steps.checking import Checks, one_worker
 from exporter.steps.int8 import QuantizedGraph, quantize_graph
 from exporter.steps.subject import Subject, load_subject
 from exporter.writing.bundle_writer import add_metadata, write_bundle
 from exporter.writing.describe_manifest import describe_manifest
 from runtime.bundle.directory import check_target
 from runtime.bundle.layers import total_macs
-from runtime.bundle.manifest import Manifest, Precision, Step
+from runtime.bundle.manifest import Manifest, Precision
 from runtime.data.class_names import describe_shared_names, read_class_names
 from runtime.engines.ort_session import import_onnxruntime
-from runtime.original.network import wrap_fp16
-from runtime.support.arrays import Floats
 from runtime.support.progress import Listener
 from runtime.support.words import first_few
 
@@ -61,7 +44,7 @@ class ExportResult:
         path: Where the bundle is.
         manifest: Manifest of the bundle.
         quantized: What is known of the INT8 step; None where there was none.
-        notices: What a user should know of the preprocessing and the images, a line each.
+        notices: What a user should know of the preprocessing, the images and the class names, a line each.
         checkpoint: The file of the weights, where they are a file.
     """
 
@@ -70,45 +53,6 @@ class ExportResult:
     quantized: QuantizedGraph | None = None
     notices: tuple[str, ...] = ()
     checkpoint: Path | None = None
-
-
-@dataclass
-class _Checks:
-    """The graphs made so far, and their comparisons with PyTorch, some still running."""
-
-    subject: Subject
-    pool: ThreadPoolExecutor
-    done: list[tuple[str, dict[str, int], str, Future[Check]]] = field(default_factory=list)
-
-    def add(
-        self, step: str, graph: bytes, *, model: ir.Model, required_db: float, summary: str, as_written: bool = True
-    ) -> "Future[Check]":
-        """Start the comparison of a step's graph, `model` serialised."""
-        subject = self.subject
-        check = self.pool.submit(
-            check_step,
-            graph,
-            step=step,
-            feed=subject.feed,
-            golden=subject.golden,
-            required_db=required_db,
-            as_written=as_written,
-        )
-        self.done.append((step, count_operators(model), summary, check))
-        return check
-
-    def steps(self) -> tuple[Step, ...]:
-        """Wait for all comparisons and return the steps; the first failure is raised."""
-        return tuple(
-            Step(
-                name=name,
-                nodes=nodes,
-                sqnr_db=as_json_db(check.result().logits_db),
-                required_db=round(check.result().required_db, 2),
-                summary=summary,
-            )
-            for name, nodes, summary, check in self.done
-        )
 
 
 def export_bundle(request: ExportRequest, listener: Listener | None = None) -> ExportResult:
@@ -129,18 +73,17 @@ def export_bundle(request: ExportRequest, listener: Listener | None = None) -> E
     check_opset(request.opset, fp16_qdq=request.precision == "int8-fp16")
     # Refused here, before the work, if it is to be refused; `describe_manifest` states it.
     licence_of(spec, request.weights.source, stated=request.licence)
-    with _one_worker() as pool:
+    with one_worker() as pool:
         listener.on_stage("load", None)
         subject = load_subject(request, spec)
         classes = subject.golden.logits.shape[1]
         labels = read_class_names(request.labels, classes) if request.labels else default_labels(classes, spec)
         notices = (*subject.notices, *_doubts_about_recipe(request, subject, labels))
-        checks = _Checks(subject=subject, pool=pool)
-        original_fp16 = _start_fp16(subject, pool) if request.precision == "fp16" else None
+        checks = Checks(subject=subject, pool=pool, fp16=request.precision == "fp16")
         quantized = None
-        model, required_db = _trace_and_simplify(request, checks, listener)
+        model = _trace_and_simplify(request, checks, listener)
         macs = total_macs(count_layers(model))
-        precision = Precision(name="fp32", min_sqnr_db=round(required_db, 2))
+        precision = Precision(name="fp32", min_sqnr_db=checks.required_db)
         if request.int8 is not None:
             listener.on_stage("int8", None)
             quantized = quantize_graph(
@@ -158,8 +101,7 @@ def export_bundle(request: ExportRequest, listener: Listener | None = None) -> E
             listener.on_stage("fp16", None)
             report = convert_to_fp16(model, measure_ranges(ir.to_proto(model), subject.feed))
             model = infer_shapes(model)
-            precision = _fp16_precision(precision, report)
-            precision = _with_tolerance(precision, model, checks, original_fp16)
+            precision = _fp16_precision(precision, report, model, checks)
         listener.on_stage("verify", None)
         graph, manifest = _finish(describe_manifest(request, subject, precision=precision, macs=macs), model, checks)
         listener.on_stage("write", None)
@@ -191,7 +133,7 @@ def _doubts_about_recipe(request: ExportRequest, subject: Subject, labels: tuple
     return compare_recipes(subject, folder, labels)
 
 
-def _finish(manifest: Manifest, model: ir.Model, checks: _Checks) -> tuple[bytes, Manifest]:
+def _finish(manifest: Manifest, model: ir.Model, checks: Checks) -> tuple[bytes, Manifest]:
     """Return the final graph with its metadata, and the manifest with every step, all of them verified."""
     proto: onnx.ModelProto = convert_opset(ir.to_proto(model), manifest.opset)
     add_metadata(proto, manifest)
@@ -201,68 +143,39 @@ def _finish(manifest: Manifest, model: ir.Model, checks: _Checks) -> tuple[bytes
         how = "run fused, with Q/DQ computed as written, not by integer kernels"
     written = "" if manifest.opset == OPSET else f"opset {manifest.opset}; "
     summary = f"{written}metadata and licence written; {how}"
-    required_db = manifest.precision.min_sqnr_db
-    checks.add("final", graph, model=model, required_db=required_db, summary=summary, as_written=False)
+    checks.add("final", graph, model=model, summary=summary, as_written=False)
     return graph, manifest.model_copy(update={"steps": checks.steps()})
 
 
-@contextmanager
-def _one_worker() -> Iterator[ThreadPoolExecutor]:
-    """Yield a pool of one thread; on an error what has not begun is not begun."""
-    pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="check")
-    try:
-        yield pool
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _trace_and_simplify(request: ExportRequest, checks: _Checks, listener: Listener) -> tuple[ir.Model, float]:
-    """Return the simplified FP32 graph with inferred shapes, and its tolerance in decibels."""
+def _trace_and_simplify(request: ExportRequest, checks: Checks, listener: Listener) -> ir.Model:
+    """Return the simplified FP32 graph with inferred shapes."""
     listener.on_stage("trace", None)
     size = checks.subject.preprocessing.image_size
     model = trace_network(checks.subject.module, image_size=size, input_kind=request.input_kind)
-    required_db = fp32_required_db(model)
-    checks.add(
-        "trace",
-        _serialise(model),
-        model=model,
-        required_db=required_db,
-        summary=f"opset {OPSET}, IR version {IR_VERSION}",
-    )
+    checks.allow_rounding(model)
+    checks.add("trace", _serialise(model), model=model, summary=f"opset {OPSET}, IR version {IR_VERSION}")
     listener.on_stage("simplify", None)
     report = fold_batchnorm(model)
     summary = f"{report.folded} BatchNorms folded into convolutions in float64"
     if report.left:
         summary += f", {len(report.left)} left: {first_few(report.left)}"
-    checks.add("fold-batchnorm", _serialise(model), model=model, required_db=required_db, summary=summary)
+    checks.add("fold-batchnorm", _serialise(model), model=model, summary=summary)
     before = sum(count_operators(model).values())
     model = infer_shapes(simplify(model))
     after = sum(count_operators(model).values())
-    checks.add(
-        "simplify",
-        _serialise(model),
-        model=model,
-        required_db=required_db,
-        summary=f"onnxsim: {before} nodes to {after}",
-    )
-    return model, required_db
+    checks.add("simplify", _serialise(model), model=model, summary=f"onnxsim: {before} nodes to {after}")
+    return model
 
 
-def _int8_precision(quantized: QuantizedGraph, model: ir.Model, checks: _Checks) -> Precision:
+def _int8_precision(quantized: QuantizedGraph, model: ir.Model, checks: Checks) -> Precision:
     """Return the precision of an INT8 graph, whose tolerance is the noise of the graph run as written."""
-    check = checks.add(
-        "int8",
-        _serialise(model),
-        model=model,
-        required_db=INT8_FLOOR_DB,
-        summary=quantized.summary,
-    )
-    return Precision(name="int8", min_sqnr_db=int8_required_db(check.result()), int8=quantized.int8)
+    checks.add_int8("int8", _serialise(model), model=model, summary=quantized.summary)
+    return Precision(name="int8", min_sqnr_db=checks.required_db, int8=quantized.int8)
 
 
-def _fp16_precision(precision: Precision, report: Fp16Report) -> Precision:
-    """Return the precision with what the FP16 pass did; the tolerance is still the one before."""
-    return precision.model_copy(
+def _fp16_precision(precision: Precision, report: Fp16Report, model: ir.Model, checks: Checks) -> Precision:
+    """Start the check of an FP16 graph, and return what the pass did, with the tolerance that applies to it."""
+    found = precision.model_copy(
         update={
             "name": "fp16" if precision.int8 is None else "int8-fp16",
             "fp32_layers": report.fp32_layers,
@@ -270,45 +183,13 @@ def _fp16_precision(precision: Precision, report: Fp16Report) -> Precision:
             "weights_flushed": report.weights_flushed,
         }
     )
-
-
-def _with_tolerance(
-    precision: Precision, model: ir.Model, checks: _Checks, original_fp16: "Future[Floats] | None"
-) -> Precision:
-    """Start the check of an FP16 graph, and return the precision with the tolerance that applies to it."""
-    graph, summary = write_roundings(ir.to_proto(model)), _summarise(precision)
-    if precision.int8 is not None:
-        check = checks.add("fp16", graph, model=model, required_db=INT8_FLOOR_DB, summary=summary)
-        required_db = int8_required_db(check.result())
-    else:
-        required_db = round(_fp16_tolerance(checks.subject, original_fp16), 2)
-        checks.add("fp16", graph, model=model, required_db=required_db, summary=summary)
-    return precision.model_copy(update={"min_sqnr_db": required_db})
+    check = checks.add_fp16 if precision.int8 is None else checks.add_int8
+    check("fp16", write_roundings(ir.to_proto(model)), model=model, summary=_summarise(found))
+    return found.model_copy(update={"min_sqnr_db": checks.required_db})
 
 
 def _rounded(report: Fp16Report) -> dict[str, float]:
     return {name: float(f"{amax:.4g}") for name, amax in report.overflowing.items()}
-
-
-def _start_fp16(subject: Subject, pool: ThreadPoolExecutor) -> "Future[Floats] | None":
-    """Start PyTorch's run in FP16, which shares no lock with the tracer and costs no time beside it.
-
-    None where it would be too slow. The FP16 copy is made here, in the tracer's own thread:
-    while it traces, the network holds the tracer's stand-ins for its parameters.
-    """
-    if has_grouped_convolutions(subject.network):
-        return None
-    module, pixels = wrap_fp16(subject.network, subject.preprocessing), subject.golden.pixels
-    return pool.submit(lambda: run_original(module, pixels)[0])
-
-
-def _fp16_tolerance(subject: Subject, original_fp16: "Future[Floats] | None") -> float:
-    """Return the SQNR that an FP16 graph must reach."""
-    reference = subject.golden.logits
-    if original_fp16 is not None and np.isfinite(original_fp16.result()).all():
-        return fp16_required_db(reference, original_fp16.result())
-    emulated = emulate_fp16(subject.network, subject.preprocessing, subject.golden.pixels)
-    return emulated_required_db(reference, emulated)
 
 
 def _serialise(model: ir.Model) -> bytes:

@@ -100,7 +100,8 @@ class ExportRequest(Recipe):
         weights: timm's hub, a file, or random.
         input_kind: `uint8` (NHWC pixels, normalised in the graph) or `float32` (normalised NCHW).
         num_classes: Overrides the number of classes of random weights.
-        golden: Folder of pictures to check on; None for the packaged photographs.
+        golden: Folder of pictures to check on; None for images held out of the calibration folder, or the packaged
+            photographs.
         labels: File with one class name per line; None for timm's ImageNet names.
         licence: SPDX identifier of the weights; None for timm's.
         opset: ONNX opset of the graph, 17 to 22.

@@ -38,11 +38,24 @@ def logits_name(model: onnx.ModelProto) -> str:
     return "logits" if "logits" in names else names[0]
 
 
+def judged_outputs(model: onnx.ModelProto) -> tuple[str, ...]:
+    """Return the outputs that a graph is judged by: `logits` and `embedding`, or the first one where it has neither."""
+    names = [output.name for output in model.graph.output]
+    return tuple(name for name in ("logits", "embedding") if name in names) or (names[0],)
+
+
+def run_outputs(
+    model: onnx.ModelProto, names: Sequence[str], batches: Sequence[Feed], *, threads: int | None = None
+) -> list[list[Floats]]:
+    """Return some of a graph's outputs, (N, ...) float32 each, for every batch of its input."""
+    session = open_session(model, threads=threads)
+    source = session.get_inputs()[0].name
+    return [session.run(list(names), {source: batch}) for batch in batches]
+
+
 def run_logits(model: onnx.ModelProto, batches: Sequence[Feed], *, threads: int | None = None) -> list[Floats]:
     """Return a graph's logits, one (N, classes) float32 per batch of its input."""
-    session = open_session(model, threads=threads)
-    name, source = logits_name(model), session.get_inputs()[0].name
-    return [session.run([name], {source: batch})[0] for batch in batches]
+    return [logits for (logits,) in run_outputs(model, [logits_name(model)], batches, threads=threads)]
 
 
 def extract(model: onnx.ModelProto, outputs: Sequence[str]) -> onnx.ModelProto:

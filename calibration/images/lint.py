@@ -133,7 +133,8 @@ def _too_few(distinct: int, sample: CalibrationSample) -> list[Finding]:
         return [
             Finding(
                 "warning",
-                f"{sample.folder} has {sample.available} images, {sample.requested} were requested: all are used",
+                f"{sample.folder} has {sample.available} images to calibrate on, {sample.requested} were requested: "
+                "all are used",
             )
         ]
     return []

@@ -26,7 +26,7 @@ class CalibrationSample:
         folder: Where they are: a folder, or a file or folder of another of `runtime/data/sources/`'s kinds.
         dataset: The images, in order of their names; the label is the index of the class folder.
         classes: Names of the class folders; empty where there are none.
-        available: Images to draw from.
+        available: Images that could be drawn.
         requested: How many were asked for.
         seed: Seed of the random draw.
         passed_over: Files that are no image, counted by their ending.
@@ -41,7 +41,9 @@ class CalibrationSample:
     passed_over: PassedOver = field(default_factory=PassedOver)
 
 
-def sample_images(folder: Path, *, count: int = 512, seed: int = 0) -> CalibrationSample:
+def sample_images(
+    folder: Path, *, count: int = 512, seed: int = 0, leave_out: frozenset[str] = frozenset()
+) -> CalibrationSample:
     """Return images drawn from a folder, or from tar shards, Parquet files or a list.
 
     Of a folder of images the first folder level below `folder` is the class; images at any depth below it belong to it.
@@ -53,6 +55,7 @@ def sample_images(folder: Path, *, count: int = 512, seed: int = 0) -> Calibrati
         folder: A folder of class folders or images, `.tar` or `.parquet` files or a folder of them, or a list.
         count: How many to draw; all where there are fewer.
         seed: Seed of the random draw.
+        leave_out: Names of images, from the folder, that are not drawn: they judge the result.
 
     Raises:
         UsageError: `count` is less than 1.
@@ -80,6 +83,7 @@ def sample_images(folder: Path, *, count: int = 512, seed: int = 0) -> Calibrati
     images = tuple(
         LabelledImage(name.as_posix(), indices.get(name.parts[0], len(classes)), path)
         for name, path in zip(names, paths, strict=True)
+        if name.as_posix() not in leave_out
     )
     chosen = sample_balanced(images, limit=min(count, len(images)), seed=seed)
     return CalibrationSample(folder, Dataset(chosen), classes, len(images), count, seed, passed_over)

@@ -1,11 +1,17 @@
-"""Judge candidates by logits SQNR on calibration images that were held out from everything else."""
+"""Judge candidates by the SQNR of their outputs on calibration images that were held out from everything else.
 
+All outputs count alike, `logits` and `embedding`: the figure is the SQNR that the mean of their noises has, each
+relative to its own signal. An output that nothing changes, as a classifier of zeros gives, leaves the choice to the
+other one.
+"""
+
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import onnx
 
-from calibration.graph.run import run_logits
+from calibration.graph.run import judged_outputs, run_outputs
 from runtime.support.arrays import Feed, Floats
 from runtime.support.paired_statistics import SqnrSum
 
@@ -16,13 +22,13 @@ class Judge:
 
     Attributes:
         batches: The graph's input, batch by batch.
-        reference: The float network's logits, one (N, classes) float32 per batch.
+        reference: The float network's outputs (`judged_outputs`), (N, D) float32 each, for every batch.
         threads: Threads of onnxruntime; None leaves its choice.
         on_candidate: Called after every graph judged.
     """
 
     batches: Sequence[Feed]
-    reference: Sequence[Floats]
+    reference: Sequence[Sequence[Floats]]
     threads: int | None = None
     on_candidate: Callable[[], None] = field(default=lambda: None)
 
@@ -32,9 +38,15 @@ class Judge:
         return sum(len(batch) for batch in self.batches)
 
     def sqnr_db(self, model: onnx.ModelProto) -> float:
-        """Return the logits SQNR of a graph against the float network, decibels."""
-        total = SqnrSum()
-        for reference, found in zip(self.reference, run_logits(model, self.batches, threads=self.threads), strict=True):
-            total = total.add(reference, found)
+        """Return the SQNR of a graph's outputs against the float network's, decibels; see the module."""
+        names = judged_outputs(model)
+        totals = [SqnrSum() for _ in names]
+        found = run_outputs(model, names, self.batches, threads=self.threads)
+        for references, outputs in zip(self.reference, found, strict=True):
+            totals = [
+                total.add(reference, output)
+                for total, reference, output in zip(totals, references, outputs, strict=True)
+            ]
         self.on_candidate()
-        return total.db
+        noise = sum(10.0 ** (-total.db / 10.0) for total in totals) / len(totals)
+        return -10.0 * math.log10(noise) if noise else math.inf

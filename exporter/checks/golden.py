@@ -60,6 +60,16 @@ def run_original(module: "torch.nn.Module", feed: Pixels | Floats) -> tuple[Floa
     return logits.float().numpy(), embedding.float().numpy()
 
 
+def named_outputs(logits: Floats, embedding: Floats) -> dict[str, Floats]:
+    """Return the outputs that a network has, by name and in their order.
+
+    Args:
+        logits: (N, classes); (N, 0) of a network without a classifier, which has no such output.
+        embedding: (N, embedding_dim).
+    """
+    return {name: array for name, array in (("logits", logits), ("embedding", embedding)) if array.shape[1]}
+
+
 def golden_outputs(module: "torch.nn.Module", pixels: Pixels, feed: Pixels | Floats) -> Golden:
     """Return the golden inputs with PyTorch's outputs.
 

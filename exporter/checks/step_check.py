@@ -1,15 +1,23 @@
 """Compare a graph with PyTorch after every step, on real images."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from exporter.checks.golden import named_outputs
 from runtime.bundle.bundle import Golden
 from runtime.engines.ort_session import open_session
 from runtime.errors import VerificationError
 from runtime.support.arrays import Floats, Pixels
 from runtime.support.paired_statistics import sqnr_db
+
+Tolerance = Mapping[str, float]
+"""Output name to the least SQNR that it may have against PyTorch, decibels."""
+
+# What to do about a step that may differ only by float32 rounding.
+REPORT = "please report this model and the tool versions"
 
 
 @dataclass(frozen=True)
@@ -17,18 +25,28 @@ class Check:
     """How far one graph is from PyTorch.
 
     Attributes:
-        logits_db: Logits SQNR, decibels; infinite where equal.
-        embedding_db: Embedding SQNR, decibels.
-        required_db: The tolerance.
+        reached: Output name to its SQNR, decibels; infinite where equal.
+        required: The tolerance, for the same outputs.
     """
 
-    logits_db: float
-    embedding_db: float
-    required_db: float
+    reached: Mapping[str, float]
+    required: Tolerance
+
+    @property
+    def worst(self) -> str:
+        """Name of the output that is furthest below its tolerance, or the least above it."""
+        return min(self.reached, key=lambda name: self.reached[name] - self.required[name])
 
 
 def check_step(
-    graph: bytes, *, step: str, feed: Pixels | Floats, golden: Golden, required_db: float, as_written: bool = True
+    graph: bytes,
+    *,
+    step: str,
+    feed: Pixels | Floats,
+    golden: Golden,
+    required: Tolerance,
+    as_written: bool = True,
+    advice: str = REPORT,
 ) -> Check:
     """Run a graph in onnxruntime and compare it with PyTorch's outputs.
 
@@ -37,35 +55,34 @@ def check_step(
         step: Name of the export step that made it, for the message.
         feed: The golden images as the graph's input.
         golden: PyTorch's outputs for them.
-        required_db: Least SQNR of logits and embedding, decibels.
+        required: What each output must reach.
         as_written: Keep onnxruntime from fusing nodes, which would check another graph. A finished graph is run
             fused, as a user runs it, but for Q/DQ: they are computed as written, not by this machine's integer
             kernels.
+        advice: What a user can do where the graph differs, for the message.
 
     Raises:
-        VerificationError: An output is not finite or differs by more than the tolerance.
+        VerificationError: An output is not finite or differs by more than its tolerance.
     """
-    logits, embedding = _run(graph, feed, as_written=as_written)
-    check = Check(
-        logits_db=_compare(step, "logits", golden.logits, logits),
-        embedding_db=_compare(step, "embedding", golden.embedding, embedding),
-        required_db=required_db,
-    )
-    worst, name = min((check.logits_db, "logits"), (check.embedding_db, "embedding"))
-    if not worst >= required_db:
+    references = named_outputs(golden.logits, golden.embedding)
+    found = _run(graph, feed, tuple(references), as_written=as_written)
+    reached = {name: _compare(step, name, reference, found[name]) for name, reference in references.items()}
+    check = Check(reached, {name: required[name] for name in references})
+    name = check.worst
+    # Written so that a tolerance that is no number is not met.
+    if not all(reached[one] >= check.required[one] for one in reached):
         raise VerificationError(
-            f"step {step}: output {name} has {worst:.1f} dB SQNR against PyTorch, expected at least "
-            f"{required_db:.1f} dB: no bundle is written; please report this model and the tool versions"
+            f"step {step}: output {name} has {reached[name]:.1f} dB SQNR against PyTorch, expected at least "
+            f"{check.required[name]:.1f} dB: no bundle is written; {advice}"
         )
     return check
 
 
-def _run(graph: bytes, feed: Pixels | Floats, *, as_written: bool) -> tuple[Floats, Floats]:
+def _run(graph: bytes, feed: Pixels | Floats, outputs: tuple[str, ...], *, as_written: bool) -> dict[str, Floats]:
     # Integer kernels that saturate are for `run-ssl verify` to find in an engine; here the graph is judged. The export
     # goes on in the other thread meanwhile; more threads here would only take its core.
     session = open_session(graph, fusion="none" if as_written else "float", threads=1)
-    logits, embedding = session.run(["logits", "embedding"], {session.get_inputs()[0].name: feed})
-    return logits, embedding
+    return dict(zip(outputs, session.run(list(outputs), {session.get_inputs()[0].name: feed}), strict=True))
 
 
 def _compare(step: str, name: str, reference: Floats, found: Floats) -> float:

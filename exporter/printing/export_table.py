@@ -85,24 +85,39 @@ def _next_command(result: ExportResult) -> str:
 def _verdict(result: ExportResult) -> str:
     """Return that every step passed, and how near the finished graph is; one that had not would have left no bundle."""
     manifest, last = result.manifest, result.manifest.steps[-1]
-    near = "equal to PyTorch's" if last.sqnr_db is None else f"{last.sqnr_db:.1f} dB SQNR against PyTorch's"
+    outputs = " and ".join(f"its {output} {_near(found.sqnr_db)}" for output, found in last.outputs.items())
+    required = " and ".join(_required(last))
     return (
-        f"Passed: {result.path} holds {manifest.model.name} in {manifest.precision.name}; its logits are {near}, "
-        f"required are {last.required_db:.1f} dB."
+        f"Passed: {result.path} holds {manifest.model.name} in {manifest.precision.name}; {outputs}; required are "
+        f"{required} dB."
     )
+
+
+def _near(decibels: float | None) -> str:
+    return "equal to PyTorch's" if decibels is None else f"at {decibels:.1f} dB SQNR against PyTorch's"
+
+
+def _required(step: Step) -> list[str]:
+    """Return what the outputs had to reach: one number where they share it, as they nearly always do."""
+    return list(dict.fromkeys(f"{found.required_db:.1f}" for found in step.outputs.values()))
 
 
 def _steps(steps: Sequence[Step]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("step", no_wrap=True)
-    for heading in ("nodes", "SQNR\ndB", "required\ndB"):
+    outputs = tuple(steps[0].outputs)
+    for heading in ("nodes", *(f"{output}\ndB" for output in outputs), "required\ndB"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("what it did")
     for step in steps:
-        decibels = "equal" if step.sqnr_db is None else f"{step.sqnr_db:.1f}"
+        reached = [_decibels(step.outputs[output].sqnr_db) for output in outputs]
         nodes = str(sum(step.nodes.values()))
-        table.add_row(step.name, nodes, decibels, f"{step.required_db:.1f}", Text(step.summary))
+        table.add_row(step.name, nodes, *reached, "\n".join(_required(step)), Text(step.summary))
     return table
+
+
+def _decibels(found: float | None) -> str:
+    return "equal" if found is None else f"{found:.1f}"
 
 
 def _operators(step: Step) -> str:

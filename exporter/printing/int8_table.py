@@ -19,7 +19,7 @@ def print_calibration(quantized: QuantizedGraph, console: Console, *, details: b
     Args:
         quantized: What is known of the INT8 step.
         console: Where to print.
-        details: Whether to print all that was tried, with the logits SQNR on the held-out images.
+        details: Whether to print all that was tried, with the SQNR of the outputs on the held-out images.
     """
     if details:
         _print_tried(quantized.calibration, console)

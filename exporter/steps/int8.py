@@ -71,6 +71,7 @@ def quantize_graph(
         subject.preprocessing,
         count=request.count,
         seed=request.seed,
+        leave_out=subject.golden_images.held_out,
         options=request.options,
         fp16=fp16,
         eval_data=request.eval_data,

@@ -1,10 +1,10 @@
 """What is exported: the original network with its weights, and what it gives on the golden images."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exporter.checks.golden import golden_files, golden_outputs, network_feed
+from exporter.checks.choose_golden import GoldenImages, choose_golden
+from exporter.checks.golden import golden_outputs, network_feed
 from exporter.models import ModelSpec
 from exporter.preprocessing import describe_recipe, resolve_preprocessing, warn_of_assumptions
 from exporter.request import ExportRequest, WeightsChoice
@@ -35,7 +35,7 @@ class Subject:
         network: timm's network in eval mode.
         weights: Where its weights came from.
         module: The network with its normalisation and both outputs, as it is traced.
-        files: The golden images.
+        golden_images: Which images they are.
         feed: The golden images as the graph's input.
         golden: Pixels of the golden images, with PyTorch's outputs.
         notices: The preprocessing in a line, and what a user should know of it.
@@ -46,7 +46,7 @@ class Subject:
     network: "torch.nn.Module"
     weights: Weights
     module: "torch.nn.Module"
-    files: tuple[Path, ...]
+    golden_images: GoldenImages
     feed: Pixels | Floats
     golden: Golden
     notices: tuple[str, ...] = ()
@@ -59,8 +59,8 @@ def load_subject(request: ExportRequest, spec: ModelSpec) -> Subject:
         ExportSslError: The weights, the pictures or an option cannot be used.
     """
     preprocessing = resolve_preprocessing(spec, request)
-    files = golden_files(request.golden)
-    pixels, lost = load_all_pixels(files, preprocessing)
+    images = choose_golden(request.golden, request.int8, preprocessing)
+    pixels, lost = load_all_pixels(images.files, preprocessing)
     network, weights = _load_network(request.weights, spec, num_classes=request.num_classes)
     module = wrap(network, preprocessing, input_kind=request.input_kind)
     feed = network_feed(pixels, preprocessing, takes_floats=request.input_kind == "float32")
@@ -70,12 +70,13 @@ def load_subject(request: ExportRequest, spec: ModelSpec) -> Subject:
         network=network,
         weights=weights,
         module=module,
-        files=files,
+        golden_images=images,
         feed=feed,
         golden=golden_outputs(module, pixels, feed),
         notices=(
             describe_recipe(spec, request, preprocessing),
             *warn_of_assumptions(spec, request, own_weights=request.weights.source == "file"),
+            *([images.notice] if images.notice else []),
             *(f"warning: of the golden images, {sentence}" for sentence in lost.sentences()),
         ),
     )

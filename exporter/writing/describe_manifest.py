@@ -45,7 +45,7 @@ def describe_manifest(request: ExportRequest, subject: Subject, *, precision: Pr
         precision=precision,
         opset=request.opset,
         ir_version=ir_version_of(request.opset),
-        golden=tuple(file.name for file in subject.files),
+        golden=tuple(file.name for file in subject.golden_images.files),
         steps=(),
         tools=tool_versions(),
         files=(),

@@ -230,7 +230,7 @@ class Int8(_Part):
         techniques: What was kept on top, such as `layer-wise rounding`.
         images: Calibration images, held-out ones included.
         held_out: Images that only judged the result.
-        held_out_sqnr_db: Logits SQNR against the float network on those, decibels.
+        held_out_sqnr_db: SQNR of the outputs against the float network's on those, decibels; all count alike.
         float_layers: Convolutions and classifiers that stay float.
     """
 
@@ -256,8 +256,8 @@ class Precision(_Part):
             FP16 on the verification images. Empty for `fp32`.
         overflowing: Tensor name to largest absolute value, for tensors too large for FP16 there.
         weights_flushed: Share of non-zero weights that round to zero in FP16; 0 for `fp32`.
-        min_sqnr_db: What an engine must reach against the golden outputs to pass `run-ssl verify`,
-            decibels; the rule is in `exporter/checks/tolerance.py`.
+        min_sqnr_db: What every output of an engine must reach against the golden outputs to pass `run-ssl verify`,
+            decibels: the least of the outputs' tolerances; the rule is in `exporter/checks/tolerance.py`.
         int8: How INT8 was calibrated; None for `fp32` and `fp16`.
     """
 
@@ -281,14 +281,28 @@ class Precision(_Part):
         return self.name == "int8-fp16"
 
 
+class StepOutput(_Part):
+    """One output of a step's graph against PyTorch's on the golden images.
+
+    Attributes:
+        sqnr_db: SQNR, decibels; None where equal.
+        required_db: The tolerance that applied, decibels.
+    """
+
+    sqnr_db: float | None
+    required_db: float
+
+
 class Step(_Part):
-    """One step of the export and how far its graph's logits are from PyTorch's.
+    """One step of the export and how far the outputs of its graph are from PyTorch's.
 
     Attributes:
         name: `trace`, `fold-batchnorm`, `simplify`, `int8`, `fp16`, `final`.
         nodes: Nodes after the step, by operator.
-        sqnr_db: Logits SQNR against PyTorch on the golden images, decibels; None where equal.
-        required_db: The tolerance that applied.
+        sqnr_db: SQNR of the output that is nearest to its tolerance, against PyTorch on the golden images, decibels;
+            None where all are equal.
+        required_db: Tolerance of that output, decibels.
+        outputs: Every output by name.
         summary: What the step did, in one line.
     """
 
@@ -296,6 +310,7 @@ class Step(_Part):
     nodes: dict[str, int]
     sqnr_db: float | None
     required_db: float
+    outputs: dict[str, StepOutput] = {}
     summary: str
 
 

@@ -14,7 +14,7 @@ class LayerSensitivity(_Part):
 
     Attributes:
         layer: Name of the layer.
-        sqnr_only_db: Logits SQNR with this layer quantised alone, decibels; None if no logit changes.
+        sqnr_only_db: SQNR of the outputs with this layer quantised alone, decibels; None if none changes.
         noise_share: Share of the layer in the sum of all layers' noise powers, a fraction.
     """
 
@@ -28,7 +28,7 @@ class Sensitivity(_Part):
 
     Attributes:
         layers: The largest share first; of equal shares the first in the graph.
-        sqnr_all_db: Logits SQNR with all layers quantised, decibels; None if no logit changes.
+        sqnr_all_db: SQNR of the outputs with all layers quantised, decibels; None if none changes.
         additivity_db: `sqnr_all_db` minus the SQNR that the sum of the layers' noise powers foretells; None
             where one of the two is infinite.
         images: Images that were judged on.

@@ -58,7 +58,7 @@ def _sensitivity(number: int, name: str, facts: LayerSearch) -> list[Block]:
     layers = facts.sensitivity.layers
     shown = layers[::-1]
     all_db = facts.sensitivity.sqnr_all_db
-    together = "no logit changes" if all_db is None else f"the logits' SQNR is {all_db:.1f} dB"
+    together = "no output changes" if all_db is None else f"the outputs' SQNR is {all_db:.1f} dB"
     figure = Figure(
         name=f"sensitivity-{number}",
         title=f"Share of the quantisation noise: {name}",
@@ -187,7 +187,7 @@ def _convergence_text(name: str, facts: CalibrationFacts) -> Text:
     return Text(
         paragraphs=(
             f"{name}: {facts.method} on {facts.images - facts.held_out:,} images for {facts.target}, judged on"
-            f" {facts.held_out:,} others, where the logits' SQNR is {facts.held_out_sqnr_db:.1f} dB.{floats}",
+            f" {facts.held_out:,} others, where the outputs' SQNR is {facts.held_out_sqnr_db:.1f} dB.{floats}",
             f"Scales from one half of the images and from the other differ by {100 * seen.median:.1f} % in the median"
             f" and {100 * seen.worst:.1f} % at worst ({seen.worst_tensor}): the smaller, the less would more images"
             " change.",
@@ -202,8 +202,8 @@ def _tried_figure(number: int, name: str, facts: CalibrationFacts) -> Figure:
         name=f"tried-{number}",
         title=f"What was tried: {name}",
         summary=f"{best.name} gave the most, {best.sqnr_db:.1f} dB." if best else "Nothing was tried.",
-        note="Logits SQNR on the held-out images, more is better. The first group has float weights, what comes after"
-        " is on the whole INT8 graph.",
+        note="SQNR of the outputs on the held-out images, more is better. The first group has float weights, what comes"
+        " after is on the whole INT8 graph.",
         traces=tuple(_tried_trace(tried, kept=kept) for kept in (True, False)),
         layout={
             "barmode": "overlay",

@@ -43,7 +43,7 @@ class Network:
 
     def judge(self) -> Judge:
         batches = [LOGITS[:3], LOGITS[3:]]
-        return Judge(batches, batches, threads=1)
+        return Judge(batches, [[batch] for batch in batches], threads=1)
 
 
 def expected_db(*noises: np.ndarray) -> float:
@@ -115,5 +115,5 @@ def test_logits_that_are_not_finite_name_the_layer() -> None:
         # Together they are fine: only the layer alone is broken.
         return network.build(kept if kept else frozenset({"broken"}))
 
-    with pytest.raises(CalibrationError, match="with layer broken alone quantised, logits are NaN"):
+    with pytest.raises(CalibrationError, match="with layer broken alone quantised, outputs are NaN"):
         measure_sensitivity(["fine", "broken"], build, judge=network.judge())

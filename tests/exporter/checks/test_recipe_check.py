@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from exporter.checks.choose_golden import GoldenImages
 from exporter.checks.recipe_check import compare_recipes
 from exporter.models import resolve_model
 from exporter.preprocessing import resolve_preprocessing
@@ -38,7 +39,8 @@ def subject(**stated):
     spec = resolve_model("resnet18")
     preprocessing = resolve_preprocessing(spec, Recipe(img_size=32, **stated))
     given = dict.fromkeys(("weights", "module", "feed", "golden"))
-    return Subject(spec=spec, preprocessing=preprocessing, network=Brightness(), files=(), **given)
+    images = GoldenImages((), "none")
+    return Subject(spec=spec, preprocessing=preprocessing, network=Brightness(), golden_images=images, **given)
 
 
 @pytest.fixture

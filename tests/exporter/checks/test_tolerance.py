@@ -6,8 +6,18 @@ import pytest
 import torch
 from onnx import helper
 from safetensors.torch import load_file
+from scipy import stats
 
-from exporter.checks.tolerance import emulate_fp16, fp16_required_db, fp32_required_db
+from exporter.checks.step_check import Check
+from exporter.checks.tolerance import (
+    emulate_fp16,
+    excess_db,
+    fp16_tolerance,
+    fp32_required_db,
+    fp32_tolerance,
+    int8_tolerance,
+    margin_db,
+)
 from runtime.bundle.bundle import open_bundle
 from runtime.bundle.manifest import Preprocessing
 from tests.conftest import timm_network
@@ -44,9 +54,58 @@ def test_float32_tolerance_of_resnet18_is_the_manifests(exported):
 
 
 def test_fp16_tolerance_is_three_decibels_below_the_noise():
-    logits = np.linspace(1, 2, 12, dtype=np.float32).reshape(3, 4)
+    logits = np.linspace(1, 2, 400, dtype=np.float32).reshape(2, 200)
     # A thousandth of every value is 60 dB.
-    assert fp16_required_db(logits, logits * np.float32(1.001)) == pytest.approx(57.0, abs=HAND_WORKED_DB)
+    found = fp16_tolerance({"logits": logits}, {"logits": logits * np.float32(1.001)}, fp32={"logits": 100.0})
+    assert found["logits"] == pytest.approx(57.0, abs=HAND_WORKED_DB)
+    emulated = fp16_tolerance(
+        {"logits": logits}, {"logits": logits * np.float32(1.001)}, fp32={"logits": 100.0}, allowed_db=6.0
+    )
+    assert emulated["logits"] == pytest.approx(51.0, abs=HAND_WORKED_DB)
+
+
+@pytest.mark.parametrize("values", [4, 16, 64, 1000])
+def test_margin_holds_what_two_noises_of_few_values_differ_by(values):
+    """The ratio of two noise powers has the F distribution, of which SciPy has the quantiles."""
+    one_in_a_thousand, one_in_a_hundred_thousand = 10 * np.log10(stats.f.ppf([0.999, 0.99999], values, values))
+    assert one_in_a_thousand <= margin_db(values) <= max(3.0, one_in_a_hundred_thousand)
+
+
+def test_many_values_leave_the_factor_of_two():
+    assert margin_db(8 * 1000) == margin_db(135) == 3.0
+    assert margin_db(134) > 3.0
+
+
+@pytest.mark.parametrize("fill", [0.0, 7.5])
+def test_output_without_noise_has_the_tolerance_of_one_rounding(fill):
+    """Logits that are constant, as a classifier of zeros gives them, are equal in FP16 and in INT8: no infinity."""
+    references = {"logits": np.full((4, 200), fill, np.float32), "embedding": np.ones((4, 200), np.float32)}
+    near = {"logits": references["logits"], "embedding": references["embedding"] * np.float32(1.001)}
+    fp32 = {"logits": 99.5, "embedding": 99.5}
+    # 20 log10(2^11), which FP16's rounding to 11 bits cannot miss.
+    assert fp16_tolerance(references, near, fp32=fp32) == pytest.approx({"logits": 66.23, "embedding": 57.0}, abs=0.01)
+    check = Check({"logits": np.inf, "embedding": 30.0}, {"logits": 10.0, "embedding": 10.0})
+    assert int8_tolerance(check, references, fp32=fp32) == {"logits": 99.5, "embedding": 27.0}
+
+
+def test_noise_of_rounding_lowers_the_float32_tolerance_where_sums_cancel_and_never_raises_it():
+    model = make_model(
+        [helper.make_node("Flatten", ["x"], ["f"]), helper.make_node("Gemm", ["f", "fc"], ["y"], transB=1)],
+        {"fc": np.zeros((5, 9), np.float32)},
+        input_shape=("n", 1, 3, 3),
+        outputs={"y": ("n", 5)},
+    )
+    references = dict.fromkeys("abcd", np.ones((2, 1000), np.float32))
+    found = fp32_tolerance(ir.from_proto(model), references, {"a": 200.0, "b": 60.0, "c": -20.0, "d": np.inf})
+    # 20 log10(2^24) less 10 log10(9); 60 dB less 3.01 for two sides, and 10 log10(1 + 2 / 10 + 2 / 100) = 0.86 for
+    # chance; a tenth of the signal's power at least.
+    assert found == pytest.approx({"a": 134.95, "b": 56.13, "c": 10.0, "d": 134.95}, abs=HAND_WORKED_DB)
+
+
+@pytest.mark.parametrize("values", [1, 2, 4, 16, 512])
+def test_chance_adds_no_more_to_a_noise_than_is_allowed(values):
+    one_in_twenty_thousand = 10 * np.log10(stats.chi2.ppf(1 - np.exp(-10.0), values) / values)
+    assert one_in_twenty_thousand <= excess_db(values) <= one_in_twenty_thousand + 3.0
 
 
 def test_manifests_fp16_tolerance_follows_from_pytorchs_own_fp16_model(exported):
@@ -70,7 +129,8 @@ def preprocessing(exported):
 
 def test_emulated_fp16_has_the_noise_of_pytorchs_fp16(exported, reference, preprocessing):
     emulated = emulate_fp16(timm_network(exported.checkpoint), preprocessing, reference.pixels)
-    noise_db = decibels(reference.logits, emulated)
+    assert list(emulated) == ["logits", "embedding"]
+    noise_db = decibels(reference.logits, emulated["logits"])
     assert noise_db == pytest.approx(decibels(reference.logits, reference.fp16_logits), abs=SAME_NOISE_DB)
 
 
@@ -119,5 +179,5 @@ def test_emulation_rounds_what_fits_and_keeps_what_does_not(stem, classifier, lo
         image_size=8, resize_size=8, crop_pct=1.0, interpolation="bilinear", mean=(0.0,) * 3, std=(1.0,) * 3
     )
     white = np.full((1, 8, 8, 3), 255, np.uint8)
-    emulated = emulate_fp16(OneWeight(stem, classifier).eval(), unit, white)
+    emulated = emulate_fp16(OneWeight(stem, classifier).eval(), unit, white)["logits"]
     assert (emulated.dtype, emulated.tolist()) == (np.float32, [[logit]])

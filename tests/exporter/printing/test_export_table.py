@@ -11,7 +11,7 @@ from exporter.pipeline import ExportResult
 from exporter.printing.export_table import print_notices, print_result
 from exporter.steps.int8 import QuantizedGraph
 from runtime.bundle.calibration_json import Calibration, CalibrationFacts
-from runtime.bundle.manifest import Step
+from runtime.bundle.manifest import Step, StepOutput
 from runtime.bundle.sensitivity_json import LayerSearch
 from tests.helpers.bundles import hand_made_manifest
 from tests.helpers.report_samples import sample_calibration, sample_sensitivity
@@ -23,7 +23,17 @@ TECHNIQUES = ("weights: largest magnitude", "weights: MSE clipping", "layer-wise
 def steps(last: str) -> tuple[Step, ...]:
     names = ("trace", "fold-batchnorm", "simplify", last, "final")
     return tuple(
-        Step(name=name, nodes={"Conv": 20, "Relu": 17}, sqnr_db=32.6, required_db=26.4, summary=f"did {name}")
+        Step(
+            name=name,
+            nodes={"Conv": 20, "Relu": 17},
+            sqnr_db=31.5,
+            required_db=26.4,
+            outputs={
+                "logits": StepOutput(sqnr_db=32.6, required_db=26.4),
+                "embedding": StepOutput(sqnr_db=31.5, required_db=26.4),
+            },
+            summary=f"did {name}",
+        )
         for name in names
     )
 
@@ -53,7 +63,13 @@ def int8(*, layers: LayerSearch | None = None) -> QuantizedGraph:
 
 
 def printed(quantized: QuantizedGraph | None = None, *, width: int = 80, details: bool = False) -> str:
-    manifest = hand_made_manifest().model_copy(update={"steps": steps("fp16" if quantized is None else "int8")})
+    return printed_steps(steps("fp16" if quantized is None else "int8"), quantized, width=width, details=details)
+
+
+def printed_steps(
+    made: tuple[Step, ...], quantized: QuantizedGraph | None = None, *, width: int = 80, details: bool = False
+) -> str:
+    manifest = hand_made_manifest().model_copy(update={"steps": made})
     console = Console(file=io.StringIO(), width=width, highlight=False)
     print_result(ExportResult(Path("out/net-int8"), manifest, quantized), console, details=details)
     text: str = console.file.getvalue()  # type: ignore[attr-defined]  # it is the StringIO above
@@ -65,6 +81,7 @@ def test_that_it_passed_comes_first_and_the_whole_is_at_most_24_lines(quantized:
     lines = printed(quantized).splitlines()
     assert lines[0].startswith("Passed: out/net-int8 holds ")
     assert "32.6 dB SQNR" in " ".join(lines[:3])
+    assert "its embedding at 31.5 dB SQNR" in " ".join(lines[:3])
     assert "required are 26.4 dB" in " ".join(lines[:3])
     assert "next: run-ssl compare out/net-int8 --data FOLDER" in lines[:4]
     assert len(lines) <= 24
@@ -89,6 +106,25 @@ def test_the_next_command_names_the_checkpoint_where_it_would_not_be_found(tmp_p
     assert away == f"next: run-ssl compare {tmp_path}/net --data FOLDER --weights '{checkpoint}'"
     beside = next_line(ExportResult(checkpoint.parent / "net", manifest, checkpoint=checkpoint))
     assert beside == f"next: run-ssl compare '{checkpoint.parent}/net' --data FOLDER"
+
+
+def test_every_output_has_its_column_and_tolerances_that_differ_are_both_shown() -> None:
+    outputs = {
+        "logits": StepOutput(sqnr_db=None, required_db=66.2),
+        "embedding": StepOutput(sqnr_db=60.7, required_db=57.9),
+    }
+    one = Step(name="final", nodes={"Conv": 1}, sqnr_db=60.7, required_db=57.9, outputs=outputs, summary="done")
+    told = " ".join(printed_steps((one,)).split())
+    assert "its logits equal to PyTorch's and its embedding at 60.7 dB SQNR against PyTorch's" in told
+    assert "required are 66.2 and 57.9 dB" in told
+    assert "final 1 equal 60.7 66.2 done 57.9" in told
+    assert "logits embedding required" in told
+
+
+def test_outputs_of_a_network_without_a_classifier_are_the_embedding_alone() -> None:
+    outputs = {"embedding": StepOutput(sqnr_db=60.7, required_db=57.9)}
+    one = Step(name="final", nodes={"Conv": 1}, sqnr_db=60.7, required_db=57.9, outputs=outputs, summary="done")
+    assert "logits" not in printed_steps((one,))
 
 
 def test_what_the_calibration_kept_is_a_sentence_and_all_that_it_tried_is_details() -> None:
