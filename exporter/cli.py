@@ -34,6 +34,7 @@ from exporter.options import (
     LicenceOption,
     MaxDropOption,
     ModelOption,
+    NoClassifierOption,
     NumClassesOption,
     OutputOption,
     OverwriteOption,
@@ -42,6 +43,7 @@ from exporter.options import (
     TritonRepoOption,
     WeightsOption,
     WorkersOption,
+    read_classes,
 )
 from exporter.request import ExportRequest, Int8Request, WeightsChoice
 from runtime.commands.console import message_console, one_line_errors, result_console, step_bar
@@ -68,6 +70,7 @@ def export(
     weights: WeightsOption = WeightsChoice.source,
     seed: SeedOption = WeightsChoice.seed,
     num_classes: NumClassesOption = ExportRequest.num_classes,
+    no_classifier: NoClassifierOption = False,
     labels: LabelsOption = ExportRequest.labels,
     licence: LicenceOption = ExportRequest.licence,
     input_kind: InputOption = ExportRequest.input_kind,
@@ -142,7 +145,7 @@ def export(
             img_size=img_size,
             crop_pct=crop_pct,
             interpolation=interpolation,
-            num_classes=num_classes,
+            num_classes=read_classes(num_classes, no_classifier=no_classifier),
             golden=golden,
             labels=labels,
             licence=licence,

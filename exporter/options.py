@@ -45,7 +45,19 @@ SeedOption = Annotated[
 NumClassesOption = Annotated[
     int | None,
     typer.Option(
-        min=1, help="With --weights random: number of classes.", show_default="timm's", rich_help_panel=_MODEL
+        min=0,
+        help="With --weights random: number of classes. 0, with any weights, is --no-classifier.",
+        show_default="timm's",
+        rich_help_panel=_MODEL,
+    ),
+]
+NoClassifierOption = Annotated[
+    bool,
+    typer.Option(
+        "--no-classifier",
+        help="Leave the classifier out: the embedding is then the only output. A checkpoint without a classifier needs "
+        "no option.",
+        rich_help_panel=_MODEL,
     ),
 ]
 LabelsOption = Annotated[
@@ -253,6 +265,17 @@ TritonRepoOption = Annotated[
         rich_help_panel=_ALSO,
     ),
 ]
+
+
+def read_classes(num_classes: int | None, *, no_classifier: bool) -> int | None:
+    """Return the number of classes that was asked for, 0 for no classifier; None where none was.
+
+    Raises:
+        UsageError: Classes are asked for, and no classifier.
+    """
+    if no_classifier and num_classes:
+        raise UsageError(f"--num-classes {num_classes} and --no-classifier: leave one of the two out")
+    return 0 if no_classifier else num_classes
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from exporter.checks.tolerance import (
     has_grouped_convolutions,
     int8_required_db,
 )
-from exporter.models import default_labels, licence_of, resolve_model
+from exporter.models import ModelSpec, default_labels, licence_of, resolve_model
 from exporter.passes.count_layers import count_layers
 from exporter.passes.fold_batchnorm import fold_batchnorm
 from exporter.passes.fp16 import FP16_LIMIT, Fp16Report, convert_to_fp16
@@ -42,8 +42,9 @@ from exporter.writing.bundle_writer import add_metadata, write_bundle
 from exporter.writing.describe_manifest import describe_manifest
 from runtime.bundle.directory import check_target
 from runtime.bundle.layers import total_macs
-from runtime.bundle.manifest import Manifest, Precision, Step
+from runtime.bundle.manifest import Manifest, Precision, Step, output_names
 from runtime.engines.ort_session import import_onnxruntime
+from runtime.errors import UsageError
 from runtime.original.network import wrap_fp16
 from runtime.support.arrays import Floats
 from runtime.support.progress import Listener
@@ -96,7 +97,7 @@ class _Checks:
             Step(
                 name=name,
                 nodes=nodes,
-                sqnr_db=as_json_db(check.result().logits_db),
+                sqnr_db=as_json_db(check.result().judged_db),
                 required_db=round(check.result().required_db, 2),
                 summary=summary,
             )
@@ -125,7 +126,7 @@ def export_bundle(request: ExportRequest, listener: Listener | None = None) -> E
         listener.on_stage("load", None)
         subject = load_subject(request, spec)
         classes = subject.golden.logits.shape[1]
-        labels = read_class_names(request.labels, classes) if request.labels else default_labels(classes, spec)
+        labels = _labels(request, spec, classes)
         checks = _Checks(subject=subject, pool=pool)
         original_fp16 = _start_fp16(subject, pool) if request.precision == "fp16" else None
         quantized = None
@@ -167,6 +168,15 @@ def export_bundle(request: ExportRequest, listener: Listener | None = None) -> E
     return ExportResult(path=target, manifest=manifest, quantized=quantized)
 
 
+def _labels(request: ExportRequest, spec: ModelSpec, classes: int) -> tuple[str, ...]:
+    """Return a label for each class; none without a classifier."""
+    if request.labels is None:
+        return default_labels(classes, spec) if classes else ()
+    if not classes:
+        raise UsageError(f"--labels {request.labels}, but the network has no classifier: leave the option out")
+    return read_class_names(request.labels, classes)
+
+
 def _finish(manifest: Manifest, model: ir.Model, checks: _Checks) -> tuple[bytes, Manifest]:
     """Return the final graph with its metadata, and the manifest with every step, all of them verified."""
     proto: onnx.ModelProto = ir.to_proto(model)
@@ -194,8 +204,13 @@ def _one_worker() -> Iterator[ThreadPoolExecutor]:
 def _trace_and_simplify(request: ExportRequest, checks: _Checks, listener: Listener) -> tuple[ir.Model, float]:
     """Return the simplified FP32 graph with inferred shapes, and its tolerance in decibels."""
     listener.on_stage("trace", None)
-    size = checks.subject.preprocessing.image_size
-    model = trace_network(checks.subject.module, image_size=size, input_kind=request.input_kind)
+    subject = checks.subject
+    model = trace_network(
+        subject.module,
+        image_size=subject.preprocessing.image_size,
+        input_kind=request.input_kind,
+        outputs=output_names(subject.golden.logits.shape[1]),
+    )
     required_db = fp32_required_db(model)
     checks.add(
         "trace",
@@ -274,12 +289,12 @@ def _start_fp16(subject: Subject, pool: ThreadPoolExecutor) -> "Future[Floats] |
     if has_grouped_convolutions(subject.network):
         return None
     module, pixels = wrap_fp16(subject.network, subject.preprocessing), subject.golden.pixels
-    return pool.submit(lambda: run_original(module, pixels)[0])
+    return pool.submit(lambda: run_original(module, pixels).judged)
 
 
 def _fp16_tolerance(subject: Subject, original_fp16: "Future[Floats] | None") -> float:
     """Return the SQNR that an FP16 graph must reach."""
-    reference = subject.golden.logits
+    reference = subject.golden.judged
     if original_fp16 is not None and np.isfinite(original_fp16.result()).all():
         return fp16_required_db(reference, original_fp16.result())
     emulated = emulate_fp16(subject.network, subject.preprocessing, subject.golden.pixels)

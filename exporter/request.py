@@ -73,7 +73,8 @@ class ExportRequest:
         img_size: Overrides timm's image size, pixels.
         crop_pct: Overrides timm's crop share.
         interpolation: Overrides timm's resize filter.
-        num_classes: Overrides the number of classes of random weights.
+        num_classes: Overrides the number of classes of random weights; 0 leaves the classifier out, whatever the
+            weights.
         golden: Folder of pictures to check on; None for the packaged photographs.
         labels: File with one class name per line; None for timm's ImageNet names.
         licence: SPDX identifier of the weights; None for timm's.

@@ -8,6 +8,7 @@ import numpy as np
 
 from runtime.bundle.bundle import Golden
 from runtime.bundle.manifest import Preprocessing
+from runtime.engines.contract import Outputs, read_outputs
 from runtime.errors import CheckpointError, DataError
 from runtime.images.preprocessing import normalise
 from runtime.images.reading import IMAGE_SUFFIXES, load_pixels
@@ -51,8 +52,8 @@ def network_feed(pixels: Pixels, preprocessing: Preprocessing, *, takes_floats: 
     return normalise(pixels, preprocessing) if takes_floats else pixels
 
 
-def run_original(module: "torch.nn.Module", feed: Pixels | Floats) -> tuple[Floats, Floats]:
-    """Return PyTorch's logits (N, classes) and embeddings (N, embedding_dim), float32.
+def run_original(module: "torch.nn.Module", feed: Pixels | Floats) -> Outputs:
+    """Return PyTorch's outputs.
 
     Args:
         module: A wrapped network (`runtime.original.network.wrap`).
@@ -61,8 +62,8 @@ def run_original(module: "torch.nn.Module", feed: Pixels | Floats) -> tuple[Floa
     import torch
 
     with torch.no_grad():
-        logits, embedding = module(torch.from_numpy(feed))
-    return logits.float().numpy(), embedding.float().numpy()
+        outputs = module(torch.from_numpy(feed))
+    return read_outputs([output.float().numpy() for output in outputs])
 
 
 def golden_outputs(module: "torch.nn.Module", pixels: Pixels, feed: Pixels | Floats) -> Golden:

@@ -2,7 +2,7 @@
 
 FP32. An inner product of K float32 terms, summed in another order, differs by about u sqrt(K)
 relative to its size, u = 2^-24. The errors of the layers are independent and add in power, so the
-logits may differ by u sqrt(sum of K over all convolutions and the classifier); the tolerance is that
+outputs may differ by u sqrt(sum of K over all convolutions and the classifier); the tolerance is that
 as an SQNR: about 99.5 dB for a ResNet-18. (128 dB is what is measured; a wrong mean, a wrong filter
 or bf16 execution lands below 60 dB.)
 Source: Higham and Mary 2019, "A new approach to probabilistic rounding error analysis", theorem 2.4.
@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx_ir as ir
 
+from exporter.checks.golden import run_original
 from exporter.checks.step_check import Check
 from exporter.passes.count_layers import reduction_length
 from runtime.bundle.manifest import Preprocessing
@@ -44,29 +45,29 @@ INT8_FLOOR_DB = 10.0
 
 
 def fp32_required_db(model: ir.Model) -> float:
-    """Return the least logits SQNR of a float32 graph against PyTorch, decibels."""
+    """Return the least SQNR of a float32 graph's outputs against PyTorch, decibels."""
     products = sum(reduction_length(node) for node in model.graph)
     return -20 * math.log10(FLOAT32_UNIT_ROUNDOFF * math.sqrt(products))
 
 
 def fp16_required_db(reference: Floats, original_fp16: Floats) -> float:
-    """Return the least logits SQNR of an FP16 graph, decibels.
+    """Return the least SQNR of an FP16 graph's outputs, decibels.
 
     Args:
-        reference: FP32 logits, (N, classes).
-        original_fp16: Logits of the network that PyTorch runs in FP16, (N, classes) float32, finite.
+        reference: What accuracy depends on in FP32: the logits (N, classes), or without a classifier the embeddings.
+        original_fp16: The same of the network that PyTorch runs in FP16, float32, finite.
     """
     return sqnr_db(reference, original_fp16) - FP16_MARGIN_DB
 
 
 def emulated_required_db(reference: Floats, emulated: Floats) -> float:
-    """Return the least logits SQNR of an FP16 graph from `emulate_fp16`'s logits, decibels."""
+    """Return the least SQNR of an FP16 graph's outputs from `emulate_fp16`'s, decibels."""
     return sqnr_db(reference, emulated) - FP16_MARGIN_DB - ACCUMULATION_DB
 
 
 def int8_required_db(as_written: Check) -> float:
     """Return the least SQNR of an INT8 graph in an engine, decibels, from the graph run as written."""
-    return round(min(as_written.logits_db, as_written.embedding_db) - INT8_MARGIN_DB, 2)
+    return round(as_written.worst_db - INT8_MARGIN_DB, 2)
 
 
 def has_grouped_convolutions(network: "torch.nn.Module") -> bool:
@@ -75,7 +76,9 @@ def has_grouped_convolutions(network: "torch.nn.Module") -> bool:
 
 
 def emulate_fp16(network: "torch.nn.Module", preprocessing: Preprocessing, pixels: Pixels) -> Floats:
-    """Return logits with weights and module outputs rounded to FP16 wherever they fit, (N, classes) float32.
+    """Return the judged output with weights and module outputs rounded to FP16 wherever they fit.
+
+    It is the logits, (N, classes) float32, or without a classifier the embeddings.
 
     Args:
         network: timm's network in float32; a copy is rounded, so that other threads may use it.
@@ -100,6 +103,4 @@ def emulate_fp16(network: "torch.nn.Module", preprocessing: Preprocessing, pixel
         for module in emulated.modules():
             if not list(module.children()):
                 module.register_forward_hook(hook)
-        logits, _embedding = wrap(emulated, preprocessing, input_kind="uint8")(torch.from_numpy(pixels))
-    result: Floats = logits.numpy()
-    return result
+    return run_original(wrap(emulated, preprocessing, input_kind="uint8"), pixels).judged

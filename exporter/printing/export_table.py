@@ -26,6 +26,8 @@ def print_notices(result: ExportResult, console: Console) -> None:
             style="bold red",
             markup=False,
         )
+    if not manifest.model.classes:
+        console.print("no classifier: the bundle's only output is the embedding", markup=False)
     for name, amax in manifest.precision.overflowing.items():
         console.print(f"overflow: {name} reaches {amax:g}, too large for FP16; its layer stays FP32", markup=False)
     if manifest.precision.weights_flushed:
@@ -71,9 +73,10 @@ def print_result(result: ExportResult, console: Console, *, details: bool = Fals
 def _verdict(result: ExportResult) -> str:
     """Return that every step passed, and how near the finished graph is; one that had not would have left no bundle."""
     manifest, last = result.manifest, result.manifest.steps[-1]
+    output = "logits" if manifest.model.classes else "embeddings"
     near = "equal to PyTorch's" if last.sqnr_db is None else f"{last.sqnr_db:.1f} dB SQNR against PyTorch's"
     return (
-        f"Passed: {result.path} holds {manifest.model.name} in {manifest.precision.name}; its logits are {near}, "
+        f"Passed: {result.path} holds {manifest.model.name} in {manifest.precision.name}; its {output} are {near}, "
         f"required are {last.required_db:.1f} dB."
     )
 

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from runtime.bundle.bundle import open_bundle
 from runtime.bundle.layout import PLAN_FILE
-from runtime.bundle.plan_json import BuildOptions, Sidecar
+from runtime.bundle.plan_json import BuildOptions, GoldenCheck, Sidecar
 from runtime.commands.console import message_console, step_bar
 from runtime.commands.plan_options import BuildChoices
 from runtime.engines.trt.machine import require_machine
@@ -106,13 +106,16 @@ def print_plan(built: BuiltBundle, console: Console) -> None:
         soft_wrap=True,
     )
     render(sidecar.certificate, console)
-    golden = sidecar.golden
-    near = "equal to" if golden.logits_db is None else f"{golden.logits_db:.1f} dB from"
-    console.print(
-        f"golden images: logits {near} PyTorch's, {golden.required_db:.1f} dB required; "
-        f"{golden.same_top1} of {golden.images} same top-1",
-        markup=False,
-    )
+    console.print(_golden(sidecar.golden), markup=False)
+
+
+def _golden(golden: GoldenCheck) -> str:
+    """Return how near the plan's outputs on the golden images are to PyTorch's."""
+    classifies = golden.same_top1 is not None
+    output, db = ("logits", golden.logits_db) if classifies else ("embeddings", golden.embedding_db)
+    near = "equal to" if db is None else f"{db:.1f} dB from"
+    sentence = f"golden images: {output} {near} PyTorch's, {golden.required_db:.1f} dB required"
+    return f"{sentence}; {golden.same_top1} of {golden.images} same top-1" if classifies else sentence
 
 
 def _headline(plan: Path, sidecar: Sidecar) -> str:

@@ -9,7 +9,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from runtime.bundle.bundle import Bundle
-from runtime.engines.contract import EngineBase, ExecutionPrecision, Outputs, describe_precision
+from runtime.engines.contract import EngineBase, ExecutionPrecision, Outputs, describe_precision, read_outputs
 from runtime.engines.openvino_floats import compute_in_floats
 from runtime.engines.precisions import OPENVINO, OPENVINO_HINTS, compute_type
 from runtime.errors import EngineError
@@ -67,8 +67,7 @@ class OpenVinoEngine(EngineBase):
         if self._request is None:
             raise EngineError("the OpenVINO engine is closed: open it again with load_engine")
         results = self._request.infer([self.network_input(pixels)], share_inputs=True)
-        logits, embedding = (results[output] for output in self._outputs)
-        return Outputs(logits, embedding)
+        return read_outputs([results[output] for output in self._outputs])
 
     def close(self) -> None:
         """Free the compiled graph."""
