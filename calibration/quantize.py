@@ -59,7 +59,7 @@ class QuantizedModel:
         parts: What `model` was written from.
         placement: Which tensors and weights are quantised.
         findings: What is wrong with the images, but not so wrong as to refuse them.
-        open_judge: Gives the held-out images with the float network's logits.
+        open_judge: Gives the held-out images with the float network's outputs.
         float_model: The float network that it was made from.
         feed: Function from pixels, (N, H, W, 3) uint8, to what both networks take.
         options: What it was told.
@@ -194,7 +194,7 @@ class _Calibration:
         return pixels if self._takes_pixels else normalise(pixels, self._preprocessing)
 
     def _judge(self, held_out: Dataset, lint: PixelLint) -> tuple[Judge, list[Unreadable]]:
-        """Return the held-out images with the float network's logits, and those that were left out."""
+        """Return the held-out images with the float network's outputs, and those that were left out."""
         batches = []
         with self._load(held_out) as loader:
             for batch in loader:

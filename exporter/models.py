@@ -11,6 +11,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal, cast
 
 from runtime.bundle.manifest import Licence, Preprocessing
+from runtime.data.labels import unnamed_labels
 from runtime.errors import UnknownModelError, UsageError
 from runtime.original.network import FAMILY
 
@@ -246,7 +247,7 @@ def default_labels(classes: int, spec: ModelSpec) -> tuple[str, ...]:
 
     subset = infer_imagenet_subset({"num_classes": classes})
     if classes != spec.classes or subset is None:
-        return tuple(f"class_{index:04d}" for index in range(classes))
+        return unnamed_labels(classes)
     info = ImageNetInfo(subset)
     return tuple(f"{wnid}\t{info.label_name_to_description(wnid)}" for wnid in info.label_names())
 

@@ -199,8 +199,9 @@ MaxDropOption = Annotated[
     float | None,
     typer.Option(
         min=0,
-        help="Largest loss of top-1 accuracy on --eval-data that you accept, in percentage points. To stay within it, "
-        "layers are kept in floating point, as few as possible.",
+        help="Largest loss of top-1 accuracy on --eval-data that you accept, in percentage points; without a "
+        "classifier, of the accuracy of nearest neighbours. To stay within it, layers are kept in floating point, as "
+        "few as possible.",
         show_default="no limit",
         rich_help_panel=_INT8,
     ),

@@ -127,6 +127,8 @@ def export_bundle(request: ExportRequest, listener: Listener | None = None) -> E
         subject = load_subject(request, spec)
         classes = subject.golden.logits.shape[1]
         labels = _labels(request, spec, classes)
+        if not classes and request.int8 is not None and request.int8.options.classifier:
+            raise UsageError("--int8-classifier, but the network has no classifier: leave the option out")
         checks = _Checks(subject=subject, pool=pool)
         original_fp16 = _start_fp16(subject, pool) if request.precision == "fp16" else None
         quantized = None

@@ -33,13 +33,13 @@ def open_session(model: onnx.ModelProto, *, threads: int | None = None) -> "onnx
 
 
 def logits_name(model: onnx.ModelProto) -> str:
-    """Return the output that holds class scores: `logits`, or the first one where none is named so."""
+    """Return the output that is judged: `logits`, or the first one where none is named so, such as `embedding`."""
     names = [output.name for output in model.graph.output]
     return "logits" if "logits" in names else names[0]
 
 
 def run_logits(model: onnx.ModelProto, batches: Sequence[Feed], *, threads: int | None = None) -> list[Floats]:
-    """Return a graph's logits, one (N, classes) float32 per batch of its input."""
+    """Return the output that is judged, one (N, classes) or (N, D) float32 per batch of a graph's input."""
     session = open_session(model, threads=threads)
     name, source = logits_name(model), session.get_inputs()[0].name
     return [session.run([name], {source: batch})[0] for batch in batches]

@@ -1,4 +1,4 @@
-"""Which layer's quantisation costs how much of the logits.
+"""Which layer's quantisation costs how much of the logits, or without a classifier of the embeddings.
 
 1. Each layer is quantised alone, its input and its weight, all others float. Noise power relative to the signal
    is 10^(-SQNR / 10).
@@ -31,10 +31,10 @@ def measure_sensitivity(layers: Sequence[str], build: Build, *, judge: Judge) ->
     Args:
         layers: Names of the layers that can be quantised, in graph order, at least one.
         build: Makes the graphs; called with subsets of `layers`, one graph alive at a time.
-        judge: The images, with the float network's logits.
+        judge: The images, with the float network's outputs.
 
     Raises:
-        CalibrationError: A graph gives logits that are not finite; the message names the layer.
+        CalibrationError: A graph gives outputs that are not finite; the message names the layer.
     """
     assert layers, "no layer to measure"
     every = frozenset(layers)
@@ -62,7 +62,7 @@ def _sqnr_db(judge: Judge, model: onnx.ModelProto, quantized: str) -> float:
     db = judge.sqnr_db(model)
     if db == -math.inf:
         raise CalibrationError(
-            f"with {quantized} quantised, logits are NaN or infinite, or the float network's are all zero: expected "
+            f"with {quantized} quantised, outputs are NaN or infinite, or the float network's are all zero: expected "
             "finite ones; check the weights, or keep that layer float"
         )
     return db

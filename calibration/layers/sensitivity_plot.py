@@ -65,7 +65,7 @@ def _draw_bars(axes: "Axes", sensitivity: Sensitivity, title: str) -> None:
     axes.set_xlim(0, _ROOM * max(shares) or 1)
     axes.tick_params(axis="x", labelsize=_POINTS)
     axes.set_xlabel(
-        "share of the quantisation noise in the logits, %\n(at the bar: logits SQNR with this layer alone quantised)",
+        "share of the quantisation noise in the output, %\n(at the bar: its SQNR with this layer alone quantised)",
         fontsize=_POINTS,
     )
     axes.set_title(title, fontsize=_POINTS + 2, loc="left")

@@ -1,4 +1,7 @@
-"""Judge candidates by logits SQNR on calibration images that were held out from everything else."""
+"""Judge candidates by their SQNR on calibration images that were held out from everything else.
+
+The SQNR is that of the logits, or of the embeddings where the network has no classifier.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +19,7 @@ class Judge:
 
     Attributes:
         batches: The graph's input, batch by batch.
-        reference: The float network's logits, one (N, classes) float32 per batch.
+        reference: What the float network gives: logits, one (N, classes) float32 per batch, or embeddings, (N, D).
         threads: Threads of onnxruntime; None leaves its choice.
         on_candidate: Called after every graph judged.
     """
@@ -32,7 +35,7 @@ class Judge:
         return sum(len(batch) for batch in self.batches)
 
     def sqnr_db(self, model: onnx.ModelProto) -> float:
-        """Return the logits SQNR of a graph against the float network, decibels."""
+        """Return the SQNR of a graph against the float network, decibels."""
         total = SqnrSum()
         for reference, found in zip(self.reference, run_logits(model, self.batches, threads=self.threads), strict=True):
             total = total.add(reference, found)

@@ -64,7 +64,8 @@ class Tried(_Part):
 
     Attributes:
         name: Name of the method or technique.
-        sqnr_db: Logits SQNR on the held-out images with it, decibels.
+        sqnr_db: SQNR of the output (logits, or without a classifier embeddings) on the held-out images with it,
+            decibels.
         kept: Whether it was kept.
     """
 
@@ -111,7 +112,7 @@ class CalibrationFacts(_Part):
         float_layers: Convolutions and classifiers that stay float.
         images: Images used, held-out ones included.
         held_out: Images that only judged.
-        held_out_sqnr_db: Logits SQNR of the result on those.
+        held_out_sqnr_db: SQNR of the output of the result on those.
         convergence: Whether more images would still move the scales.
         warnings: What was wrong with the images, as far as only decoding them shows it.
     """

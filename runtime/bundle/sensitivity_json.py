@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+Figure = Literal["top-1", "k-NN accuracy"]
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -14,7 +16,8 @@ class LayerSensitivity(_Part):
 
     Attributes:
         layer: Name of the layer.
-        sqnr_only_db: Logits SQNR with this layer quantised alone, decibels; None if no logit changes.
+        sqnr_only_db: SQNR of the output (logits, or without a classifier embeddings) with this layer quantised alone,
+            decibels; None if nothing changes.
         noise_share: Share of the layer in the sum of all layers' noise powers, a fraction.
     """
 
@@ -28,7 +31,7 @@ class Sensitivity(_Part):
 
     Attributes:
         layers: The largest share first; of equal shares the first in the graph.
-        sqnr_all_db: Logits SQNR with all layers quantised, decibels; None if no logit changes.
+        sqnr_all_db: SQNR of the output with all layers quantised, decibels; None if nothing changes.
         additivity_db: `sqnr_all_db` minus the SQNR that the sum of the layers' noise powers foretells; None
             where one of the two is infinite.
         images: Images that were judged on.
@@ -88,6 +91,7 @@ class LayerSearch(_Part):
         schema_version: Raised when a meaning changes.
         sensitivity: What each layer costs in accuracy.
         max_drop: The budget, a fraction; None where there was none.
+        figure: What the budget is of: top-1, or without a classifier the accuracy of nearest neighbours.
         evaluations: What the search for the fewest float layers measured, paired with the float network.
         reached: The one that was chosen.
         resumed: How many evaluations an interrupted search had left.
@@ -100,6 +104,7 @@ class LayerSearch(_Part):
     schema_version: Literal[1] = 1
     sensitivity: Sensitivity
     max_drop: float | None = None
+    figure: Figure = "top-1"
     evaluations: tuple[Evaluation, ...] = ()
     reached: Evaluation | None = None
     resumed: int = 0

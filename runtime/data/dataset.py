@@ -54,10 +54,12 @@ class Dataset:
     Attributes:
         images: The images.
         notes: What a person should know about how they were read; often empty.
+        classes: Names of the classes in the order of their indices, where the network has no names and the data have.
     """
 
     images: tuple[LabelledImage, ...]
     notes: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)

@@ -66,7 +66,7 @@ COMMANDS = (
         },
     ),
     Command(build, (BuildChoices,), compared=8),
-    Command(compare, (CompareRequest, RayChoice), compared=18, renamed=RAY),
+    Command(compare, (CompareRequest, RayChoice), compared=19, renamed=RAY),
     Command(
         bench,
         (BenchRequest, Effort),

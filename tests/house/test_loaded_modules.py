@@ -27,6 +27,7 @@ PARTS = (
     "engines.trt",
     "health",
     "images",
+    "neighbours",
     "on_ray",
     "original",
     "plans",
@@ -60,7 +61,7 @@ MAY_LOAD = {
     "verify BUNDLE --engines onnxruntime": ({"onnxruntime"}, {"engines", "health", "images"}),
     "compare BUNDLE --data PICTURES --engines onnxruntime": (
         {"onnxruntime", *WITH_TIMM},
-        {"compare", "data", "engines", "images", "on_ray", "original"},
+        {"compare", "data", "engines", "images", "neighbours", "on_ray", "original"},
     ),
     # The stand-in of TensorRT reads the graph with onnx.
     "build FP16": ({"cuda", "onnx", "tensorrt"}, {"engines.trt", "plans", "plans.inspector"}),

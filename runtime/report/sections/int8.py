@@ -58,7 +58,7 @@ def _sensitivity(number: int, name: str, facts: LayerSearch) -> list[Block]:
     layers = facts.sensitivity.layers
     shown = layers[::-1]
     all_db = facts.sensitivity.sqnr_all_db
-    together = "no logit changes" if all_db is None else f"the logits' SQNR is {all_db:.1f} dB"
+    together = "no output changes" if all_db is None else f"the outputs' SQNR is {all_db:.1f} dB"
     figure = Figure(
         name=f"sensitivity-{number}",
         title=f"Share of the quantisation noise: {name}",
@@ -108,7 +108,7 @@ def _float_text(facts: LayerSearch) -> list[Block]:
     if not facts.float_layers or facts.int8_ms is None:
         return []
     cost = sum(one.cost_ms for one in facts.float_layers)
-    budget = "" if facts.max_drop is None else f" for a top-1 drop of at most {100 * facts.max_drop:.2f} pp"
+    budget = "" if facts.max_drop is None else f" for a drop in {facts.figure} of at most {100 * facts.max_drop:.2f} pp"
     return [
         Text(
             paragraphs=(
@@ -187,7 +187,7 @@ def _convergence_text(name: str, facts: CalibrationFacts) -> Text:
     return Text(
         paragraphs=(
             f"{name}: {facts.method} on {facts.images - facts.held_out:,} images for {facts.target}, judged on"
-            f" {facts.held_out:,} others, where the logits' SQNR is {facts.held_out_sqnr_db:.1f} dB.{floats}",
+            f" {facts.held_out:,} others, where the outputs' SQNR is {facts.held_out_sqnr_db:.1f} dB.{floats}",
             f"Scales from one half of the images and from the other differ by {100 * seen.median:.1f} % in the median"
             f" and {100 * seen.worst:.1f} % at worst ({seen.worst_tensor}): the smaller, the less would more images"
             " change.",
