@@ -253,7 +253,8 @@ EngineOption = Annotated[
 EmitCppOption = Annotated[
     Path | None,
     typer.Option(
-        help="Directory to write a C++ project into that classifies images with this bundle.",
+        help="Directory to write a C++ project into that classifies images with this bundle, or without a classifier "
+        "embeds them.",
         show_default="none",
         rich_help_panel=_ALSO,
     ),

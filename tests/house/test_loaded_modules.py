@@ -68,11 +68,11 @@ MAY_LOAD = {
     "explain LAYERS": (set(), {"plans", "plans.inspector"}),
     "embed BUNDLE PICTURES -o OUT --format npy --engine onnxruntime": (
         {"onnxruntime"},
-        {"embed", "engines", "images", "on_ray"},
+        {"embed", "engines", "images", "neighbours", "on_ray"},
     ),
     "embed BUNDLE PICTURES -o OUT --engine openvino": (
         {"openvino", *WITH_PYARROW},
-        {"embed", "engines", "images", "on_ray"},
+        {"embed", "engines", "images", "neighbours", "on_ray"},
     ),
     "repo BUNDLE OUT": (set(), {"engines", "images", "serving"}),
     "repo BUNDLE OUT --backend openvino": ({"openvino"}, {"engines", "images", "serving"}),

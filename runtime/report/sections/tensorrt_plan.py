@@ -3,7 +3,7 @@
 from typing import Any
 
 from runtime.bundle.layout import MODEL_FILE
-from runtime.bundle.plan_json import Certificate, LayerVerdict, Sidecar
+from runtime.bundle.plan_json import Certificate, GoldenCheck, LayerVerdict, Sidecar
 from runtime.bundle.results.bench_json import Measured
 from runtime.plans.inspector import LayerInformation, Tensor, compute_type
 from runtime.report.document import Block, Column, Figure, Section, Table, Text, format_bytes, format_ms
@@ -48,8 +48,7 @@ def _build_facts(sidecar: Sidecar) -> dict[str, str]:
         "certificate": "passed" if certificate.passed else "failed",
         "layers that keep their precision": _kept(certificate),
         "multiply-accumulates in it": f"{100 * certificate.macs_share:.2f} %" if certificate.promised else "-",
-        "golden images": f"{golden.same_top1} of {golden.images} with PyTorch's top-1; logits {_db(golden.logits_db)},"
-        f" embedding {_db(golden.embedding_db)}, required {golden.required_db:.1f} dB",
+        "golden images": _golden(golden),
         "precision in the graph": sidecar.precision,
         "GPU": f"{sidecar.gpu}, compute capability {sidecar.compute_capability}",
         "TensorRT, CUDA, driver": f"{sidecar.tensorrt}, {sidecar.cuda_runtime}, {sidecar.driver}",
@@ -64,6 +63,13 @@ def _build_facts(sidecar: Sidecar) -> dict[str, str]:
         "took to build": f"{sidecar.build_seconds:,.0f} s, timing cache {sidecar.timing_cache}",
         "built": f"{sidecar.built_at}, export-ssl {sidecar.tool}",
     }
+
+
+def _golden(golden: GoldenCheck) -> str:
+    near = f"embedding {_db(golden.embedding_db)}, required {golden.required_db:.1f} dB"
+    if golden.same_top1 is None:
+        return near
+    return f"{golden.same_top1} of {golden.images} with PyTorch's top-1; logits {_db(golden.logits_db)}, {near}"
 
 
 def _kept(certificate: Certificate) -> str:
