@@ -115,5 +115,5 @@ def test_logits_that_are_not_finite_name_the_layer() -> None:
         # Together they are fine: only the layer alone is broken.
         return network.build(kept if kept else frozenset({"broken"}))
 
-    with pytest.raises(CalibrationError, match="with layer broken alone quantised, logits are NaN"):
+    with pytest.raises(CalibrationError, match="with layer broken alone quantised, outputs are NaN"):
         measure_sensitivity(["fine", "broken"], build, judge=network.judge())
