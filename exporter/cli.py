@@ -38,6 +38,7 @@ from exporter.options import (
     MaxDropOption,
     MeanOption,
     ModelOption,
+    NoClassifierOption,
     NumClassesOption,
     OpsetOption,
     OutputOption,
@@ -50,6 +51,7 @@ from exporter.options import (
     TritonRepoOption,
     WeightsOption,
     WorkersOption,
+    read_classes,
 )
 from exporter.request import ExportRequest, Int8Request, WeightsChoice
 from runtime.commands.console import message_console, one_line_errors, result_console, step_bar
@@ -78,6 +80,7 @@ def export(
     weights: WeightsOption = WeightsChoice.source,
     seed: SeedOption = WeightsChoice.seed,
     num_classes: NumClassesOption = ExportRequest.num_classes,
+    no_classifier: NoClassifierOption = False,
     labels: LabelsOption = ExportRequest.labels,
     licence: LicenceOption = ExportRequest.licence,
     input_kind: InputOption = ExportRequest.input_kind,
@@ -170,7 +173,7 @@ def export(
             std=read_numbers("--std", std),
             exif_rotate=exif_rotate,
             depth16=depth16,
-            num_classes=num_classes,
+            num_classes=read_classes(num_classes, no_classifier=no_classifier),
             golden=golden,
             labels=labels,
             licence=licence,

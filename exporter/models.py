@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal
 
 from runtime.bundle.manifest import Licence
+from runtime.data.labels import unnamed_labels
 from runtime.errors import UnknownModelError, UsageError
 from runtime.original.network import FAMILY
 
@@ -45,8 +46,6 @@ _SPDX = {
     "cc-by-nc-4.0": "CC-BY-NC-4.0",
     "mit": "MIT",
 }
-# What a class without a name is called, before its number.
-_NO_NAME = "class_"
 _NO_ASSERTION = "NOASSERTION"
 _SSL_NOTICE = (
     "Weights by Facebook AI (Yalniz et al. 2019, arXiv 1905.00546), for non-commercial use only; "
@@ -204,15 +203,15 @@ def default_labels(classes: int, spec: ModelSpec) -> tuple[str, ...]:
 
     subset = infer_imagenet_subset({"num_classes": classes})
     if classes != spec.classes or subset is None:
-        return tuple(f"{_NO_NAME}{index:04d}" for index in range(classes))
+        return unnamed_labels(classes)
     info = ImageNetInfo(subset)
     return tuple(f"{wnid}\t{info.label_name_to_description(wnid)}" for wnid in info.label_names())
 
 
 def describe_labels(labels: tuple[str, ...], spec: ModelSpec) -> str:
-    """Return what a person should know about `default_labels`; empty where they are names."""
+    """Return what a person should know about `default_labels`; empty where they are names, or there are none."""
     classes = len(labels)
-    if not labels[0].startswith(_NO_NAME):
+    if not labels or labels != unnamed_labels(classes):
         return ""
     return (
         f"{spec.name}: the {classes} classes have no names, labels.txt says {labels[0]} to {labels[-1]}: pass them "

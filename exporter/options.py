@@ -47,7 +47,19 @@ SeedOption = Annotated[
 NumClassesOption = Annotated[
     int | None,
     typer.Option(
-        min=1, help="With --weights random: number of classes.", show_default="timm's", rich_help_panel=_MODEL
+        min=0,
+        help="With --weights random: number of classes. 0, with any weights, is --no-classifier.",
+        show_default="timm's",
+        rich_help_panel=_MODEL,
+    ),
+]
+NoClassifierOption = Annotated[
+    bool,
+    typer.Option(
+        "--no-classifier",
+        help="Leave the classifier out: the embedding is then the only output. A checkpoint without a classifier needs "
+        "no option.",
+        rich_help_panel=_MODEL,
     ),
 ]
 LabelsOption = Annotated[
@@ -256,8 +268,9 @@ MaxDropOption = Annotated[
     float | None,
     typer.Option(
         min=0,
-        help="Largest loss of top-1 accuracy on --eval-data that you accept, in percentage points. To stay within it, "
-        "layers are kept in floating point, as few as possible.",
+        help="Largest loss of top-1 accuracy on --eval-data that you accept, in percentage points; without a "
+        "classifier, of the accuracy of nearest neighbours. To stay within it, layers are kept in floating point, as "
+        "few as possible.",
         show_default="no limit",
         rich_help_panel=_INT8,
     ),
@@ -311,7 +324,8 @@ EngineOption = Annotated[
 EmitCppOption = Annotated[
     Path | None,
     typer.Option(
-        help="Directory to write a C++ project into that classifies images with this bundle.",
+        help="Directory to write a C++ project into that classifies images with this bundle, or without a classifier "
+        "embeds them.",
         show_default="none",
         rich_help_panel=_ALSO,
     ),
@@ -324,6 +338,17 @@ TritonRepoOption = Annotated[
         rich_help_panel=_ALSO,
     ),
 ]
+
+
+def read_classes(num_classes: int | None, *, no_classifier: bool) -> int | None:
+    """Return the number of classes that was asked for, 0 for no classifier; None where none was.
+
+    Raises:
+        UsageError: Classes are asked for, and no classifier.
+    """
+    if no_classifier and num_classes:
+        raise UsageError(f"--num-classes {num_classes} and --no-classifier: leave one of the two out")
+    return 0 if no_classifier else num_classes
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import onnx
 import onnx_ir as ir
 
 from exporter.checks.recipe_check import compare_recipes
-from exporter.models import default_labels, describe_labels, licence_of, resolve_model
+from exporter.models import ModelSpec, default_labels, describe_labels, licence_of, resolve_model
 from exporter.passes.count_layers import count_layers
 from exporter.passes.fold_batchnorm import fold_batchnorm
 from exporter.passes.fp16 import FP16_LIMIT, Fp16Report, convert_to_fp16
@@ -29,9 +29,10 @@ from exporter.writing.bundle_writer import add_metadata, write_bundle
 from exporter.writing.describe_manifest import describe_manifest
 from runtime.bundle.directory import check_target
 from runtime.bundle.layers import total_macs
-from runtime.bundle.manifest import Manifest, Precision
+from runtime.bundle.manifest import Manifest, Precision, output_names
 from runtime.data.class_names import describe_shared_names, read_class_names
 from runtime.engines.ort_session import import_onnxruntime
+from runtime.errors import UsageError
 from runtime.support.progress import Listener
 from runtime.support.words import first_few
 
@@ -77,7 +78,9 @@ def export_bundle(request: ExportRequest, listener: Listener | None = None) -> E
         listener.on_stage("load", None)
         subject = load_subject(request, spec)
         classes = subject.golden.logits.shape[1]
-        labels = read_class_names(request.labels, classes) if request.labels else default_labels(classes, spec)
+        labels = _labels(request, spec, classes)
+        if not classes and request.int8 is not None and request.int8.options.classifier:
+            raise UsageError("--int8-classifier, but the network has no classifier: leave the option out")
         notices = (*subject.notices, *_doubts_about_recipe(request, subject, labels))
         checks = Checks(subject=subject, pool=pool, fp16=request.precision == "fp16")
         quantized = None
@@ -125,10 +128,19 @@ def export_bundle(request: ExportRequest, listener: Listener | None = None) -> E
     )
 
 
+def _labels(request: ExportRequest, spec: ModelSpec, classes: int) -> tuple[str, ...]:
+    """Return a label for each class; none without a classifier."""
+    if request.labels is None:
+        return default_labels(classes, spec) if classes else ()
+    if not classes:
+        raise UsageError(f"--labels {request.labels}, but the network has no classifier: leave the option out")
+    return read_class_names(request.labels, classes)
+
+
 def _doubts_about_recipe(request: ExportRequest, subject: Subject, labels: tuple[str, ...]) -> tuple[str, ...]:
-    """Return what labelled images say against the preprocessing of the user's own weights."""
+    """Return what labelled images say against the preprocessing of the user's own weights; nothing without labels."""
     folder = request.int8.eval_data if request.int8 is not None and request.int8.eval_data else request.golden
-    if request.weights.source != "file" or folder is None:
+    if request.weights.source != "file" or folder is None or not labels:
         return ()
     return compare_recipes(subject, folder, labels)
 
@@ -150,8 +162,10 @@ def _finish(manifest: Manifest, model: ir.Model, checks: Checks) -> tuple[bytes,
 def _trace_and_simplify(request: ExportRequest, checks: Checks, listener: Listener) -> ir.Model:
     """Return the simplified FP32 graph with inferred shapes."""
     listener.on_stage("trace", None)
-    size = checks.subject.preprocessing.image_size
-    model = trace_network(checks.subject.module, image_size=size, input_kind=request.input_kind)
+    size, classes = checks.subject.preprocessing.image_size, checks.subject.golden.logits.shape[1]
+    model = trace_network(
+        checks.subject.module, image_size=size, input_kind=request.input_kind, outputs=output_names(classes)
+    )
     checks.allow_rounding(model)
     checks.add("trace", _serialise(model), model=model, summary=f"opset {OPSET}, IR version {IR_VERSION}")
     listener.on_stage("simplify", None)

@@ -99,7 +99,8 @@ class ExportRequest(Recipe):
         int8: How to calibrate INT8; None for none.
         weights: timm's hub, a file, or random.
         input_kind: `uint8` (NHWC pixels, normalised in the graph) or `float32` (normalised NCHW).
-        num_classes: Overrides the number of classes of random weights.
+        num_classes: Overrides the number of classes of random weights; 0 leaves the classifier out, whatever the
+            weights.
         golden: Folder of pictures to check on; None for images held out of the calibration folder, or the packaged
             photographs.
         labels: File with one class name per line; None for timm's ImageNet names.

@@ -1,4 +1,4 @@
-"""Fixtures that several files share: one small network as five bundles, and small real pictures of it.
+"""Fixtures that several files share: one small network as seven bundles, and small real pictures of it.
 
 torch, timm and the exporter are imported inside the fixtures: most tests need none of them.
 """
@@ -95,6 +95,21 @@ class Quantized:
 
 
 @dataclass(frozen=True)
+class Backbone:
+    """The same network without its classifier: bundles whose only output is the embedding.
+
+    Attributes:
+        fp32: FP32 bundle of the network.
+        int8: INT8 bundle for CPUs.
+        checkpoint: The weights without the classifier's, beside the bundles.
+    """
+
+    fp32: Path
+    int8: Path
+    checkpoint: Path
+
+
+@dataclass(frozen=True)
 class Reference:
     """What PyTorch and timm give, computed without this project's code.
 
@@ -176,6 +191,21 @@ def _export_one(checkpoint: Path, output: Path, **choices: Any) -> None:
 
 
 @pytest.fixture(scope="session")
+def backbone(exported: Exported, class_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Backbone:
+    folder = made_once(tmp_path_factory, "backbone", lambda folder: _export_backbone(exported, class_folders, folder))
+    return Backbone(fp32=folder / "fp32", int8=folder / "int8", checkpoint=folder / CHECKPOINT)
+
+
+def _export_backbone(exported: Exported, pictures: Path, folder: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    state = load_file(exported.checkpoint)
+    save_file({name: value for name, value in state.items() if not name.startswith("fc.")}, folder / CHECKPOINT)
+    _export_one(folder / CHECKPOINT, folder / "fp32")
+    _export_one(folder / CHECKPOINT, folder / "int8", int8=_quickly(pictures, "cpu"))
+
+
+@pytest.fixture(scope="session")
 def float_input(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The FP32 bundle whose input is normalised floats."""
 
@@ -192,14 +222,18 @@ def quantized(exported: Exported, class_folders: Path, tmp_path_factory: pytest.
 
 
 def _quantize(exported: Exported, pictures: Path, folder: Path) -> None:
-    from calibration.options import QuantizeOptions, Target
+    for target in ("tensorrt", "cpu"):
+        int8 = _quickly(pictures, target)
+        _export_one(exported.checkpoint, folder / target, fp16=target == "tensorrt", int8=int8)
+
+
+def _quickly(pictures: Path, target: Any) -> Any:
+    """Return how to calibrate quickly: without rounding the scales are not the best."""
+    from calibration.options import QuantizeOptions
     from exporter.request import Int8Request
 
-    targets: tuple[Target, ...] = ("tensorrt", "cpu")
-    for target in targets:
-        options = QuantizeOptions(method="max", rounding=False, bias_correction=False, target=target)
-        int8 = Int8Request(images=pictures, options=options)
-        _export_one(exported.checkpoint, folder / target, fp16=target == "tensorrt", int8=int8)
+    options = QuantizeOptions(method="max", rounding=False, bias_correction=False, target=target)
+    return Int8Request(images=pictures, options=options)
 
 
 @pytest.fixture(scope="session")

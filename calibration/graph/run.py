@@ -33,7 +33,7 @@ def open_session(model: onnx.ModelProto, *, threads: int | None = None) -> "onnx
 
 
 def logits_name(model: onnx.ModelProto) -> str:
-    """Return the output that holds class scores: `logits`, or the first one where none is named so."""
+    """Return the output that is judged: `logits`, or the first one where none is named so, such as `embedding`."""
     names = [output.name for output in model.graph.output]
     return "logits" if "logits" in names else names[0]
 
@@ -54,8 +54,8 @@ def run_outputs(
 
 
 def run_logits(model: onnx.ModelProto, batches: Sequence[Feed], *, threads: int | None = None) -> list[Floats]:
-    """Return a graph's logits, one (N, classes) float32 per batch of its input."""
-    return [logits for (logits,) in run_outputs(model, [logits_name(model)], batches, threads=threads)]
+    """Return the output that is judged, one (N, classes) or (N, D) float32 per batch of a graph's input."""
+    return [found for (found,) in run_outputs(model, [logits_name(model)], batches, threads=threads)]
 
 
 def extract(model: onnx.ModelProto, outputs: Sequence[str]) -> onnx.ModelProto:

@@ -104,7 +104,7 @@ def _shortest_prefix(ranked: Sequence[str], within: Callable[[frozenset[str]], b
 
 def _cannot_be_met(budget: float, *, everything: Evaluation, best: Evaluation) -> CalibrationError:
     return CalibrationError(
-        f"the top-1 drop cannot be brought to {100 * budget:g} percentage points: with all "
+        f"the accuracy drop cannot be brought to {100 * budget:g} percentage points: with all "
         f"{len(everything.kept_float)} layers float it is {_points(everything)}, and the smallest that was "
         f"reached, with {len(best.kept_float)} float, is {_points(best)}; allow a larger drop, or check that "
         "images, labels and "

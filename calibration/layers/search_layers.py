@@ -16,14 +16,14 @@ import onnx
 from calibration.images.lint import hash_images
 from calibration.layers.layer_latency import fastest_engine, measure_latency
 from calibration.layers.max_drop import MaxDropResult, find_fewest_layers
-from calibration.layers.paired_top1 import count_paired, graph_infer, top1_hits
+from calibration.layers.paired_top1 import FindHits, count_paired, graph_infer, neighbour_hits, top1_hits
 from calibration.layers.sensitivity import Build, measure_sensitivity
 from calibration.layers.sensitivity_plot import draw_sensitivity
 from calibration.qdq.placement import Placement, place
 from calibration.quantize import QuantizedModel
 from calibration.search.judge import Judge
 from runtime.bundle.layout import SENSITIVITY_FILE, SENSITIVITY_PLOT
-from runtime.bundle.sensitivity_json import FloatLayer, LayerSearch, PairedCounts
+from runtime.bundle.sensitivity_json import Figure, FloatLayer, LayerSearch, PairedCounts
 from runtime.data.batches import Loader, load_batches
 from runtime.data.dataset import Dataset
 from runtime.data.open_images import open_images
@@ -38,9 +38,10 @@ class LayerQuestion:
     """What is asked.
 
     Attributes:
-        max_drop: Largest paired top-1 drop, a fraction; None to measure sensitivity only.
+        max_drop: Largest paired drop in top-1, or without a classifier in k-NN accuracy, a fraction; None to measure
+            sensitivity only.
         eval_data: Labelled images that it is measured on; needed with `max_drop`.
-        labels: Class names, one per output.
+        labels: Class names, one per output; none without a classifier.
         state: File that keeps the evaluations of an interrupted search; gone when it has ended.
     """
 
@@ -48,6 +49,11 @@ class LayerQuestion:
     eval_data: Path | None
     labels: tuple[str, ...]
     state: Path
+
+    @property
+    def figure(self) -> Figure:
+        """What the budget is of."""
+        return "top-1" if self.labels else "k-NN accuracy"
 
 
 def sensitivity_files(report: LayerSearch, title: str) -> dict[str, bytes]:
@@ -84,6 +90,7 @@ def search_layers(
     report = report.model_copy(
         update={
             "max_drop": question.max_drop,
+            "figure": question.figure,
             "evaluations": found.evaluations,
             "reached": found.reached,
             "resumed": found.reused,
@@ -153,13 +160,14 @@ def _search(
     def load() -> AbstractContextManager[Loader]:
         return load_batches(images, preprocessing, batch_size=_BATCH)
 
-    listener.on_stage("top-1 of the float network", len(images))
-    float_hits = top1_hits(graph_infer(quantized.float_model, quantized.feed), load, on_images=listener.on_steps)
+    find_hits: FindHits = top1_hits if question.labels else neighbour_hits
+    listener.on_stage(f"{question.figure} of the float network", len(images))
+    float_hits = find_hits(graph_infer(quantized.float_model, quantized.feed), load, on_images=listener.on_steps)
 
     def evaluate(kept: frozenset[str]) -> PairedCounts:
-        listener.on_stage(f"top-1 with {len(kept)} of {len(ranked)} layers float", len(images))
+        listener.on_stage(f"{question.figure} with {len(kept)} of {len(ranked)} layers float", len(images))
         infer = graph_infer(build(kept), quantized.feed)
-        return count_paired(infer, load, original=float_hits, on_images=listener.on_steps)
+        return count_paired(infer, load, original=float_hits, find_hits=find_hits, on_images=listener.on_steps)
 
     try:
         return find_fewest_layers(

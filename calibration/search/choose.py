@@ -9,7 +9,7 @@
 4. Of the graph that lost in rule 1, rule 2 is done too; where it is ahead of the other's end, it goes through rule 3
    as well, and the better one is taken.
 
-What is judged is the SQNR of logits and embedding on images that no statistic has seen (`calibration/search/judge.py`).
+What is judged is the SQNR of the outputs on images that no statistic has seen (`calibration/search/judge.py`).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -1,8 +1,8 @@
 """Judge candidates by the SQNR of their outputs on calibration images that were held out from everything else.
 
-All outputs count alike, `logits` and `embedding`: the figure is the SQNR that the mean of their noises has, each
-relative to its own signal. An output that nothing changes, as a classifier of zeros gives, leaves the choice to the
-other one.
+All outputs count alike, `logits` and `embedding`, or the embedding alone where there is no classifier: the figure is
+the SQNR that the mean of their noises has, each relative to its own signal. An output that nothing changes, as a
+classifier of zeros gives, leaves the choice to the other one.
 """
 
 import math

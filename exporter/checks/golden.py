@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runtime.bundle.bundle import Golden
-from runtime.bundle.manifest import Preprocessing
+from runtime.bundle.manifest import Preprocessing, output_names
+from runtime.engines.contract import Outputs, read_outputs
 from runtime.errors import CheckpointError, DataError
 from runtime.images.listing import list_images
 from runtime.images.preprocessing import normalise
@@ -46,8 +47,8 @@ def network_feed(pixels: Pixels, preprocessing: Preprocessing, *, takes_floats: 
     return normalise(pixels, preprocessing) if takes_floats else pixels
 
 
-def run_original(module: "torch.nn.Module", feed: Pixels | Floats) -> tuple[Floats, Floats]:
-    """Return PyTorch's logits (N, classes) and embeddings (N, embedding_dim), float32.
+def run_original(module: "torch.nn.Module", feed: Pixels | Floats) -> Outputs:
+    """Return PyTorch's outputs.
 
     Args:
         module: A wrapped network (`runtime.original.network.wrap`).
@@ -56,8 +57,8 @@ def run_original(module: "torch.nn.Module", feed: Pixels | Floats) -> tuple[Floa
     import torch
 
     with torch.no_grad():
-        logits, embedding = module(torch.from_numpy(feed))
-    return logits.float().numpy(), embedding.float().numpy()
+        outputs = module(torch.from_numpy(feed))
+    return read_outputs([output.float().numpy() for output in outputs])
 
 
 def named_outputs(logits: Floats, embedding: Floats) -> dict[str, Floats]:
@@ -67,7 +68,8 @@ def named_outputs(logits: Floats, embedding: Floats) -> dict[str, Floats]:
         logits: (N, classes); (N, 0) of a network without a classifier, which has no such output.
         embedding: (N, embedding_dim).
     """
-    return {name: array for name, array in (("logits", logits), ("embedding", embedding)) if array.shape[1]}
+    arrays = {"logits": logits, "embedding": embedding}
+    return {name: arrays[name] for name in output_names(logits.shape[1])}
 
 
 def golden_outputs(module: "torch.nn.Module", pixels: Pixels, feed: Pixels | Floats) -> Golden:

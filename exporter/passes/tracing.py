@@ -3,7 +3,8 @@
 What comes out:
 
 1. Input `pixels` (batch, H, W, 3) uint8, or `input` (batch, 3, H, W) float32; outputs `logits`
-   (batch, classes) and `embedding` (batch, embedding_dim), float32. Only the batch is dynamic.
+   (batch, classes), where there is a classifier, and `embedding` (batch, embedding_dim), float32. Only the batch is
+   dynamic.
 2. Opset 20 and IR version 9: what TensorRT 10.3's parser (built on ONNX 1.16) and onnxruntime 1.17
    and newer read. FP16 scales of a later QuantizeLinear need opset 19.
 3. Nodes and tensors are named after timm's modules: `layer1.0.conv1`, not `node_conv2d_1`. The names
@@ -17,12 +18,13 @@ import logging
 import re
 import warnings
 from collections import Counter
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import onnx_ir as ir
 from onnx_ir.passes import common as common_passes
 
-from runtime.bundle.manifest import sides
+from runtime.bundle.manifest import output_names, sides
 from runtime.errors import GraphError
 from runtime.original.network import InputKind
 
@@ -41,18 +43,25 @@ _SCOPES_KEY = "pkg.torch.onnx.name_scopes"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
-def trace_network(module: "torch.nn.Module", *, image_size: int | tuple[int, int], input_kind: InputKind) -> ir.Model:
+def trace_network(
+    module: "torch.nn.Module",
+    *,
+    image_size: int | tuple[int, int],
+    input_kind: InputKind,
+    outputs: Sequence[str] = output_names(1),
+) -> ir.Model:
     """Return the ONNX graph of a wrapped network, not yet simplified.
 
     Args:
         module: `runtime.original.network.wrap`'s module, in eval mode.
         image_size: Height and width of the input, pixels; one number where they are equal.
         input_kind: What the module takes.
+        outputs: Names of what it returns, in that order.
 
     Raises:
         GraphError: PyTorch cannot trace the network.
     """
-    program = _export(module, image_size=image_size, input_kind=input_kind)
+    program = _export(module, image_size=image_size, input_kind=input_kind, outputs=outputs)
     model = _fold_constants(program)
     model.ir_version = IR_VERSION
     _rename(model)
@@ -68,7 +77,9 @@ def trace_network(module: "torch.nn.Module", *, image_size: int | tuple[int, int
     return model
 
 
-def _export(module: "torch.nn.Module", *, image_size: int | tuple[int, int], input_kind: InputKind) -> ir.Model:
+def _export(
+    module: "torch.nn.Module", *, image_size: int | tuple[int, int], input_kind: InputKind, outputs: Sequence[str]
+) -> ir.Model:
     import torch
 
     height, width = sides(image_size)
@@ -89,7 +100,7 @@ def _export(module: "torch.nn.Module", *, image_size: int | tuple[int, int], inp
                 dynamo=True,
                 opset_version=OPSET,
                 input_names=[INPUT_NAMES[input_kind]],
-                output_names=["logits", "embedding"],
+                output_names=outputs,
                 dynamic_shapes=({0: "batch"},),
                 external_data=False,
                 optimize=False,

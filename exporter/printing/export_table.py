@@ -31,6 +31,8 @@ def print_notices(result: ExportResult, console: Console) -> None:
             style="bold red",
             markup=False,
         )
+    if not manifest.model.classes:
+        console.print("no classifier: the bundle's only output is the embedding", markup=False)
     for name, amax in manifest.precision.overflowing.items():
         console.print(f"overflow: {name} reaches {amax:g}, too large for FP16; its layer stays FP32", markup=False)
     if manifest.precision.weights_flushed:

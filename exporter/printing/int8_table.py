@@ -80,13 +80,13 @@ def _print_layers(report: LayerSearch, console: Console, *, shown: int) -> None:
 
 
 def print_drop(report: LayerSearch, console: Console) -> None:
-    """Print the top-1 drop that `--max-drop` reached, and what a reader must know of the search; nothing without it."""
+    """Print the drop that `--max-drop` reached, and what a reader must know of the search; nothing without it."""
     if report.reached is None or report.max_drop is None:
         return
     reached, layers = report.reached, len(report.sensitivity.layers)
     low, high = paired_drop_ci95(reached.lost, reached.gained, reached.images)
     print_paragraph(
-        f"top-1 drop {100 * reached.drop:.2f} pp (95 %: {100 * low:.2f} to {100 * high:.2f}; McNemar p "
+        f"{report.figure} drop {100 * reached.drop:.2f} pp (95 %: {100 * low:.2f} to {100 * high:.2f}; McNemar p "
         f"{mcnemar_p(reached.lost, reached.gained):.3f}) on {reached.images} images, {100 * report.max_drop:g} "
         f"allowed, with {len(reached.kept_float)} of {layers} layers float",
         console,

@@ -12,7 +12,7 @@ from runtime.bundle.bundle import Golden
 from runtime.bundle.manifest import Preprocessing, Weights
 from runtime.errors import UsageError
 from runtime.images.reading import load_all_pixels
-from runtime.original.checkpoint import checkpoint_classes, hash_tensors, load_into, read_checkpoint
+from runtime.original.checkpoint import checkpoint_classes, hash_tensors, load_into, read_checkpoint, without_classifier
 from runtime.original.hub import fetch_hub_weights
 from runtime.original.network import build_network, wrap
 from runtime.original.random_weights import randomise
@@ -34,7 +34,7 @@ class Subject:
         preprocessing: Preprocessing from image file to pixels.
         network: timm's network in eval mode.
         weights: Where its weights came from.
-        module: The network with its normalisation and both outputs, as it is traced.
+        module: The network with its normalisation and its outputs, as it is traced.
         golden_images: Which images they are.
         feed: The golden images as the graph's input.
         golden: Pixels of the golden images, with PyTorch's outputs.
@@ -87,7 +87,8 @@ def _load_network(
 ) -> tuple["torch.nn.Module", Weights]:
     """Return timm's network with the chosen weights, and where they came from."""
     if choice.source == "random":
-        network = build_network(spec.architecture, num_classes or spec.classes or _IMAGENET_CLASSES)
+        classes = num_classes if num_classes is not None else spec.classes or _IMAGENET_CLASSES
+        network = build_network(spec.architecture, classes)
         randomise(network, choice.seed)
         return network, Weights(
             source="random",
@@ -102,6 +103,8 @@ def _load_network(
     path = fetch_hub_weights(hub_name) if hub_name is not None else choice.path
     assert path is not None
     checkpoint = read_checkpoint(path)
+    if num_classes == 0:
+        checkpoint = without_classifier(checkpoint)
     classes = checkpoint_classes(checkpoint.state)
     if num_classes not in (None, classes):
         raise UsageError(f"--num-classes {num_classes}, but {path.name} has {classes}: leave the option out")

@@ -85,7 +85,7 @@ def write_bundle(
         graph: The serialised ONNX model.
         manifest: All but `files`.
         layers: Contents of layers.json.
-        labels: One line per class.
+        labels: One line per class; not written without a classifier.
         golden: Golden inputs and outputs.
         extras: Name to content of files that only some bundles have, such as `calibration.json`.
         overwrite: Whether a bundle at `target` may be replaced.
@@ -96,12 +96,13 @@ def write_bundle(
     with atomic_directory(target, overwrite=overwrite) as staging:
         (staging / MODEL_FILE).write_bytes(graph)
         (staging / LAYERS_FILE).write_text(LayerList(layers=layers).model_dump_json(indent=1) + "\n", encoding="utf-8")
-        (staging / LABELS_FILE).write_text("\n".join(labels) + "\n", encoding="utf-8")
         (staging / LICENCE_FILE).write_text(licence_text(manifest.licence, manifest), encoding="utf-8")
         (staging / GOLDEN_PIXELS).parent.mkdir()
         np.save(staging / GOLDEN_PIXELS, golden.pixels, allow_pickle=False)
-        np.save(staging / GOLDEN_LOGITS, golden.logits, allow_pickle=False)
         np.save(staging / GOLDEN_EMBEDDING, golden.embedding, allow_pickle=False)
+        if manifest.model.classes:
+            (staging / LABELS_FILE).write_text("\n".join(labels) + "\n", encoding="utf-8")
+            np.save(staging / GOLDEN_LOGITS, golden.logits, allow_pickle=False)
         for name, content in extras.items():
             (staging / name).write_bytes(content)
         complete = manifest.model_copy(update={"files": list_files(staging)})

@@ -1,6 +1,6 @@
-"""A C++ project that classifies pictures with a bundle: `export-ssl --emit-cpp DIR`.
+"""A C++ project that runs a bundle on pictures: `export-ssl --emit-cpp DIR`.
 
-    CMakeLists.txt, main.cpp, image_file.*   the `classify` example
+    CMakeLists.txt, main.cpp, image_file.*   the `classify` example, or `embed` for a network without a classifier
     resnet_engine/                           the library's source, used where it is not installed
     bundle/                                  the bundle
     LICENSE-WEIGHTS.txt, README.md           the weights' licence, and how to build
@@ -23,7 +23,7 @@ _LIBRARY = ("CMakeLists.txt", "cmake", "include", "src")
 _README = """\
 # {model}, {precision}
 
-Classifies images with the bundle in `bundle/`, in C++. Licence of the weights: **{licence}**.
+{does} with the bundle in `bundle/`, in C++. Licence of the weights: **{licence}**.
 {notice}
 
     sudo apt-get install cmake g++ libjpeg-dev libpng-dev nlohmann-json3-dev python3-venv
@@ -31,7 +31,7 @@ Classifies images with the bundle in `bundle/`, in C++. Licence of the weights: 
     pip install openvino          # or another OpenVINO with its CMake files
     cmake -S . -B build -DOpenVINO_DIR=$(python3 -c 'import openvino; print(openvino.__path__[0] + "/cmake")')
     cmake --build build
-    build/classify bundle PICTURE.jpg
+    {command}
 
 With TensorRT, add `-DRNE_TENSORRT=ON -DTensorRT_INCLUDE_DIR=...`, and build the plan on the device that runs it:
 `run-ssl build bundle`. The interface is `resnet_engine/include/resnet_engine.h`; its example is `main.cpp`.
@@ -65,7 +65,7 @@ def write_cpp_project(path: Path, target: Path) -> None:
         raise BundleError(f"{_SOURCE} is missing: this installation lacks the C++ source; reinstall export-ssl")
     check_cpp_target(target)
     with atomic_directory(target, overwrite=False) as folder:
-        for file in (*(_SOURCE / "examples/classify").iterdir(), *(_SOURCE / "examples/common").iterdir()):
+        for file in (*(_SOURCE / "examples" / _example(bundle)).iterdir(), *(_SOURCE / "examples/common").iterdir()):
             shutil.copy2(file, folder / file.name)
         for name in _LIBRARY:
             source = _SOURCE / name
@@ -77,6 +77,11 @@ def write_cpp_project(path: Path, target: Path) -> None:
         (folder / "README.md").write_text(_readme(bundle), encoding="utf-8")
 
 
+def _example(bundle: Bundle) -> str:
+    """Return the example that a bundle can run."""
+    return "classify" if bundle.manifest.model.classes else "embed"
+
+
 def _readme(bundle: Bundle) -> str:
     manifest = bundle.manifest
     return _README.format(
@@ -84,4 +89,6 @@ def _readme(bundle: Bundle) -> str:
         precision=manifest.precision.name,
         licence=manifest.licence.spdx,
         notice=manifest.licence.notice,
+        does="Classifies images" if manifest.model.classes else "Writes the embeddings of a folder of images",
+        command="build/classify bundle PICTURE.jpg" if manifest.model.classes else "build/embed bundle FOLDER OUT.npy",
     )

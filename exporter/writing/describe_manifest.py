@@ -6,7 +6,7 @@ from exporter.passes.tracing import INPUT_NAMES
 from exporter.request import ExportRequest
 from exporter.steps.subject import Subject
 from exporter.writing.bundle_writer import tool_versions
-from runtime.bundle.manifest import Card, Manifest, Model, Precision, Preprocessing, TensorSpec
+from runtime.bundle.manifest import Card, Manifest, Model, Precision, Preprocessing, TensorSpec, output_names
 from runtime.original.flops import count_card_flops, count_parameters
 from runtime.original.network import InputKind
 
@@ -22,6 +22,7 @@ def describe_manifest(request: ExportRequest, subject: Subject, *, precision: Pr
     """
     spec = subject.spec
     classes, embedding_dim = subject.golden.logits.shape[1], subject.golden.embedding.shape[1]
+    about = {"logits": (classes, "class scores before softmax"), "embedding": (embedding_dim, "pooled features")}
     return Manifest(
         model=Model(
             name=spec.name,
@@ -38,10 +39,7 @@ def describe_manifest(request: ExportRequest, subject: Subject, *, precision: Pr
         card=_card(subject),
         preprocessing=subject.preprocessing,
         input=_input_spec(request.input_kind, subject.preprocessing),
-        outputs=(
-            _output_spec("logits", classes, "class scores before softmax"),
-            _output_spec("embedding", embedding_dim, "pooled features"),
-        ),
+        outputs=tuple(_output_spec(name, *about[name]) for name in output_names(classes)),
         precision=precision,
         opset=request.opset,
         ir_version=ir_version_of(request.opset),

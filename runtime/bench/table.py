@@ -18,7 +18,7 @@ from runtime.support.words import counted, shared_start
 _SCOPES = {
     "model": "the engine's call alone, input and output in place",
     "copies": "the engine's call with the copies between host and device",
-    "end-to-end": "files to logits: reading, decoding, preprocessing and inference",
+    "end-to-end": "files to outputs: reading, decoding, preprocessing and inference",
 }
 
 

@@ -28,9 +28,10 @@ from runtime.errors import BundleError
 from runtime.support.files import hash_file
 from runtime.support.json_file import first_problem, read_versioned
 
-# What a manifest must list, so that its hash is checked; the second where it names golden images.
-REQUIRED = (MODEL_FILE, LAYERS_FILE, LABELS_FILE, LICENCE_FILE)
-GOLDEN_FILES = (GOLDEN_PIXELS, GOLDEN_LOGITS, GOLDEN_EMBEDDING)
+# What a manifest must list, so that its hash is checked; the second where it names golden images. A classifier
+# needs its labels and golden logits too.
+REQUIRED = (MODEL_FILE, LAYERS_FILE, LICENCE_FILE)
+GOLDEN_FILES = (GOLDEN_PIXELS, GOLDEN_EMBEDDING)
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,18 @@ class Golden:
 
     Attributes:
         pixels: Preprocessed images, (N, H, W, 3) uint8.
-        logits: (N, classes) float32.
+        logits: (N, classes) float32; (N, 0) without a classifier.
         embedding: (N, embedding_dim) float32.
     """
 
     pixels: npt.NDArray[np.uint8]
     logits: npt.NDArray[np.float32]
     embedding: npt.NDArray[np.float32]
+
+    @property
+    def judged(self) -> npt.NDArray[np.float32]:
+        """The output that accuracy depends on: the logits, or the embedding where there are none."""
+        return self.logits if self.logits.shape[1] else self.embedding
 
 
 @dataclass(frozen=True)
@@ -66,11 +72,13 @@ class Bundle:
         return self.path / MODEL_FILE
 
     def labels(self) -> tuple[str, ...]:
-        """Return the lines of labels.txt; line i names class i.
+        """Return the lines of labels.txt, line i names class i; none for a network without a classifier.
 
         Raises:
             BundleError: The file is not UTF-8.
         """
+        if not self.manifest.model.classes:
+            return ()
         try:
             return tuple((self.path / LABELS_FILE).read_text(encoding="utf-8").splitlines())
         except ValueError as error:
@@ -91,9 +99,13 @@ class Bundle:
         """
         model = self.manifest.model
         count = len(self.manifest.golden)
+        pixels = self._array(GOLDEN_PIXELS, (count, *self.manifest.preprocessing.pixels_shape), np.uint8)
+        logits = np.empty((count, 0), np.float32)
+        if model.classes:
+            logits = self._array(GOLDEN_LOGITS, (count, model.classes), np.float32)
         return Golden(
-            pixels=self._array(GOLDEN_PIXELS, (count, *self.manifest.preprocessing.pixels_shape), np.uint8),
-            logits=self._array(GOLDEN_LOGITS, (count, model.classes), np.float32),
+            pixels=pixels,
+            logits=logits,
             embedding=self._array(GOLDEN_EMBEDDING, (count, model.embedding_dim), np.float32),
         )
 
@@ -122,10 +134,19 @@ def open_bundle(path: str | Path) -> Bundle:
     for entry in manifest.files:
         _check_file(path, entry)
     listed = {entry.path for entry in manifest.files}
-    for required in (*REQUIRED, *(GOLDEN_FILES if manifest.golden else ())):
+    for required in _required_files(manifest):
         if required not in listed:
             raise BundleError(f"{path / MANIFEST_FILE} does not list {required}: export the bundle again")
     return Bundle(path=path, manifest=manifest)
+
+
+def _required_files(manifest: Manifest) -> list[str]:
+    """Return the files that a bundle cannot do without."""
+    classifies = manifest.model.classes > 0
+    required = [*REQUIRED, *((LABELS_FILE,) if classifies else ())]
+    if manifest.golden:
+        required += [*GOLDEN_FILES, *((GOLDEN_LOGITS,) if classifies else ())]
+    return required
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -185,7 +185,7 @@ class Model(_Part):
         name: The name that the user gave, or its short form.
         architecture: timm architecture, such as `resnet18`.
         timm_tag: Canonical timm name with its weight tag, or None for a checkpoint of the user's.
-        classes: Number of classes.
+        classes: Number of classes; 0 for a network without a classifier.
         embedding_dim: Length of the embedding, the pooled features.
         parameters: Number of parameters of the PyTorch original.
         macs: Multiply-accumulates of convolutions and the classifier at `image_size`, one image.
@@ -195,11 +195,16 @@ class Model(_Part):
     name: str
     architecture: str
     timm_tag: str | None
-    classes: int = Field(ge=1)
+    classes: int = Field(ge=0)
     embedding_dim: int = Field(ge=1)
     parameters: int = Field(ge=1)
     macs: int = Field(ge=1)
     flops: int = Field(ge=2)
+
+
+def output_names(classes: int) -> tuple[str, ...]:
+    """Return the names of a network's outputs, in their order; without classes there are no logits."""
+    return ("logits", "embedding") if classes else ("embedding",)
 
 
 class TensorSpec(_Part):
@@ -339,7 +344,7 @@ class Manifest(_Part):
         card: What timm's model card says; None where there is no card.
         preprocessing: The way from an image file to the network's pixels.
         input: The network's input.
-        outputs: The network's outputs, logits first.
+        outputs: The network's outputs: logits and embedding, or the embedding alone without a classifier.
         precision: The precision in the graph.
         opset: ONNX opset of the graph.
         ir_version: ONNX IR version of the file.
@@ -364,3 +369,12 @@ class Manifest(_Part):
     steps: tuple[Step, ...]
     tools: dict[str, str]
     files: tuple[FileEntry, ...]
+
+    @model_validator(mode="after")
+    def _outputs_fit(self) -> Self:
+        """Refuse outputs that are not those of a network with this many classes."""
+        names = tuple(output.name for output in self.outputs)
+        expected = output_names(self.model.classes)
+        if names != expected:
+            raise ValueError(f"outputs {names} of a network with {self.model.classes} classes: expected {expected}")
+        return self

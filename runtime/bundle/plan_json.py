@@ -181,10 +181,10 @@ class GoldenCheck(BaseModel):
     """The plan on the golden images, against PyTorch's outputs.
 
     Attributes:
-        logits_db: Logits SQNR, decibels; None where equal.
-        embedding_db: Embedding SQNR, likewise.
+        logits_db: Logits SQNR, decibels; None where equal, and without a classifier.
+        embedding_db: Embedding SQNR, decibels; None where equal.
         required_db: The manifest's tolerance.
-        same_top1: Images with PyTorch's top-1 class.
+        same_top1: Images with PyTorch's top-1 class; None without a classifier.
         images: Golden images.
     """
 
@@ -193,7 +193,7 @@ class GoldenCheck(BaseModel):
     logits_db: float | None
     embedding_db: float | None
     required_db: float
-    same_top1: int
+    same_top1: int | None
     images: int
 
 

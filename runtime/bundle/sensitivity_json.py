@@ -4,6 +4,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+Figure = Literal["top-1", "k-NN accuracy"]
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -88,6 +90,7 @@ class LayerSearch(_Part):
         schema_version: Raised when a meaning changes.
         sensitivity: What each layer costs in accuracy.
         max_drop: The budget, a fraction; None where there was none.
+        figure: What the budget is of: top-1, or without a classifier the accuracy of nearest neighbours.
         evaluations: What the search for the fewest float layers measured, paired with the float network.
         reached: The one that was chosen.
         resumed: How many evaluations an interrupted search had left.
@@ -100,6 +103,7 @@ class LayerSearch(_Part):
     schema_version: Literal[1] = 1
     sensitivity: Sensitivity
     max_drop: float | None = None
+    figure: Figure = "top-1"
     evaluations: tuple[Evaluation, ...] = ()
     reached: Evaluation | None = None
     resumed: int = 0

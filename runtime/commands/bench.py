@@ -29,7 +29,7 @@ def bench(
         Literal["model", "copies", "end-to-end"],
         typer.Option(
             help="What to time. `model`: only the engine's call, or its kernels on a GPU. `copies`: also the copies "
-            "between host and device. `end-to-end`: everything from image files (see --data) to logits."
+            "between host and device. `end-to-end`: everything from image files (see --data) to outputs."
         ),
     ] = "model",
     data: Annotated[

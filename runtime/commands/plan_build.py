@@ -165,10 +165,11 @@ def _gpus(plan: Sidecar | ForeignPlan, library: Library) -> str:
 
 
 def _golden(golden: GoldenCheck | None) -> str:
+    """Return how near the plan's outputs on the golden images are to PyTorch's, where it was run."""
     if golden is None:
         return "golden images: not run, as the build needs no GPU; kernels are compiled where the plan is loaded"
-    near = "equal to" if golden.logits_db is None else f"{golden.logits_db:.1f} dB from"
-    return (
-        f"golden images: logits {near} PyTorch's, {golden.required_db:.1f} dB required; "
-        f"{golden.same_top1} of {golden.images} same top-1"
-    )
+    classifies = golden.same_top1 is not None
+    output, db = ("logits", golden.logits_db) if classifies else ("embeddings", golden.embedding_db)
+    near = "equal to" if db is None else f"{db:.1f} dB from"
+    sentence = f"golden images: {output} {near} PyTorch's, {golden.required_db:.1f} dB required"
+    return f"{sentence}; {golden.same_top1} of {golden.images} same top-1" if classifies else sentence

@@ -105,6 +105,14 @@ def compare(
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="With --limit: seed for choosing the images.")] = 0,
+    gallery: Annotated[
+        str | None,
+        typer.Option(
+            help="If the network has no classifier: labelled images whose nearest neighbours decide the class, such as "
+            "the training images.",
+            show_default="the images of --data, each among all others",
+        ),
+    ] = None,
     labels: Annotated[
         Path | None, typer.Option(help="For a folder without class folders: a file with lines `filename label`.")
     ] = None,
@@ -177,6 +185,7 @@ def compare(
             data=data,
             engines=split_list(engines),
             weights=weights,
+            gallery=gallery,
             labels=labels,
             split=split,
             root=root,

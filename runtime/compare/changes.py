@@ -8,6 +8,7 @@ from runtime.bundle.layout import CHANGED_FILE, COMPARE_FILE, make_results_folde
 from runtime.bundle.results.changed_json import ChangedImage, Changes, EngineChanges, write_changes
 from runtime.bundle.results.compare_json import Comparison
 from runtime.compare.changed_images import count_changed, keep_clearest, record_changed
+from runtime.compare.score import Scores
 from runtime.data.batches import Batch
 from runtime.data.dataset import Dataset, Stream
 from runtime.data.pieces import Piece
@@ -51,6 +52,13 @@ class FoundChanges:
                 for (bundle, name, precision), changed, kept in zip(engines, self.changed, self.kept, strict=True)
             )
         )
+
+
+def count_changes(scores: Scores) -> FoundChanges:
+    """Return how many decisions each engine changed, without the images: their classes come after the last of them."""
+    images = scores.original.images
+    changed = tuple(round(images * (1 - score.agreement)) for score in scores.engines)
+    return FoundChanges(images, changed, tuple(() for _ in scores.engines))
 
 
 class ChangeCollector:

@@ -8,23 +8,25 @@ from runtime.support.words import counted, images_per_second, percent
 def decide(comparison: Comparison) -> str:
     """Return which bundle to take and why, or why none.
 
-    1. Fit is an engine with finite logits, an SQNR that rounding explains, and no drop in top-1 that is more than
-       chance. Where the original itself is not finite, none is.
+    1. Fit is an engine with finite outputs, an SQNR that rounding explains, and no drop in accuracy that is more than
+       chance: top-1, or without a classifier k-NN accuracy. Where the original itself is not finite, none is.
     2. Of the fit ones the fastest is taken, by its speed in this comparison; `run-ssl bench` measures it better.
     3. What the images leave room for is said beside: few images show no drop of anything.
     """
-    original, engines = comparison.original, comparison.engines
+    original, engines, figure = comparison.original, comparison.engines, comparison.figure
     fit = [score for score in engines if is_sound(original, score) and not _dropped(score)]
     images = counted(original.images, "image")
     if not fit:
         return _take_none(comparison)
     # The original in another precision is no bundle.
     chosen = max(fit, key=lambda score: (score.engine != original.engine, score.images_per_s))
-    why = "no drop in top-1 that is more than chance"
+    why = f"no drop in {figure} that is more than chance"
     if len(engines) > 1:
         of_all = "" if len(fit) == len(engines) else f"of {len(engines)} "
         among = f"{of_all}the fastest of {len(fit)}"
-        why = f"{among} that lose no top-1 by more than chance" if len(fit) > 1 else f"{why}, alone of {len(engines)}"
+        why = (
+            f"{among} that lose no {figure} by more than chance" if len(fit) > 1 else f"{why}, alone of {len(engines)}"
+        )
     room = chosen.drop_ci95[1]
     shown = f"leave room for a drop of {percent(room)} pp" if room > 0 else "exclude a drop"
     return (
@@ -45,10 +47,10 @@ def _dropped(score: EngineScore) -> bool:
 def _take_none(comparison: Comparison) -> str:
     finite = [score for score in comparison.engines if not score.non_finite_logits]
     if comparison.original.non_finite_logits or not finite:
-        return "Take none of these: logits are NaN or infinite, so they cannot be compared."
+        return f"Take none of these: {comparison.output} are NaN or infinite, so they cannot be compared."
     least = min(finite, key=lambda score: score.drop)
     words = f"{name_score(least)}, loses {percent(least.drop)} pp" if least.drop > 0 else f"{name_score(least)}"
     return (
-        "Take none of these unseen: each loses top-1 by more than chance, or is further from the original than "
-        f"rounding explains. The nearest in top-1: {words}."
+        f"Take none of these unseen: each loses {comparison.figure} by more than chance, or is further from the "
+        f"original than rounding explains. The nearest in {comparison.figure}: {words}."
     )

@@ -25,7 +25,7 @@ def explain(comparison: Comparison) -> tuple[str, ...]:
     """Return sentences on every drop, low SQNR and count that differs, failures first."""
     original, engines = comparison.original, comparison.engines
     return (
-        *_failures(original, engines),
+        *_failures(comparison),
         *_drops(original, engines),
         *_low_sqnr(engines),
         *_accuracy_of_card(comparison),
@@ -37,7 +37,7 @@ def explain(comparison: Comparison) -> tuple[str, ...]:
 
 def explain_failures(comparison: Comparison) -> tuple[str, ...]:
     """Return the failures alone, in one sentence where many engines share them."""
-    failures = _failures(comparison.original, comparison.engines)
+    failures = _failures(comparison)
     broken = [score for score in comparison.engines if score.non_finite_logits]
     if len(broken) <= _SEPARATE_FAILURES:
         return tuple(failures)
@@ -45,8 +45,8 @@ def explain_failures(comparison: Comparison) -> tuple[str, ...]:
     names = first_few([name_score(score) for score in broken])
     return (
         *of_original,
-        f"FAILED: {len(broken)} of {len(comparison.engines)} engines give logits that are NaN or infinite ({names});"
-        " images with NaN count as wrong. Most likely activations overflow: use the FP32 bundle.",
+        f"FAILED: {len(broken)} of {len(comparison.engines)} engines give {comparison.output} that are NaN or "
+        f"infinite ({names}); images with NaN count as wrong. Most likely activations overflow: use the FP32 bundle.",
     )
 
 
@@ -115,9 +115,14 @@ def _rounding_db(score: EngineScore) -> float:
     return min((_ROUNDING_DB[word] for word in words), default=-math.inf)
 
 
-def _failures(original: OriginalScore, engines: tuple[EngineScore, ...]) -> list[str]:
+def _failures(comparison: Comparison) -> list[str]:
+    original, engines = comparison.original, comparison.engines
+    # A logit is a number, an embedding has many.
+    numbers = "logits" if comparison.neighbour_vote is None else "numbers of embeddings"
+
     def counts(score: OriginalScore | EngineScore) -> str:
-        return f"{score.non_finite_logits:,} logits in {counted(score.non_finite_images, 'image')} are NaN or infinite"
+        images = counted(score.non_finite_images, "image")
+        return f"{score.non_finite_logits:,} {numbers} in {images} are NaN or infinite"
 
     sentences = []
     if original.non_finite_logits:

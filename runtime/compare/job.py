@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from runtime.bundle.bundle import Bundle, open_bundle
 from runtime.bundle.layers import total_parameters
@@ -13,19 +13,22 @@ from runtime.bundle.results.compare_json import (
     DataReport,
     EngineScore,
     FlopsReport,
+    NeighbourVote,
     ParametersReport,
 )
 from runtime.compare.chance import describe_chance
-from runtime.compare.changes import ChangeCollector, FoundChanges, save_comparison
+from runtime.compare.changes import ChangeCollector, FoundChanges, count_changes, save_comparison
 from runtime.compare.opening import count_flops, make_transform, open_batches, open_engines
 from runtime.compare.request import CompareRequest
-from runtime.compare.score import Scores, compare
-from runtime.data.batches import Unreadable
+from runtime.compare.score import Scores, compare, compare_by_neighbours
+from runtime.data.batches import Loader, Unreadable
 from runtime.data.dataset import Dataset, Stream
 from runtime.data.open_images import open_images
 from runtime.engines.open_engine import parse_engine
-from runtime.errors import UsageError
+from runtime.errors import DataError, UsageError
 from runtime.images.losses import Losses, describe_repeats
+from runtime.neighbours.weighted_knn import NEIGHBOURS, TEMPERATURE
+from runtime.support.words import first_few
 
 
 def run_comparison(
@@ -48,18 +51,27 @@ def run_comparison(
     first = opened.bundles[0]
     with ExitStack() as stack:
         engines = open_engines(stack, opened.bundles, request)
-        loader = stack.enter_context(
-            open_batches(opened.dataset, first, request, make_transform(first, request), engines=engines)
-        )
+        transform = make_transform(first, request)
+        loader = stack.enter_context(open_batches(opened.dataset, first, request, transform, engines=engines))
+        voters = None
+        if opened.gallery is not None:
+            voters = stack.enter_context(open_batches(opened.gallery, first, request, transform, engines=engines))
         on_start(opened.dataset)
-        changes = ChangeCollector(opened.dataset, first.labels(), len(engines.engines)) if request.save else None
-        scores = compare(
-            loader,
-            original=engines.original,
-            engines=engines.engines,
-            on_batch=on_batch,
-            on_pair=changes.add if changes is not None else None,
-        )
+        collector = ChangeCollector(opened.dataset, first.labels(), len(engines.engines)) if request.save else None
+        if first.manifest.model.classes:
+            scores = compare(
+                loader,
+                original=engines.original,
+                engines=engines.engines,
+                on_batch=on_batch,
+                on_pair=collector.add if collector is not None else None,
+            )
+            changes = collector.found if collector is not None else None
+        else:
+            scores = compare_by_neighbours(
+                loader, original=engines.original, engines=engines.engines, gallery=voters, on_batch=on_batch
+            )
+            changes = count_changes(scores) if request.save else None
         flops = count_flops(engines.original.network.cpu(), first)
     measured = Measured(
         scores=scores,
@@ -67,17 +79,33 @@ def run_comparison(
         flops=flops,
         unreadable=tuple(loader.unreadable),
         lost=loader.lost,
-        changes=changes.found if changes is not None else None,
+        changes=changes,
+        notes=_gallery_notes(request, voters),
     )
     return end_comparison(request, opened, measured)
 
 
+def _gallery_notes(request: CompareRequest, voters: Loader | None) -> tuple[str, ...]:
+    """Return what a person should know about how the gallery was read."""
+    if voters is None or not voters.unreadable:
+        return ()
+    names = first_few([image.name for image in voters.unreadable])
+    return (f"{len(voters.unreadable)} images of {request.gallery} are unreadable and were skipped ({names})",)
+
+
 @dataclass(frozen=True)
 class OpenedRequest:
-    """What a request names, checked, before any engine is opened."""
+    """What a request names, checked, before any engine is opened.
+
+    Attributes:
+        bundles: The bundles.
+        dataset: The images.
+        gallery: Images whose neighbours vote; None where there is a classifier, or the images vote for each other.
+    """
 
     bundles: tuple[Bundle, ...]
     dataset: Dataset | Stream
+    gallery: Dataset | Stream | None = None
 
 
 @dataclass(frozen=True)
@@ -113,9 +141,10 @@ def open_request(request: CompareRequest) -> OpenedRequest:
         parse_engine(name)
     bundles = tuple(open_bundle(path) for path in request.bundles)
     _require_one_original(bundles)
+    labels = bundles[0].labels()
     dataset = open_images(
         request.data,
-        bundles[0].labels(),
+        labels,
         labels_file=request.labels,
         limit=request.limit,
         seed=request.seed,
@@ -124,7 +153,35 @@ def open_request(request: CompareRequest) -> OpenedRequest:
         image_column=request.image_column,
         label_column=request.label_column,
     )
-    return OpenedRequest(bundles, dataset)
+    if request.gallery is None:
+        return OpenedRequest(bundles, dataset)
+    if labels:
+        raise UsageError(
+            f"--gallery {request.gallery} is for networks without a classifier, and {bundles[0].path} has one: "
+            "leave the option out"
+        )
+    gallery = open_images(request.gallery, (), split=request.split, root=request.root)
+    return OpenedRequest(bundles, _with_classes_of(gallery, dataset, request), gallery)
+
+
+def _with_classes_of(gallery: Dataset | Stream, dataset: Dataset | Stream, request: CompareRequest) -> Dataset | Stream:
+    """Return the images with the gallery's class indices; where one of the two has no class names, indices are equal.
+
+    Raises:
+        DataError: A class of the images is not one of the gallery's.
+    """
+    if isinstance(gallery, Stream) or isinstance(dataset, Stream) or not gallery.classes or not dataset.classes:
+        return dataset
+    missing = [name for name in dataset.classes if name not in gallery.classes]
+    if missing:
+        raise DataError(
+            f"{len(missing)} of {len(dataset.classes)} classes of {request.data} are not among the "
+            f"{len(gallery.classes)} of --gallery {request.gallery} ({first_few(missing)}): expected class folders of "
+            "the same names in both"
+        )
+    index = [gallery.classes.index(name) for name in dataset.classes]
+    images = tuple(replace(image, label=index[image.label]) for image in dataset.images)
+    return replace(dataset, images=images, classes=gallery.classes)
 
 
 def end_comparison(request: CompareRequest, opened: OpenedRequest, measured: Measured) -> Comparison:
@@ -144,8 +201,9 @@ def end_comparison(request: CompareRequest, opened: OpenedRequest, measured: Mea
 def _notes(opened: OpenedRequest, measured: Measured) -> tuple[str, ...]:
     """Return what a person should know about how it was run, and what the images were like."""
     original = measured.scores.original
-    repeats = describe_repeats(original.repeated, original.images, what="scores of the original")
     manifest = opened.bundles[0].manifest
+    what = "scores of the original" if manifest.model.classes else "embeddings of the original"
+    repeats = describe_repeats(original.repeated, original.images, what=what)
     # Of random weights nobody expects more.
     chance = describe_chance(original, manifest.model.classes) if manifest.weights.source != "random" else ()
     return (*measured.notes, *measured.lost.sentences(), *repeats, *chance)
@@ -203,7 +261,17 @@ def _report(request: CompareRequest, bundles: tuple[Bundle, ...], measured: Meas
         engines=engines,
         parameters=ParametersReport(pytorch=manifest.model.parameters, onnx=total_parameters(bundles[0].layers())),
         flops=measured.flops,
-        card=_card_accuracy(manifest),
+        card=_card_accuracy(manifest) if manifest.model.classes else None,
+        neighbour_vote=None if manifest.model.classes else _vote(request, measured.scores),
+    )
+
+
+def _vote(request: CompareRequest, scores: Scores) -> NeighbourVote:
+    return NeighbourVote(
+        neighbours=NEIGHBOURS,
+        temperature=TEMPERATURE,
+        gallery=request.gallery,
+        gallery_images=scores.gallery_images or scores.original.images,
     )
 
 

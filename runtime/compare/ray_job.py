@@ -63,6 +63,11 @@ def run_comparison_on_ray(
     """
     _check_request(request, choice)
     opened = open_request(request)
+    if not opened.bundles[0].manifest.model.classes:
+        raise UsageError(
+            f"--ray with {request.bundles[0]}, which has no classifier: its neighbours are counted in one process; "
+            "leave --ray out"
+        )
     checkpoint = find_checkpoint(opened.bundles[0], weights=request.weights)
     if checkpoint is not None:
         check_file(checkpoint)

@@ -19,6 +19,8 @@ class CompareRequest:
         engines: `NAME` or `NAME:PRECISION`, run on every bundle; empty for all that are installed.
             `pytorch:fp16` is the original in FP16, once.
         weights: The original's checkpoint; None looks for the one named in the manifest.
+        gallery: Images whose neighbours vote, for networks without a classifier: an image folder, or a data-set name
+            that timm takes. None where the images of `data` vote for each other.
         labels: Labels file of a flat folder.
         split: Split of a data-set name.
         root: Folder of the downloaded data of a data-set name, or where paths of a list or table start.
@@ -41,6 +43,7 @@ class CompareRequest:
     data: str
     engines: tuple[str, ...] = ()
     weights: Path | None = None
+    gallery: str | None = None
     labels: Path | None = None
     split: str = "validation"
     root: Path | None = None

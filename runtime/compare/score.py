@@ -2,12 +2,13 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 
 from runtime.bundle.results.compare_json import EngineScore, OriginalScore
+from runtime.compare.by_neighbours import tally_by_neighbours
 from runtime.compare.tally import MIN_SECONDS, LabelledBatch, Tallies, Tally, tally_batches
 from runtime.engines.contract import Engine
 from runtime.errors import DataError
@@ -25,11 +26,14 @@ class Scores:
         original: The PyTorch original.
         engines: One score per engine, in the order given.
         seconds: Wall time of the pass: waiting for batches, all engines, scoring.
+        gallery_images: Images whose neighbours vote, where the network has no classifier; 0 where they are the images
+            compared.
     """
 
     original: OriginalScore
     engines: tuple[EngineScore, ...]
     seconds: float
+    gallery_images: int = 0
 
     @property
     def images_per_s(self) -> float:
@@ -64,6 +68,32 @@ def compare(
     started = time.perf_counter()
     tallies = tally_batches(batches, original=original, engines=engines, on_batch=on_batch, on_pair=on_pair)
     return score(tallies, seconds=time.perf_counter() - started)
+
+
+def compare_by_neighbours(
+    batches: Iterable[LabelledBatch],
+    *,
+    original: Engine,
+    engines: Sequence[Engine],
+    gallery: Iterable[LabelledBatch] | None = None,
+    on_batch: Callable[[int], None] | None = None,
+) -> Scores:
+    """Return the scores of networks without a classifier; see `tally_by_neighbours`, whose arguments these are.
+
+    Raises:
+        DataError: There is no image, or one alone.
+        UsageError: There are too few images to ask for ten neighbours.
+        EngineError: An engine gave embeddings of another shape than the original's.
+    """
+    started = time.perf_counter()
+    found = tally_by_neighbours(batches, original=original, engines=engines, gallery=gallery, on_batch=on_batch)
+    scores = score(found.tallies, seconds=time.perf_counter() - started)
+    pairs = zip(scores.engines, found.embeddings, strict=True)
+    return replace(
+        scores,
+        engines=tuple(one.model_copy(update={"embedding": embedding}) for one, embedding in pairs),
+        gallery_images=found.gallery_images,
+    )
 
 
 def score(tallies: Tallies, *, seconds: float) -> Scores:

@@ -4,6 +4,7 @@ The only place where accuracies become percentages.
 """
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import PurePath
 from typing import TypeAlias
 
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from runtime.bundle.results.compare_json import Comparison, DataReport, EngineScore, OriginalScore
+from runtime.bundle.results.compare_json import Comparison, DataReport, EmbeddingScore, EngineScore, OriginalScore
 from runtime.compare.decide import decide
 from runtime.compare.explain import explain, explain_briefly, explain_failures
 from runtime.engines.contract import shorten_precision
@@ -44,6 +45,8 @@ def render(comparison: Comparison, console: Console, *, details: bool = False) -
     shown = fitting_columns(columns, scores, console)
     console.print(make_table(shown, scores, console))
     console.print()
+    if comparison.neighbour_vote is not None:
+        _render_embeddings(comparison, console)
     if details:
         _render_details(comparison, console, [column for column in columns if column not in shown])
     else:
@@ -54,6 +57,36 @@ def render(comparison: Comparison, console: Console, *, details: bool = False) -
     licence = comparison.licence
     told = f"Licence of the weights: {licence.spdx}. {licence.notice} {licence.url}"
     print_paragraph(" ".join(told.split()), console)
+
+
+def _render_embeddings(comparison: Comparison, console: Console) -> None:
+    """Print how far the engines' embeddings are from the original's."""
+    names = [column for column in _columns(comparison) if column.rank == 0 and not column.figures]
+
+    def of_embedding(cell: Callable[[EmbeddingScore], str]) -> Callable[[_Score], str]:
+        return _of_engines(lambda score: cell(score.embedding) if score.embedding is not None else "none")
+
+    columns = (
+        Column("cosine\nmean", of_embedding(lambda found: f"{found.cosine_mean:.6f}")),
+        Column("cosine\n1st pct.", of_embedding(lambda found: f"{found.cosine_p1:.6f}")),
+        Column("cosine\nworst", of_embedding(lambda found: f"{found.cosine_lowest:.6f}")),
+        *(
+            Column(f"kept@{k}\n%", of_embedding(partial(_kept, place=place)))
+            for place, k in enumerate(_kept_at(comparison))
+        ),
+    )
+    console.print(make_table([*names, *columns], comparison.engines, console))
+    console.print()
+
+
+def _kept(found: EmbeddingScore, *, place: int) -> str:
+    return percent(found.kept[place].recall)
+
+
+def _kept_at(comparison: Comparison) -> tuple[int, ...]:
+    """Return how many neighbours were asked for."""
+    found = [score.embedding for score in comparison.engines if score.embedding is not None]
+    return tuple(kept.k for kept in found[0].kept) if found else ()
 
 
 def _render_details(comparison: Comparison, console: Console, left: list[Column[_Score]]) -> None:
@@ -77,7 +110,19 @@ def _data_line(comparison: Comparison) -> str:
         f"{comparison.model} ({names}) against the PyTorch original: {data.images:,} images of {data.source},"
         f" {data.images_per_s:,.0f} images/s with decoding and all engines"
     )
-    return f"{line}{_left_out(data)}."
+    return f"{line}{_left_out(data)}.{_voters(comparison)}"
+
+
+def _voters(comparison: Comparison) -> str:
+    """Return a sentence on how classes are found without a classifier."""
+    vote = comparison.neighbour_vote
+    if vote is None:
+        return ""
+    among = "all other images" if vote.gallery is None else f"the {vote.gallery_images:,} images of {vote.gallery}"
+    return (
+        f" The network has no classifier: classes are those that the {vote.neighbours} nearest of {among} vote for, "
+        f"weighted by exp(cosine / {vote.temperature:g})."
+    )
 
 
 def _left_out(data: DataReport) -> str:
@@ -91,6 +136,7 @@ def _columns(comparison: Comparison) -> tuple[Column[_Score], ...]:
     """Return the columns of the scores, from left to right."""
     names = _bundle_names(comparison)
     start = shared_start([*names.values()])
+    kind = "" if comparison.neighbour_vote is None else "k-NN\n"
     return (
         Column("engine", lambda score: Text(score.engine), figures=False),
         *(
@@ -99,8 +145,8 @@ def _columns(comparison: Comparison) -> tuple[Column[_Score], ...]:
             else []
         ),
         Column("runs in", lambda score: Text(shorten_precision(score.precision)), figures=False),
-        Column("top-1\n%", lambda score: percent(score.top1)),
-        Column(f"top-{comparison.original.top5_k}\n%", lambda score: percent(score.top5), rank=3),
+        Column(f"{kind}top-1\n%", lambda score: percent(score.top1)),
+        Column(f"{kind}top-{comparison.original.top5_k}\n%", lambda score: percent(score.top5), rank=3),
         Column("drop\npp", _of_engines(lambda score: percent(score.drop))),
         Column("95 % CI", _of_engines(_interval)),
         Column("McNemar\np", _of_engines(lambda score: p_value(score.mcnemar_p)), rank=2),

@@ -14,7 +14,7 @@ import numpy as np
 
 from runtime.engines.contract import Engine
 from runtime.errors import EngineError
-from runtime.support.arrays import Flags, Floats, Ints, Pixels
+from runtime.support.arrays import AnyFloats, Flags, Floats, Ints, Pixels
 from runtime.support.paired_statistics import NO_DECISION, SqnrSum, label_ranks, top1_decisions
 
 # Top-5 is the field's second figure; a network with fewer classes counts all of them.
@@ -45,12 +45,12 @@ class Verdict:
     """One engine's answers to one batch.
 
     Attributes:
-        logits: (N, C) float32.
+        output: What SQNR compares: logits, (N, C) float32, or without a classifier embeddings, (N, D) float32.
         hits: Whether the label came first, (N,) bool.
         decisions: Class that came first, (N,) int64, `NO_DECISION` where the row holds NaN.
     """
 
-    logits: Floats
+    output: Floats
     hits: Flags
     decisions: Ints
 
@@ -66,16 +66,16 @@ class Tally:
         top1: Number of images whose label came first.
         top5: Number of images whose label was among the first `top5_k`.
         top5_k: 5, or the number of classes where there are fewer.
-        non_finite_logits: Logits that are NaN or infinite.
-        non_finite_images: Images with such a logit.
-        repeated: Number of images whose logits equal another image's of their batch, to the last bit.
+        non_finite_logits: Logits, or without a classifier numbers of embeddings, that are NaN or infinite.
+        non_finite_images: Images with such a number.
+        repeated: Number of images whose output equals another image's of their batch, to the last bit.
         seconds: Time inside `infer`.
         warm_up_images: Images of the batches that warmed an engine up, the first one of each opened engine.
         warm_up_seconds: Time of those inside `infer`.
         lost: Images that only the original gets right.
         gained: Images that only this engine gets right.
         agreed: Images with the original's decision.
-        sqnr: SQNR of the logits against the original's.
+        sqnr: SQNR of the logits, or without a classifier of the embeddings, against the original's.
     """
 
     engine: str
@@ -95,26 +95,27 @@ class Tally:
     agreed: int = 0
     sqnr: SqnrSum = field(default_factory=SqnrSum)
 
-    def judge(self, logits: Floats, labels: Ints) -> Verdict:
+    def judge(self, scores: AnyFloats, labels: Ints, *, output: Floats) -> Verdict:
         """Add one batch's scores, and return the answers.
 
         Args:
-            logits: (N, C) float32.
+            scores: Score of each class, (N, C): the logits, or what nearest neighbours vote for.
             labels: Class indices, (N,) int64.
+            output: What SQNR compares, and what has to be finite; see `Verdict`.
 
         Raises:
             DataError: A label is not a class of the network.
         """
-        ranks = label_ranks(logits, labels)
-        finite = np.isfinite(logits)
-        self.top5_k = min(_TOP_K, logits.shape[1])
+        ranks = label_ranks(scores, labels)
+        finite = np.isfinite(output)
+        self.top5_k = min(_TOP_K, scores.shape[1])
         self.images += len(labels)
         self.top1 += int(np.count_nonzero(ranks < 1))
         self.top5 += int(np.count_nonzero(ranks < self.top5_k))
         self.non_finite_logits += int(np.count_nonzero(~finite))
         self.non_finite_images += int(np.count_nonzero(~finite.all(axis=1)))
-        self.repeated += len(logits) - len({row.tobytes() for row in logits})
-        return Verdict(logits=logits, hits=ranks < 1, decisions=top1_decisions(logits))
+        self.repeated += len(output) - len({row.tobytes() for row in output})
+        return Verdict(output=output, hits=ranks < 1, decisions=top1_decisions(scores))
 
     def clock(self, images: int, seconds: float, *, warm_up: bool) -> None:
         """Add one batch's time."""
@@ -129,7 +130,7 @@ class Tally:
         self.gained += int(np.count_nonzero(verdict.hits & ~truth.hits))
         decided = truth.decisions != NO_DECISION
         self.agreed += int(np.count_nonzero(decided & (truth.decisions == verdict.decisions)))
-        self.sqnr = self.sqnr.add(truth.logits, verdict.logits)
+        self.sqnr = self.sqnr.add(truth.output, verdict.output)
 
     def merge(self, other: "Tally") -> "Tally":
         """Return the counts of both stretches together: sums, but for the fields that `_MERGED` names."""
@@ -208,10 +209,10 @@ def tally_batches(
     for batch in batches:
         truth = _run(original, batch, tally=reference, classes=None, warm_up=not warm)
         for number, (engine, tally) in enumerate(zip(engines, tallies, strict=True)):
-            verdict = _run(engine, batch, tally=tally, classes=truth.logits.shape[1], warm_up=not warm)
+            verdict = _run(engine, batch, tally=tally, classes=truth.output.shape[1], warm_up=not warm)
             tally.pair(truth, verdict)
             if on_pair is not None:
-                on_pair(number, batch, truth.logits, verdict.logits)
+                on_pair(number, batch, truth.output, verdict.output)
         warm = True
         if on_batch is not None:
             on_batch(reference.images)
@@ -230,4 +231,4 @@ def _run(engine: Engine, batch: LabelledBatch, *, tally: Tally, classes: int | N
             " the bundle and the original are not the same network; export it again from these weights"
         )
     tally.clock(images, seconds, warm_up=warm_up)
-    return tally.judge(logits, batch.labels)
+    return tally.judge(logits, batch.labels, output=logits)

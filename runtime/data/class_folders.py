@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from runtime.data.dataset import Dataset, LabelledImage
-from runtime.data.labels import match_classes, read_labels_file
+from runtime.data.labels import match_classes, match_folders, read_labels_file
 from runtime.errors import DataError
 from runtime.images.formats import PassedOver, count_endings, describe_passed_over
 from runtime.images.listing import list_images
@@ -47,17 +47,18 @@ def read_class_folders(folder: Path, labels: Sequence[str]) -> Dataset:
     empty = [one.name for one in _folders_in(folder) if one.name not in files]
     nested = next((name for name in ("validation", "val", "test", "train") if name in files), None)
     hint = f"; if {folder / nested} holds the class folders, pass that one" if nested else ""
-    classes = match_classes(tuple(files), labels, what=f"class folders of {folder}", hint=hint)
-    notes = [_note("class folders without an image", empty)]
+    matched = match_folders(tuple(files), labels, what=f"class folders of {folder}", hint=hint)
+    notes = [matched.note, _note("class folders without an image", empty)]
     notes.append(_note("images beside the class folders, not read", [path.name for path in loose]))
     notes.append(describe_passed_over(passed_over))
     return Dataset(
         images=tuple(
-            LabelledImage(name=path.relative_to(folder).as_posix(), label=classes[name], source=path)
+            LabelledImage(name=path.relative_to(folder).as_posix(), label=matched.classes[name], source=path)
             for name, paths in files.items()
             for path in paths
         ),
         notes=tuple(note for note in notes if note),
+        classes=() if labels else tuple(matched.classes),
     )
 
 
@@ -82,6 +83,7 @@ def read_flat_folder(folder: Path, labels: Sequence[str], labels_file: Path) -> 
     return Dataset(
         images=tuple(LabelledImage(row.filename, classes[row.label], folder / row.filename) for row in rows),
         notes=tuple(note for note in notes if note),
+        classes=() if labels else tuple(classes),
     )
 
 

@@ -66,11 +66,13 @@ class Dataset:
         images: The images.
         notes: What a person should know about how they were read; often empty.
         source: Reads the images where these are entries of it, in its order; None where they open themselves.
+        classes: Names of the classes in the order of their indices, where the network has no names and the data have.
     """
 
     images: tuple[LabelledImage, ...]
     notes: tuple[str, ...] = ()
     source: Source | None = None
+    classes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)

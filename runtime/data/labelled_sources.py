@@ -7,6 +7,7 @@
    image's own name counts (`photo.v2.0001.jpg`, `photo.v2.0001.cls`), then WebDataset's key, which ends at the first
    dot (`x.input.jpg`, `x.cls`). Of several images with one key the one with the fewest dots in its name is read.
 3. Lists: `path label` lines or a table with a column of labels (`runtime/data/sources/list_rows.py`).
+4. A network without a classifier takes the data's own classes: whole numbers as they are, else names in sorted order.
 """
 
 import json
@@ -103,6 +104,10 @@ def _dataset(
     if not named:
         raise DataError(f"{source.what} has no image: expected at least one; check the path")
     distinct = dict.fromkeys(label for _, label in named)
+    if not labels:
+        own, own_names = _own_classes(list(distinct), names, what)
+        images = tuple(LabelledImage(entry.key, own[label], entry) for entry, label in named)
+        return Dataset(images, tuple(notes), source, own_names)
     numbers = [label for label in distinct if isinstance(label, int)]
     classes: dict[Label, int] = {}
     if numbers:
@@ -115,6 +120,23 @@ def _dataset(
     return Dataset(images, tuple(notes), source)
 
 
+def _own_classes(
+    distinct: Sequence[Label], names: Sequence[str], what: str
+) -> tuple[dict[Label, int], tuple[str, ...]]:
+    """Return the class of every label, and the names of the classes where they have some; rule 4.
+
+    Raises:
+        DataError: A number is less than 0, or has no name among `names`.
+    """
+    numbers = [label for label in distinct if isinstance(label, int)]
+    if len(numbers) == len(distinct):
+        most = len(names) or max(0, *numbers) + 1
+        _require_classes(numbers, most, what)
+        return {number: number for number in numbers}, tuple(names)
+    by_name = match_classes(list(dict.fromkeys(str(label) for label in distinct)), (), what=what)
+    return {label: by_name[str(label)] for label in distinct}, tuple(by_name)
+
+
 def _match_numbers(
     numbers: Sequence[int], names: Sequence[str], labels: Sequence[str], what: str
 ) -> tuple[dict[int, int], str]:
@@ -123,17 +145,8 @@ def _match_numbers(
     Raises:
         DataError: A number is no class.
     """
-    classes, note = len(names) or len(labels), ""
-    wrong = [number for number in numbers if not 0 <= number < classes]
-    if wrong:
-        shown = first_few([str(one) for one in wrong])
-        then = "use the data that the network was trained for"
-        if wrong[0] == -1:
-            then = "-1 means that they are not known: pass a split that has labels"
-        raise DataError(
-            f"{counted(len(wrong), 'number')} among the {what} {verb_for(len(wrong), 'are')} no class ({shown}): "
-            f"expected 0 to {classes - 1}; {then}"
-        )
+    note = ""
+    _require_classes(numbers, len(names) or len(labels), what)
     if names and not _same_order(names, labels):
         try:
             known = match_classes([names[number] for number in numbers], labels, what=f"class names in {what}")
@@ -146,6 +159,20 @@ def _match_numbers(
                 "their numbers are taken to mean the same"
             )
     return {number: number for number in numbers}, note
+
+
+def _require_classes(numbers: Sequence[int], classes: int, what: str) -> None:
+    """Raise a DataError where a number is not that of one of so many classes."""
+    wrong = [number for number in numbers if not 0 <= number < classes]
+    if wrong:
+        shown = first_few([str(one) for one in wrong])
+        then = "use the data that the network was trained for"
+        if wrong[0] == -1:
+            then = "-1 means that they are not known: pass a split that has labels"
+        raise DataError(
+            f"{counted(len(wrong), 'number')} among the {what} {verb_for(len(wrong), 'are')} no class ({shown}): "
+            f"expected 0 to {classes - 1}; {then}"
+        )
 
 
 def _same_order(names: Sequence[str], labels: Sequence[str]) -> bool:

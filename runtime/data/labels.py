@@ -7,7 +7,11 @@ the wnid). One set of names, all class folders or all labels of a file, is read 
    neither. Spaces around names do not count, nor how Unicode composes a letter: macOS stores `é` as two characters.
 2. Or, where no name is known by rule 1 and no label's id is itself a number: every name is a class index
    in decimal, 0 to classes - 1. Labels that are numbers settle by rule 1 what a number means.
-3. Anything else is an error, also a mixture: it means that the data are not this network's.
+3. Or, of class folders: where the bundle knows no names (`class_0000` and so on, or no labels at all) and there are
+   as many folders as classes, the folders in sorted order are the classes.
+   Source: torchvision's `ImageFolder`, which most training scripts read their data with (`find_classes`).
+4. A network without a classifier has no labels. The names in sorted order are then the classes, however many.
+5. Anything else is an error, also a mixture: it means that the data are not this network's.
 """
 
 import re
@@ -35,8 +39,39 @@ class LabelRow(NamedTuple):
     label: str
 
 
+class Matched(NamedTuple):
+    """Names with their classes.
+
+    Attributes:
+        classes: Class index of every name.
+        note: What a person should know about how they were found, or an empty string.
+    """
+
+    classes: dict[str, int]
+    note: str = ""
+
+
+def unnamed_labels(classes: int) -> tuple[str, ...]:
+    """Return the labels of a network whose class names nobody stated."""
+    return tuple(f"class_{index:04d}" for index in range(classes))
+
+
+def match_folders(names: Sequence[str], labels: Sequence[str], *, what: str, hint: str = "") -> Matched:
+    """Return the classes of class folders, by all rules; arguments and errors are those of `match_classes`."""
+    try:
+        return Matched(match_classes(names, labels, what=what, hint=hint))
+    except DataError:
+        if tuple(labels) != unnamed_labels(len(labels)) or len(names) != len(labels):
+            raise
+    return Matched(
+        match_classes(names, (), what=what),
+        f"the bundle knows no class names: the {len(names)} {what}, in sorted order, are its classes, as torchvision's "
+        "ImageFolder has them",
+    )
+
+
 def match_classes(names: Sequence[str], labels: Sequence[str], *, what: str, hint: str = "") -> dict[str, int]:
-    """Return the class index of every name.
+    """Return the class index of every name, by rules 1, 2 and 4.
 
     Args:
         names: Distinct names.
@@ -47,6 +82,8 @@ def match_classes(names: Sequence[str], labels: Sequence[str], *, what: str, hin
     Raises:
         DataError: A name has no class, or names two.
     """
+    if not labels:
+        return {name: index for index, name in enumerate(sorted(names))}
     known = _known_names(labels)
     unknown = [name for name in names if _plain(name) not in known]
     if not unknown:

@@ -56,7 +56,8 @@ def open_images(
 
     Args:
         source: A folder, file or list, or a data-set name that timm's `create_dataset` takes.
-        labels: The bundle's classes, one line each: `name`, or `id<TAB>description`.
+        labels: The bundle's classes, one line each: `name`, or `id<TAB>description`; none for a network without a
+            classifier, which takes the data's own classes.
         labels_file: File of lines `filename label`, for a flat folder.
         limit: Largest number of images, sampled class by class, or of a stream the first ones; None for all.
         seed: Seed of the sample.

@@ -115,7 +115,7 @@ def _check_classes(source: str, samples: Any, targets: list[int], classes: int) 
     found = len(names) if names else max(targets, default=-1) + 1
     if not targets:
         raise DataError(f"{source} holds no image: expected at least one; check --split")
-    if min(targets) < 0 or max(targets) >= classes or (names and found != classes):
+    if min(targets) < 0 or (classes and (max(targets) >= classes or (names and found != classes))):
         raise DataError(
             f"{source} has {found} classes (labels {min(targets)} to {max(targets)}), expected the network's "
             f"{classes}: use the data that the network was trained for"

@@ -59,7 +59,7 @@ class TimmStream:
 
     Attributes:
         what: The data set and its split, for messages.
-        classes: The network's.
+        classes: The network's; 0 where it has no classifier, and takes the data's.
         length: How many the data set says it has, or None.
         start: Begins a pass over (picture or bytes, target, key).
     """
@@ -132,7 +132,7 @@ def open_timm_stream(source: str, classes: int, *, split: str, root: Path | None
     # timm's hfids reader insists on a length, which only training needs.
     opened = create_timm_dataset(source, split, root, num_samples=1 if prefix == "hfids" else None)
     names = getattr(opened.reader, "class_to_idx", None)
-    if names and len(names) != classes:
+    if classes and names and len(names) != classes:
         raise DataError(
             f"{source} has {len(names)} classes, expected the network's {classes}: use the data that the network "
             "was trained for"
@@ -164,9 +164,10 @@ def _class_index(name: str, target: Any, classes: int) -> int:
         label = operator.index(target)
     except TypeError:
         label = -1
-    if not 0 <= label < classes:
+    if label < 0 or (classes and label >= classes):
+        expected = f"of the network, 0 to {classes - 1}" if classes else "of 0 or more"
         raise DataError(
-            f"{name} has the label {target!r}, expected a class index of the network, 0 to {classes - 1}: use the "
-            "data that the network was trained for"
+            f"{name} has the label {target!r}, expected a class index {expected}: use the data that the network was "
+            "trained for"
         )
     return label

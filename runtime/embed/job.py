@@ -136,6 +136,10 @@ def open_inputs(request: EmbedRequest, listener: JobListener) -> tuple[Bundle, S
     listener.on_stage("open the bundle")
     bundle = open_bundle(request.bundle)
     classes = bundle.manifest.model.classes
+    if request.writing.top_k and not classes:
+        raise UsageError(
+            f"--top-k {request.writing.top_k}, but {request.bundle} has no classifier: leave the option out"
+        )
     if request.writing.top_k > classes:
         raise UsageError(f"--top-k {request.writing.top_k}: expected at most the network's {classes} classes")
     source = open_source(request.images, request.reading)

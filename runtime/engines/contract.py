@@ -1,9 +1,10 @@
-"""What every engine is: pixels in, logits and embedding out.
+"""What every engine is: pixels in, logits and embedding out; the embedding alone where there is no classifier.
 
 One file per engine (`pytorch_engine.py`, `ort_engine.py`, `openvino_engine.py`, `trt/trt_engine.py`) implements this
 protocol; each imports its heavy package inside the function that opens it.
 """
 
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Literal, NamedTuple, Protocol
 
@@ -24,12 +25,27 @@ class Outputs(NamedTuple):
     """Outputs of one batch.
 
     Attributes:
-        logits: Class scores before softmax, (N, classes) float32.
+        logits: Class scores before softmax, (N, classes) float32; (N, 0) from a network without a classifier.
         embedding: Pooled features, (N, embedding_dim) float32.
     """
 
     logits: Floats
     embedding: Floats
+
+    @property
+    def judged(self) -> Floats:
+        """The output that accuracy depends on: the logits, or the embedding where there are none."""
+        return self.logits if self.logits.shape[1] else self.embedding
+
+
+def read_outputs(arrays: Sequence[Floats]) -> Outputs:
+    """Return the outputs of a batch from the arrays that a network gives.
+
+    Args:
+        arrays: One for each output in the manifest, in its order: logits and embedding, or the embedding alone.
+    """
+    *scores, embedding = arrays
+    return Outputs(scores[0] if scores else np.empty((len(embedding), 0), np.float32), embedding)
 
 
 class Engine(Protocol):

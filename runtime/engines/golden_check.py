@@ -1,7 +1,7 @@
 """How near an engine comes to the original on a bundle's golden images, and what the figure means."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -21,9 +21,10 @@ class EngineCheck:
     Attributes:
         engine: Engine name.
         precision: What it executes, in words; empty where it could not be opened.
-        logits_db: Logits SQNR against PyTorch, decibels; -infinity where an output is not finite.
+        logits_db: Logits SQNR against PyTorch, decibels; -infinity where an output is not finite, None without a
+            classifier.
         embedding_db: Embedding SQNR, likewise.
-        same_top1: Golden images with PyTorch's top-1 class.
+        same_top1: Golden images with PyTorch's top-1 class; None without a classifier.
         images: Golden images.
         required_db: The manifest's tolerance.
         meaning: What the figures mean, for a person.
@@ -31,17 +32,22 @@ class EngineCheck:
 
     engine: str
     precision: str
-    logits_db: float
+    logits_db: float | None
     embedding_db: float
-    same_top1: int
+    same_top1: int | None
     images: int
     required_db: float
     meaning: str
 
     @property
     def passed(self) -> bool:
-        """Whether both outputs are within the tolerance."""
-        return min(self.logits_db, self.embedding_db) >= self.required_db
+        """Whether all outputs are within the tolerance."""
+        return self.worst_db >= self.required_db
+
+    @property
+    def worst_db(self) -> float:
+        """The least SQNR of all outputs, decibels."""
+        return self.embedding_db if self.logits_db is None else min(self.logits_db, self.embedding_db)
 
 
 def check_golden(bundle: Bundle, engine: Engine) -> EngineCheck:
@@ -52,11 +58,21 @@ def check_golden(bundle: Bundle, engine: Engine) -> EngineCheck:
     """
     golden, required_db = bundle.golden(), bundle.manifest.precision.min_sqnr_db
     outputs, executed = _run(engine, bundle), engine.precision
-    logits_db = sqnr_db(golden.logits, outputs.logits)
-    embedding_db = sqnr_db(golden.embedding, outputs.embedding)
-    same = int(np.count_nonzero(outputs.logits.argmax(axis=1) == golden.logits.argmax(axis=1)))
-    meaning = explain_difference(min(logits_db, embedding_db), required_db, executed=executed)
-    return EngineCheck(engine.name, executed, logits_db, embedding_db, same, len(golden.pixels), required_db, meaning)
+    logits_db = same = None
+    if bundle.manifest.model.classes:
+        logits_db = sqnr_db(golden.logits, outputs.logits)
+        same = int(np.count_nonzero(outputs.logits.argmax(axis=1) == golden.logits.argmax(axis=1)))
+    check = EngineCheck(
+        engine=engine.name,
+        precision=executed,
+        logits_db=logits_db,
+        embedding_db=sqnr_db(golden.embedding, outputs.embedding),
+        same_top1=same,
+        images=len(golden.pixels),
+        required_db=required_db,
+        meaning="",
+    )
+    return replace(check, meaning=explain_difference(check.worst_db, required_db, executed=executed))
 
 
 def _run(engine: Engine, bundle: Bundle) -> Outputs:
@@ -64,12 +80,12 @@ def _run(engine: Engine, bundle: Bundle) -> Outputs:
     pixels = bundle.golden().pixels
     together = Outputs(*(array.copy() for array in engine.infer(pixels)))
     alone = engine.infer(pixels[:1])
-    difference = sqnr_db(together.logits[:1], alone.logits)
+    difference = sqnr_db(together.judged[:1], alone.judged)
     # NaN equals nothing, itself included: it is an overflow, and no sign of a broken batch.
-    finite = np.isfinite(together.logits[:1]).all() and np.isfinite(alone.logits).all()
+    finite = np.isfinite(together.judged[:1]).all() and np.isfinite(alone.judged).all()
     if finite and difference < bundle.manifest.precision.min_sqnr_db:
         raise EngineError(
-            f"the same image gives different logits alone and in a batch of {len(pixels)} ({difference:.1f} dB): "
+            f"the same image gives different outputs alone and in a batch of {len(pixels)} ({difference:.1f} dB): "
             "this engine does not handle the dynamic batch of this graph; do not use it with this bundle"
         )
     return together

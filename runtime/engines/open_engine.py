@@ -86,7 +86,7 @@ def load_engine(path: str | Path | Bundle, engine: str = "auto", options: Engine
 
     Returns:
         The engine, a context manager: `with load_engine(path) as engine: logits, embedding =
-        engine.infer(pixels)`.
+        engine.infer(pixels)`. Without a classifier logits is (N, 0).
 
     Raises:
         UsageError: No engine has that name.

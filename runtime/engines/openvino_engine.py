@@ -13,7 +13,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from runtime.bundle.bundle import Bundle
-from runtime.engines.contract import EngineBase, ExecutionPrecision, Outputs, describe_precision
+from runtime.engines.contract import EngineBase, ExecutionPrecision, Outputs, describe_precision, read_outputs
 from runtime.engines.openvino_floats import compute_in_floats
 from runtime.engines.precisions import OPENVINO, OPENVINO_HINTS, compute_type
 from runtime.errors import EngineError
@@ -77,8 +77,7 @@ class OpenVinoEngine(EngineBase):
         with self._lock:
             if self._compiled is not None:
                 self._idle.append(request)
-        logits, embedding = (results[output] for output in self._outputs)
-        return Outputs(logits, embedding)
+        return read_outputs([results[output] for output in self._outputs])
 
     def close(self) -> None:
         """Free the compiled graph."""

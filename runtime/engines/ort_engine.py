@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from runtime.bundle.bundle import Bundle
-from runtime.engines.contract import EngineBase, Outputs, describe_precision
+from runtime.engines.contract import EngineBase, Outputs, describe_precision, read_outputs
 from runtime.engines.ort_session import find_strays, fusion_on_cpu, import_onnxruntime, open_session, profiled_precision
 from runtime.errors import EngineError, UsageError
 from runtime.support.arrays import Pixels
@@ -82,8 +82,7 @@ class OrtEngine(EngineBase):
         if session is None:
             raise EngineError("the onnxruntime engine is closed: open it again with load_engine")
         feed = {self.manifest.input.name: self.network_input(pixels)}
-        logits, embedding = session.run(self._outputs, feed)
-        return Outputs(logits, embedding)
+        return read_outputs(session.run(self._outputs, feed))
 
     def close(self) -> None:
         """Free the session."""

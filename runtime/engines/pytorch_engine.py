@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from runtime.bundle.bundle import Bundle
-from runtime.engines.contract import EngineBase, ExecutionPrecision, Outputs
+from runtime.engines.contract import EngineBase, ExecutionPrecision, Outputs, read_outputs
 from runtime.errors import EngineError
 from runtime.support.arrays import Pixels
 
@@ -80,8 +80,8 @@ class PyTorchEngine(EngineBase):
         # PyTorch takes no negative strides, and warns of read-only memory; copied where that is needed.
         feed = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).to(self._device)
         with torch.inference_mode(), torch.autocast(self._device, torch.bfloat16, enabled=self.precision == "bf16"):
-            logits, embedding = module(feed)
-        return Outputs(logits.float().cpu().numpy(), embedding.float().cpu().numpy())
+            outputs = module(feed)
+        return read_outputs([output.float().cpu().numpy() for output in outputs])
 
     def close(self) -> None:
         """Free the network."""

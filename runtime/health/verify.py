@@ -41,5 +41,15 @@ def _check_engine(bundle: Bundle, choice: EngineChoice, *, threads: int | None) 
         with load_engine(bundle, choice.name, options) as engine:
             return check_golden(bundle, engine)
     except EngineError as error:
+        classifies = bundle.manifest.model.classes > 0
         images, required_db = len(bundle.manifest.golden), bundle.manifest.precision.min_sqnr_db
-        return EngineCheck(choice.name, "", -math.inf, -math.inf, 0, images, required_db, str(error))
+        return EngineCheck(
+            engine=choice.name,
+            precision="",
+            logits_db=-math.inf if classifies else None,
+            embedding_db=-math.inf,
+            same_top1=0 if classifies else None,
+            images=images,
+            required_db=required_db,
+            meaning=str(error),
+        )

@@ -23,13 +23,18 @@ def render(bundle: Bundle, checks: tuple[EngineCheck, ...], console: Console) ->
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("engine", no_wrap=True)
     table.add_column("executes")
-    for heading in ("logits\nSQNR dB", "embedding\nSQNR dB", "required\ndB", "same\ntop-1"):
+    classifies = manifest.model.classes > 0
+    headings = ("embedding\nSQNR dB", "required\ndB")
+    for heading in ("logits\nSQNR dB", *headings, "same\ntop-1") if classifies else headings:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("")
     for check in checks:
         verdict = "[green]pass[/]" if check.passed else "[bold red]FAIL[/]"
-        decibels = (_decibels(check.logits_db), _decibels(check.embedding_db), f"{check.required_db:.1f}")
-        table.add_row(check.engine, check.precision, *decibels, f"{check.same_top1}/{check.images}", verdict)
+        cells: tuple[str, ...] = (_decibels(check.embedding_db), f"{check.required_db:.1f}")
+        if classifies:
+            logits = "-" if check.logits_db is None else _decibels(check.logits_db)
+            cells = (logits, *cells, f"{check.same_top1 or 0}/{check.images}")
+        table.add_row(check.engine, check.precision, *cells, verdict)
     console.print(table)
     for check in checks:
         # Unbroken, as it may end in a command.
@@ -37,12 +42,12 @@ def render(bundle: Bundle, checks: tuple[EngineCheck, ...], console: Console) ->
 
 
 def as_json(bundle: Bundle, checks: tuple[EngineCheck, ...]) -> str:
-    """Return the verification as JSON; decibels are null where outputs are equal or not finite."""
+    """Return the verification as JSON; decibels are null where outputs are equal, not finite, or absent."""
     rows = []
     for check in checks:
         row = asdict(check) | {"passed": check.passed}
         for key in ("logits_db", "embedding_db"):
-            row[key] = row[key] if math.isfinite(row[key]) else None
+            row[key] = row[key] if row[key] is not None and math.isfinite(row[key]) else None
         rows.append(row)
     summary = {"bundle": str(bundle.path), "passed": all(check.passed for check in checks), "engines": rows}
     return json.dumps(summary, indent=2)

@@ -11,7 +11,7 @@ import hashlib
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -92,23 +92,36 @@ def hash_tensors(state: "Mapping[str, torch.Tensor]") -> str:
 
 
 def checkpoint_classes(state: "Mapping[str, torch.Tensor]", classifier: str = "fc") -> int:
-    """Return the number of classes, the rows of the classifier's weight.
+    """Return the number of classes, the rows of the classifier's weight; 0 where there is no classifier.
 
     Args:
         state: Tensors by name.
         classifier: timm's name of the classifier, `fc` in the whole ResNet family.
 
     Raises:
-        CheckpointError: There is no such weight, or it is not a matrix (classes, D).
+        CheckpointError: The classifier has no weight, or it is not a matrix (classes, D).
     """
+    if not any(name.startswith(f"{classifier}.") for name in state):
+        return 0
     weight = state.get(f"{classifier}.weight")
     if weight is None or weight.ndim != 2:
         found = "no such tensor" if weight is None else f"shape {tuple(weight.shape)}"
         raise CheckpointError(
             f"the checkpoint's {classifier}.weight has {found}: expected (classes, features); "
-            "pass a ResNet's checkpoint with its classifier"
+            "pass a ResNet's checkpoint with its own classifier, or leave the classifier out with --no-classifier"
         )
     return int(weight.shape[0])
+
+
+def without_classifier(checkpoint: Checkpoint, classifier: str = "fc") -> Checkpoint:
+    """Return a checkpoint without the tensors of its classifier, if it has one.
+
+    Args:
+        checkpoint: What was read.
+        classifier: timm's name of the classifier.
+    """
+    kept = {name: tensor for name, tensor in checkpoint.state.items() if not name.startswith(f"{classifier}.")}
+    return replace(checkpoint, state=kept)
 
 
 def load_into(model: "torch.nn.Module", checkpoint: Checkpoint) -> None:

@@ -8,7 +8,8 @@ with that prefix. What it computes, for `pixels` (N, H, W, 3) uint8:
 2. timm's `forward_features`: (N, D, H/32, W/32) float32.
 3. `embedding`, their mean over H and W: (N, D) float32. timm's global pool is the same mean through
    `AdaptiveAvgPool2d`, which torch.export turns into a strided view that engines read badly.
-4. `logits`, timm's classifier on the embedding: (N, classes) float32.
+4. `logits`, timm's classifier on the embedding: (N, classes) float32. A network without classes has none, and the
+   embedding is its only output.
 """
 
 from collections.abc import Mapping
@@ -58,17 +59,17 @@ def build_network(architecture: str, classes: int) -> "torch.nn.Module":
 
     Args:
         architecture: timm architecture without a weight tag, such as `resnet18`.
-        classes: Number of classes, >= 1.
+        classes: Number of classes; 0 for a network without a classifier, as in timm.
 
     Raises:
         UnknownModelError: timm's ResNet family has no such architecture.
-        UsageError: There are no classes: without a classifier a network has no logits.
+        UsageError: The number of classes is negative.
     """
     import timm
     import torch
 
-    if classes < 1:
-        raise UsageError(f"{architecture} with {classes} classes: expected at least 1; pass --num-classes N")
+    if classes < 0:
+        raise UsageError(f"{architecture} with {classes} classes: expected 0 or more; pass --num-classes N")
     known = resnet_architectures()
     if architecture not in known:
         nearest = ", ".join(get_close_matches(architecture, known, n=3)) or "resnet18, resnet50"
@@ -84,7 +85,8 @@ def wrap(network: "torch.nn.Module", preprocessing: Preprocessing, *, input_kind
     """Return a module from images to (logits, embedding), in eval mode, sharing the network's parameters.
 
     Its input is `pixels` (N, H, W, 3) uint8 RGB where `input_kind` is `uint8`, or normalised pixels
-    (N, 3, H, W) float32. Its outputs are logits (N, classes) and embedding (N, D), both float32.
+    (N, 3, H, W) float32. Its outputs are logits (N, classes) and embedding (N, D), both float32; without a classifier
+    they are (embedding,).
 
     Args:
         network: `build_network`'s network.
@@ -135,7 +137,7 @@ def _wrap(
             self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, -1, 1, 1) * _PIXEL_MAX)
             self.register_buffer("std", torch.tensor(preprocessing.std).view(1, -1, 1, 1) * _PIXEL_MAX)
 
-        def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
             normalised = pixels
             if input_kind == "uint8":
                 # The cast comes first: TensorRT takes uint8 as an input and for nothing but a cast.
@@ -144,10 +146,9 @@ def _wrap(
                 normalised = normalised.to(torch.float16)
             features = self.network.forward_features(normalised)
             embedding = features.mean(dim=(2, 3))
-            logits = self.network.get_classifier()(embedding)
-            if fp16:
-                return logits.to(torch.float32), embedding.to(torch.float32)
-            return logits, embedding
+            classifier = self.network.get_classifier()
+            outputs = (embedding,) if isinstance(classifier, torch.nn.Identity) else (classifier(embedding), embedding)
+            return tuple(output.to(torch.float32) for output in outputs) if fp16 else outputs
 
     return Original().eval()
 

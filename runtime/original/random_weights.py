@@ -63,7 +63,8 @@ def randomise(model: "torch.nn.Module", seed: int) -> None:
                 zero_last()
         for module in model.modules():
             _draw(module, generator)
-        _draw_classifier(model, generator)
+        if isinstance(model.get_submodule("fc"), torch.nn.Linear):
+            _draw_classifier(model, generator)
         _set_statistics(model, _noise_pictures(generator))
 
 

@@ -220,7 +220,7 @@ def _prove_by_running(source: _Source, built: BuiltPlan, request: BuildRequest, 
         check = check_golden(bundle, engine)
         if not check.passed:
             raise VerificationError(
-                f"the plan of {bundle.path} gives {min(check.logits_db, check.embedding_db):.1f} dB on the golden "
+                f"the plan of {bundle.path} gives {check.worst_db:.1f} dB on the golden "
                 f"images, {check.required_db:.1f} are required: {check.meaning}"
             )
         golden = GoldenCheck(
@@ -233,9 +233,9 @@ def _prove_by_running(source: _Source, built: BuiltPlan, request: BuildRequest, 
         return text, certificate, golden, engine.device_memory_bytes
 
 
-def _stored(decibels: float) -> float | None:
-    """Return decibels as JSON has them: None where the outputs are equal."""
-    return None if math.isinf(decibels) else round(decibels, 2)
+def _stored(decibels: float | None) -> float | None:
+    """Return decibels as JSON has them: None where the outputs are equal, or there are none."""
+    return None if decibels is None or math.isinf(decibels) else round(decibels, 2)
 
 
 def _watch(source: TextIO, cancel: Callable[[], None]) -> None:

@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol, TypeVar
 import numpy as np
 
 from runtime.bundle.results.neighbours_json import Metric
-from runtime.embed.neighbours.nearest import lengths, pair_distances
+from runtime.neighbours.nearest import lengths, pair_distances
 from runtime.support.arrays import AnyFloats, Doubles, Floats, Ints
 
 _Made = TypeVar("_Made")

@@ -25,10 +25,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from runtime.bundle.results.neighbours_json import Metric
-from runtime.embed.neighbours.nearest import lengths
 from runtime.embed.output.identity import JOB_FILE
 from runtime.embed.output.part_files import PARTIAL, SEARCH
 from runtime.errors import BundleError
+from runtime.neighbours.nearest import lengths
 from runtime.search.exact import ExactSearch, Nearest, search_exactly
 from runtime.search.gallery import Gallery
 from runtime.support.arrays import AnyFloats, Floats, Ints

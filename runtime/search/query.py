@@ -9,7 +9,6 @@ import numpy as np
 from runtime.bundle.bundle import Bundle, open_bundle
 from runtime.bundle.layout import MANIFEST_FILE
 from runtime.bundle.results.neighbours_json import Metric
-from runtime.embed.neighbours.nearest import lengths
 from runtime.embed.output.identity import Job
 from runtime.embed.output.places import read_places
 from runtime.embed.output.rows import finish_embedding
@@ -18,6 +17,7 @@ from runtime.engines.facts import describe_engine
 from runtime.engines.open_engine import EngineOptions, load_engine, parse_engine
 from runtime.errors import BundleError, DataError
 from runtime.images.reading import load_pixels
+from runtime.neighbours.nearest import lengths
 from runtime.search.request import SearchRequest
 from runtime.support.arrays import AnyFloats
 from runtime.support.files import hash_file

@@ -57,9 +57,9 @@ class Contract(_Part):
         backend: Triton's backend.
         input: The input.
         preprocessing: Preprocessing from a picture to the input; mean and std only where they are not in the graph.
-        classes: Number of classes.
+        classes: Number of classes; 0 without a classifier.
         outputs: The outputs.
-        labels: sha256 of labels.txt.
+        labels: sha256 of labels.txt; None without a classifier.
         licence: sha256 of LICENSE-WEIGHTS.txt, which stands beside `config.pbtxt` too.
         settings: How it is served.
     """
@@ -69,7 +69,7 @@ class Contract(_Part):
     preprocessing: dict[str, Any]
     classes: int
     outputs: tuple[TensorSpec, ...]
-    labels: Sha256
+    labels: Sha256 | None
     licence: Sha256
     settings: Settings
 
@@ -114,7 +114,7 @@ def contract_of(bundle: Bundle, served: Served, settings: Settings) -> Contract:
         preprocessing=manifest.preprocessing.model_dump(mode="json", exclude=inside),
         classes=manifest.model.classes,
         outputs=manifest.outputs,
-        labels=hash_file(bundle.path / LABELS_FILE),
+        labels=hash_file(bundle.path / LABELS_FILE) if manifest.model.classes else None,
         licence=hash_file(bundle.path / LICENCE_FILE),
         settings=settings,
     )

@@ -1,7 +1,7 @@
 """A repository for NVIDIA Triton and OpenVINO Model Server: `run-ssl repo`, `export-ssl --triton-repo`.
 
     DIR/NAME/config.pbtxt            how Triton serves it; OpenVINO Model Server does not read it
-    DIR/NAME/labels.txt              one class per line
+    DIR/NAME/labels.txt              one class per line; absent without a classifier
     DIR/NAME/LICENSE-WEIGHTS.txt     the weights' licence
     DIR/NAME/warmup/golden-0.bin     the golden inputs, one picture a file, as the network takes it
     DIR/NAME/1/model.onnx            or model.plan, or model.xml and model.bin
@@ -100,7 +100,7 @@ def _wishes(request: RepositoryRequest, place: Place) -> tuple[BackendWish, Devi
 def _write_shared(bundle: Bundle, model: Path, config: str) -> None:
     """Write what all versions of a model have in common."""
     _write(model / CONFIG_FILE, config)
-    for name in (LABELS_FILE, LICENCE_FILE):
+    for name in (LICENCE_FILE, *((LABELS_FILE,) if bundle.manifest.model.classes else ())):
         shutil.copyfile(bundle.path / name, model / name)
     (model / WARM_UP_FOLDER).mkdir()
     pictures = network_input(bundle.golden().pixels, bundle.manifest)

@@ -22,6 +22,7 @@ from exporter.passes.count_layers import count_layers
 from exporter.passes.fold_batchnorm import fold_batchnorm
 from runtime.bundle.bundle import open_bundle
 from runtime.bundle.layers import total_macs
+from runtime.engines.open_engine import EngineOptions, load_engine
 from runtime.health.verify import verify_bundle
 from tests.helpers.command_lines import refused
 from tests.helpers.exported import decibels, graph_at_size
@@ -38,6 +39,8 @@ FILES = {
     "layers.json",
     "model.onnx",
 }
+# The bundle's own promise for FP32, `min_sqnr_db` of its manifest.
+FP32_SQNR_DB = 99.0
 # The issue promises 10 s; a busy machine gets twice that, where the hub's own retries take 46 s.
 NO_NETWORK_LIMIT_S = 20.0
 
@@ -215,6 +218,34 @@ def test_labels_of_another_length_are_refused(empty, tmp_path):
     arguments = ["--model", "resnet18", "--weights", "random", "--num-classes", 3, "--img-size", SIZE]
     result = run(*arguments, "--labels", tmp_path / "labels.txt", "--output", empty / "b")
     refused(result, "has 2 names (cat, dog), but the network has 3 classes")
+
+
+@pytest.mark.parametrize("option", [["--no-classifier"], ["--num-classes", 0], []], ids=["option", "timm's", "none"])
+def test_without_a_classifier_the_embedding_is_the_only_output_and_the_notice_says_so(
+    exported, backbone, reference, tmp_path, option
+):
+    weights = exported.checkpoint if option else backbone.checkpoint
+    result = run(
+        "--model", "resnet18", "--weights", weights, "--img-size", SIZE, "--output", tmp_path / "b", "--fp16", *option
+    )
+    assert result.exit_code == 0
+    assert "no classifier: the bundle's only output is the embedding" in result.stderr
+    assert "its embeddings are" in result.stdout
+    bundle = open_bundle(tmp_path / "b")
+    assert {entry.path for entry in bundle.manifest.files} == FILES - {"bundle.json", "labels.txt", "golden/logits.npy"}
+    (output,) = onnx.load(bundle.model_path).graph.output
+    assert [spec.name for spec in bundle.manifest.outputs] == [output.name] == ["embedding"]
+    assert bundle.manifest.model.classes == 0
+    with load_engine(bundle, "pytorch", EngineOptions(weights=weights)) as engine:
+        assert decibels(reference.embedding, engine.infer(reference.pixels).embedding) > FP32_SQNR_DB
+
+
+def test_options_that_contradict_a_missing_classifier_are_refused(backbone, empty, tmp_path):
+    (tmp_path / "labels.txt").write_text("cat\ndog\n")
+    arguments = ["--model", "resnet18", "--weights", backbone.checkpoint, "--img-size", SIZE, "--output", empty / "b"]
+    refused(run(*arguments, "--labels", tmp_path / "labels.txt"), "has no classifier: leave the option out", code=2)
+    refused(run(*arguments, "--num-classes", 5), "--num-classes 5, but", "has 0: leave the option out", code=2)
+    refused(run(*arguments, "--num-classes", 5, "--no-classifier"), "leave one of the two out", code=2)
 
 
 def test_output_in_a_folder_that_is_not_there_is_refused_before_any_work(tmp_path):

@@ -104,6 +104,42 @@ def test_layers_are_counted_as_in_fp32_with_weights_a_quarter_as_large(by_comman
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+def test_every_engine_gives_the_embedding_that_onnx_says_where_there_is_no_classifier(engine, backbone):
+    bundle = open_bundle(backbone.int8)
+    (check,) = verify_bundle(bundle, (engine,))
+    assert check.passed, check
+    pixels = bundle.golden().pixels[:2]
+    (embedding,) = evaluate(onnx.load(bundle.model_path), pixels)
+    with load_engine(bundle, engine) as opened:
+        assert decibels(embedding, opened.infer(pixels).embedding) > SAME_FUNCTION_DB
+
+
+def test_without_a_classifier_the_budget_is_of_the_accuracy_of_neighbours(backbone, class_folders, tmp_path):
+    for number, path in enumerate(sorted(class_folders.rglob("*.png"))):
+        folder = tmp_path / "evaluation" / f"class{number % 2}"
+        folder.mkdir(parents=True, exist_ok=True)
+        with Image.open(path) as picture:
+            picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT).save(folder / f"{number}.png")
+    result = run(
+        *("--model", "resnet18", "--weights", backbone.checkpoint, "--img-size", IMAGE_SIZE, "--int8"),
+        *("--calib", class_folders, "--calib-method", "max", "--output", tmp_path / "bundle"),
+        *("--max-drop", 100, "--eval-data", tmp_path / "evaluation"),
+    )
+    assert result.exit_code == 0, result.stderr
+    assert "k-NN accuracy drop" in " ".join(result.stdout.split())
+    found = json.loads((tmp_path / "bundle/sensitivity.json").read_text(encoding="utf-8"))
+    assert (found["figure"], found["reached"]["images"]) == ("k-NN accuracy", 24)
+
+
+def test_quantising_a_classifier_that_is_not_there_is_refused(backbone, class_folders, tmp_path):
+    result = run(
+        *("--model", "resnet18", "--weights", backbone.checkpoint, "--img-size", IMAGE_SIZE, "--int8"),
+        *("--calib", class_folders, "--int8-classifier", "--output", tmp_path / "bundle"),
+    )
+    refused(result, "--int8-classifier, but the network has no classifier: leave the option out", code=2)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("name", ["int8", "int8-fp16", "cpu"])
 def test_every_engine_gives_what_onnx_itself_says_that_the_graph_means(engine, name, by_command, quantized):
     bundle = open_bundle({"int8": by_command[0], "int8-fp16": quantized.tensorrt, "cpu": quantized.cpu}[name])

@@ -174,6 +174,7 @@ def test_other_class_counts_get_numbered_labels():
         f"{spec.name}: the 3 classes have no names, labels.txt says class_0000 to class_0002: pass them with --labels"
     )
     assert describe_labels(default_labels(1000, resolve_model("ssl_resnet18")), spec) == ""
+    assert describe_labels((), spec) == ""
     assert default_labels(11821, resolve_model("resnetaa50d.sw_in12k"))[0].startswith("n")
 
 

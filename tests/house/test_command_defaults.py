@@ -70,7 +70,7 @@ COMMANDS = (
         },
     ),
     Command(build, (BuildChoices,), compared=11),
-    Command(compare, (CompareRequest, RayChoice), compared=22, renamed=RAY),
+    Command(compare, (CompareRequest, RayChoice), compared=23, renamed=RAY),
     Command(
         bench,
         (BenchRequest, Effort),

@@ -29,6 +29,7 @@ PARTS = (
     "engines.trt",
     "health",
     "images",
+    "neighbours",
     "on_ray",
     "original",
     "plans",
@@ -63,23 +64,23 @@ MAY_LOAD = {
     "verify BUNDLE --engines onnxruntime": ({"onnxruntime"}, {"engines", "health", "images"}),
     "compare BUNDLE --data PICTURES --engines onnxruntime": (
         {"onnxruntime", *WITH_TIMM},
-        {"compare", "data", "engines", "images", "on_ray", "original"},
+        {"compare", "data", "engines", "images", "neighbours", "on_ray", "original"},
     ),
     # The stand-in of TensorRT reads the graph with onnx.
     "build FP16": ({"cuda", "onnx", "tensorrt"}, {"engines.trt", "plans", "plans.inspector"}),
     "explain LAYERS": (set(), {"plans", "plans.inspector"}),
     "embed BUNDLE PICTURES -o OUT --format npy --engine onnxruntime": (
         {"onnxruntime"},
-        {"data", "embed", "engines", "images", "on_ray"},
+        {"data", "embed", "engines", "images", "neighbours", "on_ray"},
     ),
     "embed BUNDLE PICTURES -o OUT --engine openvino": (
         {"openvino", *WITH_PYARROW},
-        {"data", "embed", "engines", "images", "on_ray"},
+        {"data", "embed", "engines", "images", "neighbours", "on_ray"},
     ),
-    "search EMBEDDED PICTURE": ({"openvino", *WITH_PYARROW}, {"embed", "engines", "images", "search"}),
+    "search EMBEDDED PICTURE": ({"openvino", *WITH_PYARROW}, {"embed", "engines", "images", "neighbours", "search"}),
     "search EMBEDDED PICTURE --html OUT": (
         {"openvino", *WITH_PYARROW},
-        {"embed", "engines", "images", "report", "search"},
+        {"embed", "engines", "images", "neighbours", "report", "search"},
     ),
     "repo BUNDLE OUT": (set(), {"engines", "images", "serving"}),
     "repo BUNDLE OUT --backend openvino": ({"openvino"}, {"engines", "images", "serving"}),

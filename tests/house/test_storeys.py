@@ -14,7 +14,7 @@ STOREYS = (
     ("errors",),
     ("support",),
     ("bundle",),
-    ("images",),
+    ("images", "neighbours"),
     ("data", "original"),
     ("engines",),
     ("plans", "on_ray"),

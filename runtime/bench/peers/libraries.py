@@ -1,8 +1,8 @@
 """Libraries on a bundle's network, called as their own documentation does: what the engines here are compared with.
 
 Each takes its input in place (`network_input` makes it, outside of any timer) and returns the package's own outputs,
-logits and embedding, untouched. The settings that decide the result are the engines' own: threads, FP32 arithmetic,
-one stream.
+logits and embedding, or the embedding alone, untouched. The settings that decide the result are the engines' own:
+threads, FP32 arithmetic, one stream.
 """
 
 import tempfile

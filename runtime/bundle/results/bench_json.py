@@ -12,7 +12,7 @@ from runtime.bundle.manifest import Licence
 
 RESULT_VERSION: Literal[1] = 1
 # What is inside the timer. `model`: the engine's call, input in place. `copies`: with the copies between host and
-# device (on a CPU the same as `model`). `end-to-end`: an image file's bytes to logits, decoding and preprocessing too.
+# device (on a CPU the same as `model`). `end-to-end`: an image file's bytes to outputs, decoding and preprocessing too.
 Scope = Literal["model", "copies", "end-to-end"]
 
 

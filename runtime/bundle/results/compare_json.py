@@ -1,5 +1,8 @@
 """The result of a comparison: the schema of `run-ssl compare --json`.
 
+Where the network has no classifier (`neighbour_vote` is then there), classes are those that nearest neighbours vote
+for, and wherever logits are named, the embeddings are meant.
+
 Accuracies, drops and agreements are fractions of all images. JSON has no infinity: `sqnr_db` is null
 when the logits are equal in every value (`identical` is then true) and when they hold NaN or infinity
 (`non_finite_logits` is then above 0).
@@ -44,6 +47,36 @@ class OriginalScore(_Part):
     repeated: int = 0
 
 
+class KeptNeighbours(_Part):
+    """How many nearest neighbours of the original's embeddings are found with an engine's.
+
+    Attributes:
+        k: How many neighbours are asked for.
+        recall: Share of them that is right, 0 to 1: the worse of `run-ssl embed --check`'s two searches.
+        images: Images that were searched for, each among all others.
+    """
+
+    k: int
+    recall: float
+    images: int
+
+
+class EmbeddingScore(_Part):
+    """How far an engine's embeddings are from the original's.
+
+    Attributes:
+        cosine_mean: Cosine between the two embeddings of one image, mean over the images.
+        cosine_p1: The 1st percentile of these cosines.
+        cosine_lowest: The lowest of these cosines.
+        kept: Neighbours kept at 1 and at 10.
+    """
+
+    cosine_mean: float
+    cosine_p1: float
+    cosine_lowest: float
+    kept: tuple[KeptNeighbours, ...]
+
+
 class EngineScore(_Part):
     """What one engine reached, and how far it is from the original on the same images.
 
@@ -64,6 +97,8 @@ class EngineScore(_Part):
         only_engine_right: Images that this engine scores right and the original wrong.
         non_finite_logits: Logits that are NaN or infinite.
         non_finite_images: Images with such a logit.
+        embedding: How far embeddings are from the original's, where the network has no classifier; None too where one
+            is not finite or all zeros.
     """
 
     bundle: str = ""
@@ -82,6 +117,23 @@ class EngineScore(_Part):
     only_engine_right: int
     non_finite_logits: int
     non_finite_images: int
+    embedding: EmbeddingScore | None = None
+
+
+class NeighbourVote(_Part):
+    """How classes are found for a network without a classifier; `runtime/neighbours/weighted_knn.py` has the rules.
+
+    Attributes:
+        neighbours: How many nearest images vote.
+        temperature: Divisor of the cosine in a vote's weight, exp(cosine / temperature).
+        gallery: The images that vote, as the user gave them; None where every image votes for all others.
+        gallery_images: Number of images that vote.
+    """
+
+    neighbours: int
+    temperature: float
+    gallery: str | None
+    gallery_images: int
 
 
 class FlopsReport(_Part):
@@ -158,6 +210,7 @@ class Comparison(_Part):
         parameters: Numbers of weights.
         flops: Multiply-accumulates, and the card's count.
         card: The card's accuracy, or None where there is no card.
+        neighbour_vote: How classes are found, where the network has no classifier.
     """
 
     bundles: tuple[str, ...]
@@ -170,3 +223,14 @@ class Comparison(_Part):
     parameters: ParametersReport
     flops: FlopsReport
     card: CardAccuracy | None
+    neighbour_vote: NeighbourVote | None = None
+
+    @property
+    def figure(self) -> str:
+        """What accuracy is called: `top-1`, or `k-NN accuracy` without a classifier."""
+        return "top-1" if self.neighbour_vote is None else "k-NN accuracy"
+
+    @property
+    def output(self) -> str:
+        """What is compared: `logits`, or `embeddings` without a classifier."""
+        return "logits" if self.neighbour_vote is None else "embeddings"

@@ -1,7 +1,7 @@
 """A bundle's neighbours against PyTorch's: the schema of `neighbours.json` and of `run-ssl embed --check --json`.
 
 Recalls and distances are fractions. The rules that the attributes name are those of
-`runtime/embed/neighbours/agreement.py`, which measures them.
+`runtime/neighbours/agreement.py`, which measures them.
 """
 
 from pathlib import Path
@@ -27,7 +27,7 @@ class Recall(_Part):
     Attributes:
         k: How many neighbours are asked for.
         recall: Share of them that is right, 0 to 1.
-        ci95: 95 % interval over the queries; `runtime/embed/neighbours/recall_interval.py` says what it covers.
+        ci95: 95 % interval over the queries; `runtime/neighbours/recall_interval.py` says what it covers.
         chance: Recall of images drawn blindly.
     """
 

@@ -131,7 +131,7 @@ typedef struct rne_info {
     const char *executes;  /* what the back end says it computes in */
     const char *backend;   /* "openvino" or "tensorrt" */
     const char *licence;   /* SPDX identifier of the weights' licence */
-    size_t classes;
+    size_t classes;        /* 0 without a classifier: the embedding is then the only output */
     size_t embedding_dim;
     size_t image_height; /* of the network's input */
     size_t image_width;
@@ -150,7 +150,8 @@ typedef struct rne_image {
     rne_pixel_format format;
 } rne_image;
 
-/* What rne_self_check() found. Decibels are infinite where outputs are equal. */
+/* What rne_self_check() found. Decibels are infinite where outputs are equal; without a classifier same_top1 is 0 and
+ * logits_db infinite. */
 typedef struct rne_check {
     size_t images;
     size_t same_top1;
@@ -181,13 +182,15 @@ RNE_API rne_status rne_preprocess(rne_engine *engine, const rne_image *image, ui
 
 /* Run a batch that lies in host memory, and wait for it.
  * pixels: (batch, image_height, image_width, 3) uint8 RGB, 1 <= batch <= max_batch.
- * logits: (batch, classes) float32; embedding: (batch, embedding_dim) float32; either may be NULL. */
+ * logits: (batch, classes) float32; embedding: (batch, embedding_dim) float32; either may be NULL. Without a
+ * classifier there are no logits, and nothing is written there. */
 RNE_API rne_status rne_infer(rne_engine *engine, const uint8_t *pixels, size_t batch, float *logits, float *embedding);
 
 /* TensorRT: enqueue a batch that lies on the GPU on the caller's stream (a cudaStream_t), and return at once. The
  * addresses are multiples of 256. Nothing is copied, but for a batch outside the plan's profile. The engine runs one
  * batch at a time: the next call, on whatever stream, is ordered after this one. pixels: the network's input on the
- * GPU, (batch, image_height, image_width, 3) uint8; logits, embedding: as in rne_infer(), on the GPU, neither NULL. */
+ * GPU, (batch, image_height, image_width, 3) uint8; logits, embedding: as in rne_infer(), on the GPU, neither NULL, but
+ * for logits without a classifier. */
 RNE_API rne_status rne_infer_on_stream(rne_engine *engine, const void *pixels, size_t batch, void *logits,
                                        void *embedding, void *stream);
 

@@ -259,7 +259,8 @@ rne_status rne_infer(rne_engine *engine, const uint8_t *pixels, size_t batch, fl
 rne_status rne_infer_on_stream(rne_engine *engine, const void *pixels, size_t batch, void *logits, void *embedding,
                                void *stream) {
     return guarded([&] {
-        require(engine != nullptr && pixels != nullptr && logits != nullptr && embedding != nullptr,
+        require(engine != nullptr && pixels != nullptr && embedding != nullptr &&
+                    (logits != nullptr || engine->bundle.manifest.classes == 0),
                 "engine, pixels, logits or embedding is NULL");
         require(batch >= 1 && batch <= engine->max_batch,
                 "the batch is not 1 to max_batch: open the engine with a larger max_batch, or pass fewer images");
@@ -278,8 +279,10 @@ rne_status rne_self_check(rne_engine *engine, rne_check *check) {
         if (check != nullptr) {
             *check = found;
         }
-        if (std::min(found.logits_db, found.embedding_db) < found.required_db) {
-            throw Error(RNE_VERIFICATION, engine->bundle.path + " gives " + std::to_string(found.logits_db) +
+        // Without a classifier the logits' decibels are infinite.
+        const double worst = std::min(found.logits_db, found.embedding_db);
+        if (worst < found.required_db) {
+            throw Error(RNE_VERIFICATION, engine->bundle.path + " gives " + std::to_string(worst) +
                                               " dB on the golden images, " + std::to_string(found.required_db) +
                                               " are required: do not use this back end with this bundle, compare it "
                                               "with `run-ssl verify`");

@@ -36,7 +36,8 @@ public:
     // What it computes in, asked of the library, not assumed from the file.
     virtual const std::string &executes() const = 0;
 
-    // Host memory in and out; waits. input: (batch, ...) as the manifest's input has it; outputs never null.
+    // Host memory in and out; waits. input: (batch, ...) as the manifest's input has it; outputs never
+    // null, but for logits without a classifier.
     virtual void infer(const void *input, std::size_t batch, float *logits, float *embedding) = 0;
 
     // GPU memory in and out, on the caller's stream. Throws RNE_UNSUPPORTED where there is no such thing.

@@ -76,7 +76,9 @@ public:
         }
         compiled_ = core.compile_model(model, "CPU", config);
         request_ = compiled_.create_infer_request();
-        logits_ = compiled_.output(manifest_.logits_name);
+        if (manifest_.classes != 0) {
+            logits_ = compiled_.output(manifest_.logits_name);
+        }
         embedding_ = compiled_.output(manifest_.embedding_name);
         executes_ = describe(manifest_.precision, executed(compiled_));
     }
@@ -105,7 +107,9 @@ private:
         request_.set_input_tensor(manifest_.input_dtype == "uint8"
                                       ? ov::Tensor(ov::element::u8, {batch, height, width, 3}, at)
                                       : ov::Tensor(ov::element::f32, {batch, 3, height, width}, at));
-        request_.set_tensor(logits_, ov::Tensor(ov::element::f32, {batch, manifest_.classes}, logits));
+        if (manifest_.classes != 0) {
+            request_.set_tensor(logits_, ov::Tensor(ov::element::f32, {batch, manifest_.classes}, logits));
+        }
         request_.set_tensor(embedding_, ov::Tensor(ov::element::f32, {batch, manifest_.embedding_dim}, embedding));
         input_at_ = input;
         batch_ = batch;

@@ -19,11 +19,11 @@ struct Manifest {
     std::string licence;   // SPDX identifier
     std::string input_name;
     std::string input_dtype; // "uint8" (NHWC pixels) or "float32" (NCHW, normalised)
-    std::string logits_name;
+    std::string logits_name; // "" without a classifier
     std::string embedding_name;
     std::string model_sha256; // of model.onnx
     std::string int8_target;  // "tensorrt", "cpu", or "" without INT8
-    std::size_t classes = 0;
+    std::size_t classes = 0;  // 0 without a classifier
     std::size_t embedding_dim = 0;
     std::size_t golden_images = 0;
     double min_sqnr_db = 0;
@@ -60,7 +60,7 @@ struct Sidecar {
 struct Golden {
     std::size_t images = 0;
     std::vector<std::uint8_t> pixels; // (images, H, W, 3)
-    std::vector<float> logits;        // (images, classes)
+    std::vector<float> logits;        // (images, classes); empty without a classifier
     std::vector<float> embedding;     // (images, embedding_dim)
 };
 

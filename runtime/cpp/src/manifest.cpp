@@ -158,8 +158,10 @@ void read_tensors(const json &parsed, Manifest &manifest) {
         const auto name = output.at("name").get<std::string>();
         (name == "embedding" ? manifest.embedding_name : manifest.logits_name) = name;
     }
-    if (manifest.embedding_name.empty() || manifest.logits_name.empty()) {
-        refuse("bundle.json", "has no outputs logits and embedding", "export the bundle again");
+    // A network without a classifier has no logits.
+    if (manifest.embedding_name.empty() || manifest.logits_name.empty() != (manifest.classes == 0)) {
+        refuse("bundle.json", "has not the outputs of a network with " + std::to_string(manifest.classes) + " classes",
+               "export the bundle again");
     }
 }
 
@@ -174,7 +176,10 @@ Manifest read_manifest(const json &parsed) {
     Manifest manifest;
     const json &model = parsed.at("model");
     manifest.model = model.at("name");
-    manifest.classes = whole(model.at("classes"), kMostFeatures);
+    // 0 in a network without a classifier.
+    const json &classes = model.at("classes");
+    const bool none = classes.is_number_unsigned() && classes.get<std::uint64_t>() == 0;
+    manifest.classes = none ? 0 : whole(classes, kMostFeatures);
     manifest.embedding_dim = whole(model.at("embedding_dim"), kMostFeatures);
     manifest.licence = parsed.at("licence").at("spdx");
     const json &precision = parsed.at("precision");

@@ -66,9 +66,13 @@ TensorRtLane::TensorRtLane(const TensorRtPlan &plan, std::size_t max_batch, bool
       scratch_bytes_(std::max(plan.scratch_bytes(), alignment_bytes)) {
     scratch_ = make_device_buffer(scratch_bytes_);
     input_ = Buffers(plan.tensors().input, max_batch_);
-    logits_ = Buffers(plan.tensors().logits, max_batch_);
+    if (gives_logits()) {
+        logits_ = Buffers(plan.tensors().logits, max_batch_);
+    }
     embedding_ = Buffers(plan.tensors().embedding, max_batch_);
 }
+
+bool TensorRtLane::gives_logits() const { return plan_.tensors().logits.image_bytes != 0; }
 
 TensorRtLane::~TensorRtLane() {
     // A batch may still run on the caller's stream, with these buffers.
@@ -88,7 +92,9 @@ void TensorRtLane::run(const void *input, std::size_t batch, void *logits, void 
     start(used);
     check_cuda(cudaEventRecord(finished_.get(), stream_.get()));
     check_cuda(cudaStreamSynchronize(stream_.get()));
-    std::memcpy(logits, logits_.host.get(), batch * tensors.logits.image_bytes);
+    if (gives_logits()) {
+        std::memcpy(logits, logits_.host.get(), batch * tensors.logits.image_bytes);
+    }
     std::memcpy(embedding, embedding_.host.get(), batch * tensors.embedding.image_bytes);
 }
 
@@ -117,7 +123,7 @@ void TensorRtLane::enqueue_on_stream(const void *input, std::size_t batch, void 
     void *logits_at = run == batch && is_aligned(logits) ? logits : logits_.device.get();
     void *embedding_at = run == batch && is_aligned(embedding) ? embedding : embedding_.device.get();
     execute(*used.context, source, logits_at, embedding_at, stream);
-    if (logits_at != logits) {
+    if (gives_logits() && logits_at != logits) {
         copy(logits, logits_at, batch * tensors.logits.image_bytes, cudaMemcpyDeviceToDevice, stream);
     }
     if (embedding_at != embedding) {
@@ -194,7 +200,10 @@ void TensorRtLane::enqueue(Recording &recording) {
     cudaStream_t stream = stream_.get();
     copy(input_.device.get(), input_.host.get(), batch * tensors.input.image_bytes, cudaMemcpyHostToDevice, stream);
     execute(*recording.context, input_.device.get(), logits_.device.get(), embedding_.device.get(), stream);
-    copy(logits_.host.get(), logits_.device.get(), batch * tensors.logits.image_bytes, cudaMemcpyDeviceToHost, stream);
+    if (gives_logits()) {
+        copy(logits_.host.get(), logits_.device.get(), batch * tensors.logits.image_bytes, cudaMemcpyDeviceToHost,
+             stream);
+    }
     copy(embedding_.host.get(), embedding_.device.get(), batch * tensors.embedding.image_bytes, cudaMemcpyDeviceToHost,
          stream);
 }
@@ -203,7 +212,7 @@ void TensorRtLane::execute(nvinfer1::IExecutionContext &context, const void *inp
                            cudaStream_t stream) {
     const PlanTensors &tensors = plan_.tensors();
     if (!context.setInputTensorAddress(tensors.input.name.c_str(), input) ||
-        !context.setTensorAddress(tensors.logits.name.c_str(), logits) ||
+        (gives_logits() && !context.setTensorAddress(tensors.logits.name.c_str(), logits)) ||
         !context.setTensorAddress(tensors.embedding.name.c_str(), embedding)) {
         throw Error(RNE_BACKEND, "TensorRT refuses an address of an input or output: " + plan_.take_errors());
     }

@@ -46,6 +46,8 @@ private:
         CudaGraphExec graph;
     };
 
+    // Whether the network has a classifier; else logits may be null everywhere.
+    bool gives_logits() const;
     Recording &recording(std::size_t batch);
     void start(Recording &recording);
     CudaGraphExec record_graph(Recording &recording);

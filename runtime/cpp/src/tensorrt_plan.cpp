@@ -48,9 +48,12 @@ std::vector<Expected> expected_tensors(const Manifest &manifest) {
     const std::size_t width = manifest.resize.image_width;
     const bool pixels = manifest.input_dtype == "uint8";
     const Sizes image = pixels ? Sizes{height, width, 3} : Sizes{3, height, width};
-    return {{manifest.input_name, true, pixels ? DataType::kUINT8 : DataType::kFLOAT, image},
-            {manifest.logits_name, false, DataType::kFLOAT, {manifest.classes}},
-            {manifest.embedding_name, false, DataType::kFLOAT, {manifest.embedding_dim}}};
+    std::vector<Expected> expected = {{manifest.input_name, true, pixels ? DataType::kUINT8 : DataType::kFLOAT, image}};
+    if (manifest.classes != 0) {
+        expected.push_back({manifest.logits_name, false, DataType::kFLOAT, {manifest.classes}});
+    }
+    expected.push_back({manifest.embedding_name, false, DataType::kFLOAT, {manifest.embedding_dim}});
+    return expected;
 }
 
 // Refuse a plan with other tensors than the manifest's.
@@ -110,8 +113,10 @@ PlanTensors read_tensors(const nvinfer1::ICudaEngine &engine, const Manifest &ma
     check_names(engine, expected, rebuild);
     PlanTensors tensors;
     tensors.input = read_tensor(engine, expected[0], rebuild);
-    tensors.logits = read_tensor(engine, expected[1], rebuild);
-    tensors.embedding = read_tensor(engine, expected[2], rebuild);
+    tensors.embedding = read_tensor(engine, expected.back(), rebuild);
+    if (manifest.classes != 0) {
+        tensors.logits = read_tensor(engine, expected[1], rebuild);
+    }
     tensors.min_batch = profile_batch(engine, tensors.input, nvinfer1::OptProfileSelector::kMIN);
     tensors.max_batch = profile_batch(engine, tensors.input, nvinfer1::OptProfileSelector::kMAX);
     if (tensors.min_batch < 1 || tensors.max_batch < tensors.min_batch) {

@@ -20,7 +20,7 @@ struct PlanTensor {
 
 struct PlanTensors {
     PlanTensor input;
-    PlanTensor logits;
+    PlanTensor logits; // of no bytes without a classifier
     PlanTensor embedding;
     std::size_t min_batch = 1; // of the profile
     std::size_t max_batch = 1;

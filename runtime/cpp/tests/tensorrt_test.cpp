@@ -76,6 +76,28 @@ TEST(normalised_float_input_is_taken_where_the_manifest_says_so) {
     CHECK(logits[0] == 6 && logits[9] == 15 && embedding[3] == 1.5f);
 }
 
+TEST(a_network_without_a_classifier_gives_its_embedding_alone) {
+    Bundle bundle = make_bundle("profile 1 4\nscratch 1000\ninput pixels 5 -1 2 2 3\noutput embedding 0 -1 4\n");
+    bundle.manifest.classes = 0;
+    bundle.manifest.logits_name.clear();
+    const auto backend = open(bundle, make_options(6));
+    const std::vector<int> values = range(6);
+    const std::vector<std::uint8_t> pixels = images(values);
+    std::vector<float> embedding(values.size() * embedding_dim);
+    backend->infer(pixels.data(), values.size(), nullptr, embedding.data());
+    DeviceBatch batch(values);
+    backend->infer_on_stream(batch.pixels.memory, values.size(), nullptr, batch.embedding.memory, batch.stream);
+    cudaStreamSynchronize(batch.stream);
+    for (std::size_t n = 0; n < values.size(); n++) {
+        // Every fourth number is a multiple of the image's first value.
+        for (std::size_t d = 0; d < embedding_dim; d++) {
+            const auto expected = static_cast<float>(static_cast<int>(d) * values[n]);
+            CHECK(embedding[n * embedding_dim + d] == expected);
+            CHECK(batch.embedding.floats()[n * embedding_dim + d] == expected);
+        }
+    }
+}
+
 TEST(a_plan_without_scratch_memory_runs) {
     std::string text = network(1, 4);
     text.replace(text.find("1000"), 4, "0");

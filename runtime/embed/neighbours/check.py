@@ -8,10 +8,10 @@ import numpy as np
 
 from runtime.bundle.bundle import Bundle
 from runtime.bundle.results.neighbours_json import Metric, NeighbourCheck
-from runtime.embed.neighbours.agreement import neighbour_agreement
 from runtime.engines.contract import Engine
 from runtime.engines.open_engine import ORIGINAL, EngineOptions, load_engine, parse_engine
 from runtime.errors import DataError, EngineError
+from runtime.neighbours.agreement import neighbour_agreement
 from runtime.support.arrays import Floats, Pixels
 
 # The first neighbour, and the ten that a page of results shows.

@@ -40,7 +40,7 @@ class BundleFacts(_Part):
         precision: Precision in the graph.
         weights_sha256: sha256 over all tensors of the weights.
         manifest_sha256: sha256 of the bundle's manifest.
-        classes: Number of classes.
+        classes: Number of classes; 0 without a classifier.
         embedding_dim: Length of an embedding.
         licence: Licence of the weights, which holds for the embeddings too.
     """

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from runtime.engines.contract import Outputs
+from runtime.engines.contract import Outputs, read_outputs
 from runtime.engines.trt.lane import Lane
 
 if TYPE_CHECKING:
@@ -42,8 +42,7 @@ class PendingOutputs:
             lane = self._busy.popleft()
             self._found.append(self._engine.with_lane(lane, lane.finish))
             self._fill()
-        logits, embedding = (np.concatenate(parts) for parts in zip(*self._found, strict=True))
-        return Outputs(logits, embedding)
+        return read_outputs([np.concatenate(parts) for parts in zip(*self._found, strict=True)])
 
     def close(self) -> None:
         """Wait for what is under way and give it up."""

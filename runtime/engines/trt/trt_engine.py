@@ -48,7 +48,7 @@ class DeviceOutputs(NamedTuple):
     """Outputs of one batch on the GPU.
 
     Attributes:
-        logits: (N, classes) float32.
+        logits: (N, classes) float32; (N, 0), which has no memory, without a classifier.
         embedding: (N, embedding_dim) float32.
     """
 
@@ -307,6 +307,8 @@ class TensorRtEngine(EngineBase):
             )
             for buffer, one in zip(buffers, tensors.outputs, strict=True)
         ]
+        if len(made) == 1:
+            made.insert(0, DeviceArray(0, (batch, 0), np.dtype(np.float32), device=self._device, owner=lease))
         return DeviceOutputs(*made)
 
     def _check_device_array(self, array: DeviceArray) -> None:

@@ -108,7 +108,7 @@ def _float_text(facts: LayerSearch) -> list[Block]:
     if not facts.float_layers or facts.int8_ms is None:
         return []
     cost = sum(one.cost_ms for one in facts.float_layers)
-    budget = "" if facts.max_drop is None else f" for a top-1 drop of at most {100 * facts.max_drop:.2f} pp"
+    budget = "" if facts.max_drop is None else f" for a drop in {facts.figure} of at most {100 * facts.max_drop:.2f} pp"
     return [
         Text(
             paragraphs=(

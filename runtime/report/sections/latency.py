@@ -13,7 +13,7 @@ from runtime.report.style import rows_axis, rows_height, series_styles, span_axi
 _SCOPES = {
     "model": "the engine's call alone, its input in place",
     "copies": "the engine's call with the copies between host and device",
-    "end-to-end": "everything from an image file's bytes to logits, decoding and preprocessing included",
+    "end-to-end": "everything from an image file's bytes to outputs, decoding and preprocessing included",
 }
 
 

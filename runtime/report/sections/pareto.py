@@ -18,8 +18,23 @@ def pareto_section(inputs: Inputs, candidates: list[Candidate]) -> Section:
     if not candidates:
         missing = f"run-ssl compare {inputs.paths} --data FOLDER --save, and run-ssl bench {inputs.paths}"
         return Section(name="pareto", title=title, missing=missing)
-    blocks = (_pareto_figure(candidates), _pareto_table(candidates), *_timed_alone(inputs, candidates))
+    figure, table = _pareto_figure(candidates), _pareto_table(candidates)
+    blocks = (*_without_classifier(inputs), figure, table, *_timed_alone(inputs, candidates))
     return Section(name="pareto", title=title, blocks=blocks)
+
+
+def _without_classifier(inputs: Inputs) -> tuple[Text, ...]:
+    """Return in a sentence whose top-1 it is where the network has no classifier."""
+    votes = [one.neighbour_vote for one in inputs.comparisons if one.neighbour_vote is not None]
+    if not votes:
+        return ()
+    vote = votes[0]
+    among = "all other images" if vote.gallery is None else f"the {vote.gallery_images:,} images of {vote.gallery}"
+    sentence = (
+        f"The network has no classifier: top-1 is the class that the {vote.neighbours} nearest of {among} vote for,"
+        f" weighted by exp(cosine / {vote.temperature:g})."
+    )
+    return (Text(paragraphs=(sentence,)),)
 
 
 def _timed_alone(inputs: Inputs, candidates: list[Candidate]) -> tuple[Text, ...]:

@@ -81,10 +81,10 @@ def _build_facts(plan: Plan) -> dict[str, str]:
 def _golden(golden: GoldenCheck | None) -> str:
     if golden is None:
         return "not run: the build needs no GPU"
-    return (
-        f"{golden.same_top1} of {golden.images} with PyTorch's top-1; logits {_db(golden.logits_db)},"
-        f" embedding {_db(golden.embedding_db)}, required {golden.required_db:.1f} dB"
-    )
+    near = f"embedding {_db(golden.embedding_db)}, required {golden.required_db:.1f} dB"
+    if golden.same_top1 is None:
+        return near
+    return f"{golden.same_top1} of {golden.images} with PyTorch's top-1; logits {_db(golden.logits_db)}, {near}"
 
 
 def _other_gpus(plan: Plan) -> str:

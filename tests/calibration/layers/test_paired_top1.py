@@ -1,3 +1,4 @@
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -6,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from calibration.layers.paired_top1 import Infer, Load, count_paired, graph_infer, top1_hits
+from calibration.layers.paired_top1 import Infer, Load, count_paired, graph_infer, neighbour_hits, top1_hits
 from runtime.data.batches import Batch
 from runtime.errors import DataError
 from runtime.support.arrays import Pixels
@@ -91,3 +92,32 @@ def test_images_that_changed_in_between_are_refused() -> None:
 def test_no_images_are_refused() -> None:
     with pytest.raises(DataError, match="0 images"):
         top1_hits(infer([1, 1, 1]), load(images=0))
+
+
+def test_without_a_classifier_an_image_gets_the_class_that_all_others_vote_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Two near pairs, and an image of the first class that lies with the second.
+    scores = np.array([[9, 1, 2], [8, 1, 2], [1, 2, 9], [1, 2, 8], [1, 1, 9]], np.uint8)
+    labels = np.array([0, 0, 2, 2, 0])
+    monkeypatch.setattr(sys.modules[__name__], "SCORES", scores)
+    monkeypatch.setattr(sys.modules[__name__], "LABELS", labels)
+    found = neighbour_hits(feed, load(batch_size=2))
+    units = scores / np.linalg.norm(scores.astype(float), axis=1, keepdims=True)
+    expected = []
+    for image in range(5):
+        # Fewer than twenty: all others vote, with exp(cosine / 0.07).
+        votes = np.zeros(3)
+        for other in range(5):
+            if other != image:
+                votes[labels[other]] += np.exp(units[image] @ units[other] / 0.07)
+        expected.append(votes.argmax() == labels[image])
+    assert found.hits.tolist() == expected
+    assert 0 < sum(expected) < 5
+    counts = count_paired(feed, load(), original=found, find_hits=neighbour_hits)
+    assert (counts.lost, counts.gained, counts.images) == (0, 0, 5)
+
+
+def test_one_image_has_no_neighbour() -> None:
+    with pytest.raises(DataError, match="gave 1 image, expected at least 2 that can be each other's neighbours"):
+        neighbour_hits(feed, load(images=1))

@@ -7,6 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from exporter.cli import app
+from exporter.writing.cpp_project import write_cpp_project
 from runtime.bundle.bundle import open_bundle
 from runtime.bundle.layout import LICENCE_FILE
 from runtime.engines.open_engine import load_engine
@@ -60,6 +61,30 @@ def test_the_project_builds_without_an_installed_library_and_classifies(project,
         best = int(np.argmax(engine.infer(pixels[None]).logits[0]))
     assert lines[0] == str(tmp_path / "picture.png")
     assert lines[1].endswith(f"  {best}  {bundle.labels()[best]}")
+
+
+def test_without_a_classifier_the_project_embeds_a_folder(backbone, tmp_path):
+    write_cpp_project(backbone.fp32, tmp_path / "project")
+    readme = (tmp_path / "project/README.md").read_text(encoding="utf-8")
+    assert "build/embed bundle FOLDER OUT.npy" in readme
+    assert "classif" not in readme
+    require_tools()
+    source, build = BUILDS / "emitted-embed", BUILDS / "emitted-embed-build"
+    with locked():
+        shutil.rmtree(source, ignore_errors=True)
+        shutil.copytree(tmp_path / "project", source)
+        configure(
+            source, build, {"OpenVINO_DIR": str(openvino_cmake()), "CMAKE_DISABLE_FIND_PACKAGE_ResnetEngine": "ON"}
+        )
+    (tmp_path / "pictures").mkdir()
+    crops()[0].save(tmp_path / "pictures/picture.png")
+    run(str(build / "embed"), str(source / "bundle"), str(tmp_path / "pictures"), str(tmp_path / "out.npy"))
+    bundle = open_bundle(backbone.fp32)
+    with load_engine(bundle, "openvino") as engine:
+        pixels = load_pixels(tmp_path / "pictures/picture.png", bundle.manifest.preprocessing)
+        expected = engine.infer(pixels[None]).embedding
+    # Threads sum in another order.
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, atol=1e-5 * np.abs(expected).max())
 
 
 def test_an_existing_folder_is_refused_before_the_export(exported, tmp_path):

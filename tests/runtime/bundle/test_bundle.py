@@ -6,7 +6,7 @@ import pytest
 
 from runtime.bundle.bundle import open_bundle
 from runtime.errors import BundleError
-from tests.helpers.bundles import GRAPH, hand_made_golden, write_hand_made
+from tests.helpers.bundles import GRAPH, hand_made_golden, hand_made_manifest, write_hand_made
 
 
 @pytest.fixture
@@ -27,6 +27,28 @@ def test_written_bundle_opens_and_gives_back_what_was_put_in(bundle):
     assert opened.layers()[0].macs == 5
     np.testing.assert_array_equal(opened.golden().pixels, hand_made_golden().pixels)
     assert opened.model_path.read_bytes() == GRAPH
+
+
+def test_a_bundle_without_classes_has_no_labels_and_no_logits_and_needs_no_file_of_them(bundle, tmp_path):
+    manifest = hand_made_manifest()
+    alone = write_hand_made(
+        tmp_path / "alone",
+        model=manifest.model.model_copy(update={"classes": 0}),
+        outputs=manifest.outputs[1:],
+    )
+    assert not (alone / "labels.txt").exists()
+    assert not (alone / "golden/logits.npy").exists()
+    opened = open_bundle(alone)
+    assert opened.labels() == ()
+    assert opened.golden().logits.shape == (2, 0)
+    np.testing.assert_array_equal(opened.golden().judged, hand_made_golden().embedding)
+    np.testing.assert_array_equal(open_bundle(bundle).golden().judged, hand_made_golden().logits)
+
+
+def test_a_manifest_whose_outputs_are_not_those_of_its_classes_is_refused(bundle):
+    _edit_manifest(bundle, lambda raw: raw["model"].update(classes=0))
+    with pytest.raises(BundleError, match=r"outputs .* of a network with 0 classes: expected"):
+        open_bundle(bundle)
 
 
 def test_a_bundle_is_opened_by_a_string_as_by_a_path(bundle):

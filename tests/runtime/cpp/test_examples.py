@@ -171,6 +171,24 @@ def test_classify_gives_the_python_runtimes_classes_for_every_kind_of_file(progr
                     assert share == pytest.approx(100 * shares[number], abs=0.06)
 
 
+def test_classify_refuses_a_network_without_a_classifier_and_embed_takes_it(programs, backbone, pictures, tmp_path):
+    done = run(programs["classify"], backbone.fp32, pictures / "rgb.png")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1] == (
+        f"error: {backbone.fp32} has no classifier, so there is no class to print: run the example `embed` on it, or "
+        "export it with its classifier"
+    )
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    shutil.copy(pictures / "rgb.png", folder)
+    done = run(programs["embed"], backbone.fp32, folder, tmp_path / "out.npy")
+    assert done.returncode == 0, done.stderr
+    pixels = preprocess(open_image(pictures / "rgb.png"), open_bundle(backbone.fp32).manifest.preprocessing)
+    with load_engine(backbone.fp32, "openvino", EngineOptions(threads=1)) as engine:
+        expected = engine.infer(pixels[None]).embedding
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, atol=ROUNDINGS * np.abs(expected).max())
+
+
 def test_classify_refuses_damaged_files_and_goes_on(programs, exported, pictures, tmp_path):
     picture = crops()[0]
     picture.convert("CMYK").save(tmp_path / "cmyk.jpg")

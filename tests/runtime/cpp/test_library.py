@@ -125,6 +125,20 @@ def test_self_check_gives_the_figures_of_verify(bundles, name):
     assert math.isfinite(check.logits_db)
 
 
+def test_a_network_without_a_classifier_has_no_classes_and_gives_its_embedding(backbone, bundles, pixels):
+    with Engine(bundles["fp32"]) as both, Engine(backbone.fp32) as alone:
+        assert (alone.info.classes, alone.info.embedding_dim) == (0, both.info.embedding_dim)
+        assert alone.labels() == ()
+        logits, embedding = alone.infer(pixels[:1])
+        assert logits.shape == (1, 0)
+        assert nearest(embedding, both.infer(pixels[:1])[1]) <= ROUNDINGS
+        check = alone.self_check()
+    bundle = open_bundle(backbone.fp32)
+    (expected,) = verify_bundle(bundle, ("openvino",))
+    assert (check.images, check.same_top1, check.logits_db) == (4, 0, math.inf)
+    assert check.embedding_db == pytest.approx(expected.embedding_db, abs=SAME_DECIBELS)
+
+
 def test_self_check_in_single_images_is_the_same(bundles):
     with Engine(bundles["fp32"]) as alone, Engine(bundles["fp32"], max_batch=3) as batched:
         first, second = alone.self_check(), batched.self_check()

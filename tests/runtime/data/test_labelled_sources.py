@@ -235,3 +235,15 @@ def test_options_without_effect_are_usage_errors(tmp_path: Path) -> None:
         opened(tmp_path, label_column="x")
     with pytest.raises(UsageError, match="--image-column x cannot be used with images"):
         opened(tmp_path, image_column="x")
+
+
+def test_a_network_without_classes_takes_the_numbers_and_names_of_tables(tmp_path: Path, png: list[bytes]) -> None:
+    numbers = opened(table(tmp_path / "n.parquet", {"image": png, "label": [7, 0, 7, 3, 0, 3]}), ())
+    assert (classes(numbers), numbers.classes) == ([7, 0, 7, 3, 0, 3], ())
+    words = opened(table(tmp_path / "w.parquet", {"image": png, "label": list("cabbac")}), ())
+    assert (classes(words), words.classes) == ([2, 0, 1, 1, 0, 2], ("a", "b", "c"))
+    features = {"label": {"names": list(NAMES), "_type": "ClassLabel"}}
+    named = opened(table(tmp_path / "h.parquet", {"image": png, "label": [2, 0, 1, 1, 0, 2]}, features), ())
+    assert (classes(named), named.classes) == ([2, 0, 1, 1, 0, 2], NAMES)
+    with pytest.raises(DataError, match=r"no class \(-1\): .*-1 means that they are not known"):
+        opened(table(tmp_path / "u.parquet", {"image": png, "label": [-1] * 6}), ())

@@ -39,6 +39,45 @@ def test_all_class_folders_are_read_as_torchvision_reads_them(tmp_path: Path) ->
     assert sorted(pairs(open_images(str(tmp_path), NAMES))) == sorted(theirs)
 
 
+@pytest.mark.parametrize("labels", [("class_0000", "class_0001", "class_0002"), ()], ids=["unnamed", "no-classifier"])
+def test_where_the_bundle_knows_no_names_folders_are_classes_in_torchvisions_order(
+    tmp_path: Path, labels: tuple[str, ...]
+) -> None:
+    tree(tmp_path, "bee/2.png", "Zebra/1.png", "ant/a.png")
+    theirs = [(Path(path).relative_to(tmp_path).as_posix(), label) for path, label in ImageFolder(tmp_path).samples]
+    found = open_images(str(tmp_path), labels)
+    assert sorted(pairs(found)) == sorted(theirs)
+    assert isinstance(found, Dataset)
+    (note,) = found.notes or ("",)
+    assert bool(labels) == note.startswith("the bundle knows no class names: the 3 class folders of ")
+    assert found.classes == (() if labels else ("Zebra", "ant", "bee"))
+
+
+def test_fewer_folders_than_unnamed_classes_and_other_names_than_known_ones_are_refused(tmp_path: Path) -> None:
+    tree(tmp_path, "bee/a.png", "dog/a.png")
+    refuse(tmp_path, ("class_0000", "class_0001", "class_0002"), r"2 of 2 class folders of .* \(bee, dog\)")
+    refuse(tmp_path, ("ant", "bee"), r"1 of 2 class folders of .* \(dog\)")
+
+
+def test_index_and_class_folders_of_unnamed_classes_are_read_as_before(tmp_path: Path) -> None:
+    tree(tmp_path / "numbers", "1/a.png", "0/a.png")
+    assert pairs(open_images(str(tmp_path / "numbers"), ("class_0000", "class_0001"))) == [
+        ("0/a.png", 0),
+        ("1/a.png", 1),
+    ]
+    tree(tmp_path / "names", "class_0001/a.png")
+    assert pairs(open_images(str(tmp_path / "names"), ("class_0000", "class_0001"))) == [("class_0001/a.png", 1)]
+
+
+def test_a_labels_file_without_a_classifier_names_the_classes(tmp_path: Path) -> None:
+    tree(tmp_path / "flat", "a.png", "b.png", "c.png")
+    (tmp_path / "labels.csv").write_text("a.png,dog\nb.png,cat\nc.png,dog\n")
+    found = open_images(str(tmp_path / "flat"), (), labels_file=tmp_path / "labels.csv")
+    assert pairs(found) == [("a.png", 1), ("b.png", 0), ("c.png", 1)]
+    assert isinstance(found, Dataset)
+    assert found.classes == ("cat", "dog")
+
+
 def test_a_subset_of_wnid_folders_keeps_its_imagenet_indices(tmp_path: Path) -> None:
     tree(tmp_path, "n03126707/a.png", "n01443537/b.png")
     assert pairs(open_images(str(tmp_path), WNIDS)) == [("n01443537/b.png", 1), ("n03126707/a.png", 3)]

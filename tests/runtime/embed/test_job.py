@@ -249,6 +249,21 @@ def test_embeddings_of_a_real_network_are_those_of_timm_with_its_own_transform(e
     assert pq.read_table(job.output).column("classes").to_pylist() == logits.argmax(1, keepdim=True).tolist()
 
 
+def test_a_bundle_with_an_embedding_alone_embeds_as_the_bundle_with_its_classifier(
+    exported: Any, backbone: Any, tmp_path: Path
+) -> None:
+    folder = tmp_path / "real"
+    folder.mkdir()
+    for index, one in enumerate(crops()[::7]):
+        one.save(folder / f"{index}.png")
+    embed(EmbedRequest(exported.fp32, (folder,), tmp_path / "both"))
+    embed(EmbedRequest(backbone.fp32, (folder,), tmp_path / "alone"))
+    assert decibels(embeddings(tmp_path / "both"), embeddings(tmp_path / "alone")) > FP32_SQNR_DB
+    top_k = EmbedRequest(backbone.fp32, (folder,), tmp_path / "classes", writing=OutputChoice(top_k=1))
+    with pytest.raises(UsageError, match=r"--top-k 1, but .* has no classifier: leave the option out"):
+        embed(top_k)
+
+
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_a_real_engines_bytes_do_not_depend_on_threads_workers_or_overlap(

@@ -62,6 +62,15 @@ def test_fp32_gives_pytorchs_logits_and_embedding(exported, reference, name):
         np.testing.assert_array_equal(logits.argmax(axis=1), reference.logits.argmax(axis=1))
 
 
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_network_without_a_classifier_gives_pytorchs_embedding_and_no_logits(backbone, reference, name):
+    bundle = open_bundle(backbone.fp32)
+    with load_engine(bundle, name) as engine:
+        logits, embedding = engine.infer(reference.pixels)
+        assert (logits.shape, logits.dtype) == ((len(reference.pixels), 0), np.float32)
+        assert decibels(reference.embedding, embedding) >= bundle.manifest.precision.min_sqnr_db
+
+
 @pytest.mark.parametrize("name", GRAPH_ENGINES)
 def test_fp16_is_as_near_as_pytorchs_own_fp16(exported, reference, name):
     least = max(decibels(reference.logits, reference.fp16_logits) - FP16_MARGIN_DB, FP16_FLOOR_DB)

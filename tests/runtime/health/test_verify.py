@@ -43,6 +43,25 @@ def poisoned(exported, tmp_path_factory):
     return copy_bundle(exported.fp32, tmp_path_factory.mktemp("poisoned") / "bundle", files={MODEL_FILE: graph})
 
 
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_bundle_with_an_embedding_alone_passes_on_every_engine_and_has_no_top1(backbone, precision):
+    checks = verify_bundle(open_bundle(getattr(backbone, precision)), (*GRAPH_ENGINES,))
+    for check in checks:
+        assert check.passed
+        assert (check.logits_db, check.same_top1, check.images) == (None, None, 4)
+        assert check.embedding_db >= check.required_db
+
+
+def test_the_table_of_a_bundle_with_an_embedding_alone_has_no_column_of_logits(backbone):
+    result = run(backbone.fp32, "--engines", "onnxruntime")
+    assert result.exit_code == 0
+    assert "embedding" in result.stdout
+    assert "logits" not in result.stdout
+    assert "top-1" not in result.stdout
+    (row,) = json.loads(run(backbone.fp32, "--json", "--engines", "onnxruntime").stdout)["engines"]
+    assert (row["logits_db"], row["same_top1"], row["passed"]) == (None, None, True)
+
+
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_good_bundle_passes_on_every_engine(exported, precision):
     bundle = open_bundle(getattr(exported, precision))

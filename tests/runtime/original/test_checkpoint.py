@@ -18,6 +18,7 @@ from runtime.original.checkpoint import (
     hash_tensors,
     load_into,
     read_checkpoint,
+    without_classifier,
 )
 from runtime.original.network import build_network
 
@@ -220,10 +221,17 @@ def test_the_hash_of_tensors_does_not_depend_on_the_file_format_or_order(state, 
 
 def test_the_number_of_classes_is_read_from_the_checkpoint(state):
     assert checkpoint_classes(state) == 7
-    with pytest.raises(CheckpointError, match=r"fc\.weight"):
-        checkpoint_classes({"head.weight": torch.zeros(7, 512)})
+    with pytest.raises(CheckpointError, match=r"fc\.weight has no such tensor"):
+        checkpoint_classes({"fc.bias": torch.zeros(7)})
     with pytest.raises(CheckpointError, match="shape"):
         checkpoint_classes({"fc.weight": torch.zeros(7)})
+
+
+def test_a_checkpoint_without_a_classifier_has_no_classes(state):
+    backbone = timm.create_model("resnet18", num_classes=0).state_dict()
+    assert checkpoint_classes(backbone) == 0
+    assert without_classifier(checkpoint_of(state)).state.keys() == backbone.keys()
+    assert without_classifier(checkpoint_of(backbone)).state == backbone
 
 
 def checkpoint_of(state) -> Checkpoint:

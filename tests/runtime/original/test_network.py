@@ -98,9 +98,20 @@ def test_another_family_is_refused_with_a_near_name():
         build_network("vit_tiny_patch16_224", 10)
 
 
-def test_a_network_without_classes_is_refused():
+def test_a_network_without_classes_gives_timms_pooled_features_alone(pixels, normalised):
+    network = build_network("resnet18", 0)
+    randomise(network, 0)
+    (embedding,) = wrap(network, preprocessing(), input_kind="uint8")(torch.from_numpy(pixels))
+    # timm's own network without a classifier returns the pooled features.
+    torch.testing.assert_close(embedding, network(normalised), **SAME_FUNCTION)
+    (rounded,) = wrap_fp16(network, preprocessing())(torch.from_numpy(pixels))
+    assert rounded.dtype == torch.float32
+    assert (rounded - embedding).norm() / embedding.norm() < FP16_RELATIVE_ERROR
+
+
+def test_a_negative_number_of_classes_is_refused():
     with pytest.raises(UsageError, match="--num-classes"):
-        build_network("resnet18", 0)
+        build_network("resnet18", -1)
 
 
 def test_a_pool_that_is_not_the_average_is_named():

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import pytest
 from typer.testing import CliRunner
 
+from runtime.bundle.results.compare_json import NeighbourVote
 from runtime.commands.run_ssl import app
 from runtime.errors import BundleError, UsageError
 from runtime.report.build_report import build_report
@@ -133,6 +134,16 @@ def test_a_part_whose_input_is_missing_says_which_command_makes_it(tmp_path):
 def test_one_bundle_is_enough(bundles):
     text = write_html(build_report(ReportRequest((bundles[1],))))
     assert "tiny-int8" in text
+
+
+def test_where_there_is_no_classifier_the_page_says_whose_top1_it_is(bundles, tmp_path):
+    vote = NeighbourVote(neighbours=20, temperature=0.07, gallery="train", gallery_images=5000)
+    comparison = sample_comparison(*bundles).model_copy(update={"neighbour_vote": vote})
+    (tmp_path / "compare.json").write_text(comparison.model_dump_json())
+    html = write_html(build_report(ReportRequest(bundles, compare=tmp_path / "compare.json")))
+    sentence = "top-1 is the class that the 20 nearest of the 5,000 images of train vote for"
+    assert sentence in html
+    assert sentence not in write_html(build_report(ReportRequest(bundles)))
 
 
 def test_results_given_by_file_win_over_those_beside_the_bundle(bundles, tmp_path):

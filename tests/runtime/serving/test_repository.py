@@ -40,6 +40,18 @@ def test_another_precision_is_the_next_version_and_changes_nothing_else(exported
     assert (model / "2/model.onnx").read_bytes() == (exported.fp16 / "model.onnx").read_bytes()
 
 
+def test_without_a_classifier_the_embedding_is_the_only_output_and_there_are_no_labels(exported, backbone, tmp_path):
+    written = write(backbone.fp32, tmp_path / "models", name="backbone")
+    model = written.place.model
+    (output,) = parsed(model).output
+    assert (output.name, output.label_filename, list(output.dims)) == ("embedding", "", [512])
+    assert not (model / "labels.txt").exists()
+    assert (written.record.contract.classes, written.record.contract.labels) == (0, None)
+    assert write(backbone.int8, tmp_path / "models", name="backbone").version == 2
+    with pytest.raises(BundleError, match="has the classes 0, but this version would have 1000"):
+        write(exported.fp32, tmp_path / "models", name="backbone")
+
+
 def test_the_same_bundle_may_be_a_later_version_again(bundle, models):
     assert [write(bundle, models).version for _ in range(2)] == [2, 3]
     assert (models / "tiny/3/model.onnx").read_bytes() == (bundle / "model.onnx").read_bytes()

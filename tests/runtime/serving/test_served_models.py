@@ -14,15 +14,25 @@ from tests.helpers.serving import write
 FP32 = {"INFERENCE_PRECISION_HINT": "f32"}
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+@pytest.mark.parametrize(
+    ("network", "precision", "names"),
+    [
+        ("exported", "fp32", ["logits", "embedding"]),
+        ("exported", "fp16", ["logits", "embedding"]),
+        ("backbone", "fp32", ["embedding"]),
+    ],
+)
 @pytest.mark.parametrize(("backend", "file"), [("openvino", "model.xml"), ("onnxruntime", "model.onnx")])
-def test_openvino_reads_the_version_and_gives_pytorchs_outputs(exported, tmp_path, precision, backend, file):
-    bundle = getattr(exported, precision)
+def test_openvino_reads_the_version_and_gives_pytorchs_outputs(
+    request, tmp_path, network, precision, names, backend, file
+):
+    bundle = getattr(request.getfixturevalue(network), precision)
     version = write(bundle, tmp_path / "models", backend=backend).place.model / "1"
     required = json.loads((bundle / "bundle.json").read_text())["precision"]["min_sqnr_db"]
     compiled = openvino.Core().compile_model(version / file, "CPU", FP32)
     outputs = compiled(np.load(bundle / "golden/pixels.npy"))
-    for name in ("logits", "embedding"):
+    assert [output.get_any_name() for output in compiled.outputs] == names
+    for name in names:
         assert decibels(np.load(bundle / f"golden/{name}.npy"), outputs[name]) >= required
 
 

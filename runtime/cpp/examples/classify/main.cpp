@@ -74,6 +74,14 @@ int main(int count, char **words) {
     const rne_info info = rne_get_info(engine);
     std::fprintf(stderr, "%s, %s, on %s as %s; licence of the weights: %s\n", info.model, info.precision, info.backend,
                  info.executes, info.licence);
+    if (info.classes == 0) {
+        std::fprintf(stderr,
+                     "error: %s has no classifier, so there is no class to print: run the example `embed` on it, "
+                     "or export it with its classifier\n",
+                     words[1]);
+        rne_close(engine);
+        return 1;
+    }
     bool all = true;
     for (int i = 2; i < count; i++) {
         all = classify(engine, words[i]) && all;

@@ -45,6 +45,9 @@ struct Network {
     std::int64_t max_batch = 1;
     std::int64_t scratch_bytes = 0;
 
+    bool has(const std::string &name) const {
+        return std::any_of(tensors.begin(), tensors.end(), [&](const Tensor &one) { return one.name == name; });
+    }
     const Tensor &find(const std::string &name) const {
         return *std::find_if(tensors.begin(), tensors.end(), [&](const Tensor &one) { return one.name == name; });
     }
@@ -171,7 +174,7 @@ public:
                       input.type == DataType::kUINT8,
                       batch_,
                       input.image_values(),
-                      network_.find("logits").image_values(),
+                      network_.has("logits") ? network_.find("logits").image_values() : 0,
                       network_.find("embedding").image_values(),
                       logits_,
                       embedding_,

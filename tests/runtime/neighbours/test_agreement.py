@@ -10,11 +10,11 @@ from scipy.stats import binomtest, iqr, special_ortho_group
 from sklearn.metrics import pairwise_distances
 from sklearn.neighbors import NearestNeighbors
 
-from runtime.embed.neighbours import nearest
-from runtime.embed.neighbours.agreement import neighbour_agreement
-from runtime.embed.neighbours.nearest import nearest_others, pair_distances
-from runtime.embed.neighbours.recall_interval import recall_ci95
 from runtime.errors import UsageError, VerificationError
+from runtime.neighbours import nearest
+from runtime.neighbours.agreement import neighbour_agreement
+from runtime.neighbours.nearest import nearest_others, pair_distances
+from runtime.neighbours.recall_interval import recall_ci95
 
 METRICS = ("cosine", "euclidean")
 # scikit-learn takes 1 - cos; both are of float64, and neither is more exact than a few roundings of it.

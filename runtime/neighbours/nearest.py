@@ -6,7 +6,7 @@
 3. The k nearest are chosen by a matrix product in float64, block by block. Their distances are then taken from
    differences, which do not cancel, and order them; of equal ones the lower position comes first.
 4. Which of several equally near images are chosen where not all fit among the k is not said: their products
-   differ in the last bits. Who judges neighbours must allow for it; `runtime/embed/neighbours/agreement.py` does.
+   differ in the last bits. Who judges neighbours must allow for it; `runtime/neighbours/agreement.py` does.
 """
 
 import numpy as np

@@ -6,7 +6,7 @@ Two questions, each against queries and index that are both PyTorch's:
 - `kept`: the bundle's queries are searched in the index that PyTorch made.
 
 1. Recall@k of a query is the share of the k images found that are right; the recall is the mean over all
-   queries. Every image is a query once, and searches among all other ones (`runtime/embed/neighbours/nearest.py`).
+   queries. Every image is a query once, and searches among all other ones (`runtime/neighbours/nearest.py`).
 2. An image found is right if the *reference* distance from the query to it is at most the reference's k-th
    distance. Without ties these are the reference's k nearest; with ties, as among copies of one image, any of
    the equals is right, since which of them comes k-th is arbitrary.
@@ -35,9 +35,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from runtime.bundle.results.neighbours_json import Agreement, Metric, Recall, Search
-from runtime.embed.neighbours.nearest import lengths, nearest_others, pair_distances
-from runtime.embed.neighbours.recall_interval import recall_ci95
 from runtime.errors import UsageError, VerificationError
+from runtime.neighbours.nearest import lengths, nearest_others, pair_distances
+from runtime.neighbours.recall_interval import recall_ci95
 from runtime.support.arrays import AnyFloats, Doubles, Ints
 
 # Just above what embeddings of one image differ by between FP32 engines, a share of their length:
@@ -103,7 +103,7 @@ def neighbour_agreement(
     apart = ~truth.copied()[:, 0]
     steps = truth.distances[apart, 1] / truth.distances[apart, 0] - 1
     step = float(np.median(steps)) if steps.size else 0.0
-    cosines = _cosines(reference, candidate)
+    near = cosines(reference, candidate)
     return Agreement(
         images=len(reference),
         metric=metric,
@@ -112,8 +112,8 @@ def neighbour_agreement(
         kept=_search(truth, candidate, reference, ks=ks, step=step),
         step=step,
         copies=int(np.count_nonzero(~apart)),
-        cosine_mean=float(cosines.mean()),
-        cosine_lowest=float(cosines.min()),
+        cosine_mean=float(near.mean()),
+        cosine_lowest=float(near.min()),
     )
 
 
@@ -183,13 +183,13 @@ def _noise(truth: _Truth, moved: Doubles) -> float | None:
     return float((high - low) / (_INTERQUARTILE_RANGE * middle)) if middle > 0 else None
 
 
-def _cosines(one: AnyFloats, other: AnyFloats) -> Doubles:
+def cosines(one: AnyFloats, other: AnyFloats) -> Doubles:
     """Return the cosine of each pair of rows, (N,) float64; of two zero vectors 1, of one and another vector 0."""
     products = np.einsum("nd,nd->n", one, other, dtype=np.float64)
     norms, others = lengths(one), lengths(other)
     defined = (norms > 0) & (others > 0)
-    cosines = np.divide(products, norms * others, out=(norms == others).astype(np.float64), where=defined)
-    clipped: Doubles = np.clip(cosines, -1.0, 1.0)
+    found = np.divide(products, norms * others, out=(norms == others).astype(np.float64), where=defined)
+    clipped: Doubles = np.clip(found, -1.0, 1.0)
     return clipped
 
 
