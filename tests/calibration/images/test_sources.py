@@ -52,7 +52,7 @@ def test_lists_tables_and_shards_are_drawn_from_hashed_and_read_like_folders(kin
     drawn = [by_hash[digest] for digest in hash_images(sample.dataset).values()]
     assert drawn == sorted(set(drawn))
     for image, seed in zip(sample.dataset, drawn, strict=True):
-        np.testing.assert_array_equal(np.asarray(image.read()), picture(seed))
+        np.testing.assert_array_equal(np.asarray(image.read().picture), picture(seed))
     measured, held_out = split_held_out(sample)
     assert (len(measured), len(held_out)) == (9, 3)
     assert len({*[image.name for image in measured.images], *[image.name for image in held_out.images]}) == 12

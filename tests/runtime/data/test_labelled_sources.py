@@ -61,7 +61,7 @@ def classes(dataset: Dataset) -> list[int]:
 def seeds(dataset: Dataset) -> list[int]:
     """Return which pictures a data set gives, in its order."""
     wanted = [picture(seed) for seed in range(6)]
-    given = [np.asarray(image.read()) for image in dataset]
+    given = [np.asarray(image.read().picture) for image in dataset]
     return [next(seed for seed in range(6) if np.array_equal(one, wanted[seed])) for one in given]
 
 
@@ -78,7 +78,7 @@ def test_a_table_of_bytes_has_the_classes_of_its_numbers_and_is_read_in_order(tm
 
 def test_pieces_of_a_table_read_what_the_whole_reads(tmp_path: Path, png: list[bytes]) -> None:
     dataset = opened(table(tmp_path / "t.parquet", {"image": png, "label": [0] * 6}))
-    found = [np.asarray(image.read()) for piece in cut_dataset(dataset, 4) for image in piece]
+    found = [np.asarray(image.read().picture) for piece in cut_dataset(dataset, 4) for image in piece]
     assert [np.array_equal(one, picture(seed)) for seed, one in enumerate(found)] == [True] * 6
 
 

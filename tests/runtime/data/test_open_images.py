@@ -239,7 +239,7 @@ def test_a_torchvision_data_set_is_opened_by_timms_name(tmp_path: Path) -> None:
     assert isinstance(dataset, Dataset)
     assert [image.label for image in dataset.images] == [0, 1, 2]
     for seed, image in enumerate(dataset.images):
-        np.testing.assert_array_equal(np.asarray(image.read()), picture(seed))
+        np.testing.assert_array_equal(np.asarray(image.read().picture), picture(seed))
     limited = open_images("Torch/image_folder", NAMES, root=tmp_path, limit=2)
     assert len(pairs(limited)) == 2
 
@@ -272,4 +272,4 @@ def test_a_data_set_that_gives_open_files_is_decoded_and_closed(tmp_path: Path) 
     tree(tmp_path, "a/0.png")
     reader = ImageDataset(str(tmp_path)).reader
     image = LabelledImage("sample", 0, TimmSample(reader, 0, 0)).read()
-    np.testing.assert_array_equal(np.asarray(image), picture(0))
+    np.testing.assert_array_equal(np.asarray(image.picture), picture(0))

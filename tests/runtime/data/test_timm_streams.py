@@ -269,7 +269,7 @@ def test_wds_shards_are_read_as_timm_reads_them(tmp_path: Path) -> None:
     assert [image.name for image in ours] == [f"wds/local[{split}][{i}] s{i}" for i in range(7)]
     for image, (pixels, target) in zip(ours, theirs, strict=True):
         assert image.label == target
-        np.testing.assert_array_equal(np.asarray(image.read()), np.asarray(pixels))
+        np.testing.assert_array_equal(np.asarray(image.read().picture), np.asarray(pixels))
     batches = list(load_batches(opened, CONTRACT, batch_size=4))
     assert indices_and_labels(batches) == (list(range(7)), [0, 1, 2, 0, 1, 2, 0])
     assert stream("wds/local", split="val-{0..1}.tar", root=tmp_path).length is None
@@ -349,7 +349,7 @@ def test_wds_samples_with_several_dots_other_endings_and_long_names_are_told_apa
     found = list(stream("wds/x", split="a.tar", root=tmp_path))
     assert [image.label for image in found] == [1, 2, 2, 0, 1, 0]
     for seed, image in enumerate(found):
-        np.testing.assert_array_equal(np.asarray(image.read()), picture(seed))
+        np.testing.assert_array_equal(np.asarray(image.read().picture), picture(seed))
     assert found[3].name == "wds/x[a.tar][3] photo.v2.0003"
     shard(tmp_path / "b.tar", {f"photo.{i:05}": {"png": b""} for i in range(3000)})
     with pytest.raises(DataError, match=r"sample photo of .* has the entries 00000\.png, .* and 2,994 mo") as caught:
@@ -373,4 +373,4 @@ def test_a_local_folder_is_streamed_by_hugging_face_datasets(tmp_path: Path, mon
     opened = stream(f"hfids/{tmp_path / 'data'}", root=tmp_path / "cache")
     assert [image.label for image in opened] == [0, 1, 2]
     for seed, image in enumerate(opened):
-        np.testing.assert_array_equal(np.asarray(image.read()), picture(seed))
+        np.testing.assert_array_equal(np.asarray(image.read().picture), picture(seed))
