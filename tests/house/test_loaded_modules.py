@@ -77,10 +77,13 @@ MAY_LOAD = {
         {"openvino", *WITH_PYARROW},
         {"data", "embed", "engines", "images", "neighbours", "on_ray"},
     ),
-    "search EMBEDDED PICTURE": ({"openvino", *WITH_PYARROW}, {"embed", "engines", "images", "neighbours", "search"}),
+    "search EMBEDDED PICTURE": (
+        {"openvino", *WITH_PYARROW},
+        {"data", "embed", "engines", "images", "neighbours", "search"},
+    ),
     "search EMBEDDED PICTURE --html OUT": (
         {"openvino", *WITH_PYARROW},
-        {"embed", "engines", "images", "neighbours", "report", "search"},
+        {"data", "embed", "engines", "images", "neighbours", "report", "search"},
     ),
     "repo BUNDLE OUT": (set(), {"engines", "images", "serving"}),
     "repo BUNDLE OUT --backend openvino": ({"openvino"}, {"engines", "images", "serving"}),
