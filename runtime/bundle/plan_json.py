@@ -72,15 +72,15 @@ class BuildOptions(BaseModel):
     """How a plan is built. There is no precision here: precision is in the graph.
 
     Attributes:
-        engine: Whose plan it is.
+        engine: The library that the plan is for.
         profile: Batch sizes.
         workspace_mib: Scratch memory that a layer may use, MiB; None leaves TensorRT's, all of the GPU's.
         optimization_level: 0 (fastest build) to 5 (fastest plan); TensorRT's default is 3.
         version_compatible: Whether later TensorRT versions may load the plan. It then holds code of the host's, a
             lean runtime, and may be slower.
         hardware_compatibility: Which other GPUs may load the plan; it may be slower for that.
-        compute_capabilities: Of the GPUs that a plan of TensorRT for RTX is for, such as `8.6`; empty leaves its own
-            choice, which is Ampere and later.
+        compute_capabilities: Compute capabilities of the GPUs that a plan of TensorRT for RTX is for, such as `8.6`; empty
+            leaves its own choice, which is Ampere and later.
         required_share: Share of the Conv and Gemm layers that promise INT8 or FP16 which must run in it, 0 to 1.
     """
 
@@ -280,7 +280,7 @@ def read_sidecar(bundle: Path, engine: PlanEngine = "tensorrt") -> Sidecar:
 
     Args:
         bundle: The bundle's directory.
-        engine: Whose plan.
+        engine: The library that the plan is for.
 
     Raises:
         BundleError: There is none, it is newer than this version, or broken.

@@ -66,7 +66,7 @@ def read_foreign_graph(file: Path) -> ForeignGraph:
 
     Raises:
         UsageError: The file is absent, onnx is not installed, or an input has an unknown size beside the batch.
-        GraphError: It is no valid ONNX, or the parser would take nodes in another sense; each is named.
+        GraphError: The file is not valid ONNX, or the parser would take nodes in another sense; each is named.
     """
     model = _load(file)
     _name_nodes(model)

@@ -35,7 +35,7 @@ def install_plan(
 
     Args:
         folder: Where they go.
-        files: Their names.
+        files: Names of the files.
         staged: The plan, in the same folder.
         description: All that is written of it.
         layer_information: The plan's layers, in the engine inspector's form.

@@ -43,7 +43,7 @@ class Traffic:
 
     Attributes:
         layers: One per kernel, in order of execution.
-        rescaling: Those that only take on what INT8 convolutions wrote as floats: they rescale it, add bias and
+        rescaling: Kernels that only take on what INT8 convolutions wrote as floats: they rescale it, add bias and
             residual, and most of them round it to INT8 again.
         int8: Whether the plan has INT8 convolutions.
     """

@@ -42,7 +42,7 @@ class Bindings:
         version: Version of TensorRT, for example `10.16.1.11`.
         paths: What a process needs on its PYTHONPATH beside the libraries.
         libraries: Folder of the stub libraries' package, for the PYTHONPATH; None to go without.
-        library: Whose they are.
+        library: The library of the bindings.
     """
 
     version: str
