@@ -79,8 +79,8 @@ class BuildOptions(BaseModel):
         version_compatible: Whether later TensorRT versions may load the plan. It then holds code of the host's, a
             lean runtime, and may be slower.
         hardware_compatibility: Which other GPUs may load the plan; it may be slower for that.
-        compute_capabilities: Compute capabilities of the GPUs that a plan of TensorRT for RTX is for, such as `8.6`; empty
-            leaves its own choice, which is Ampere and later.
+        compute_capabilities: Compute capabilities of the GPUs that a plan of TensorRT for RTX is for, such as `8.6`;
+            empty leaves the library's own choice, which is Ampere and later.
         required_share: Share of the Conv and Gemm layers that promise INT8 or FP16 which must run in it, 0 to 1.
     """
 
