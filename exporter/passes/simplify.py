@@ -3,8 +3,9 @@
 Rules:
 
 1. onnxsim folds what constants remain and removes what does nothing.
-2. ReduceMean over height and width becomes GlobalAveragePool and Flatten, named `global_pool` and
-   `embedding`: the form that INT8 placement and every engine's fused pooling kernels look for.
+2. ReduceMean over height and width becomes GlobalAveragePool and Flatten: the form that INT8 placement and
+   every engine's fused pooling kernels look for. The one that gives an output of the graph is named
+   `global_pool` and `embedding`; others, such as those of ECA's channel attention, keep their node's name.
 3. Every node has a name, and constants that nothing uses are gone.
 """
 
@@ -34,6 +35,7 @@ def simplify(model: ir.Model) -> ir.Model:
         raise GraphError("onnxsim says that its result differs from its input: export with another onnxsim version")
     simplified: ir.Model = ir.from_proto(proto)
     simplified.metadata_props.clear()
+    name_nodes(simplified.graph)
     pool_globally(simplified.graph)
     name_nodes(simplified.graph)
     common_passes.RemoveUnusedNodesPass()(simplified)
@@ -47,9 +49,12 @@ def pool_globally(graph: ir.Graph) -> int:
         if not is_global_pool(node) or node.attributes.get_int("keepdims", 1) != 0:
             continue
         output = node.outputs[0]
-        pool = ir.node("GlobalAveragePool", [node.inputs[0]], name="global_pool")
-        pool.outputs[0].name = "global_pool"
-        flat = ir.node("Flatten", [pool.outputs[0]], attributes={"axis": 1}, name="embedding")
+        # Two tensors of one name would be one tensor in the file.
+        last = output.is_graph_output()
+        names = ("global_pool", "embedding") if last else (f"{node.name}.pool", f"{node.name}.flatten")
+        pool = ir.node("GlobalAveragePool", [node.inputs[0]], name=names[0])
+        pool.outputs[0].name = names[0]
+        flat = ir.node("Flatten", [pool.outputs[0]], attributes={"axis": 1}, name=names[1])
         _take_over(graph, output, flat.outputs[0])
         graph.insert_after(node, [pool, flat])
         graph.remove(node, safe=True)

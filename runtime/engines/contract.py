@@ -47,9 +47,9 @@ class Engine(Protocol):
     runs_on_gpu: bool
 
     def infer(self, pixels: Pixels) -> Outputs:
-        """Run one batch.
+        """Run one batch. Any number of threads may call one engine at the same time.
 
-        The arrays returned may be the engine's own buffers: they hold until the next call.
+        The arrays returned are the caller's own.
 
         Args:
             pixels: RGB images as `runtime.images.preprocessing` makes them, (N, H, W, 3) uint8, N >= 1.

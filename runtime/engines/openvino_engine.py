@@ -3,8 +3,12 @@
 OpenVINO chooses its own execution precision: on a CPU with AMX it runs an FP32 model in bf16 unless
 it is told not to. The hint is therefore always set, and what was chosen is read back from the
 compiled graph.
+
+Any number of threads may call one engine: an infer request of OpenVINO's serves one call at a time, so each call takes
+one of its own, and requests are kept for the next call. They share the compiled graph and its one stream.
 """
 
+import threading
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -58,22 +62,36 @@ class OpenVinoEngine(EngineBase):
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise EngineError(f"OpenVINO {ov.__version__} cannot compile {bundle.model_path}: {reason}") from error
-        self._request: openvino.InferRequest | None = compiled.create_infer_request()
+        self._compiled: openvino.CompiledModel | None = compiled
+        self._lock = threading.Lock()
+        # The first one is made here: what it needs may be missing, and that should show now.
+        self._idle: list[openvino.InferRequest] = [compiled.create_infer_request()]
         self._outputs = [compiled.output(spec.name) for spec in bundle.manifest.outputs]
         self.precision = describe_precision(bundle.manifest.precision.name, executed_precision(compiled))
 
     def infer(self, pixels: Pixels) -> Outputs:
         """Run one batch; see `runtime.engines.contract.Engine.infer`."""
-        if self._request is None:
-            raise EngineError("the OpenVINO engine is closed: open it again with load_engine")
-        results = self._request.infer([self.network_input(pixels)], share_inputs=True)
+        request = self._take_request()
+        # Without shared outputs, OpenVINO copies them: the arrays are the caller's, whatever the request does next.
+        results = request.infer([self.network_input(pixels)], share_inputs=True)
+        with self._lock:
+            if self._compiled is not None:
+                self._idle.append(request)
         logits, embedding = (results[output] for output in self._outputs)
         return Outputs(logits, embedding)
 
     def close(self) -> None:
         """Free the compiled graph."""
-        self._request = None
-        self._outputs = []
+        with self._lock:
+            self._compiled = None
+            self._idle = []
+
+    def _take_request(self) -> "openvino.InferRequest":
+        """Return a request that no other call uses, made now if there is none."""
+        with self._lock:
+            if self._compiled is None:
+                raise EngineError("the OpenVINO engine is closed: open it again with load_engine")
+            return self._idle.pop() if self._idle else self._compiled.create_infer_request()
 
 
 def _import_openvino() -> Any:

@@ -78,10 +78,12 @@ class OrtEngine(EngineBase):
 
     def infer(self, pixels: Pixels) -> Outputs:
         """Run one batch; see `runtime.engines.contract.Engine.infer`."""
-        if self._session is None:
+        # Taken once: another thread may close the engine meanwhile.
+        session = self._session
+        if session is None:
             raise EngineError("the onnxruntime engine is closed: open it again with load_engine")
         feed = {self.manifest.input.name: self.network_input(pixels)}
-        logits, embedding = self._session.run(self._outputs, feed)
+        logits, embedding = session.run(self._outputs, feed)
         return Outputs(logits, embedding)
 
     def close(self) -> None:

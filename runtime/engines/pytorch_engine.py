@@ -72,13 +72,15 @@ class PyTorchEngine(EngineBase):
         """Run one batch; see `runtime.engines.contract.Engine.infer`."""
         import torch
 
-        if self._module is None:
+        # Taken once: another thread may close the engine meanwhile.
+        module = self._module
+        if module is None:
             raise EngineError("the PyTorch engine is closed: open it again with load_engine")
         self.check_pixels(pixels)
         # PyTorch takes no negative strides, and warns of read-only memory; copied where that is needed.
         feed = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).to(self._device)
         with torch.inference_mode(), torch.autocast(self._device, torch.bfloat16, enabled=self.precision == "bf16"):
-            logits, embedding = self._module(feed)
+            logits, embedding = module(feed)
         return Outputs(logits.float().cpu().numpy(), embedding.float().cpu().numpy())
 
     def close(self) -> None:

@@ -48,6 +48,34 @@ def test_mean_over_height_and_width_becomes_a_global_pool(axes):
     assert_same_function(model, infer_shapes(changed))
 
 
+def test_every_mean_of_an_eca_resnet_keeps_a_tensor_of_its_own():
+    """Channel attention takes means too, of other numbers of channels: as one tensor the graph was not valid ONNX."""
+    nodes, constants, source = [], {"axes": np.array([2, 3], np.int64)}, "x"
+    for block in ("a", "b"):
+        nodes += [
+            helper.make_node("ReduceMean", [source, "axes"], [f"{block}.mean"], name=f"{block}.mean", keepdims=0),
+            helper.make_node("Reshape", [f"{block}.mean", f"{block}.shape"], [f"{block}.y"], name=f"{block}.reshape"),
+            helper.make_node("Mul", [source, f"{block}.y"], [f"{block}.scaled"], name=f"{block}.mul"),
+            helper.make_node("Concat", [f"{block}.scaled"] * 2, [f"{block}.out"], name=f"{block}.concat", axis=1),
+        ]
+        constants[f"{block}.shape"] = np.array([0, -1, 1, 1], np.int64)
+        source = f"{block}.out"
+    nodes.append(helper.make_node("ReduceMean", [source, "axes"], ["embedding"], name="mean", keepdims=0))
+    nodes.append(helper.make_node("Identity", ["embedding"], ["logits"], name="identity"))
+    shape = ("n", 16)
+    model = make_model(nodes, constants, input_shape=("n", 4, 6, 8), outputs={"logits": shape, "embedding": shape})
+    changed = ir.from_proto(model)
+    assert pool_globally(changed.graph) == 3
+    names = [value.name for node in changed.graph for value in node.outputs]
+    assert len(set(names)) == len(names)
+    assert [node.name for node in changed.graph if node.op_type == "GlobalAveragePool"] == [
+        "a.mean.pool",
+        "b.mean.pool",
+        "global_pool",
+    ]
+    assert_same_function(model, infer_shapes(changed))
+
+
 @pytest.mark.parametrize(
     ("axes", "keepdims", "shape"),
     [([2, 3], 1, ("n", 4, 1, 1)), ([1, 2], 0, ("n", 8)), ([2], 0, ("n", 4, 8)), ([1, 2, 3], 0, ("n",))],

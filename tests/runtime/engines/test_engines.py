@@ -1,6 +1,8 @@
 import importlib.util
 import sys
+import threading
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
 
 import numpy as np
@@ -28,6 +30,7 @@ from tests.helpers.graphs import evaluate, make_model
 
 GRAPH_ENGINES = ("onnxruntime", "openvino")
 ENGINES = (*GRAPH_ENGINES, "pytorch")
+THREADS, CALLS = 8, 64
 # FP16 in another order has noise of the same power; 3 dB is a factor of two.
 FP16_MARGIN_DB = 3.0
 # The issue's floor for an FP16 graph.
@@ -104,6 +107,68 @@ def test_flipped_and_read_only_pixels_are_taken_as_they_are(fp32_engine, referen
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         np.testing.assert_array_equal(fp32_engine.infer(locked).logits, expected)
+
+
+def in_eight_threads(engine, batches):
+    """Return what each batch gives where eight threads call one engine, all of them at once from the start."""
+    barrier = threading.Barrier(THREADS)
+    with ThreadPoolExecutor(THREADS, initializer=barrier.wait) as pool:
+        return list(pool.map(engine.infer, batches))
+
+
+def batches_of(pixels):
+    """Return 64 batches of one to three images, no two neighbours alike: a mix-up of calls shows."""
+    return [np.roll(pixels, shift, axis=0)[: 1 + shift % 3] for shift in range(CALLS)]
+
+
+@pytest.mark.parametrize(
+    ("name", "precision"),
+    [*((name, "fp32") for name in ENGINES), ("openvino", "bf16"), ("pytorch", "bf16")],
+)
+def test_eight_threads_get_what_one_gets_to_the_bit(exported, reference, name, precision):
+    batches = batches_of(reference.pixels)
+    with load_engine(exported.fp32, name, EngineOptions(precision=precision)) as engine:
+        serial = [engine.infer(batch) for batch in batches]
+        found = in_eight_threads(engine, batches)
+    for expected, outputs in zip(serial, found, strict=True):
+        np.testing.assert_array_equal(outputs.logits, expected.logits)
+        np.testing.assert_array_equal(outputs.embedding, expected.embedding)
+
+
+@pytest.mark.parametrize("name", GRAPH_ENGINES)
+@pytest.mark.parametrize("kind", ["fp16", "int8", "int8-fp16"])
+def test_eight_threads_get_what_one_gets_in_every_precision(exported, quantized, reference, name, kind):
+    path = {"fp16": exported.fp16, "int8": quantized.cpu, "int8-fp16": quantized.tensorrt}[kind]
+    batches = batches_of(reference.pixels)
+    with load_engine(path, name) as engine:
+        serial = [engine.infer(batch) for batch in batches]
+        found = in_eight_threads(engine, batches)
+    for expected, outputs in zip(serial, found, strict=True):
+        np.testing.assert_array_equal(outputs.logits, expected.logits)
+        np.testing.assert_array_equal(outputs.embedding, expected.embedding)
+
+
+def test_outputs_stay_what_they_were_when_the_engine_goes_on(fp32_engine, reference):
+    first = fp32_engine.infer(reference.pixels[:2])
+    kept = [array.copy() for array in first]
+    fp32_engine.infer(reference.pixels[2:4])
+    for array, copied in zip(first, kept, strict=True):
+        np.testing.assert_array_equal(array, copied)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_engine_that_is_closed_while_threads_call_it_answers_or_says_so(exported, reference, name):
+    engine = load_engine(exported.fp32, name)
+    expected = engine.infer(reference.pixels[:1]).logits.copy()
+    with ThreadPoolExecutor(THREADS) as pool:
+        calls = [pool.submit(engine.infer, reference.pixels[:1]) for _ in range(CALLS)]
+        calls[0].result()
+        engine.close()
+    for call in calls:
+        if call.exception() is None:
+            np.testing.assert_array_equal(call.result().logits, expected)
+        else:
+            assert isinstance(call.exception(), EngineError)
 
 
 @pytest.mark.parametrize("name", ENGINES)
