@@ -9,11 +9,12 @@ from typing import Annotated, Literal
 
 import typer
 
-from calibration.options import MethodChoice, QuantizeOptions, Target
+from calibration.options import MethodChoice, QuantizeOptions
 from exporter.request import Int8Request, Interpolation
 from runtime.commands.plan_options import PLAN_PANEL
 from runtime.errors import UsageError
 from runtime.original.network import InputKind
+from runtime.support.engine_names import Int8Target
 
 # Headings of the help, in the order of the options of `exporter.cli.export`.
 _MODEL = "Model and weights"
@@ -109,7 +110,7 @@ Int8Option = Annotated[
     ),
 ]
 Int8TargetOption = Annotated[
-    Target,
+    Int8Target,
     typer.Option(
         help="`tensorrt`: all activations are signed, which every engine accepts. `rtx`: also one scale for each "
         "weight tensor, with FP16 around it as with --fp16, so that TensorRT for RTX fuses every convolution. `cpu`: "
@@ -267,7 +268,7 @@ class Int8Options:
     count: int
     seed: int
     method: MethodChoice
-    target: Target
+    target: Int8Target
     classifier: bool
     float_weights: bool
     cache: Path | None

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from runtime.support.engine_names import Int8Target
 from tests.helpers import lanes
 from tests.helpers.made_once import made_once
 from tests.helpers.paths import PHOTOGRAPHS
@@ -192,10 +193,10 @@ def quantized(exported: Exported, class_folders: Path, tmp_path_factory: pytest.
 
 
 def _quantize(exported: Exported, pictures: Path, folder: Path) -> None:
-    from calibration.options import QuantizeOptions, Target
+    from calibration.options import QuantizeOptions
     from exporter.request import Int8Request
 
-    targets: tuple[Target, ...] = ("tensorrt", "cpu")
+    targets: tuple[Int8Target, ...] = ("tensorrt", "cpu")
     for target in targets:
         options = QuantizeOptions(method="max", rounding=False, bias_correction=False, target=target)
         int8 = Int8Request(images=pictures, options=options)

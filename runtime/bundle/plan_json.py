@@ -235,44 +235,44 @@ class PlanFacts(BaseModel):
     golden: GoldenCheck | None
 
 
-class Sidecar(PlanFacts):
+class PlanDescription(PlanFacts):
+    """What stands beside every plan.
+
+    Attributes:
+        schema_version: Raised when a meaning changes.
+        options: How the plan was built.
+        built_at: When, UTC, such as `2026-11-24T12:00:00Z`.
+        tool: export-ssl's version.
+    """
+
+    schema_version: Literal[1] = SIDECAR_VERSION
+    options: BuildOptions
+    built_at: str
+    tool: str
+
+
+class Sidecar(PlanDescription):
     """All of `model.plan.json` or `model.rtx.plan.json`.
 
     Attributes:
-        schema_version: Raised when a meaning changes.
         model: Name of the network.
         precision: Precision in the graph.
         licence: The weights' licence, which holds for the plan too.
-        options: How the plan was built.
-        built_at: When, UTC, such as `2026-11-24T12:00:00Z`.
-        tool: export-ssl's version.
     """
 
-    schema_version: Literal[1] = SIDECAR_VERSION
     model: str
     precision: PrecisionName
     licence: Licence
-    options: BuildOptions
-    built_at: str
-    tool: str
 
 
-class ForeignPlan(PlanFacts):
+class ForeignPlan(PlanDescription):
     """What stands beside the plan of an ONNX graph that no export wrote, such as `x.rtx.plan.json` for `x.onnx`.
 
     Attributes:
-        schema_version: Raised when a meaning changes.
         onnx: Name of the graph's file. Its licence is whatever the graph's is: nothing here knows it.
-        options: How the plan was built.
-        built_at: When, UTC, such as `2026-11-24T12:00:00Z`.
-        tool: export-ssl's version.
     """
 
-    schema_version: Literal[1] = SIDECAR_VERSION
     onnx: str
-    options: BuildOptions
-    built_at: str
-    tool: str
 
 
 def read_sidecar(bundle: Path, engine: PlanEngine = "tensorrt") -> Sidecar:

@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from runtime.bundle.bundle import open_bundle
-from runtime.bundle.plan_json import BuildOptions, ForeignPlan, GoldenCheck, Sidecar
+from runtime.bundle.plan_json import BuildOptions, ForeignPlan, GoldenCheck, PlanDescription
 from runtime.commands.console import message_console, step_bar
 from runtime.commands.plan_options import BuildChoices
 from runtime.engines.trt.capabilities import describe_capabilities
@@ -128,7 +128,7 @@ def print_foreign_plan(onnx: Path, plan: ForeignPlan, console: Console) -> None:
     console.print("its outputs were not compared with anything: compare them where the plan is loaded", soft_wrap=True)
 
 
-def _print_facts(headline: str, plan: Sidecar | ForeignPlan, licence: str, console: Console) -> None:
+def _print_facts(headline: str, plan: PlanDescription, licence: str, console: Console) -> None:
     library = LIBRARIES[plan.options.engine]
     # A path that is broken in two cannot be copied.
     console.print(f"{headline}, {library.label} {plan.tensorrt}, {_gpus(plan, library)}", markup=False, soft_wrap=True)
@@ -158,7 +158,7 @@ def _print_traffic(layers: Path, console: Console) -> None:
     console.print(moved, markup=False, soft_wrap=True)
 
 
-def _gpus(plan: Sidecar | ForeignPlan, library: Library) -> str:
+def _gpus(plan: PlanDescription, library: Library) -> str:
     if library.builds_on_gpu:
         return f"{plan.gpu} (compute capability {plan.compute_capability})"
     return describe_capabilities(plan.options.compute_capabilities)
