@@ -18,6 +18,7 @@ from runtime.support.engine_names import Int8Target
 from tests.helpers import lanes
 from tests.helpers.made_once import made_once
 from tests.helpers.paths import PHOTOGRAPHS
+from tests.helpers.tools import require_rtx
 
 IMAGE_SIZE = 64
 # The weights are drawn, not trained; any seed will do that is not the command's default.
@@ -44,6 +45,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_configure() -> None:
     """Let what is drawn depend on the test alone: in a terminal that is called dumb Rich draws no bars."""
     os.environ["TERM"] = "xterm-256color"
+
+
+@pytest.fixture(scope="session")
+def rtx_library() -> None:
+    """Skip what needs NVIDIA's TensorRT for RTX where it is not installed."""
+    require_rtx()
 
 
 @pytest.hookimpl(tryfirst=True)

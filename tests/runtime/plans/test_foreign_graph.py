@@ -1,6 +1,5 @@
 """Q/DQ graphs from elsewhere: what NVIDIA's compiler makes of them in real builds, and that it is named before."""
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +22,8 @@ from runtime.plans.layer_log import is_layer_list, layer_information
 from tests.conftest import Exported
 from tests.helpers.command_lines import refused
 from tests.helpers.standin_commands import run
+from tests.helpers.tools import needs_rtx
 
-needs_rtx = pytest.mark.skipif(
-    find_spec("tensorrt_rtx_bindings") is None, reason="TensorRT for RTX is not installed: pip install export-ssl[rtx]"
-)
 CHANNELS, SIZE = 8, 16
 INT8, UINT8 = np.int8, np.uint8
 

@@ -6,7 +6,6 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,9 @@ from tests.conftest import Drawn, Exported
 from tests.helpers.command_lines import refused
 from tests.helpers.exported import copy_bundle
 from tests.helpers.standin_commands import finish, listing, members, run, start, wait_until
+from tests.helpers.tools import needs_rtx
 
-pytestmark = pytest.mark.skipif(
-    find_spec("tensorrt_rtx_bindings") is None, reason="TensorRT for RTX is not installed: pip install export-ssl[rtx]"
-)
+pytestmark = needs_rtx
 Found = Callable[[str], Path]
 # Byte 32 of a plan has a bit for each compute capability, lowest first: what NVIDIA's compiler wrote was compared.
 BITS = {"7.5": 1, "8.0": 2, "8.6": 4, "8.9": 8, "12.0": 16, "12.1": 32}
