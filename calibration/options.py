@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from runtime.support.engine_names import Int8Target
+
 Method = Literal["max", "percentile-99.99", "percentile-99.999", "entropy", "mse"]
 MethodChoice = Literal["auto", Method]
-Target = Literal["tensorrt", "rtx", "cpu"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class QuantizeOptions:
     """
 
     method: MethodChoice = "auto"
-    target: Target = "tensorrt"
+    target: Int8Target = "tensorrt"
     classifier: bool = False
     keep_float: frozenset[str] = frozenset()
     equalize: bool = True

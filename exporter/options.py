@@ -9,12 +9,13 @@ from typing import Annotated, Literal
 
 import typer
 
-from calibration.options import MethodChoice, QuantizeOptions, Target
+from calibration.options import MethodChoice, QuantizeOptions
 from exporter.request import Int8Request, Interpolation
 from runtime.bundle.manifest import Depth16, ResizeMode
 from runtime.commands.plan_options import PLAN_PANEL
 from runtime.errors import UsageError
 from runtime.original.network import InputKind
+from runtime.support.engine_names import Int8Target
 
 # Headings of the help, in the order of the options of `exporter.cli.export`.
 _MODEL = "Model and weights"
@@ -188,10 +189,10 @@ Int8Option = Annotated[
     ),
 ]
 Int8TargetOption = Annotated[
-    Target,
+    Int8Target,
     typer.Option(
         help="`tensorrt`: all activations are signed, which every engine accepts. `rtx`: also one scale for each "
-        "weight tensor, with FP16 around it as with --fp16, so that TensorRT for RTX fuses every convolution. `cpu`: "
+        "weight tensor, with FP16 around it as with --fp16, which TensorRT for RTX fuses into the convolutions. `cpu`: "
         "activations that are never negative are unsigned, which is more accurate, and fast in onnxruntime and "
         "OpenVINO, but TensorRT refuses it.",
         rich_help_panel=_PRECISION,
@@ -360,7 +361,7 @@ class Int8Options:
     count: int
     seed: int
     method: MethodChoice
-    target: Target
+    target: Int8Target
     classifier: bool
     float_weights: bool
     cache: Path | None

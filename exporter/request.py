@@ -127,7 +127,7 @@ class ExportRequest(Recipe):
         """Refuse INT8 for TensorRT for RTX with FP32 around it: its convolutions would write FP32.
 
         Raises:
-            UsageError: So.
+            UsageError: The target is rtx, and `fp16` is not set.
         """
         if self.int8 is not None and self.int8.options.target == "rtx" and not self.fp16:
             raise UsageError("INT8 for the target rtx needs FP16 around it, to be fused: pass fp16=True")

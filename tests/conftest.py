@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from runtime.support.engine_names import Int8Target
 from tests.helpers import lanes
 from tests.helpers.made_once import made_once
 from tests.helpers.paths import PHOTOGRAPHS
+from tests.helpers.tools import require_rtx
 
 IMAGE_SIZE = 64
 # The weights are drawn, not trained; any seed will do that is not the command's default.
@@ -43,6 +45,12 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_configure() -> None:
     """Let what is drawn depend on the test alone: in a terminal that is called dumb Rich draws no bars."""
     os.environ["TERM"] = "xterm-256color"
+
+
+@pytest.fixture(scope="session")
+def rtx_library() -> None:
+    """Skip what needs NVIDIA's TensorRT for RTX where it is not installed."""
+    require_rtx()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -222,12 +230,13 @@ def quantized(exported: Exported, class_folders: Path, tmp_path_factory: pytest.
 
 
 def _quantize(exported: Exported, pictures: Path, folder: Path) -> None:
-    for target in ("tensorrt", "cpu"):
+    targets: tuple[Int8Target, ...] = ("tensorrt", "cpu")
+    for target in targets:
         int8 = _quickly(pictures, target)
         _export_one(exported.checkpoint, folder / target, fp16=target == "tensorrt", int8=int8)
 
 
-def _quickly(pictures: Path, target: Any) -> Any:
+def _quickly(pictures: Path, target: Int8Target) -> Any:
     """Return how to calibrate quickly: without rounding the scales are not the best."""
     from calibration.options import QuantizeOptions
     from exporter.request import Int8Request

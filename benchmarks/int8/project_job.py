@@ -20,12 +20,13 @@ from calibration.activations.collect import collect_statistics
 from calibration.graph.checks import prepare
 from calibration.graph.structure import nonnegative_tensors
 from calibration.images.sampling import sample_images
-from calibration.options import QuantizeOptions, Target
+from calibration.options import QuantizeOptions
 from calibration.qdq.placement import place
 from calibration.quantize import quantize_model, takes_pixels
 from runtime.bundle.manifest import Preprocessing
 from runtime.data.batches import load_batches
 from runtime.images.preprocessing import normalise
+from runtime.support.engine_names import Int8Target
 
 Feed = npt.NDArray[np.generic]
 
@@ -33,7 +34,7 @@ Feed = npt.NDArray[np.generic]
 class StreamingPass:
     """The pass over the images that `quantize_model` makes, alone."""
 
-    def __init__(self, model: onnx.ModelProto, *, target: Target = "tensorrt") -> None:
+    def __init__(self, model: onnx.ModelProto, *, target: Int8Target = "tensorrt") -> None:
         graph = prepare(model)
         placement = place(graph, target=target, classifier=False, keep_float=frozenset())
         nonnegative = nonnegative_tensors(graph)

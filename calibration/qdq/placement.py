@@ -29,8 +29,8 @@ from dataclasses import dataclass
 import onnx_ir as ir
 
 from calibration.graph.structure import ResidualAdd, is_global_pool, layers, nonnegative_tensors, residual_adds
-from calibration.options import Target
 from runtime.errors import GraphError
+from runtime.support.engine_names import Int8Target
 
 
 @dataclass(frozen=True)
@@ -61,14 +61,14 @@ class Placement:
 
     activations: tuple[QuantizedTensor, ...]
     weights: tuple[str, ...]
-    target: Target
+    target: Int8Target
     classifier: bool
 
 
 def place(
     model: ir.Model,
     *,
-    target: Target = "tensorrt",
+    target: Int8Target = "tensorrt",
     classifier: bool = False,
     keep_float: Iterable[str] = (),
 ) -> Placement:

@@ -56,15 +56,8 @@ def open_runner(subject: Subject) -> Iterator[Runner]:
             yield Runner(lambda: peer.call(feed), peer.precision)
         return
     choice = parse_engine(subject.engine)
-    options = EngineOptions(
-        threads=subject.threads,
-        precision=choice.precision,
-        provider=choice.provider,
-        specialisation=choice.specialisation,
-        device=subject.device,
-        weights=subject.weights,
-    )
-    with load_engine(bundle, choice.name, options) as engine:
+    options = EngineOptions(threads=subject.threads, device=subject.device, weights=subject.weights)
+    with load_engine(bundle, choice.name, choice.applied_to(options)) as engine:
         if subject.scope == "end-to-end":
             yield _pipeline(subject, bundle, engine)
         elif subject.scope == "model" and choice.name in PLANS:

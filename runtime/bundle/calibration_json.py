@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from runtime.bundle.manifest import Preprocessing
+from runtime.support.engine_names import Int8Target
 
 
 class _Part(BaseModel):
@@ -116,7 +117,7 @@ class CalibrationFacts(_Part):
         warnings: What was wrong with the images, as far as only decoding them shows it.
     """
 
-    target: Literal["tensorrt", "rtx", "cpu"]
+    target: Int8Target
     method: str
     candidates: tuple[Tried, ...]
     techniques: tuple[Tried, ...]

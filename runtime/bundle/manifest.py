@@ -11,6 +11,8 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from typing_extensions import Self
 
+from runtime.support.engine_names import Int8Target
+
 SCHEMA_VERSION: Literal[1] = 1
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -239,7 +241,7 @@ class Int8(_Part):
         float_layers: Convolutions and classifiers that stay float.
     """
 
-    target: Literal["tensorrt", "rtx", "cpu"]
+    target: Int8Target
     method: str
     techniques: tuple[str, ...]
     images: int = Field(ge=1)

@@ -52,7 +52,7 @@ def known_shape(value: "ir.Value") -> tuple[int, ...]:
     """Return the shape of a tensor for one image: a dimension that is not fixed counts 1.
 
     Raises:
-        GraphError: It has no shape.
+        GraphError: The tensor has no shape.
     """
     if value.shape is None:
         raise GraphError(f"tensor {value.name} has no shape: run shape inference first")

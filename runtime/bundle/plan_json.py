@@ -72,15 +72,15 @@ class BuildOptions(BaseModel):
     """How a plan is built. There is no precision here: precision is in the graph.
 
     Attributes:
-        engine: Whose plan it is.
+        engine: The library that the plan is for.
         profile: Batch sizes.
         workspace_mib: Scratch memory that a layer may use, MiB; None leaves TensorRT's, all of the GPU's.
         optimization_level: 0 (fastest build) to 5 (fastest plan); TensorRT's default is 3.
         version_compatible: Whether later TensorRT versions may load the plan. It then holds code of the host's, a
             lean runtime, and may be slower.
         hardware_compatibility: Which other GPUs may load the plan; it may be slower for that.
-        compute_capabilities: Of the GPUs that a plan of TensorRT for RTX is for, such as `8.6`; empty leaves its own
-            choice, which is Ampere and later.
+        compute_capabilities: Compute capabilities of the GPUs that a plan of TensorRT for RTX is for, such as `8.6`;
+            empty leaves the library's own choice, which is Ampere and later.
         required_share: Share of the Conv and Gemm layers that promise INT8 or FP16 which must run in it, 0 to 1.
     """
 
@@ -235,44 +235,44 @@ class PlanFacts(BaseModel):
     golden: GoldenCheck | None
 
 
-class Sidecar(PlanFacts):
+class PlanDescription(PlanFacts):
+    """What stands beside every plan.
+
+    Attributes:
+        schema_version: Raised when a meaning changes.
+        options: How the plan was built.
+        built_at: When, UTC, such as `2026-11-24T12:00:00Z`.
+        tool: export-ssl's version.
+    """
+
+    schema_version: Literal[1] = SIDECAR_VERSION
+    options: BuildOptions
+    built_at: str
+    tool: str
+
+
+class Sidecar(PlanDescription):
     """All of `model.plan.json` or `model.rtx.plan.json`.
 
     Attributes:
-        schema_version: Raised when a meaning changes.
         model: Name of the network.
         precision: Precision in the graph.
         licence: The weights' licence, which holds for the plan too.
-        options: How the plan was built.
-        built_at: When, UTC, such as `2026-11-24T12:00:00Z`.
-        tool: export-ssl's version.
     """
 
-    schema_version: Literal[1] = SIDECAR_VERSION
     model: str
     precision: PrecisionName
     licence: Licence
-    options: BuildOptions
-    built_at: str
-    tool: str
 
 
-class ForeignPlan(PlanFacts):
+class ForeignPlan(PlanDescription):
     """What stands beside the plan of an ONNX graph that no export wrote, such as `x.rtx.plan.json` for `x.onnx`.
 
     Attributes:
-        schema_version: Raised when a meaning changes.
         onnx: Name of the graph's file. Its licence is whatever the graph's is: nothing here knows it.
-        options: How the plan was built.
-        built_at: When, UTC, such as `2026-11-24T12:00:00Z`.
-        tool: export-ssl's version.
     """
 
-    schema_version: Literal[1] = SIDECAR_VERSION
     onnx: str
-    options: BuildOptions
-    built_at: str
-    tool: str
 
 
 def read_sidecar(bundle: Path, engine: PlanEngine = "tensorrt") -> Sidecar:
@@ -280,7 +280,7 @@ def read_sidecar(bundle: Path, engine: PlanEngine = "tensorrt") -> Sidecar:
 
     Args:
         bundle: The bundle's directory.
-        engine: Whose plan.
+        engine: The library that the plan is for.
 
     Raises:
         BundleError: There is none, it is newer than this version, or broken.

@@ -1,12 +1,13 @@
 """What `run-ssl build` and `export-ssl --engine tensorrt` share: the build with its bar, and the report."""
 
 import logging
+from collections import Counter
 from pathlib import Path
 
 from rich.console import Console
 
 from runtime.bundle.bundle import open_bundle
-from runtime.bundle.plan_json import BuildOptions, ForeignPlan, GoldenCheck, Sidecar
+from runtime.bundle.plan_json import BuildOptions, ForeignPlan, GoldenCheck, PlanDescription
 from runtime.commands.console import message_console, step_bar
 from runtime.commands.plan_options import BuildChoices
 from runtime.engines.trt.capabilities import describe_capabilities
@@ -76,12 +77,16 @@ class log_to:  # noqa: N801  (a context manager, named as it reads in a `with`)
 
 
 class _LineHandler(logging.Handler):
-    """One line per message, never broken: a log file is searched line by line."""
+    """One line per message, never broken: a log file is searched line by line.
+
+    Where not all is asked for, what is said of each layer anew is shown once, and its number at the end.
+    """
 
     def __init__(self, console: Console, *, patient: bool) -> None:
         super().__init__()
         self._console, self._patient = console, patient
         self._waiting: list[logging.LogRecord] = []
+        self._said: Counter[str] = Counter()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Show a message, or keep an error until the end."""
@@ -91,14 +96,20 @@ class _LineHandler(logging.Handler):
             self._show(record)
 
     def show_waiting(self) -> None:
-        """Show the errors that were kept."""
+        """Show the errors that were kept, and how often the other messages came."""
         for record in self._waiting:
             self._show(record)
         self._waiting.clear()
+        for line, number in self._said.items():
+            if number > 1:
+                self._console.print(f"{line} (this {number:,} times)", markup=False, soft_wrap=True)
+        self._said.clear()
 
     def _show(self, record: logging.LogRecord) -> None:
-        text = " ".join(record.getMessage().split())
-        self._console.print(f"{record.levelname.lower()}: {text}", markup=False, soft_wrap=True)
+        line = f"{record.levelname.lower()}: {' '.join(record.getMessage().split())}"
+        self._said[line] += self._patient
+        if self._said[line] <= 1:
+            self._console.print(line, markup=False, soft_wrap=True)
 
 
 def print_trtexec(path: Path, options: BuildOptions, console: Console, *, timing_cache: Path | None) -> None:
@@ -128,7 +139,7 @@ def print_foreign_plan(onnx: Path, plan: ForeignPlan, console: Console) -> None:
     console.print("its outputs were not compared with anything: compare them where the plan is loaded", soft_wrap=True)
 
 
-def _print_facts(headline: str, plan: Sidecar | ForeignPlan, licence: str, console: Console) -> None:
+def _print_facts(headline: str, plan: PlanDescription, licence: str, console: Console) -> None:
     library = LIBRARIES[plan.options.engine]
     # A path that is broken in two cannot be copied.
     console.print(f"{headline}, {library.label} {plan.tensorrt}, {_gpus(plan, library)}", markup=False, soft_wrap=True)
@@ -151,14 +162,14 @@ def _print_traffic(layers: Path, console: Console) -> None:
     if counts.rescaling:
         number = len(counts.rescaling)
         moved += (
-            f"; {number:,} of them only {verb_for(number, 'rescale')} what INT8 convolutions wrote as floats. FP16 "
-            "plans have none: build one too, compare both with `run-ssl explain INT8 FP16`, and measure before you "
-            "choose INT8"
+            f"; {number:,} of them only {verb_for(number, 'rescale')} or {verb_for(number, 'round')} what INT8 "
+            "convolutions wrote as floats. FP16 plans have none: build one too, compare both with `run-ssl explain "
+            "INT8 FP16`, and measure before you choose INT8"
         )
     console.print(moved, markup=False, soft_wrap=True)
 
 
-def _gpus(plan: Sidecar | ForeignPlan, library: Library) -> str:
+def _gpus(plan: PlanDescription, library: Library) -> str:
     if library.builds_on_gpu:
         return f"{plan.gpu} (compute capability {plan.compute_capability})"
     return describe_capabilities(plan.options.compute_capabilities)

@@ -109,7 +109,7 @@ class BuildChoices:
     """The options as they were typed; `read` checks them.
 
     Attributes:
-        engine: Whose plan.
+        engine: The library that the plan is for.
         gpu: Generations, comma-separated; empty for the library's own choice.
         compute_capability: Compute capabilities, likewise.
         profile: `MIN:OPT:MAX`.

@@ -150,16 +150,8 @@ def _installed(bundle: Bundle) -> tuple[EngineChoice, ...]:
 
 
 def _open(bundle: Bundle, choice: EngineChoice, request: CompareRequest) -> Engine:
-    options = EngineOptions(
-        threads=request.threads,
-        precision=choice.precision,
-        provider=choice.provider,
-        specialisation=choice.specialisation,
-        device=request.device,
-        weights=request.weights,
-        share_cores=True,
-    )
-    return load_engine(bundle, choice.name, options)
+    options = EngineOptions(threads=request.threads, device=request.device, weights=request.weights, share_cores=True)
+    return load_engine(bundle, choice.name, choice.applied_to(options))
 
 
 def _torch_device(device: str) -> str:

@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Callable
-from dataclasses import replace
 
 from PIL import Image
 
@@ -21,7 +20,7 @@ from runtime.support.cpu import usable_cores
 
 
 def engine_options(request: EmbedRequest) -> EngineOptions:
-    """Return what a request's engine is told beside its name; precision and provider stand there."""
+    """Return what a request's engine is told beside its name, in which its precision and the like stand."""
     return EngineOptions(threads=request.threads, device=request.device, weights=request.weights, share_cores=True)
 
 
@@ -33,8 +32,7 @@ def open_engine(request: EmbedRequest, bundle: Bundle) -> Engine:
         EngineError: The engine cannot run on this machine.
     """
     choice = parse_engine(request.engine)
-    options = replace(engine_options(request), precision=choice.precision, provider=choice.provider)
-    return load_engine(bundle, choice.name, options)
+    return load_engine(bundle, choice.name, choice.applied_to(engine_options(request)))
 
 
 def contract_of(request: EmbedRequest, bundle: Bundle) -> Preprocessing:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -120,6 +120,10 @@ class EngineChoice(NamedTuple):
             return PROVIDERS[self.provider].gpu
         return self.name in PLANS or device == "gpu"
 
+    def applied_to(self, options: EngineOptions) -> EngineOptions:
+        """Return options with what this choice says beside the engine's name, and nothing of what they said of it."""
+        return replace(options, precision=self.precision, provider=self.provider, specialisation=self.specialisation)
+
 
 def parse_engine(text: str) -> EngineChoice:
     """Return the engine that `NAME`, `NAME:PRECISION`, `onnxruntime:PROVIDER` or `tensorrt-rtx:SPECIALISATION` means.
@@ -152,8 +156,9 @@ def _open_best(bundle: Bundle, options: EngineOptions) -> Engine:
             try:
                 return _open_plan(bundle, options, name)
             except (EngineError, BundleError, UsageError) as error:
-                label = "TensorRT for RTX" if name == RTX else "TensorRT"
-                LOGGER.warning("the bundle's %s plan is not used: %s", label, error)
+                from runtime.engines.trt.library import LIBRARIES
+
+                LOGGER.warning("the bundle's %s plan is not used: %s", LIBRARIES[name].label, error)
     installed = installed_engines()
     if not installed:
         raise EngineError(

@@ -72,11 +72,13 @@ class OpenVinoEngine(EngineBase):
     def infer(self, pixels: Pixels) -> Outputs:
         """Run one batch; see `runtime.engines.contract.Engine.infer`."""
         request = self._take_request()
-        # Without shared outputs, OpenVINO copies them: the arrays are the caller's, whatever the request does next.
-        results = request.infer([self.network_input(pixels)], share_inputs=True)
-        with self._lock:
-            if self._compiled is not None:
-                self._idle.append(request)
+        try:
+            # Without shared outputs, OpenVINO copies them: the arrays are the caller's, whatever the request does next.
+            results = request.infer([self.network_input(pixels)], share_inputs=True)
+        finally:
+            with self._lock:
+                if self._compiled is not None:
+                    self._idle.append(request)
         return read_outputs([results[output] for output in self._outputs])
 
     def close(self) -> None:

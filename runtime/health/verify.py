@@ -31,12 +31,7 @@ def verify_bundle(bundle: Bundle, engines: tuple[str, ...], *, threads: int | No
 
 
 def _check_engine(bundle: Bundle, choice: EngineChoice, *, threads: int | None) -> EngineCheck:
-    options = EngineOptions(
-        threads=threads,
-        precision=choice.precision,
-        provider=choice.provider,
-        specialisation=choice.specialisation,
-    )
+    options = choice.applied_to(EngineOptions(threads=threads))
     try:
         with load_engine(bundle, choice.name, options) as engine:
             return check_golden(bundle, engine)

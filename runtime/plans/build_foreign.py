@@ -4,8 +4,6 @@ There are no golden images and no licence: the plan stands beside the graph, wit
 """
 
 import logging
-from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 
 from runtime.bundle.layout import PlanFiles
@@ -15,7 +13,7 @@ from runtime.engines.trt.versions import require_tensorrt
 from runtime.errors import UsageError
 from runtime.plans.build_events import BuildRequest
 from runtime.plans.build_process import LOGGER, BuildListener, BuildProcess
-from runtime.plans.install_plan import install_plan, staging_file
+from runtime.plans.install_plan import describe_build, install_plan, staging_file
 
 
 def plan_files(onnx: Path) -> PlanFiles:
@@ -56,15 +54,7 @@ def build_foreign_plan(onnx: Path, options: BuildOptions, *, listener: BuildList
             verbose=LOGGER.isEnabledFor(logging.DEBUG),
         )
         finished = BuildProcess(request, listener or BuildListener()).run()
-        described = ForeignPlan(
-            **finished.facts.model_dump(exclude={"certificate", "golden"}),
-            certificate=finished.facts.certificate,
-            golden=None,
-            onnx=onnx.name,
-            options=options,
-            built_at=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            tool=f"export-ssl {metadata.version('export-ssl')}",
-        )
+        described = ForeignPlan(**describe_build(finished.facts, options), onnx=onnx.name)
         install_plan(folder, files, staged, described, finished.layer_information)
     finally:
         staged.unlink(missing_ok=True)

@@ -9,20 +9,17 @@ RTX builds on any machine: there the build's log tells the layers, and nothing i
 
 import logging
 from dataclasses import dataclass
-from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 
 from runtime.bundle.bundle import Bundle, open_bundle
 from runtime.bundle.plan_json import BuildOptions, Sidecar
-from runtime.engines.trt.capabilities import INT8_ON_TURING, TURING
 from runtime.engines.trt.library import LIBRARIES, TENSORRT, Library
 from runtime.engines.trt.machine import require_machine
 from runtime.engines.trt.versions import require_tensorrt
 from runtime.errors import EngineError, UsageError
-from runtime.plans.build_events import BuildRequest, Finished
+from runtime.plans.build_events import BuildRequest
 from runtime.plans.build_process import LOGGER, BuildListener, BuildProcess
-from runtime.plans.install_plan import install_plan, staging_file
+from runtime.plans.install_plan import describe_build, install_plan, staging_file
 
 
 @dataclass(frozen=True)
@@ -103,28 +100,13 @@ def build_plan(
             verbose=LOGGER.isEnabledFor(logging.DEBUG),
         )
         finished = BuildProcess(request, listener or BuildListener()).run()
-        sidecar = _describe(bundle, finished, options)
-        install_plan(path, library.files, staged, sidecar, finished.layer_information, hint=_hint(sidecar))
+        sidecar = Sidecar(
+            **describe_build(finished.facts, options),
+            model=bundle.manifest.model.name,
+            precision=bundle.manifest.precision.name,
+            licence=bundle.manifest.licence,
+        )
+        install_plan(path, library.files, staged, sidecar, finished.layer_information)
     finally:
         staged.unlink(missing_ok=True)
     return BuiltBundle(bundle, sidecar)
-
-
-def _describe(bundle: Bundle, finished: Finished, options: BuildOptions) -> Sidecar:
-    return Sidecar(
-        **finished.facts.model_dump(exclude={"certificate", "golden"}),
-        certificate=finished.facts.certificate,
-        golden=finished.facts.golden,
-        model=bundle.manifest.model.name,
-        precision=bundle.manifest.precision.name,
-        licence=bundle.manifest.licence,
-        options=options,
-        built_at=datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        tool=f"export-ssl {metadata.version('export-ssl')}",
-    )
-
-
-def _hint(sidecar: Sidecar) -> str:
-    """Return what is known to break a promise with these GPUs, as a part of a sentence."""
-    int8 = any(verdict.promised == "int8" for verdict in sidecar.certificate.verdicts)
-    return f"{INT8_ON_TURING}: leave Turing out; " if int8 and TURING in sidecar.options.compute_capabilities else ""

@@ -15,6 +15,7 @@ from runtime.support.words import counted, first_few, verb_for
 _NAME_LENGTH = 60
 # Parts of a comparison below this share of the slower plan's time are not worth a sentence.
 _WORTH_SAYING = 0.01
+_PER_CHANNEL = " a scale for each channel of a weight is not fused (`--int8-target rtx` has one for all);"
 _ALL_CONVOLUTIONS = "convolutions"
 
 
@@ -85,8 +86,10 @@ def _quantisations(account: PlanAccount) -> list[tuple[float, str]]:
 
 def _crossings(account: PlanAccount) -> list[tuple[float, str]]:
     found: list[tuple[float, str]] = []
-    residual = account.residual_crossings
-    others = tuple(name for name in account.crossings if name not in residual)
+    # What the library itself takes on behind a convolution is no want of Q/DQ: a sentence of its own says it.
+    rescaled = account.traffic.rescaled if account.traffic else frozenset()
+    residual = tuple(name for name in account.residual_crossings if name not in rescaled)
+    others = tuple(name for name in account.crossings if name not in {*residual, *rescaled})
     if residual:
         beside = account.beside_crossings_ms
         price = "" if not beside else f"; the reformats and quantise layers beside them take {beside:.2f} ms"
@@ -117,8 +120,9 @@ def _float_pool(pool: FloatPool, account: PlanAccount) -> tuple[float, str]:
 
 
 def _islands(account: PlanAccount) -> list[tuple[float, str]]:
-    pools = {pool.name for pool in account.float_pools}
-    named = tuple(island for island in account.fp32_islands if island.rsplit(" (", 1)[0] not in pools)
+    told = {pool.name for pool in account.float_pools}
+    told |= {layer.name for layer in account.traffic.rescaling} if account.traffic else set()
+    named = tuple(island for island in account.fp32_islands if island.rsplit(" (", 1)[0] not in told)
     if not named:
         return []
     return [
@@ -138,10 +142,12 @@ def _rescaling(account: PlanAccount) -> list[tuple[float, str]]:
     return [
         (
             0.0,
-            f"{counted(number, 'kernel')} {verb_for(number, 'rescale')} what INT8 convolutions wrote as floats"
+            f"{counted(number, 'kernel')} only {verb_for(number, 'rescale')} or {verb_for(number, 'round')} what INT8"
+            " convolutions wrote as floats"
             f" ({join_names(tuple(layer.name for layer in counts.rescaling))}), and"
             f" {verb_for(number, 'move')} {_mb(moved)} of the {_mb(counts.moved_bytes)} that"
-            f" {counted(len(counts.layers), 'kernel')} read and write for an image: compare with the FP16 plan",
+            f" {counted(len(counts.layers), 'kernel')} read and write for an image:"
+            f"{_PER_CHANNEL if counts.wide else ''} compare with the FP16 plan",
         )
     ]
 

@@ -37,7 +37,7 @@ def explain_refusal(errors: list[str], *, name: str, library: Library = TENSORRT
     Args:
         errors: Error messages of TensorRT, oldest first.
         name: The graph's file name.
-        library: Which one.
+        library: The library that was asked.
     """
     text = [" ".join(error.split()) for error in errors]
     layer = next((found["layer"] for error in text if (found := _NO_IMPLEMENTATION.search(error))), None)

@@ -66,17 +66,22 @@ def read_foreign_graph(file: Path) -> ForeignGraph:
 
     Raises:
         UsageError: The file is absent, onnx is not installed, or an input has an unknown size beside the batch.
-        GraphError: It is no valid ONNX, or the parser would take nodes in another sense; each is named.
+        GraphError: The file is not valid ONNX, or the parser would take nodes in another sense; each is named.
     """
     model = _load(file)
     _name_nodes(model)
     graph = _inferred(model, file)
     _check_inputs(graph, file)
-    misread = [sentence for node in graph for sentence in _misread(node)]
+    misread: dict[str, list[str]] = {}
+    for node in graph:
+        for reason in _misread(node):
+            misread.setdefault(reason, []).append(f"{node.name} ({node.op_type})")
     if misread:
-        told = first_few(misread, shown=_TOLD, separator="; ")
+        number = len({name for names in misread.values() for name in names})
+        told = "; ".join(f"{reason}: {first_few(names, shown=_TOLD)}" for reason, names in misread.items())
         raise GraphError(
-            f"{file} has {counted(len(misread), 'node')} that NVIDIA's parser takes in another sense than ONNX: {told}"
+            f"{file} has {counted(number, 'node')} that NVIDIA's parser refuses or takes in another sense than ONNX: "
+            f"{told}"
         )
     return ForeignGraph(
         model=model.SerializeToString(),
@@ -142,43 +147,42 @@ def _check_inputs(graph: "ir.Graph", file: Path) -> None:
 
 
 def _misread(node: "ir.Node") -> list[str]:
-    """Return what is taken in another sense, or not taken at all, at one node."""
+    """Return what is taken in another sense at one node, or not taken at all, each with what to do."""
     import onnx_ir as ir
 
-    where = f"{node.name} ({node.op_type})"
     if node.op_type == "Transpose" and _dtype(node, 0) == ir.DataType.UINT8:
-        return [f"{where} reads UINT8, which it cannot: put it behind the Cast"]
+        return ["a Transpose cannot read UINT8, put it behind the Cast"]
     if node.op_type not in _QDQ:
         return []
     found: list[str] = []
     zero_point = node.inputs[2] if len(node.inputs) > 2 else None
+    if node.op_type == "DequantizeLinear" and _dtype(node, 0) == ir.DataType.INT32:
+        # As onnxruntime's quantiser writes biases; its option for floats is QuantizeBias.
+        return ["INT32 is not taken, leave biases in floats (onnxruntime: extra_options={'QuantizeBias': False})"]
     if zero_point is None:
         stated = node.attributes.get_int("output_dtype", 0)
         if node.op_type == "QuantizeLinear" and stated in (0, int(ir.DataType.UINT8)):
-            found.append(f"{where} has no zero point, so it is UINT8 and is taken as INT8: give it an INT8 zero point")
-    elif zero_point.dtype == ir.DataType.UINT8 and not _any(zero_point):
-        found.append(f"{where} has a UINT8 zero point of 0 and is taken as INT8, which clips at 127: quantise to INT8")
+            found.append("without a zero point it is UINT8 and is taken as INT8, give it an INT8 zero point")
+    elif _any(zero_point):
+        found.append("a zero point other than 0 is not taken, quantise symmetrically")
+    elif zero_point.dtype == ir.DataType.UINT8:
+        found.append("a UINT8 zero point of 0 is taken as INT8, which clips at 127, quantise to INT8")
     scale = _constant(node.inputs[1])
     if scale is not None:
-        found += _scale_faults(scale, where)
+        found += _scale_faults(scale)
     return found
 
 
-def _scale_faults(scale: "np.ndarray[tuple[int, ...], np.dtype[np.generic]]", where: str) -> list[str]:
-    values = np.abs(np.asarray(scale, np.float64)).ravel()
+def _scale_faults(scale: "np.ndarray[tuple[int, ...], np.dtype[np.generic]]") -> list[str]:
+    values = np.asarray(scale, np.float64).ravel()
     smallest = float(np.finfo(np.float16 if scale.dtype == np.float16 else np.float32).tiny)
     kinds = {
-        "infinite": int(np.isinf(values).sum()),
-        "NaN": int(np.isnan(values).sum()),
-        "zero": int((values == 0).sum()),
-        "subnormal": int(((values > 0) & (values < smallest)).sum()),
+        "infinite": np.isinf(values),
+        "NaN": np.isnan(values),
+        "0 or negative": values <= 0,
+        "subnormal": (values > 0) & (values < smallest),
     }
-    return [
-        f"{where} has {counted(count, 'scale')} of {values.size} that {'is' if count == 1 else 'are'} {kind}: "
-        "calibrate it again"
-        for kind, count in kinds.items()
-        if count
-    ]
+    return [f"a scale is {kind}, calibrate again" for kind, where in kinds.items() if where.any()]
 
 
 def _costly(node: "ir.Node") -> list[str]:
@@ -230,6 +234,6 @@ def _constant(value: "ir.Value | None") -> "np.ndarray[tuple[int, ...], np.dtype
 
 
 def _any(value: "ir.Value") -> bool:
-    """Return whether a constant has a value other than 0; what is computed may have."""
+    """Return whether a constant has a value other than 0; of what is computed it is not known."""
     values = _constant(value)
-    return values is None or bool(np.any(values))
+    return values is not None and bool(np.any(values))

@@ -2,10 +2,14 @@
 
 import os
 import tempfile
+from datetime import datetime, timezone
+from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from runtime.bundle.layout import PlanFiles
-from runtime.bundle.plan_json import PlanFacts
+from runtime.bundle.plan_json import BuildOptions, PlanDescription, PlanFacts
+from runtime.engines.trt.capabilities import INT8_ON_TURING, TURING
 from runtime.errors import BundleError, VerificationError
 from runtime.plans.certify import explain_failure
 from runtime.support.files import atomic_file
@@ -28,18 +32,27 @@ def staging_file(folder: Path, files: PlanFiles) -> Path:
     return Path(name)
 
 
+def describe_build(facts: PlanFacts, options: BuildOptions) -> dict[str, Any]:
+    """Return the fields of `PlanDescription` for a plan that was built just now."""
+    return {
+        **{name: getattr(facts, name) for name in PlanFacts.model_fields},
+        "options": options,
+        "built_at": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "tool": f"export-ssl {metadata.version('export-ssl')}",
+    }
+
+
 def install_plan(
-    folder: Path, files: PlanFiles, staged: Path, description: PlanFacts, layer_information: str, *, hint: str = ""
+    folder: Path, files: PlanFiles, staged: Path, description: PlanDescription, layer_information: str
 ) -> None:
     """Put the three files in place: what describes the plan first, so that no plan stands there undescribed.
 
     Args:
         folder: Where they go.
-        files: Their names.
+        files: Names of the files.
         staged: The plan, in the same folder.
         description: All that is written of it.
         layer_information: The plan's layers, in the engine inspector's form.
-        hint: What is known to break a promise, for the error; a part of a sentence.
 
     Raises:
         VerificationError: The plan breaks the promised precision; only its layers are kept, for a look at them.
@@ -49,7 +62,8 @@ def install_plan(
         rejected = folder / files.rejected
         _write(rejected, layer_information)
         raise VerificationError(
-            f"{explain_failure(description.certificate)}; {hint}`run-ssl explain {rejected}` shows the layers"
+            f"{explain_failure(description.certificate)}; {_hint(description)}"
+            f"`run-ssl explain {rejected}` shows the layers"
         )
     _write(folder / files.layers, layer_information)
     _write(folder / files.sidecar, description.model_dump_json(indent=2) + "\n")
@@ -59,6 +73,13 @@ def install_plan(
     except OSError as error:
         raise BundleError(f"cannot write {folder / files.plan}: {error.strerror}") from error
     (folder / files.rejected).unlink(missing_ok=True)
+
+
+def _hint(description: PlanDescription) -> str:
+    """Return what is known to break a promise with these GPUs, as a part of a sentence."""
+    int8 = any(verdict.promised == "int8" for verdict in description.certificate.verdicts)
+    turing = TURING in description.options.compute_capabilities
+    return f"{INT8_ON_TURING}: leave Turing out; " if int8 and turing else ""
 
 
 def _write(file: Path, text: str) -> None:

@@ -36,7 +36,7 @@ def parse_onnx(
         logger: TensorRT's logger.
         model: The serialised graph.
         name: The file's name, for the message.
-        library: Whose builder and logger they are.
+        library: The library of the builder and the logger.
 
     Raises:
         EngineError: The library cannot take the graph; every fault with node, operator and reason.

@@ -37,11 +37,13 @@ class Group:
         name: One of `GROUPS`.
         count: How many layers; those that do no work, as NoOp, are in no group.
         ms: Time of the layers together in milliseconds; None when not measured.
+        moved_bytes: Bytes that they read and write for an image; None where they cannot be counted.
     """
 
     name: str
     count: int
     ms: float | None
+    moved_bytes: float | None
 
 
 @dataclass(frozen=True)
@@ -122,10 +124,11 @@ def account(label: str, information: LayerInformation, times: dict[str, float] |
     entry = before_first(information, convolving)
     crossings = int8_crossings(information, convolving)
     quantisations = [layer for layer in layers if is_quantisation(layer)]
+    counts = traffic(information)
     reduced = any(layer.name in convolving and compute_type(layer) in ("int8", "fp16") for layer in layers)
     return PlanAccount(
         label=label,
-        groups=_groups(information, times),
+        groups=_groups(information, times, counts),
         total_ms=math.fsum(times.values()) if times else None,
         reformats=tuple(layer.name for layer in layers if _group_name(layer) == REFORMATS),
         unfused_qdq=tuple(layer.name for layer in quantisations),
@@ -138,11 +141,11 @@ def account(label: str, information: LayerInformation, times: dict[str, float] |
         else (),
         float_pools=_float_pools(information, times),
         fused_pools=tuple(layer.name for layer in layers if is_convolution(layer) and _pools(layer)),
-        traffic=traffic(information),
+        traffic=counts,
     )
 
 
-def _groups(information: LayerInformation, times: dict[str, float] | None) -> tuple[Group, ...]:
+def _groups(information: LayerInformation, times: dict[str, float] | None, counts: Traffic | None) -> tuple[Group, ...]:
     members: dict[str, list[EngineLayer]] = {name: [] for name in GROUPS}
     for layer in information.layers:
         # What has taken time is counted even where its type says that it does nothing.
@@ -150,8 +153,14 @@ def _groups(information: LayerInformation, times: dict[str, float] | None) -> tu
             members[_group_name(layer)].append(layer)
     listed = {layer.name for layer in information.layers}
     unlisted = math.fsum(ms for name, ms in (times or {}).items() if name not in listed)
+    moved = {layer.name: layer.moved_bytes for layer in counts.layers} if counts else {}
     return tuple(
-        Group(name, len(found), None if (ms := _sum_ms(found, times)) is None else ms + unlisted * (name == OTHER))
+        Group(
+            name,
+            len(found),
+            ms=None if (ms := _sum_ms(found, times)) is None else ms + unlisted * (name == OTHER),
+            moved_bytes=math.fsum(moved.get(layer.name, 0.0) for layer in found) if counts else None,
+        )
         for name, found in members.items()
     )
 

@@ -17,7 +17,7 @@ def read_accounts(text: str) -> tuple[PlanAccount, ...]:
         text: See `read_account`.
 
     Raises:
-        UsageError: It means none.
+        UsageError: The argument means no plan.
         BundleError: A file cannot be read, or the bundle has no plan.
         EngineError: A file is not what trtexec writes.
     """

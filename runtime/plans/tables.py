@@ -43,6 +43,8 @@ def render_accounts(accounts: tuple[PlanAccount, ...], console: Console) -> None
         console: Where to print; 80 columns are enough for three plans.
     """
     console.print(_groups(accounts))
+    if any(one.traffic is not None for one in accounts):
+        console.print(Text("MB are what the layers read and write for an image, counted and not measured."))
     if any(one.total_ms is not None for one in accounts):
         console.print(Text("Times are the profiler's per layer; they add up to more than the latency."))
     for one in accounts:
@@ -71,22 +73,36 @@ def _sentence(verdict: LayerVerdict) -> str:
 
 
 def _groups(accounts: tuple[PlanAccount, ...]) -> Table:
+    """Return how many layers of each sort there are, with their times, and their bytes for an image where counted."""
+    counted = any(one.traffic is not None for one in accounts)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("layers", no_wrap=True)
     for one in accounts:
         table.add_column(Text(one.label), justify="right")
         table.add_column("ms", justify="right", no_wrap=True)
+        if counted:
+            table.add_column("MB", justify="right", no_wrap=True)
     for row, group in enumerate(accounts[0].groups):
-        if any(one.groups[row].count for one in accounts):
-            counts = ((str(one.groups[row].count), _milliseconds(one.groups[row].ms)) for one in accounts)
-            table.add_row(group.name, *(cell for pair in counts for cell in pair))
-    totals = ((str(sum(group.count for group in one.groups)), _milliseconds(one.total_ms)) for one in accounts)
-    table.add_row("all", *(cell for pair in totals for cell in pair))
+        shown = [one.groups[row] for one in accounts]
+        if any(one.count for one in shown):
+            cells = (_cells(one.count, one.ms, one.moved_bytes, counted=counted) for one in shown)
+            table.add_row(group.name, *(cell for several in cells for cell in several))
+    totals = (
+        _cells(
+            sum(group.count for group in one.groups),
+            one.total_ms,
+            one.traffic.moved_bytes if one.traffic else None,
+            counted=counted,
+        )
+        for one in accounts
+    )
+    table.add_row("all", *(cell for several in totals for cell in several))
     return table
 
 
-def _milliseconds(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3f}"
+def _cells(count: int, ms: float | None, moved_bytes: float | None, *, counted: bool) -> tuple[str, ...]:
+    cells = (str(count), "-" if ms is None else f"{ms:.3f}")
+    return (*cells, "-" if moved_bytes is None else f"{moved_bytes / 1e6:.1f}") if counted else cells
 
 
 def _print_list(sentences: tuple[str, ...], console: Console) -> None:

@@ -14,6 +14,7 @@ _BYTES: dict[Datatype, float] = {
     "fp32": 4, "int32": 4, "fp16": 2, "bf16": 2, "int64": 8, "int8": 1, "uint8": 1, "fp8": 1, "bool": 1,
     "fp4": 0.5, "int4": 0.5,
 }  # fmt: skip
+_FLOATS: frozenset[Datatype] = frozenset({"fp32", "fp16"})
 _DYNAMIC = -1
 
 
@@ -43,13 +44,17 @@ class Traffic:
 
     Attributes:
         layers: One per kernel, in order of execution.
-        rescaling: Those that only take on what INT8 convolutions wrote as floats: they rescale it, add bias and
+        rescaling: Kernels that only take on what INT8 convolutions wrote as floats: they rescale it, add bias and
             residual, and most of them round it to INT8 again.
+        rescaled: Names of the INT8 convolutions that write these floats and read INT8 data, a residual apart.
+        wide: Whether some of these floats are FP32, as where a weight has a scale for each channel.
         int8: Whether the plan has INT8 convolutions.
     """
 
     layers: tuple[LayerTraffic, ...]
     rescaling: tuple[LayerTraffic, ...]
+    rescaled: frozenset[str]
+    wide: bool
     int8: bool
 
     @property
@@ -72,10 +77,18 @@ def traffic(information: LayerInformation) -> Traffic | None:
     if not any(_DYNAMIC in tensor.shape for tensor in tensors):
         return None
     int8 = [layer for layer in layers if is_convolution(layer) and compute_type(layer) == "int8"]
-    floats = {tensor.name for layer in int8 for tensor in layer.outputs if tensor.datatype in ("fp32", "fp16")}
+    floats = {tensor.name for layer in int8 for tensor in layer.outputs if tensor.datatype in _FLOATS}
+    rescaling = [layer for layer in layers if _rescales(layer, floats)]
+    taken = {tensor.name for layer in rescaling for tensor in layer.inputs} & floats
     return Traffic(
         layers=tuple(_of_layer(layer) for layer in layers),
-        rescaling=tuple(_of_layer(layer) for layer in layers if _rescales(layer, floats)),
+        rescaling=tuple(_of_layer(layer) for layer in rescaling),
+        rescaled=frozenset(
+            layer.name
+            for layer in int8
+            if {tensor.name for tensor in layer.outputs} & taken and layer.inputs[0].datatype not in _FLOATS
+        ),
+        wide=any(tensor.datatype == "fp32" for layer in rescaling for tensor in layer.inputs if tensor.name in taken),
         int8=bool(int8),
     )
 

@@ -78,7 +78,7 @@ class BundleInputs:
         bundle: The bundle, its hashes checked.
         calibration: None for a bundle without INT8.
         sensitivity: None where it was not measured.
-        plans: At most one of each library.
+        plans: Plans of the bundle, at most one of each library.
         neighbours: What `run-ssl embed --check --save` found; None where it was not run.
     """
 

@@ -21,6 +21,7 @@ from runtime.errors import BundleError
 from runtime.serving.backends import Served
 from runtime.serving.request import Backend
 from runtime.serving.settings import Settings
+from runtime.support.engine_names import Int8Target
 from runtime.support.files import hash_file
 from runtime.support.json_file import read_versioned
 
@@ -94,7 +95,7 @@ class Record(_Part):
     schema_version: Literal[1] = RECORD_VERSION
     model: str
     precision: PrecisionName
-    int8_target: Literal["tensorrt", "rtx", "cpu"] | None
+    int8_target: Int8Target | None
     weights: Weights
     licence: Licence
     bundle_sha256: Sha256

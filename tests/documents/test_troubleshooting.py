@@ -116,7 +116,7 @@ def test_every_heading_is_of_one_paragraph_that_says_what_to_do() -> None:
         # A property, which returns a field, which is one of two values that a function returns.
         (
             "EngineError",
-            "TensorRT cannot be loaded (…): reinstall it, and check LD_LIBRARY_PATH",
+            "… cannot be loaded (…): reinstall it, and check LD_LIBRARY_PATH",
             "runtime/engines/trt/machine.py",
         ),
         # A field of a dataclass.

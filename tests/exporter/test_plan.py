@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 import sys
-from importlib.util import find_spec
 
 import pytest
 
@@ -13,6 +12,7 @@ from tests.helpers.bundle_files import described_files
 from tests.helpers.command_lines import refused
 from tests.helpers.paths import ROOT
 from tests.helpers.standin_commands import listing, run
+from tests.helpers.tools import needs_rtx
 from tests.tensorrt_bindings.standin import standin_environment
 
 FP16_DB = 45.0
@@ -160,12 +160,9 @@ def test_auto_takes_the_plan_where_it_runs_and_says_why_where_it_does_not(versio
 
 
 RTX = (*SMALL, "--engine", "tensorrt-rtx")
-rtx = pytest.mark.skipif(
-    find_spec("tensorrt_rtx_bindings") is None, reason="TensorRT for RTX is not installed: pip install export-ssl[rtx]"
-)
 
 
-@rtx
+@needs_rtx
 def test_a_plan_for_rtx_is_built_by_nvidias_compiler_on_a_machine_without_a_gpu(tmp_path):
     result = export(*RTX, "--gpu", "turing,ada", output=tmp_path / "bundle", version="")
     assert result.exit_code == 0, result.stderr

@@ -54,7 +54,7 @@ def drawn_bundle(name: str, factory: pytest.TempPathFactory, *, checkpoint: Path
     """Return a bundle by its name in `VARIANTS`; nobody may change it.
 
     Args:
-        name: Which.
+        name: Name of the variant.
         factory: Where it is made.
         checkpoint: Weights of ssl_resnet18.
         pictures: Returns the folder of pictures to calibrate on.

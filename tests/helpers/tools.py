@@ -1,4 +1,4 @@
-"""Programs that tests need and a machine may lack: each is a skip that names Debian's package.
+"""Programs and libraries that tests need and a machine may lack: each is a skip that names the package.
 
 With CI=true in the environment the skip is a failure: continuous integration never tests less than it says.
 """
@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
@@ -26,7 +27,21 @@ def lack(what: str, package: str) -> NoReturn:
         what: What is missing, as "clang-tidy not found".
         package: Debian's packages that bring it, separated by spaces.
     """
-    message = f"{what}: apt-get install {package}"
+    leave_out(f"{what}: apt-get install {package}")
+
+
+def require_rtx() -> None:
+    """Skip the test where TensorRT for RTX is not installed; `needs_rtx` marks tests that ask this."""
+    if find_spec("tensorrt_rtx_bindings") is None:
+        leave_out("TensorRT for RTX is not installed: pip install 'export-ssl[rtx]'")
+
+
+# The fixture is tests/conftest.py's.
+needs_rtx = pytest.mark.usefixtures("rtx_library")
+
+
+def leave_out(message: str) -> NoReturn:
+    """Skip the test for want of what a message names; fail it where CI=true."""
     if os.environ.get("CI", "").lower() in ("true", "1"):
         pytest.fail(f"{message} (CI=true: nothing is skipped for want of a tool)", pytrace=False)
     pytest.skip(message)

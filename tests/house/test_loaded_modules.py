@@ -87,7 +87,10 @@ MAY_LOAD = {
     ),
     "repo BUNDLE OUT": (set(), {"engines", "images", "serving"}),
     "repo BUNDLE OUT --backend openvino": ({"openvino"}, {"engines", "images", "serving"}),
-    "report BUNDLE -o OUT": ({"plotly"}, {"bench", "bench.limits", "compare", "embed", "plans.inspector", "report"}),
+    "report BUNDLE -o OUT": (
+        {"plotly"},
+        {"bench", "bench.limits", "compare", "embed", "engines.trt", "plans.inspector", "report"},
+    ),
     "doctor": (
         {"cuda", "onnxruntime", "openvino", "tensorrt", "tensorrt_rtx", "tensorrt_rtx_bindings", "tensorrt_rtx_libs"},
         {"engines", "engines.trt", "health", "images"},

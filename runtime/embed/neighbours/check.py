@@ -9,7 +9,7 @@ import numpy as np
 from runtime.bundle.bundle import Bundle
 from runtime.bundle.results.neighbours_json import Metric, NeighbourCheck
 from runtime.engines.contract import Engine
-from runtime.engines.open_engine import ORIGINAL, EngineOptions, load_engine, parse_engine
+from runtime.engines.open_engine import ORIGINAL, EngineChoice, EngineOptions, load_engine, parse_engine
 from runtime.errors import DataError, EngineError
 from runtime.neighbours.agreement import neighbour_agreement
 from runtime.support.arrays import Floats, Pixels
@@ -59,8 +59,8 @@ def check_neighbours(
         VerificationError: Embeddings hold NaN or infinity, or under `cosine` have length 0.
     """
     choice = parse_engine(engine)
-    shared = replace(options or EngineOptions(), precision=None, provider=None, share_cores=True)
-    chosen = replace(shared, precision=choice.precision, provider=choice.provider, specialisation=choice.specialisation)
+    given = replace(options or EngineOptions(), share_cores=True)
+    shared, chosen = EngineChoice(ORIGINAL).applied_to(given), choice.applied_to(given)
     with load_engine(bundle, ORIGINAL, shared) as original, load_engine(bundle, choice.name, chosen) as candidate:
         embeddings = collect_embeddings(batches, original=original, candidate=candidate, on_batch=on_batch)
         name, precision = candidate.name, candidate.precision

@@ -48,7 +48,7 @@ def open_contexts(
 
     Args:
         engine: The plan.
-        library: Whose it is.
+        library: The library of the plan.
         features: What the library's version has.
         specialisation: When kernels are compiled for the batch sizes that come.
         kernels: What `Contexts.compiled` returned in another process; None for none. A CUDA context is current: the

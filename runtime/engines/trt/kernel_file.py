@@ -24,11 +24,11 @@ class KernelsOf(BaseModel):
     """What kernels were compiled of, and where: others are of no use.
 
     Attributes:
-        plan_sha256: Of the plan.
+        plan_sha256: Hash of the plan.
         gpu: The GPU's name.
         compute_capability: The GPU's, such as `8.9`.
         driver: Newest CUDA version that the driver supports, such as `13.0`.
-        version: Of TensorRT for RTX, such as `1.7.1.116`.
+        version: Version of TensorRT for RTX, such as `1.7.1.116`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -106,7 +106,7 @@ class Lane:
             tensors: What the plan takes and gives.
             scratch_bytes: Scratch memory of a context.
             device: The GPU's index.
-            library: Whose plan it is.
+            library: The library of the plan.
 
         Raises:
             EngineError: The GPU's memory does not suffice.

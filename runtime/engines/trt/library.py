@@ -20,7 +20,8 @@ class Library:
     Attributes:
         engine: How the command line names it.
         label: How sentences name it.
-        modules: Its Python module; where there are several, the first that is installed is taken, or else the last.
+        modules: Names of the Python module; where there are several, the first that is installed is taken, or else the
+            last.
         lowest: The oldest version, (major, minor), that this project knows.
         newest_major: The newest major version. A later one may rename what this one has: a build there should fail with
             a sentence, not in the middle.
@@ -66,7 +67,7 @@ class Library:
         both libraries have, but for those behind `Features`.
 
         Raises:
-            ImportError: It is not there, or lacks something.
+            ImportError: The module is not there, or lacks something.
         """
         return importlib.import_module(self.module)
 

@@ -41,7 +41,7 @@ def make_logger(
     Args:
         sink: Takes a level's name of Python's logging, and a message.
         verbose: Whether VERBOSE messages are passed on too: hundreds of thousands of a build.
-        library: Whose logger.
+        library: The library that the logger is for.
     """
     if TYPE_CHECKING:
         import tensorrt as trt

@@ -26,7 +26,7 @@ def read_plan_header(plan: bytes, *, name: str, library: Library = TENSORRT) -> 
     Args:
         plan: The plan, or as much of its beginning as there is.
         name: The file's name, for the messages.
-        library: Whose plan it should be.
+        library: The library that the plan should be for.
 
     Raises:
         BundleError: The file is no plan, a truncated one, a wrapped one, of another library, or of a serialisation

@@ -85,7 +85,7 @@ class TensorRtEngine(EngineBase):
             plan: The plan's bytes, checked by `runtime/engines/trt/preflight.py`: a plan from a stranger can do harm.
             precision: What it executes, in words.
             host_code_allowed: Whether the plan holds host code that may run, as version-compatible ones do.
-            library: Whose plan it is.
+            library: The library of the plan.
             kernels: File that keeps compiled kernels between processes, where the library compiles at load; None
                 keeps none.
             specialisation: When it compiles kernels for a batch size.

@@ -1,12 +1,16 @@
 """How a plan is built, as it is typed: what the options become, and which are refused."""
 
+import io
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from runtime.bundle.plan_json import BuildOptions
+from runtime.commands.plan_build import log_to
 from runtime.commands.plan_options import BuildChoices
 from runtime.errors import UsageError
+from runtime.plans.build_process import LOGGER
 
 
 def test_choices_at_their_defaults_have_not_changed() -> None:
@@ -31,6 +35,21 @@ def test_choices_at_their_defaults_have_not_changed() -> None:
 )
 def test_changed_options_are_named_as_they_are_typed(choices: BuildChoices, words: list[str]) -> None:
     assert choices.changed() == words
+
+
+@pytest.mark.parametrize(
+    ("verbose", "lines"),
+    [
+        (False, ["warning: a", "warning: b", "warning: a (this 3 times)"]),
+        (True, ["warning: a", "warning: a", "warning: b", "warning: a"]),
+    ],
+)
+def test_what_is_said_of_every_layer_is_shown_once_with_its_number(verbose: bool, lines: list[str]) -> None:
+    console = Console(file=io.StringIO(), width=80)
+    with log_to(console, verbose=verbose):
+        for word in "aaba":
+            LOGGER.warning(word)
+    assert console.file.getvalue().splitlines() == lines  # type: ignore[attr-defined]  # it is the StringIO above
 
 
 def test_choices_are_read_into_options() -> None:

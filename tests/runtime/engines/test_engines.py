@@ -254,14 +254,16 @@ def test_threads_and_sharing_change_no_result_beyond_rounding(exported, referenc
 
 def test_unknown_engine_is_refused_with_the_known_names(exported):
     with pytest.raises(
-        UsageError, match=r"no engine is named tensorflow: expected auto, tensorrt, openvino, onnxruntime, pytorch"
+        UsageError,
+        match=r"no engine is named tensorflow: expected auto, tensorrt, tensorrt-rtx, openvino, "
+        r"onnxruntime, pytorch",
     ):
         load_engine(exported.fp32, "tensorflow")
 
 
 def test_engine_and_precision_are_parsed_from_one_word():
-    assert parse_engine("openvino") == ("openvino", None, None)
-    assert parse_engine("openvino:bf16") == ("openvino", "bf16", None)
+    assert parse_engine("openvino") == ("openvino", None, None, None)
+    assert parse_engine("openvino:bf16") == ("openvino", "bf16", None, None)
     with pytest.raises(UsageError, match="engine openvino:int3: no precision int3; expected"):
         parse_engine("openvino:int3")
 

@@ -161,7 +161,7 @@ def test_auto_tells_of_a_plan_that_cannot_run_and_takes_the_cpus_engine(
 def test_auto_says_why_a_plan_is_not_used(
     planned: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
-    def refuse(_bundle: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr("runtime.engines.trt.trt_engine.open_plan", refuse)

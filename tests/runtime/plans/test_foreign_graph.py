@@ -1,6 +1,5 @@
 """Q/DQ graphs from elsewhere: what NVIDIA's compiler makes of them in real builds, and that it is named before."""
 
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
 from runtime.bundle.plan_json import BatchProfile, BuildOptions
 from runtime.commands.plan_options import BuildChoices
@@ -23,10 +23,8 @@ from runtime.plans.layer_log import is_layer_list, layer_information
 from tests.conftest import Exported
 from tests.helpers.command_lines import refused
 from tests.helpers.standin_commands import run
+from tests.helpers.tools import needs_rtx
 
-needs_rtx = pytest.mark.skipif(
-    find_spec("tensorrt_rtx_bindings") is None, reason="TensorRT for RTX is not installed: pip install export-ssl[rtx]"
-)
 CHANNELS, SIZE = 8, 16
 INT8, UINT8 = np.int8, np.uint8
 
@@ -46,6 +44,7 @@ def write(
     folder: Path,
     *,
     zero_point: type[np.generic] | None = INT8,
+    zero: int = 0,
     scale: Any = 0.05,
     weight_scale: Any = 0.003,
     transpose_first: bool | None = None,
@@ -72,7 +71,7 @@ def write(
     axis: dict[str, Any] = {"axis": 1} if np.ndim(scale) else {}
     quantised = [data, constant("scale", scale)]
     if zero_point is not None:
-        quantised.append(constant("zero", np.zeros(np.shape(scale)), zero_point))
+        quantised.append(constant("zero", np.full(np.shape(scale), zero), zero_point))
     nodes += [helper.make_node("QuantizeLinear", quantised, ["q"], name="quantise", **axis)]
     nodes += [helper.make_node("DequantizeLinear", ["q", *quantised[1:]], ["dq"], name="dequantise", **axis)]
     weight = np.random.default_rng(0).standard_normal((CHANNELS, CHANNELS, 3, 3)) / 10
@@ -87,6 +86,31 @@ def write(
     file = folder / "graph.onnx"
     onnx.save(model, str(file))
     return file
+
+
+def write_float(file: Path) -> Path:
+    """Write a convolution with a bias, in FP32."""
+    rng = np.random.default_rng(0)
+    weight = rng.standard_normal((CHANNELS, CHANNELS, 3, 3)).astype(np.float32)
+    bias = rng.standard_normal(CHANNELS).astype(np.float32)
+    tensors = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", CHANNELS, SIZE, SIZE]) for name in ("x", "y")
+    ]
+    node = helper.make_node("Conv", ["x", "w", "b"], ["y"], name="conv", pads=[1, 1, 1, 1])
+    constants = [numpy_helper.from_array(weight, "w"), numpy_helper.from_array(bias, "b")]
+    graph = helper.make_graph([node], "g", tensors[:1], tensors[1:], constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), str(file))
+    return file
+
+
+class Reader(CalibrationDataReader):  # type: ignore[misc]
+    """One batch of noise."""
+
+    def __init__(self) -> None:
+        self.batches = iter([{"x": np.random.default_rng(1).standard_normal((1, CHANNELS, SIZE, SIZE)).astype("f4")}])
+
+    def get_next(self) -> dict[str, Any] | None:
+        return next(self.batches, None)
 
 
 def compile_unchecked(file: Path) -> tuple[LayerInformation, list[str]]:
@@ -117,7 +141,7 @@ def runs_in(layers: LayerInformation) -> str:
 
 # By ONNX, a QuantizeLinear without a zero point and one with a UINT8 zero point give UINT8, 0 to 255.
 @needs_rtx
-@pytest.mark.parametrize(("zero_point", "named"), [(UINT8, "UINT8 zero point of 0"), (None, "has no zero point")])
+@pytest.mark.parametrize(("zero_point", "named"), [(UINT8, "a UINT8 zero point of 0"), (None, "without a zero point")])
 def test_unsigned_activations_are_compiled_as_signed_ones_and_are_named_before(
     zero_point: type[np.generic] | None, named: str, tmp_path: Path
 ) -> None:
@@ -147,7 +171,7 @@ def test_scales_that_no_step_can_have_are_compiled_without_a_word_and_are_named_
     layers, warnings = compile_unchecked(file)
     assert runs_in(layers) == "int8"
     assert warnings == []
-    with pytest.raises(GraphError, match=f"1 scale of {8 if 'weight_scale' in scales else 1} that is {word}"):
+    with pytest.raises(GraphError, match=f"a scale is {word}"):
         read_foreign_graph(file)
 
 
@@ -157,6 +181,36 @@ def test_scales_that_are_not_positive_are_refused_by_the_compiler_too(bad: float
     file = write(tmp_path, weight_scale=[0.003] * 7 + [bad])
     with pytest.raises(EngineError, match="Scale coefficients must all be positive"):
         compile_unchecked(file)
+    with pytest.raises(GraphError, match=r"a scale is .*: weight_q \(QuantizeLinear\), weight_dq"):
+        read_foreign_graph(file)
+
+
+@needs_rtx
+def test_a_zero_point_other_than_0_is_refused_by_the_compiler_too(tmp_path: Path) -> None:
+    file = write(tmp_path, zero=3)
+    with pytest.raises(EngineError, match=r"(?i)zero"):
+        compile_unchecked(file)
+    with pytest.raises(GraphError, match=r"a zero point other than 0 is not taken, quantise symmetrically: quantise"):
+        read_foreign_graph(file)
+
+
+@needs_rtx
+def test_biases_of_int32_as_onnxruntime_quantises_them_cannot_be_compiled_and_are_named(tmp_path: Path) -> None:
+    pre, file = write_float(tmp_path / "float.onnx"), tmp_path / "quantised.onnx"
+    symmetric = {"ActivationSymmetric": True, "WeightSymmetric": True}
+    for bias, refused_too in ((True, True), (False, False)):
+        quantize_static(
+            str(pre), str(file), Reader(), quant_format=QuantFormat.QDQ, activation_type=QuantType.QInt8,
+            weight_type=QuantType.QInt8, per_channel=True, extra_options={**symmetric, "QuantizeBias": bias},
+        )  # fmt: skip
+        if refused_too:
+            with pytest.raises(EngineError, match="Int32"):
+                compile_unchecked(file)
+            with pytest.raises(GraphError, match=r"INT32 is not taken, leave biases in floats .*QuantizeBias"):
+                read_foreign_graph(file)
+        else:
+            certificate = build_foreign_plan(file, BuildOptions(engine="tensorrt-rtx")).certificate
+            assert (certificate.kept, certificate.promised) == (1, 1)
 
 
 @needs_rtx
@@ -175,9 +229,7 @@ def test_a_transpose_of_pixels_before_their_cast_cannot_be_compiled_and_behind_i
     file = write(tmp_path, transpose_first=True)
     with pytest.raises(EngineError, match="UInt8"):
         compile_unchecked(file)
-    with pytest.raises(
-        GraphError, match=r"transpose \(Transpose\) reads UINT8, which it cannot: put it behind the Cast"
-    ):
+    with pytest.raises(GraphError, match=r"a Transpose cannot read UINT8, put it behind the Cast: transpose \(Tr"):
         read_foreign_graph(file)
     file = write(tmp_path, transpose_first=False)
     assert runs_in(compile_unchecked(file)[0]) == "int8"
@@ -190,7 +242,7 @@ def test_every_node_is_named_in_one_message(tmp_path: Path) -> None:
         read_foreign_graph(file)
     text = str(caught.value)
     # The QuantizeLinear and DequantizeLinear of the activation, of the weight, and the Transpose.
-    assert f"{file} has 5 nodes that NVIDIA's parser takes in another sense than ONNX" in text
+    assert f"{file} has 5 nodes that NVIDIA's parser refuses or takes in another sense than ONNX: " in text
     assert all(f"{name} (" in text for name in ("transpose", "quantise", "dequantise", "weight_q", "weight_dq"))
 
 

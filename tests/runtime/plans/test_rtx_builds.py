@@ -6,7 +6,6 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,14 @@ from runtime.bundle.plan_json import BatchProfile, BuildOptions, Sidecar
 from runtime.errors import EngineError, UsageError, VerificationError
 from runtime.plans.build_plan import build_plan
 from runtime.plans.inspector import read_layer_information
+from runtime.plans.traffic import traffic
 from tests.conftest import Drawn, Exported
 from tests.helpers.command_lines import refused
 from tests.helpers.exported import copy_bundle
 from tests.helpers.standin_commands import finish, listing, members, run, start, wait_until
+from tests.helpers.tools import needs_rtx
 
-pytestmark = pytest.mark.skipif(
-    find_spec("tensorrt_rtx_bindings") is None, reason="TensorRT for RTX is not installed: pip install export-ssl[rtx]"
-)
+pytestmark = needs_rtx
 Found = Callable[[str], Path]
 # Byte 32 of a plan has a bit for each compute capability, lowest first: what NVIDIA's compiler wrote was compared.
 BITS = {"7.5": 1, "8.0": 2, "8.6": 4, "8.9": 8, "12.0": 16, "12.1": 32}
@@ -84,13 +83,18 @@ def test_with_one_scale_for_a_weight_every_convolution_reads_int8_and_writes_hal
     for name in ("int8-rtx", "int8-fp16"):
         path = bundle(name)
         build(path)
-        layers = read_layer_information((path / "model.rtx.plan.layers.json").read_text(encoding="utf-8")).layers
-        found[name] = [layer for layer in layers if layer.kind == "correlation"]
+        information = read_layer_information((path / "model.rtx.plan.layers.json").read_text(encoding="utf-8"))
+        found[name] = [layer for layer in information.layers if layer.kind == "correlation"]
         written = {tensor.datatype for layer in found[name] for tensor in layer.outputs}
         assert len(found[name]) == RESNET18 - 1
         assert {layer.inputs[0].datatype for layer in found[name]} == {"int8"}
         # With a scale for each channel they write floats, which a second kernel takes on.
         assert written == ({"fp16"} if name == "int8-rtx" else {"fp32"})
+        # Behind either, kernels of their own make INT8 of it; only those of floats say that no scale was fused.
+        counts = traffic(information)
+        assert counts is not None
+        assert counts.rescaling
+        assert counts.wide == (name != "int8-rtx")
 
 
 def test_the_description_says_what_was_built_and_what_was_not_run(bundle: Found) -> None:

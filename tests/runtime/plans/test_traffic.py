@@ -1,14 +1,17 @@
 """Kernels and bytes for an image, of plans that TensorRT for RTX built."""
 
+import io
 import math
 import re
 
 import pytest
+from rich.console import Console
 
 from runtime.plans.explain import compare_accounts, findings
 from runtime.plans.inspector import read_layer_information
 from runtime.plans.layer_log import layer_information
 from runtime.plans.plan_account import PlanAccount, account
+from runtime.plans.tables import render_accounts
 from tests.helpers import rtx_layers
 
 
@@ -50,10 +53,30 @@ def test_bytes_of_a_plan_are_those_of_the_tensors_in_the_log(name: str) -> None:
 def test_kernels_behind_int8_convolutions_are_named_and_counted() -> None:
     # 53 convolutions; each of the 4 of downsampling shares one kernel with conv3 of its block.
     sentence = findings(accounted("ssl_resnet50-int8"))[-1]
-    assert sentence.startswith("49 kernels rescale what INT8 convolutions wrote as floats (__myl_MulAddRelu")
+    assert sentence.startswith("49 kernels only rescale or round what INT8 convolutions wrote as floats (__myl_MulAddR")
+    assert "a scale for each channel of a weight is not fused" in sentence
     fp16 = accounted("ssl_resnet50-fp16").traffic
     assert fp16 is not None
     assert not fp16.rescaling
+
+
+def test_what_the_library_rescales_by_itself_is_not_called_a_want_of_qdq() -> None:
+    # Its INT8 convolutions have Q/DQ on both sides, as the bundle's graph has.
+    assert not [sentence for sentence in findings(accounted("ssl_resnet50-int8")) if "put Q/DQ" in sentence]
+
+
+def test_bytes_of_the_sorts_of_layers_add_up_to_the_plans() -> None:
+    for name in rtx_layers.NAMES:
+        plan = accounted(name)
+        assert plan.traffic is not None
+        assert sum(group.moved_bytes or 0.0 for group in plan.groups) == pytest.approx(plan.traffic.moved_bytes)
+
+
+def test_the_table_shows_megabytes_where_they_can_be_counted() -> None:
+    shown = io.StringIO()
+    render_accounts((accounted("ssl_resnet50-fp16"),), Console(file=shown, width=100))
+    last = next(line for line in shown.getvalue().splitlines() if line.startswith("all"))
+    assert last.split() == ["all", "58", "-", f"{megabytes_of_the_log('ssl_resnet50-fp16'):.1f}"]
 
 
 def test_an_int8_plan_that_moves_more_than_fp16_is_told_with_figures_in_either_order() -> None:

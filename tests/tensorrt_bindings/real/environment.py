@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-import pytest
-
 from runtime.support.engine_names import PlanEngine
 from tests.helpers.paths import ROOT
-from tests.helpers.tools import require_tool
+from tests.helpers.tools import leave_out, require_rtx, require_tool
 from tests.tensorrt_bindings.install_bindings import TARGET, requirements
 
 STUB = Path(__file__).with_name("stub.c")
@@ -42,7 +40,7 @@ class Bindings:
         version: Version of TensorRT, for example `10.16.1.11`.
         paths: What a process needs on its PYTHONPATH beside the libraries.
         libraries: Folder of the stub libraries' package, for the PYTHONPATH; None to go without.
-        library: Whose they are.
+        library: The library of the bindings.
     """
 
     version: str
@@ -76,7 +74,7 @@ def prepare(version: str, folder: Path) -> Bindings:
     """Return bindings over stubs that are compiled into `folder`, or skip the test with what is missing."""
     wheel = TARGET / version
     if not (wheel / "tensorrt_bindings").is_dir():
-        pytest.skip(
+        leave_out(
             f"bindings of TensorRT {version} are not installed: run python tests/tensorrt_bindings/install_bindings.py"
         )
     compiler = require_tool(os.environ.get("CC", "cc"), package="gcc")
@@ -95,10 +93,8 @@ def prepare(version: str, folder: Path) -> Bindings:
 
 def prepare_rtx(folder: Path) -> Bindings:
     """Return the bindings of TensorRT for RTX, whose own libraries are installed, or skip the test."""
-    try:
-        version = metadata.version("tensorrt-rtx-cu13-bindings")
-    except metadata.PackageNotFoundError:
-        pytest.skip("TensorRT for RTX is not installed: pip install 'export-ssl[rtx]'")
+    require_rtx()
+    version = metadata.version("tensorrt-rtx-cu13-bindings")
     front = folder / "front" / "tensorrt"
     front.mkdir(parents=True)
     (front / "__init__.py").write_text(FRONT_PACKAGE.format(bindings=RTX_BINDINGS))

@@ -33,7 +33,7 @@ class Plan:
         layers: The inspector's layers, detailed.
         io: Names of inputs and outputs.
         model: The ONNX file.
-        named: Of TensorRT for RTX: the compute capabilities that were named, such as 86; none for its own choice.
+        named: Compute capabilities that TensorRT for RTX was given, such as 86; none for its own choice.
     """
 
     gpu: str
