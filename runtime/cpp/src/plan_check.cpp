@@ -141,8 +141,8 @@ void check_plan_file(const Bundle &bundle) {
                                     bundle.manifest.model_sha256.substr(0, 12) + "…): " + again);
     }
     if (release(version) != release(parse_version(sidecar.tensorrt))) {
-        throw Error(RNE_BUNDLE, file + " says " + library.label + " " + to_string(version) + ", but " + library.sidecar + " says " +
-                                    sidecar.tensorrt + ": " + again);
+        throw Error(RNE_BUNDLE, file + " says " + library.label + " " + to_string(version) + ", but " +
+                                    library.sidecar + " says " + sidecar.tensorrt + ": " + again);
     }
     if (sidecar.engine != library.engine) {
         throw Error(RNE_BUNDLE, file_name(bundle, library.sidecar) + " describes a plan of " +
