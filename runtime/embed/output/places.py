@@ -74,4 +74,4 @@ def read_places(output: Path) -> Places | None:
 
 def _text(path: Path) -> str:
     """Return a path as text that JSON holds; one with odd bytes is not found again, and asked for."""
-    return str(path.absolute()).encode("utf-8", "backslashreplace").decode()
+    return str(path.resolve()).encode("utf-8", "backslashreplace").decode()
