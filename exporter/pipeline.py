@@ -17,7 +17,6 @@ import onnx
 import onnx_ir as ir
 
 from exporter.checks.golden import run_original
-from exporter.checks.recipe_check import compare_recipes
 from exporter.checks.step_check import Check, as_json_db, check_step
 from exporter.checks.tolerance import (
     INT8_FLOOR_DB,
@@ -39,6 +38,7 @@ from exporter.passes.tracing import IR_VERSION, OPSET, trace_network
 from exporter.passes.written_roundings import write_roundings
 from exporter.request import ExportRequest
 from exporter.steps.int8 import QuantizedGraph, quantize_graph
+from exporter.steps.recipe_check import compare_recipes
 from exporter.steps.subject import Subject, load_subject, read_class_names
 from exporter.writing.bundle_writer import add_metadata, write_bundle
 from exporter.writing.describe_manifest import describe_manifest
