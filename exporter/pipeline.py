@@ -11,7 +11,6 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
-from exporter.checks.recipe_check import compare_recipes
 from exporter.models import ModelSpec, default_labels, describe_labels, licence_of, resolve_model
 from exporter.passes.count_layers import count_layers
 from exporter.passes.fold_batchnorm import fold_batchnorm
@@ -24,6 +23,7 @@ from exporter.passes.written_roundings import write_roundings
 from exporter.request import ExportRequest
 from exporter.steps.checking import Checks, one_worker
 from exporter.steps.int8 import QuantizedGraph, quantize_graph
+from exporter.steps.recipe_check import compare_recipes
 from exporter.steps.subject import Subject, load_subject
 from exporter.writing.bundle_writer import add_metadata, write_bundle
 from exporter.writing.describe_manifest import describe_manifest

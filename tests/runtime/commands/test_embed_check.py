@@ -52,9 +52,9 @@ def test_the_sample_is_as_large_as_asked_and_the_seed_draws_it(exported, class_f
     decoded: list[str] = []
     honest = vars(check_job)["decode_entry"]
 
-    def note(opened, transform):
+    def note(opened, transform, preprocessing):
         decoded.append(opened[0].key)
-        return honest(opened, transform)
+        return honest(opened, transform, preprocessing)
 
     monkeypatch.setattr(check_job, "decode_entry", note)
     draws = []

@@ -17,6 +17,7 @@ from runtime.images.preprocessing import preprocess
 from runtime.images.reading import open_image
 from tests.conftest import crops
 from tests.helpers.cpp.build import build_example, build_library, require_tools
+from tests.helpers.exported import copy_bundle
 
 # A few float32 roundings, as a share of the largest logit: see test_library.py.
 ROUNDINGS = 1e-5
@@ -245,6 +246,23 @@ def test_embed_writes_the_python_runtimes_embeddings_sorted_by_path(programs, ex
             expected = engine.infer(pixels[None]).embedding[0]
             np.testing.assert_allclose(row, expected, atol=ROUNDINGS * np.abs(expected).max())
     assert bundle.manifest.licence.spdx in done.stdout
+
+
+def test_embed_takes_the_high_byte_of_16_bit_grey_where_the_bundle_says_so(programs, exported, tmp_path):
+    (tmp_path / "pictures").mkdir()
+    values = np.random.default_rng(0).integers(0, 1 << 16, (70, 90)).astype(np.uint16)
+    Image.fromarray(values).save(tmp_path / "pictures" / "deep.png")
+    Image.fromarray((values >> 8).astype(np.uint8)).save(tmp_path / "shallow.png")
+    scaling = copy_bundle(
+        exported.fp32, tmp_path / "scaling", edit=lambda manifest: manifest["preprocessing"].update(depth16="scale")
+    )
+    done = run(programs["embed"], scaling, tmp_path / "pictures", tmp_path / "out.npy")
+    assert done.returncode == 0, done.stderr
+    bundle = open_bundle(exported.fp32)
+    pixels = preprocess(open_image(tmp_path / "shallow.png"), bundle.manifest.preprocessing)
+    with load_engine(bundle, "openvino", EngineOptions(threads=1)) as engine:
+        expected = engine.infer(pixels[None]).embedding
+    np.testing.assert_allclose(np.load(tmp_path / "out.npy"), expected, atol=ROUNDINGS * np.abs(expected).max())
 
 
 def test_embed_writes_nothing_where_a_picture_is_damaged(programs, exported, pictures, tmp_path):

@@ -6,10 +6,10 @@ import torch
 from PIL import Image
 
 from exporter.checks.choose_golden import GoldenImages
-from exporter.checks.recipe_check import compare_recipes
 from exporter.models import resolve_model
 from exporter.preprocessing import resolve_preprocessing
 from exporter.request import Recipe
+from exporter.steps.recipe_check import compare_recipes
 from exporter.steps.subject import Subject
 
 LABELS = ("dark", "bright")
