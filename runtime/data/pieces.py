@@ -17,7 +17,7 @@ class Piece:
         start: Position of its first image in the data set.
         images: Images of the piece, whose files have absolute paths.
         length: How many images the data set has, which is what messages count.
-        source: As the data set's.
+        source: Source of the data set; None where the images open themselves.
     """
 
     number: int

@@ -81,7 +81,7 @@ def open_regular(file: Path) -> BinaryIO:
     """Return a file's open contents.
 
     Raises:
-        OSError: It is no regular file (a pipe would wait for its writer), or cannot be opened.
+        OSError: There is no regular file (a pipe would wait for its writer), or cannot be opened.
     """
     if not file.is_file():
         raise FileNotFoundError(file)

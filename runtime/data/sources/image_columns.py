@@ -37,7 +37,7 @@ def find_image_column(table: Any, file: Path, given: str | None, start: Path) ->
 
     Args:
         table: The open Parquet file.
-        file: Its path, for messages.
+        file: Path of the table, for messages.
         given: The column that the user names.
         start: Folder that relative paths start at.
 
@@ -93,7 +93,7 @@ def read_cell(cell: Cell, kind: ColumnKind, start: Path) -> bytes:
 
     Raises:
         ValueError: The row has no image.
-        OSError: Its file cannot be read.
+        OSError: The file of the row cannot be read.
     """
     contents, path = (cell.get("bytes"), cell.get("path")) if isinstance(cell, dict) else (cell, cell)
     if isinstance(contents, bytes):
@@ -155,7 +155,7 @@ def _decode(text: str) -> bytes:
     """Return the bytes of base64 text or a data URI.
 
     Raises:
-        ValueError: It is neither.
+        ValueError: The text is neither.
     """
     _, comma, coded = text.partition(",") if text.startswith("data:") else ("", "", text)
     try:

@@ -130,7 +130,7 @@ def open_list(path: Path, root: Path | None) -> ListSource:
     """Return a list of images as a source.
 
     Raises:
-        DataError: It cannot be read, or none of its first paths leads to a file.
+        DataError: The list cannot be read, or none of its first paths leads to a file.
     """
     start = path.parent if root is None else root
     return ListSource(path, start, find_layout(path, start))

@@ -59,7 +59,7 @@ def walk_shard(shard: Path, name: str, passed_over: PassedOver | None) -> Iterat
         passed_over: Counts what is no image.
 
     Raises:
-        DataError: It cannot be read.
+        DataError: The archive cannot be read.
     """
     try:
         with tarfile.open(shard, "r:") as tar:

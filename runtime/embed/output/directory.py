@@ -85,7 +85,7 @@ def opened_output(
     Args:
         output: The directory.
         job: The job that runs.
-        bundle: Its bundle.
+        bundle: Bundle that the job runs.
         overwrite: Whether what is there is deleted.
         adds_to: The finished job that this one adds to.
 
