@@ -1,6 +1,7 @@
 """How long a search takes, and how much memory: 200,000 rows of 2,048 numbers, exactly and with an index.
 
     python -m benchmarks.embed.search_speed --scratch DIR [--output RESULT.json]
+    python -m benchmarks.embed.search_speed --write      the table of docs/how-to/search.md, of the recorded result
 
 Writes outputs as jobs of a ResNet-50 would, of drawn embeddings (clusters with noise, cut off at 0 as a ReLU does), and
 searches each in processes of its own: `first` is the first search of a process, `later` the median of the others, and
@@ -19,9 +20,11 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from benchmarks.documents.scale_costs import fill, table
 from benchmarks.shared.environment import describe_environment
 from runtime.bundle.manifest import Licence
 from runtime.embed.output.identity import BundleFacts, ImageFacts, Job, ReadingFacts, RowFacts, write_job
@@ -36,6 +39,9 @@ from runtime.search.faiss_index import open_index
 from runtime.search.gallery import open_gallery
 from runtime.support.arrays import Floats
 
+ROOT = Path(__file__).resolve().parents[2]
+RESULT = ROOT / "benchmarks" / "results" / "search_speed.json"
+DOCUMENT = ROOT / "docs" / "how-to" / "search.md"
 ROWS, DIM, PART, BATCH = 200_000, 2048, 8192, 32
 CLUSTERS, NOISE, SEED, SEARCHES, K = 1000, 0.7, 0, 8, 10
 OUTPUTS: tuple[tuple[Format, Dtype], ...] = (("npy", "float32"), ("parquet", "float32"), ("parquet", "float16"))
@@ -48,7 +54,13 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="JSON file for the result")
     parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--search", nargs=2, metavar=("OUTPUT", "HOW"), help="what the processes of their own do")
+    parser.add_argument("--write", action="store_true", help="fill docs/how-to/search.md from the recorded result")
     given = parser.parse_args()
+    if given.write:
+        recorded = json.loads(RESULT.read_text(encoding="utf-8"))
+        text = DOCUMENT.read_text(encoding="utf-8")
+        DOCUMENT.write_text(fill(text, {"speed": speed_table(recorded)}), encoding="utf-8")
+        return
     if given.search:
         print(json.dumps(search(Path(given.search[0]), indexed=given.search[1] == "index")))
         return
@@ -63,6 +75,27 @@ def main() -> None:
     if given.output is not None:
         given.output.write_text(text + "\n", encoding="utf-8")
     print(text)
+
+
+def speed_table(result: dict[str, Any]) -> str:
+    """Return the page's table of a result."""
+    made = {(one["format"], one["dtype"]): one for one in result["searches"] if one["how"] == "index, made"}
+    rows = [
+        [
+            f"{one['format']}, {one['dtype']}",
+            "exact" if one["how"] == "exact" else "index",
+            f"{one['open_s'] + one['first_s']:.2f} s",
+            f"{one['later_s']:.2f} s",
+            f"{one['peak_mb']:,.0f} MB",
+            ""
+            if one["how"] == "exact"
+            else f"{made[one['format'], one['dtype']]['open_s']:.0f} s, "
+            f"{made[one['format'], one['dtype']]['peak_mb']:,.0f} MB",
+        ]
+        for one in result["searches"]
+        if one["how"] != "index, made"
+    ]
+    return table(("output", "search", "first", "later ones", "memory at most", "making the index"), rows)
 
 
 def measure(output: Path, kind: Format, dtype: Dtype, rows: int) -> Iterator[dict[str, object]]:
