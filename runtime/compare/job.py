@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from runtime.bundle.bundle import Bundle, open_bundle
 from runtime.bundle.layers import total_parameters
@@ -24,6 +25,7 @@ from runtime.compare.score import Scores, compare, compare_by_neighbours
 from runtime.data.batches import Loader, Unreadable
 from runtime.data.dataset import Dataset, Stream
 from runtime.data.open_images import open_images
+from runtime.data.sources.open_source import IMAGES, find_kind
 from runtime.engines.open_engine import parse_engine
 from runtime.errors import DataError, UsageError
 from runtime.images.losses import Losses, describe_repeats
@@ -160,8 +162,28 @@ def open_request(request: CompareRequest) -> OpenedRequest:
             f"--gallery {request.gallery} is for networks without a classifier, and {bundles[0].path} has one: "
             "leave the option out"
         )
-    gallery = open_images(request.gallery, (), split=request.split, root=request.root)
+    gallery = _open_gallery(request, request.gallery)
     return OpenedRequest(bundles, _with_classes_of(gallery, dataset, request), gallery)
+
+
+def _open_gallery(request: CompareRequest, source: str) -> Dataset | Stream:
+    """Return the images that vote. The options of columns and paths hold for them if they are of the kind of `--data`."""
+    if _kind_of(source) != _kind_of(request.data):
+        return open_images(source, (), split=request.split)
+    return open_images(
+        source,
+        (),
+        split=request.split,
+        root=request.root,
+        image_column=request.image_column,
+        label_column=request.label_column,
+    )
+
+
+def _kind_of(source: str) -> str | None:
+    """Return what lies at a path, in words; None for the name of a data set."""
+    path = Path(source)
+    return find_kind(path, otherwise=IMAGES) if path.exists() else None
 
 
 def _with_classes_of(gallery: Dataset | Stream, dataset: Dataset | Stream, request: CompareRequest) -> Dataset | Stream:

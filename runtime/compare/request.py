@@ -20,7 +20,8 @@ class CompareRequest:
             `pytorch:fp16` is the original in FP16, once.
         weights: The original's checkpoint; None looks for the one named in the manifest.
         gallery: Images whose neighbours vote, for networks without a classifier: an image folder, or a data-set name
-            that timm takes. None where the images of `data` vote for each other.
+            that timm takes. None where the images of `data` vote for each other. `root`, `image_column` and
+            `label_column` hold for it too where it is of the kind of `data`.
         labels: Labels file of a flat folder.
         split: Split of a data-set name.
         root: Folder of the downloaded data of a data-set name, or where paths of a list or table start.

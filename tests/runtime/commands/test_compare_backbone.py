@@ -3,6 +3,8 @@
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import timm
 import torch
@@ -56,17 +58,21 @@ def features(backbone, folders):
     return found
 
 
+def expected_accuracy(features):
+    (points, names), (voters, classes) = features
+    classifier = KNeighborsClassifier(
+        n_neighbors=20, metric="cosine", algorithm="brute", weights=lambda distances: np.exp((1 - distances) / 0.07)
+    )
+    return (classifier.fit(voters, classes).predict(points) == names).mean()
+
+
 def test_accuracy_of_the_original_is_that_of_scikit_learns_neighbours_on_timms_features(backbone, folders, features):
     queries, gallery = folders
     result = run(backbone.fp32, backbone.int8, "--data", queries, "--gallery", gallery, "--json")
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
-    (points, names), (voters, classes) = features
-    classifier = KNeighborsClassifier(
-        n_neighbors=20, metric="cosine", algorithm="brute", weights=lambda distances: np.exp((1 - distances) / 0.07)
-    )
-    expected = (classifier.fit(voters, classes).predict(points) == names).mean()
-    assert found["original"]["top1"] == pytest.approx(expected)
+    voters = features[1][0]
+    assert found["original"]["top1"] == pytest.approx(expected_accuracy(features))
     assert found["neighbour_vote"] == {
         "neighbours": 20,
         "temperature": 0.07,
@@ -81,6 +87,27 @@ def test_accuracy_of_the_original_is_that_of_scikit_learns_neighbours_on_timms_f
     fp32, int8 = found["engines"][0], found["engines"][-1]
     assert (fp32["drop"], fp32["embedding"]["kept"][0]["recall"]) == (0, 1)
     assert fp32["sqnr_db"] > int8["sqnr_db"]
+
+
+def write_table(folder, file):
+    """Write a class-folder tree as a Parquet file whose columns have names that nobody would guess."""
+    pictures = sorted(folder.glob("*/*.png"))
+    labels = [PHOTOGRAPHS.index(picture.parent.name) for picture in pictures]
+    pq.write_table(pa.table({"scan": [picture.read_bytes() for picture in pictures], "sort": labels}), file)
+    return file
+
+
+def test_the_columns_that_are_named_hold_for_a_gallery_in_parquet_too(backbone, folders, features, tmp_path):
+    queries, gallery = (write_table(folder, tmp_path / f"{folder.name}.parquet") for folder in folders)
+    columns = ["--image-column", "scan", "--label-column", "sort"]
+    for data, voters, options in (
+        (queries, gallery, columns),
+        (queries, folders[1], columns),
+        (folders[0], folders[1], []),
+    ):
+        result = run(backbone.fp32, "--data", data, "--gallery", voters, "--engines", "onnxruntime", "--json", *options)
+        assert result.exit_code == 0, result.output
+        assert json.loads(result.stdout)["original"]["top1"] == pytest.approx(expected_accuracy(features))
 
 
 def test_the_table_says_how_classes_are_found_and_a_saved_result_is_kept(backbone, folders, tmp_path):
