@@ -167,7 +167,7 @@ def open_request(request: CompareRequest) -> OpenedRequest:
 
 
 def _open_gallery(request: CompareRequest, source: str) -> Dataset | Stream:
-    """Return the images that vote. The options of columns and paths hold for them if they are of the kind of `--data`."""
+    """Return the images that vote; options of columns and paths hold for them if both are of one kind."""
     if _kind_of(source) != _kind_of(request.data):
         return open_images(source, (), split=request.split)
     return open_images(
