@@ -59,11 +59,13 @@ class ExportResult:
         path: Where the bundle is.
         manifest: Manifest of the bundle.
         quantized: What is known of the INT8 step; None where there was none.
+        note: What was taken from the checkpoint and what was left, in one line; empty for all of it.
     """
 
     path: Path
     manifest: Manifest
     quantized: QuantizedGraph | None = None
+    note: str = ""
 
 
 @dataclass
@@ -165,7 +167,7 @@ def export_bundle(request: ExportRequest, listener: Listener | None = None) -> E
             extras=quantized.files if quantized is not None else {},
             overwrite=request.overwrite,
         )
-    return ExportResult(path=target, manifest=manifest, quantized=quantized)
+    return ExportResult(path=target, manifest=manifest, quantized=quantized, note=subject.note)
 
 
 def _labels(request: ExportRequest, spec: ModelSpec, classes: int) -> tuple[str, ...]:

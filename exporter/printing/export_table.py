@@ -19,6 +19,8 @@ def print_notices(result: ExportResult, console: Console) -> None:
     """Print the licence, and what a user must not overlook."""
     manifest = result.manifest
     console.print(f"licence of the weights: {manifest.licence.spdx}. {manifest.licence.notice}", markup=False)
+    if result.note:
+        console.print(f"{manifest.weights.name}: {result.note}", markup=False)
     if manifest.weights.source == "random":
         console.print(
             f"UNTRAINED: the weights are random (seed {manifest.weights.seed}); "
