@@ -49,7 +49,9 @@ from exporter.options import (
     SensitivityOption,
     StdOption,
     TritonRepoOption,
+    WeightsKeyOption,
     WeightsOption,
+    WeightsPrefixOption,
     WorkersOption,
     read_classes,
 )
@@ -78,6 +80,8 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_
 def export(
     model: ModelOption,
     weights: WeightsOption = WeightsChoice.source,
+    weights_key: WeightsKeyOption = WeightsChoice.key,
+    weights_prefix: WeightsPrefixOption = WeightsChoice.prefix,
     seed: SeedOption = WeightsChoice.seed,
     num_classes: NumClassesOption = ExportRequest.num_classes,
     no_classifier: NoClassifierOption = False,
@@ -162,7 +166,7 @@ def export(
                 sensitivity=sensitivity,
                 workers=workers,
             ).read(),
-            weights=WeightsChoice.parse(weights, seed=seed),
+            weights=WeightsChoice.parse(weights, seed=seed, key=weights_key, prefix=weights_prefix),
             input_kind=input_kind,
             img_size=read_size("--img-size", img_size),
             resize_mode=resize_mode,

@@ -2,8 +2,9 @@
 
 The names are the twelve of the paper in timm's old spelling (`ssl_resnet18`), timm's new ones
 (`resnet18.fb_ssl_yfcc100m_ft_in1k`, with or without `timm/` or `hf_hub:timm/`), every other model
-of timm's ResNet family, and timm's other old spellings (`tv_resnet50`, `ig_resnext101_32x8d`,
-`gluon_resnet50_v1d`). Everything but the tables below is read from timm's own configuration.
+of timm's ResNet family, timm's other old spellings (`tv_resnet50`, `ig_resnext101_32x8d`,
+`gluon_resnet50_v1d`), and other people's models in timm's form (`exporter/own_models.py`). Everything
+but the tables below is read from timm's own configuration.
 """
 
 import re
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Literal
 
+from exporter.own_models import OwnModel, read_own_model
 from runtime.bundle.manifest import Licence
 from runtime.data.labels import unnamed_labels
 from runtime.errors import UnknownModelError, UsageError
@@ -114,6 +116,7 @@ class ModelSpec:
         top1: The card's ImageNet-1k top-1 accuracy as a fraction, None where unknown.
         top5: The card's top-5 accuracy as a fraction, None where unknown.
         card_flops: The card's "FLOPs", None where unknown.
+        own: The model of a folder or a repository, as config.json describes it; None for timm's.
     """
 
     name: str
@@ -124,17 +127,31 @@ class ModelSpec:
     top1: float | None = None
     top5: float | None = None
     card_flops: int | None = None
+    own: OwnModel | None = None
 
 
 def resolve_model(name: str) -> ModelSpec:
     """Return what a model's name means.
 
     Args:
-        name: An old or new timm name; see the module's docstring.
+        name: An old or new timm name, a folder or a repository; see the module's docstring.
 
     Raises:
         UnknownModelError: timm's ResNet family has no such model; the nearest names are given.
+        UsageError: The folder or the repository is not in timm's form.
+        HubError: The repository cannot be fetched.
     """
+    own = read_own_model(name)
+    if own is not None:
+        timm_config(own.architecture, own.architecture)
+        return ModelSpec(
+            name=own.name,
+            architecture=own.architecture,
+            timm_tag=None,
+            licence=_own_licence(own),
+            classes=own.classes,
+            own=own,
+        )
     bare = name
     for prefix in _HUB_PREFIXES:
         bare = bare.removeprefix(prefix)
@@ -185,13 +202,13 @@ def licence_of(spec: ModelSpec, source: WeightsSource, *, stated: str | None = N
     if source == "random":
         trained = f"; {spec.timm_tag} is {spec.licence.spdx}" if spec.timm_tag else ""
         return Licence(spdx=_NO_ASSERTION, notice=f"Untrained random weights: nobody's work{trained}.")
-    if source == "file" and not ssl:
+    if source == "file" and not ssl and spec.own is None:
         return Licence(spdx=_NO_ASSERTION, notice="The user's own weights; no licence was stated at the export.")
     return spec.licence
 
 
 def default_labels(classes: int, spec: ModelSpec) -> tuple[str, ...]:
-    """Return a label for each class: `wnid<TAB>description` for ImageNet, else `class_0000` and so on.
+    """Return a label for each class: config.json's, ImageNet's `wnid<TAB>description`, else `class_0000` and so on.
 
     Args:
         classes: Number of classes of the network.
@@ -201,6 +218,8 @@ def default_labels(classes: int, spec: ModelSpec) -> tuple[str, ...]:
     """
     from timm.data import ImageNetInfo, infer_imagenet_subset
 
+    if spec.own is not None and spec.own.labels is not None and len(spec.own.labels) == classes:
+        return spec.own.labels
     subset = infer_imagenet_subset({"num_classes": classes})
     if classes != spec.classes or subset is None:
         return unnamed_labels(classes)
@@ -256,6 +275,17 @@ def timm_config(timm_name: str, given: str) -> "PretrainedCfg":
             f"{given!r} is not a model of timm's ResNet family: expected a name such as {', '.join(nearest)}"
         )
     return get_pretrained_cfg(timm_name)
+
+
+def configuration_of(spec: ModelSpec) -> "PretrainedCfg":
+    """Return the configuration that says how images of a model are prepared: that of its config.json, or timm's."""
+    return spec.own.config if spec.own is not None else timm_config(spec.timm_tag or spec.architecture, spec.name)
+
+
+def _own_licence(own: OwnModel) -> Licence:
+    if own.licence is None:
+        return Licence(spdx=_NO_ASSERTION, notice=f"The config.json of {own.name} states no licence.")
+    return Licence(spdx=_SPDX.get(own.licence, own.licence), notice=f"As the config.json of {own.name} states.")
 
 
 def _timm_licence(config: "PretrainedCfg", timm_tag: str | None) -> Licence:

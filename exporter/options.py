@@ -29,15 +29,33 @@ ModelOption = Annotated[
     str,
     typer.Option(
         help="Name of a ResNet in timm, in its old or new form: ssl_resnet18, resnet50.fb_ssl_yfcc100m_ft_in1k, "
-        "resnet34, …",
+        "resnet34, … Or a model that timm saved: local-dir:DIR, hf-hub:ORG/NAME.",
         rich_help_panel=_MODEL,
     ),
 ]
 WeightsOption = Annotated[
     str,
     typer.Option(
-        help="`hub`: download timm's weights. A path: your own .safetensors or .pth file. `random`: untrained weights, "
-        "to test the speed without a download.",
+        help="`hub`: download timm's weights. A path: your own checkpoint, in PyTorch's format or safetensors; the "
+        "ResNet in it is found. `random`: untrained weights, to test the speed without a download.",
+        rich_help_panel=_MODEL,
+    ),
+]
+WeightsKeyOption = Annotated[
+    str | None,
+    typer.Option(
+        help="With --weights FILE that holds several networks: key of the one to take, such as state_dict or teacher; "
+        "inner keys follow after a dot.",
+        show_default="found",
+        rich_help_panel=_MODEL,
+    ),
+]
+WeightsPrefixOption = Annotated[
+    str | None,
+    typer.Option(
+        help="With --weights FILE: what the names of the network's tensors begin with, such as module.encoder_q. "
+        "Whatever lies beside them is left out.",
+        show_default="found",
         rich_help_panel=_MODEL,
     ),
 ]
@@ -66,7 +84,8 @@ NoClassifierOption = Annotated[
 LabelsOption = Annotated[
     Path | None,
     typer.Option(
-        help="File of class names: one per line, JSON (a list, or id2label) or a CSV table.",
+        help="File of class names: one per line, JSON (a list, or id2label) or a CSV table. Or the training folder, "
+        "whose sorted class folders are the classes.",
         show_default="ImageNet's, or class_0000 …",
         rich_help_panel=_MODEL,
     ),

@@ -45,7 +45,8 @@ class ExportResult:
         path: Where the bundle is.
         manifest: Manifest of the bundle.
         quantized: What is known of the INT8 step; None where there was none.
-        notices: What a user should know of the preprocessing, the images and the class names, a line each.
+        notices: What a user should know of the checkpoint, the preprocessing, the images and the class names, a line
+            each.
         checkpoint: The file of the weights, where they are a file.
     """
 
@@ -124,7 +125,7 @@ def export_bundle(request: ExportRequest, listener: Listener | None = None) -> E
         manifest=manifest,
         quantized=quantized,
         notices=(*notices, *([f"warning: {of_labels}"] if of_labels else [])),
-        checkpoint=request.weights.path,
+        checkpoint=request.weights.path or (spec.own.weights if spec.own is not None else None),
     )
 
 

@@ -3,7 +3,7 @@
 import math
 from typing import TYPE_CHECKING
 
-from exporter.models import ModelSpec, timm_config
+from exporter.models import ModelSpec, configuration_of
 from exporter.request import Recipe
 from runtime.bundle.manifest import Preprocessing, ResizeMode, sides
 from runtime.errors import UsageError
@@ -46,7 +46,7 @@ def resolve_preprocessing(spec: ModelSpec, stated: Recipe | None = None) -> Prep
     Source: timm 1.0, `transforms_imagenet_eval`.
     """
     stated = stated or Recipe()
-    config = timm_config(spec.timm_tag or spec.architecture, spec.name)
+    config = configuration_of(spec)
     channels, height, width = config.input_size
     if config.crop_mode != "center" or height != width or channels != _CHANNELS:
         raise UsageError(
@@ -102,7 +102,7 @@ def warn_of_assumptions(spec: ModelSpec, stated: Recipe, *, own_weights: bool) -
         stated: What the user states.
         own_weights: Whether the weights are a file of the user's.
     """
-    config = timm_config(spec.timm_tag or spec.architecture, spec.name)
+    config = configuration_of(spec)
     options = _stated(stated)
     warnings = []
     assumed = [
@@ -116,7 +116,7 @@ def warn_of_assumptions(spec: ModelSpec, stated: Recipe, *, own_weights: bool) -
         )
         if not set(among) & set(options)
     ]
-    if own_weights and spec.name == spec.architecture and assumed:
+    if own_weights and spec.own is None and spec.name == spec.architecture and assumed:
         warnings.append(
             f"warning: {spec.name} is a bare name, which does not say how your weights were trained: "
             f"{', '.join(assumed)} of {_origin(spec)} were assumed; name the tag (torchvision's weights: --model "
@@ -212,6 +212,8 @@ def _stated(stated: Recipe) -> tuple[str, ...]:
 
 
 def _origin(spec: ModelSpec) -> str:
+    if spec.own is not None:
+        return f"the config.json of {spec.name}"
     return f"timm's {spec.timm_tag}" if spec.timm_tag else f"timm's untagged configuration of {spec.architecture}"
 
 

@@ -20,20 +20,31 @@ class WeightsChoice:
         source: `hub` (timm's), `file`, or `random` (untrained).
         path: The checkpoint of a `file`.
         seed: Seed of `random`.
+        key: Key of the dict in the file that holds the network; None to find it.
+        prefix: What the names of the network's tensors begin with; None to find it.
     """
 
     source: Literal["hub", "file", "random"] = "hub"
     path: Path | None = None
     seed: int = 0
+    key: str | None = None
+    prefix: str | None = None
 
     @classmethod
-    def parse(cls, text: str, *, seed: int) -> "WeightsChoice":
-        """Return the choice that `--weights TEXT` means: `hub`, `random`, or a file."""
+    def parse(cls, text: str, *, seed: int, key: str | None = None, prefix: str | None = None) -> "WeightsChoice":
+        """Return the choice that `--weights TEXT` means: `hub`, `random`, or a file.
+
+        Raises:
+            UsageError: A key or a prefix is named where there is no file to look into.
+        """
+        if text in ("hub", "random") and (key is not None or prefix is not None):
+            named = "--weights-key" if key is not None else "--weights-prefix"
+            raise UsageError(f"{named} with --weights {text}: expected --weights FILE; leave it out")
         if text == "hub":
             return cls()
         if text == "random":
             return cls(source="random", seed=seed)
-        return cls(source="file", path=Path(text))
+        return cls(source="file", path=Path(text), key=key, prefix=prefix)
 
 
 @dataclass(frozen=True)
@@ -94,7 +105,7 @@ class ExportRequest(Recipe):
     """What to export and how, beside the preprocessing, which is the fields of `Recipe`.
 
     Attributes:
-        model: Old or new timm name of a ResNet.
+        model: Old or new timm name of a ResNet, `local-dir:DIR` or `hf-hub:ORG/NAME`.
         fp16: Whether what is not INT8 is FP16.
         int8: How to calibrate INT8; None for none.
         weights: timm's hub, a file, or random.
@@ -103,7 +114,7 @@ class ExportRequest(Recipe):
             weights.
         golden: Folder of pictures to check on; None for images held out of the calibration folder, or the packaged
             photographs.
-        labels: File with one class name per line; None for timm's ImageNet names.
+        labels: File of class names, or a folder of class folders; None for timm's ImageNet names.
         licence: SPDX identifier of the weights; None for timm's.
         opset: ONNX opset of the graph, 17 to 22.
         output: The bundle's directory; None for `./MODEL-PRECISION`.

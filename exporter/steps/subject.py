@@ -1,7 +1,8 @@
 """What is exported: the original network with its weights, and what it gives on the golden images."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from exporter.checks.choose_golden import GoldenImages, choose_golden
 from exporter.checks.golden import golden_outputs, network_feed
@@ -13,6 +14,7 @@ from runtime.bundle.manifest import Preprocessing, Weights
 from runtime.errors import UsageError
 from runtime.images.reading import load_all_pixels
 from runtime.original.checkpoint import checkpoint_classes, hash_tensors, load_into, read_checkpoint, without_classifier
+from runtime.original.checkpoint_search import Choice
 from runtime.original.hub import fetch_hub_weights
 from runtime.original.network import build_network, wrap
 from runtime.original.random_weights import randomise
@@ -38,7 +40,8 @@ class Subject:
         golden_images: Which images they are.
         feed: The golden images as the graph's input.
         golden: Pixels of the golden images, with PyTorch's outputs.
-        notices: The preprocessing in a line, and what a user should know of it.
+        notices: What was taken from the checkpoint if not all of it, the preprocessing, and what a user should know of
+            it, a line each.
     """
 
     spec: ModelSpec
@@ -61,7 +64,7 @@ def load_subject(request: ExportRequest, spec: ModelSpec) -> Subject:
     preprocessing = resolve_preprocessing(spec, request)
     images = choose_golden(request.golden, request.int8, preprocessing)
     pixels, lost = load_all_pixels(images.files, preprocessing)
-    network, weights = _load_network(request.weights, spec, num_classes=request.num_classes)
+    network, weights, note = _load_network(request.weights, spec, num_classes=request.num_classes)
     module = wrap(network, preprocessing, input_kind=request.input_kind)
     feed = network_feed(pixels, preprocessing, takes_floats=request.input_kind == "float32")
     return Subject(
@@ -74,6 +77,7 @@ def load_subject(request: ExportRequest, spec: ModelSpec) -> Subject:
         feed=feed,
         golden=golden_outputs(module, pixels, feed),
         notices=(
+            *([f"{weights.name}: {note}"] if note else []),
             describe_recipe(spec, request, preprocessing),
             *warn_of_assumptions(spec, request, own_weights=request.weights.source == "file"),
             *([images.notice] if images.notice else []),
@@ -84,25 +88,22 @@ def load_subject(request: ExportRequest, spec: ModelSpec) -> Subject:
 
 def _load_network(
     choice: WeightsChoice, spec: ModelSpec, *, num_classes: int | None
-) -> tuple["torch.nn.Module", Weights]:
-    """Return timm's network with the chosen weights, and where they came from."""
+) -> tuple["torch.nn.Module", Weights, str]:
+    """Return timm's network with the chosen weights, where they came from, and what was taken and left."""
     if choice.source == "random":
         classes = num_classes if num_classes is not None else spec.classes or _IMAGENET_CLASSES
         network = build_network(spec.architecture, classes)
         randomise(network, choice.seed)
-        return network, Weights(
+        weights = Weights(
             source="random",
             name=f"untrained, seed {choice.seed}",
             file_sha256=None,
             tensors_sha256=hash_tensors(network.state_dict()),
             seed=choice.seed,
         )
-    if choice.source == "hub" and spec.timm_tag is None:
-        raise UsageError(f"timm has no trained weights of {spec.name}: pass --weights FILE or --weights random")
-    hub_name = spec.timm_tag if choice.source == "hub" else None
-    path = fetch_hub_weights(hub_name) if hub_name is not None else choice.path
-    assert path is not None
-    checkpoint = read_checkpoint(path)
+        return network, weights, ""
+    source, name, path = _locate(choice, spec)
+    checkpoint = read_checkpoint(path, Choice(key=choice.key, prefix=choice.prefix))
     if num_classes == 0:
         checkpoint = without_classifier(checkpoint)
     classes = checkpoint_classes(checkpoint.state)
@@ -110,9 +111,29 @@ def _load_network(
         raise UsageError(f"--num-classes {num_classes}, but {path.name} has {classes}: leave the option out")
     network = build_network(spec.architecture, classes)
     load_into(network, checkpoint)
-    return network, Weights(
-        source=choice.source,
-        name=hub_name or path.name,
+    weights = Weights(
+        source=source,
+        name=name,
         file_sha256=checkpoint.file_sha256,
         tensors_sha256=hash_tensors(network.state_dict()),
+        key=choice.key,
+        prefix=choice.prefix,
     )
+    return network, weights, checkpoint.note
+
+
+def _locate(choice: WeightsChoice, spec: ModelSpec) -> tuple[Literal["hub", "file"], str, Path]:
+    """Return where the weights come from, the name that the manifest gives them, and their file.
+
+    Raises:
+        UsageError: timm has no weights of this architecture.
+        HubError: The weights cannot be fetched.
+    """
+    if choice.path is not None:
+        return "file", choice.path.name, choice.path
+    if spec.own is not None and spec.own.weights is not None:
+        return "file", spec.own.weights.name, spec.own.weights
+    name = spec.own.repository if spec.own is not None else spec.timm_tag
+    if name is None:
+        raise UsageError(f"timm has no trained weights of {spec.name}: pass --weights FILE or --weights random")
+    return "hub", name, fetch_hub_weights(name)

@@ -141,6 +141,8 @@ class Weights(_Part):
         tensors_sha256: sha256 over all tensors of the state dict, whatever file format held them;
             the rule is `runtime.original.checkpoint.hash_tensors`.
         seed: Seed of random weights, else None.
+        key: Key of the dict in the file, as the user named it, or None where it was found.
+        prefix: What the names of the network's tensors begin with in the file, as the user named it, or None.
     """
 
     source: Literal["hub", "file", "random"]
@@ -148,6 +150,8 @@ class Weights(_Part):
     file_sha256: Sha256 | None
     tensors_sha256: Sha256
     seed: int | None = None
+    key: str | None = None
+    prefix: str | None = None
 
 
 class Licence(_Part):

@@ -1,4 +1,4 @@
-"""Class names from a file as people have them: lines, JSON or a table, with or without numbers.
+"""Class names as people have them: lines, JSON or a table, with or without numbers, or class folders.
 
 1. Lines: one class a line, in the order of the network's outputs. Numbers in front are dropped where they only count
    the lines, from 0 or 1; an ImageNet id in front (`n01440764 tench`) becomes the label's id.
@@ -6,7 +6,8 @@
    from name to number (`label2id`, `class_to_idx`); a name may be [id, name], as in Keras's class index.
 3. Tables (`.csv`, `.tsv`), with or without a header: a column of names, and one of the numbers 0 to classes - 1, which
    decides the order where it is there.
-4. A byte order mark, spaces around names and empty lines at the end are no part of a name. Two classes may share a
+4. A folder: the sorted names of its class folders, torchvision's rule, by which its classes were numbered in training.
+5. A byte order mark, spaces around names and empty lines at the end are no part of a name. Two classes may share a
    name: only data whose classes are told by name need to tell them apart (`runtime/data/labels.py`).
 """
 
@@ -33,15 +34,18 @@ _EXPECTED = "one class per line, a JSON list or object of names, or a CSV table"
 
 
 def read_class_names(path: Path, classes: int) -> tuple[str, ...]:
-    """Return the class names of a file, in the order of the outputs: `name`, or `id<TAB>description`.
+    """Return the class names of a file or folder, in the order of the outputs: `name`, or `id<TAB>description`.
 
     Args:
-        path: The file; see the module.
+        path: The file or folder; see the module.
         classes: Number of classes of the network.
 
     Raises:
-        DataError: The file is unreadable, has another number of names, or a class without one.
+        DataError: The file is unreadable, has another number of names, or a class without one; or the folder has
+            another number of class folders.
     """
+    if path.is_dir():
+        return _from_folder(path, classes)
     text = _read_text(path)
     if text.lstrip()[:1] in ("{", "["):
         names = _from_json(path, text)
@@ -71,6 +75,21 @@ def describe_shared_names(labels: Sequence[str]) -> str:
         f"{counted(len(shared), 'label')} {verb_for(len(shared), 'stand')} for several classes ({first_few(shared)}): "
         "data must name these classes by number"
     )
+
+
+def _from_folder(path: Path, classes: int) -> tuple[str, ...]:
+    """Return the sorted names of a folder's folders.
+
+    Source: torchvision 0.29, `torchvision.datasets.folder.find_classes`; hidden folders, which it counts, are passed
+    over here, as they are wherever class folders are read.
+    """
+    names = tuple(sorted(child.name for child in path.iterdir() if child.is_dir() and not child.name.startswith(".")))
+    if len(names) != classes:
+        raise DataError(
+            f"--labels {path} has {len(names)} class folders, but the network has {classes} classes: expected one "
+            "folder per class, as in its training"
+        )
+    return names
 
 
 def _read_text(path: Path) -> str:

@@ -1,10 +1,11 @@
 """Read a checkpoint without trusting it, and load it into timm's network without guessing.
 
-What is read: `.safetensors`, and PyTorch's `.pth`, `.pt`, `.bin`, `.tar` through
-`torch.load(weights_only=True)`, which runs no code from the file. Of a training checkpoint, the
-averaged (EMA) weights are taken where it has them, as timm's own loader does, else `state_dict` or
-`model`; the prefixes of DistributedDataParallel (`module.`) and torch.compile (`_orig_mod.`) are
-dropped. timm's and torchvision's legacy file names end in digits of their sha256, which are checked.
+1. `checkpoint_files.py` reads safetensors and PyTorch's formats, told by what is in the file.
+2. `checkpoint_search.py` finds the network by its structure, under whatever keys and prefixes.
+3. `checkpoint_take.py` gives its tensors timm's names (`checkpoint_names.py`), its classifier too
+   (`checkpoint_heads.py`).
+
+timm's and torchvision's legacy file names end in digits of their sha256, which are checked.
 """
 
 import hashlib
@@ -16,7 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.errors import CheckpointError
-from runtime.original.checkpoint_files import PICKLE_SUFFIXES, read_pickle, read_safetensors
+from runtime.original.checkpoint_files import EXPECTED, read_content
+from runtime.original.checkpoint_search import Choice
+from runtime.original.checkpoint_take import find_network
 from runtime.original.network import fitting_architecture
 from runtime.support.files import hash_file
 from runtime.support.words import first_few
@@ -24,14 +27,11 @@ from runtime.support.words import first_few
 if TYPE_CHECKING:
     import torch
 
-# Source: torch.hub's rule for file names, at least the first eight digits of the file's sha256.
-_HASHED_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth$")
-# Source: the order of timm 1.0's `load_state_dict(use_ema=True)`.
-_NESTED_KEYS = ("state_dict_ema", "model_ema", "state_dict", "model")
-_PREFIXES = ("module.", "_orig_mod.")
+# Source: torch.hub's rule for file names, at least the first eight digits of the file's sha256. Decimal digits alone
+# are a date or a number of steps: only one hash in forty-three has none of `a` to `f` among its first eight.
+_HASHED_NAME = re.compile(r"-(?=\d*[a-f])([0-9a-f]{8,64})\.pth$")
 # Files older than PyTorch 0.4.1 lack BatchNorm's counter of batches, which inference does not use.
 _COUNTER = ".num_batches_tracked"
-# A message is one line: this many names show what kind of network it is.
 
 
 @dataclass(frozen=True)
@@ -39,23 +39,29 @@ class Checkpoint:
     """A checkpoint that has been read.
 
     Attributes:
-        state: Tensors by parameter name, without wrappers' prefixes. They may be mapped from the
-            file: read them before the file changes.
+        state: Tensors by timm's parameter names, `fc.*` for the classifier; none of those where there is none. They
+            may be mapped from the file: read them before the file changes.
         file_sha256: sha256 of the file, 64 hexadecimal digits.
         name: File name, without folders.
+        note: What was taken, renamed and left, in one line; empty for a plain state dict.
     """
 
     state: "dict[str, torch.Tensor]"
     file_sha256: str
     name: str
+    note: str = ""
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
-    """Return the tensors of a checkpoint file.
+def read_checkpoint(path: Path, choice: Choice | None = None) -> Checkpoint:
+    """Return the tensors of the network in a checkpoint file.
+
+    Args:
+        path: The file.
+        choice: Which of its tensors are the network's; None to find them.
 
     Raises:
-        CheckpointError: The file is missing, empty, damaged, of another kind, holds code or no
-            weights, or is not the one whose hash is in its name.
+        CheckpointError: The file is missing, empty, damaged, of another kind, holds code, no ResNet or more
+            than one, or is not the one whose hash is in its name.
     """
     check_file(path)
     try:
@@ -63,8 +69,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}; check its permissions") from error
     _check_name(path, file_sha256)
-    content = read_safetensors(path) if path.suffix.lower() == ".safetensors" else read_pickle(path)
-    return Checkpoint(state=_state_dict(content, path), file_sha256=file_sha256, name=path.name)
+    found = find_network(read_content(path), str(path), choice)
+    return Checkpoint(state=found.state, file_sha256=file_sha256, name=path.name, note=found.note)
 
 
 def hash_tensors(state: "Mapping[str, torch.Tensor]") -> str:
@@ -105,10 +111,11 @@ def checkpoint_classes(state: "Mapping[str, torch.Tensor]", classifier: str = "f
         return 0
     weight = state.get(f"{classifier}.weight")
     if weight is None or weight.ndim != 2:
-        found = "no such tensor" if weight is None else f"shape {tuple(weight.shape)}"
+        several = [f"{name} of shape {tuple(state[name].shape)}" for name in state if name.startswith(f"{classifier}.")]
         raise CheckpointError(
-            f"the checkpoint's {classifier}.weight has {found}: expected (classes, features); "
-            "pass a ResNet's checkpoint with its own classifier, or leave the classifier out with --no-classifier"
+            f"the checkpoint's classifier has {first_few(several)}: expected {classifier}.weight (classes, features), "
+            "one linear layer; pass a ResNet's checkpoint with its own classifier, or leave the classifier out with "
+            "--no-classifier"
         )
     return int(weight.shape[0])
 
@@ -171,7 +178,9 @@ def _misfit(
     reasons = (("missing", missing), ("unexpected", unexpected), ("of another shape", shapes))
     found = "; ".join(f"{len(names)} {kind} ({first_few(names)})" for kind, names in reasons if names)
     fits = fitting_architecture({name: tuple(tensor.shape) for name, tensor in checkpoint.state.items()})
-    if fits is None:
+    if not missing and not unexpected and len(shapes) == 1 and shapes[0].startswith("conv1."):
+        advice = "only its stem differs, in channels or size, which cannot be exported: train one with timm's stem"
+    elif fits is None:
         advice = "pass the checkpoint's own architecture with --model"
     elif fits == architecture:
         advice = f"it is a {fits} with {checkpoint_classes(checkpoint.state)} classes: leave --num-classes out"
@@ -181,20 +190,18 @@ def _misfit(
 
 
 def check_file(path: Path) -> None:
-    """Refuse what is no checkpoint file by its name and size.
+    """Refuse what is no file, or holds nothing.
 
     Raises:
-        CheckpointError: The file is missing, empty, a directory, or of another kind.
+        CheckpointError: The file is missing, empty or a directory.
     """
-    expected = f"expected a file that ends in .safetensors, {', '.join(PICKLE_SUFFIXES)}"
     if path.is_dir():
-        raise CheckpointError(f"{path} is a directory: {expected}")
+        advice = f"; timm's folders are read with --model local-dir:{path}" if (path / "config.json").is_file() else ""
+        raise CheckpointError(f"{path} is a directory: {EXPECTED}{advice}")
     if not path.is_file():
-        raise CheckpointError(f"{path} does not exist: {expected}; check --weights")
-    if path.suffix.lower() not in (".safetensors", *PICKLE_SUFFIXES):
-        raise CheckpointError(f"{path} is not a checkpoint by its name: {expected}")
+        raise CheckpointError(f"{path} does not exist: {EXPECTED}; check --weights")
     if path.stat().st_size == 0:
-        raise CheckpointError(f"{path} is empty: {expected}; fetch it again")
+        raise CheckpointError(f"{path} is empty: {EXPECTED}; fetch it again")
 
 
 def _check_name(path: Path, file_sha256: str) -> None:
@@ -204,36 +211,3 @@ def _check_name(path: Path, file_sha256: str) -> None:
             f"{path} has sha256 {file_sha256[:8]}…, but its name says {match[1]}: it is damaged or another file; "
             "fetch it again, or rename it if those digits are no hash"
         )
-
-
-def _state_dict(content: object, path: Path) -> "dict[str, torch.Tensor]":
-    """Return the tensors of a file's content, with the prefixes of wrappers dropped."""
-    import torch
-
-    if isinstance(content, dict):
-        nested = (content[key] for key in _NESTED_KEYS if isinstance(content.get(key), dict))
-        content = next(nested, content)
-    if not isinstance(content, dict) or not content:
-        raise CheckpointError(
-            f"{path} holds a {type(content).__name__} without weights: expected a state dict; save one"
-        )
-    state: dict[str, torch.Tensor] = {}
-    for key, tensor in content.items():
-        if not isinstance(tensor, torch.Tensor) or tensor.layout is not torch.strided or tensor.is_quantized:
-            raise CheckpointError(
-                f"{path}: {str(key)[:80]!r} is a {type(tensor).__name__}, expected plain tensors in a state dict; "
-                "save model.state_dict() alone"
-            )
-        name = _without_prefixes(str(key))
-        if name in state:
-            raise CheckpointError(
-                f"{path} holds {name!r} twice, with and without a prefix such as 'module.'; save one of the two"
-            )
-        state[name] = tensor
-    return state
-
-
-def _without_prefixes(name: str) -> str:
-    while name.startswith(_PREFIXES):
-        name = name.partition(".")[2]
-    return name

@@ -21,34 +21,52 @@ _PROBE_TIMEOUT_S = 6.0
 _MESSAGE_LENGTH = 160
 
 
-def fetch_hub_weights(timm_tag: str) -> Path:
+def fetch_hub_weights(name: str) -> Path:
     """Return the path of a model's `model.safetensors` in the local cache, downloading it once.
 
     Args:
-        timm_tag: timm's name with its weight tag, such as `resnet18.fb_ssl_yfcc100m_ft_in1k`.
+        name: timm's name with its weight tag, such as `resnet18.fb_ssl_yfcc100m_ft_in1k`, or a repository,
+            `ORG/NAME`, perhaps with `@REVISION`.
 
     Raises:
         HubError: The checkpoint is not cached, and the hub cannot be reached or does not have it.
     """
-    endpoint = _endpoint(timm_tag)
+    return _fetch(name if "/" in name else f"timm/{name}", _FILENAME, what=f"the weights of {name}")
+
+
+def fetch_hub_file(repository: str, filename: str) -> Path:
+    """Return the path of another file of a repository in the local cache, downloading it once.
+
+    Args:
+        repository: `ORG/NAME`, perhaps with `@REVISION`.
+        filename: Name of the file, such as `config.json`.
+
+    Raises:
+        HubError: The file is not cached, and the hub cannot be reached or does not have it.
+    """
+    return _fetch(repository, filename, what=f"{filename} of {repository}")
+
+
+def _fetch(repository: str, filename: str, *, what: str) -> Path:
+    endpoint = _endpoint(what)
     from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 
-    repository = f"timm/{timm_tag}"
+    name, _, revision = repository.partition("@")
     try:
-        cached = try_to_load_from_cache(repository, _FILENAME)
+        cached = try_to_load_from_cache(name, filename, revision=revision or None)
         if isinstance(cached, str):
             return Path(cached)
         if constants.HF_HUB_OFFLINE:
-            raise _hub_error(timm_tag, "HF_HUB_OFFLINE is set")
-        refusal = _probe(repository)
+            raise _hub_error(what, "HF_HUB_OFFLINE is set")
+        refusal = _probe(name, filename, revision or None)
         if refusal is not None:
-            raise _hub_error(timm_tag, f"{endpoint} does not give them ({refusal})")
-        return Path(hf_hub_download(repository, _FILENAME))
+            raise _hub_error(what, f"{endpoint} does not give it ({refusal})")
+        return Path(hf_hub_download(name, filename, revision=revision or None))
     except _hub_failures() as error:
-        raise _hub_error(timm_tag, f"cannot be downloaded ({_one_line(error)})") from error
+        raise _hub_error(what, f"cannot be downloaded ({_one_line(error)})") from error
 
 
-def _endpoint(timm_tag: str) -> str:
+def _endpoint(what: str) -> str:
     """Return the hub's address, checked: `huggingface_hub` fails in its import on some that are none.
 
     Raises:
@@ -60,13 +78,13 @@ def _endpoint(timm_tag: str) -> str:
         parts = urlsplit(ENDPOINT)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError as error:
-        raise _hub_error(timm_tag, f"HF_ENDPOINT is no address ({error})") from error
+        raise _hub_error(what, f"HF_ENDPOINT is no address ({error})") from error
     if not usable:
-        raise _hub_error(timm_tag, f"HF_ENDPOINT is {ENDPOINT!r}, no http or https address")
+        raise _hub_error(what, f"HF_ENDPOINT is {ENDPOINT!r}, no http or https address")
     return str(ENDPOINT)
 
 
-def _probe(repository: str) -> str | None:
+def _probe(repository: str, filename: str, revision: str | None) -> str | None:
     """Return why the hub does not give the file, or None where it does; answers within 6 s."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
@@ -74,7 +92,7 @@ def _probe(repository: str) -> str | None:
 
     def ask() -> None:
         try:
-            get_hf_file_metadata(hf_hub_url(repository, _FILENAME), timeout=_REQUEST_TIMEOUT_S)
+            get_hf_file_metadata(hf_hub_url(repository, filename, revision=revision), timeout=_REQUEST_TIMEOUT_S)
         except _hub_failures() as error:
             answers.put(_one_line(error))
         else:
@@ -106,8 +124,8 @@ def _one_line(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0]}"[:_MESSAGE_LENGTH] if lines else type(error).__name__
 
 
-def _hub_error(timm_tag: str, reason: str) -> HubError:
+def _hub_error(what: str, reason: str) -> HubError:
     return HubError(
-        f"the weights of {timm_tag} are not in the local cache and {reason}: connect to the internet, pass a "
-        "checkpoint with --weights FILE, or make untrained weights with --weights random"
+        f"{what}: not in the local cache, and {reason}: connect to the internet, pass a checkpoint with "
+        "--weights FILE, or make untrained weights with --weights random"
     )

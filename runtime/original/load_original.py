@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from runtime.bundle.bundle import Bundle
 from runtime.errors import CheckpointError
 from runtime.original.checkpoint import hash_tensors, load_into, read_checkpoint, without_classifier
+from runtime.original.checkpoint_search import Choice
 from runtime.original.hub import fetch_hub_weights
 from runtime.original.network import build_network
 from runtime.original.random_weights import randomise
@@ -35,7 +36,7 @@ def load_original(bundle: Bundle, *, weights: Path | None) -> "torch.nn.Module":
         where = f"random weights with seed {manifest.weights.seed}"
         advice = "another PyTorch version draws different numbers; export again on this machine"
     else:
-        checkpoint = read_checkpoint(path)
+        checkpoint = read_checkpoint(path, Choice(key=manifest.weights.key, prefix=manifest.weights.prefix))
         # The bundle may have been made without the classifier that the file has.
         load_into(model, checkpoint if manifest.model.classes else without_classifier(checkpoint))
         where = str(path)

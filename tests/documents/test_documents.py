@@ -22,8 +22,6 @@ import onnx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import timm
-import torch
 import typer
 from typer.main import get_command
 
@@ -256,16 +254,8 @@ def provide_files(code: str, folder: Path, bundle: Path) -> None:
             save_resnet_at_224(path)
         elif node.value == "imagenet/train":
             pictures(path, 8)
-        elif node.value == "moco.pth":
-            save_backbone(path)
         elif node.value == "embeddings/data":
             save_embeddings(path)
-
-
-def save_backbone(path: Path) -> None:
-    """Save an untrained backbone as MoCo names its tensors, with a projection head."""
-    network = timm.create_model("resnet18", num_classes=128)
-    torch.save({"state_dict": {f"encoder_q.{name}": tensor for name, tensor in network.state_dict().items()}}, path)
 
 
 def save_embeddings(folder: Path) -> None:

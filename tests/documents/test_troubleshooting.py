@@ -110,7 +110,7 @@ def test_every_heading_is_of_one_paragraph_that_says_what_to_do() -> None:
         # A helper's return.
         (
             "CheckpointError",
-            "… is truncated, damaged or no checkpoint (…): fetch or save it again",
+            "… is truncated, damaged or no checkpoint (…): …; fetch or save it again",
             "runtime/original/checkpoint_files.py",
         ),
         # A property, which returns a field, which is one of two values that a function returns.

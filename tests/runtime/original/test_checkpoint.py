@@ -1,11 +1,17 @@
 import argparse
 import collections
+import datetime
+import gzip
 import hashlib
 import os
 import pickle
 import struct
+import types
+import warnings
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import timm
 import torch
@@ -20,6 +26,7 @@ from runtime.original.checkpoint import (
     read_checkpoint,
     without_classifier,
 )
+from runtime.original.checkpoint_search import Choice
 from runtime.original.network import build_network
 
 
@@ -72,16 +79,30 @@ def test_safetensors_files_are_read(state, tmp_path):
     assert same(read_checkpoint(tmp_path / "model.safetensors").state, state)
 
 
+@pytest.mark.parametrize("name", ["epoch=3-step=99.ckpt", "weights", "weights.safetensors"])
+@pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
+def test_content_decides_what_a_file_is_and_not_its_name(tmp_path, state, name, kind):
+    path = tmp_path / name
+    if kind == "safetensors":
+        save_file(state, path)
+    else:
+        torch.save(state, path, _use_new_zipfile_serialization=kind == "zip")
+    assert same(read_checkpoint(path).state, state)
+
+
 @pytest.mark.parametrize("key", ["state_dict", "model", "state_dict_ema", "model_ema"])
 def test_weights_are_found_inside_a_training_checkpoint(state, tmp_path, key):
     content = {"epoch": 3, "args": argparse.Namespace(lr=0.1), "optimizer": {"state": {}}, key: state}
     assert same(read_checkpoint(saved(content, tmp_path / "last.pth")).state, state)
 
 
-def test_averaged_weights_come_first_as_in_timm(tmp_path):
-    content = {"state_dict": {"a": torch.zeros(1)}, "state_dict_ema": {"a": torch.ones(1)}}
-    path = saved(content, tmp_path / "last.pth")
-    assert same(read_checkpoint(path).state, timm.models.load_state_dict(str(path)))
+def test_averaged_weights_come_first_as_in_timm_and_are_said_to_be_that(state, tmp_path):
+    averaged = {name: value + 1 for name, value in state.items()}
+    path = saved({"state_dict": state, "state_dict_ema": averaged}, tmp_path / "last.pth")
+    checkpoint = read_checkpoint(path)
+    assert same(checkpoint.state, timm.models.load_state_dict(str(path)))
+    assert same(checkpoint.state, averaged)
+    assert "EMA" in checkpoint.note
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
@@ -90,9 +111,13 @@ def test_prefixes_of_wrappers_are_dropped(state, tmp_path, prefix):
     assert same(read_checkpoint(saved(wrapped, tmp_path / "ddp.pth")).state, state)
 
 
-def test_a_name_with_and_without_a_prefix_is_ambiguous(tmp_path):
-    both = {"fc.weight": torch.zeros(2), "module.fc.weight": torch.ones(2)}
-    assert "with and without" in refusal(saved(both, tmp_path / "both.pth"))
+def test_names_with_and_without_a_prefix_are_ambiguous(state, tmp_path):
+    both = state | {f"module.{name}": value + 1 for name, value in state.items()}
+    path = saved(both, tmp_path / "both.pth")
+    message = refusal(path)
+    assert "2 ResNets" in message
+    assert "--weights-prefix" in message
+    assert same(read_checkpoint(path, Choice(prefix="module")).state, {n: v + 1 for n, v in state.items()})
 
 
 class Malicious:
@@ -158,7 +183,7 @@ def test_a_flipped_bit_in_the_weights_is_found(tmp_path):
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 @pytest.mark.parametrize(
-    "content", [b"\0", b"not a checkpoint", b"<html>404</html>", b"\x80\x02}q\0.", bytes(range(256)) * 40]
+    "content", [b"\0", b"not a checkpoint", b"404: not found", b"\x80\x02}q\0.", bytes(range(256)) * 40]
 )
 def test_bytes_that_are_no_checkpoint_are_refused(tmp_path, suffix, content):
     path = tmp_path / f"weights{suffix}"
@@ -173,7 +198,7 @@ def test_an_empty_a_missing_and_a_strange_file_and_a_directory_are_told_apart(tm
     assert "is empty" in refusal(empty)
     assert "does not exist" in refusal(tmp_path / "missing.pth")
     assert "is a directory" in refusal(tmp_path)
-    assert ".safetensors" in refusal(strange)
+    assert "safetensors" in refusal(strange)
 
 
 @pytest.mark.parametrize(
@@ -192,6 +217,82 @@ def test_the_hash_in_a_legacy_name_is_checked(state, tmp_path):
     message = refusal(wrong)
     assert "d92f0530" in message
     assert digest[:8] in message
+
+
+@pytest.mark.parametrize("name", ["resnet18-20240131.pth", "run-20240131123059.pth", "step-00010000.pth"])
+def test_a_date_or_a_number_of_steps_is_not_taken_for_a_hash(state, tmp_path, name):
+    assert same(read_checkpoint(saved(state, tmp_path / name)).state, state)
+
+
+def test_torchscript_and_an_exported_program_are_named_and_not_run(tmp_path):
+    class Doubled(torch.nn.Module):
+        def forward(self, x):
+            return x * 2
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", (DeprecationWarning, FutureWarning))
+        torch.jit.save(torch.jit.trace(Doubled(), torch.ones(1)), tmp_path / "script.pt")
+    torch.export.save(torch.export.export(Doubled(), (torch.ones(1),)), tmp_path / "program.pt2")
+    assert "TorchScript" in refusal(tmp_path / "script.pt")
+    assert "torch.jit.load(FILE).state_dict()" in refusal(tmp_path / "script.pt")
+    assert "torch.export" in refusal(tmp_path / "program.pt2")
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 46830571\n", "git lfs pull"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5"),
+        (gzip.compress(b"weights"), "gzip"),
+        (b"<!DOCTYPE html><html>", "web page"),
+    ],
+)
+def test_files_of_other_kinds_are_named(tmp_path, content, named):
+    path = tmp_path / "weights.pth"
+    path.write_bytes(content)
+    assert named in refusal(path)
+
+
+def test_a_zip_file_around_a_checkpoint_is_named(tmp_path):
+    with zipfile.ZipFile(tmp_path / "weights.zip", "w") as archive:
+        archive.writestr("resnet18.pth", b"x")
+    message = refusal(tmp_path / "weights.zip")
+    assert "resnet18.pth" in message
+    assert "extract" in message
+
+
+VALUES = {
+    "best_acc1": np.float64(71.5),
+    "lr": np.float32(0.1),
+    "epoch": np.int64(3),
+    "history": np.arange(6.0).reshape(2, 3),
+    "names": np.array(["cat", "dog"]),
+    "rng": np.random.get_state(),
+    "generator": np.random.default_rng(0),
+    "folder": Path("runs/3"),
+    "when": datetime.datetime(2024, 1, 31),
+    "took": datetime.timedelta(hours=2),
+    "settings": types.SimpleNamespace(depth=18),
+    "recent": collections.deque([1.0, 2.0], maxlen=5),
+    "meters": collections.defaultdict(list, loss=[0.5]),
+    "frozen": frozenset({"fc"}),
+}
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_values_beside_the_tensors_do_no_harm(tmp_path, state, zipped):
+    path = tmp_path / "last.pth"
+    torch.save({"state_dict": state, **VALUES}, path, _use_new_zipfile_serialization=zipped)
+    assert same(read_checkpoint(path).state, state)
+
+
+def test_values_of_a_strangers_file_are_never_built(tmp_path, state, monkeypatch):
+    path = saved({"state_dict": state, "best": np.float64(1), "run": np.zeros(3)}, tmp_path / "last.pth")
+    called = []
+    monkeypatch.setattr("numpy._core.multiarray.scalar", lambda *_: called.append("scalar"))
+    monkeypatch.setattr("numpy._core.multiarray._reconstruct", lambda *_: called.append("array"))
+    read_checkpoint(path)
+    assert called == []
 
 
 def test_the_hash_of_tensors_is_over_their_names_kinds_shapes_and_bytes():
@@ -221,7 +322,7 @@ def test_the_hash_of_tensors_does_not_depend_on_the_file_format_or_order(state, 
 
 def test_the_number_of_classes_is_read_from_the_checkpoint(state):
     assert checkpoint_classes(state) == 7
-    with pytest.raises(CheckpointError, match=r"fc\.weight has no such tensor"):
+    with pytest.raises(CheckpointError, match=r"fc\.bias of shape \(7,\): expected fc\.weight"):
         checkpoint_classes({"fc.bias": torch.zeros(7)})
     with pytest.raises(CheckpointError, match="shape"):
         checkpoint_classes({"fc.weight": torch.zeros(7)})
@@ -281,6 +382,13 @@ def test_missing_and_unexpected_tensors_are_counted_and_named(network, state):
 def test_another_number_of_classes_is_said_to_be_that(network):
     message = misfit(network, timm.create_model("resnet18", num_classes=5).state_dict())
     assert "a resnet18 with 5 classes" in message
+
+
+@pytest.mark.parametrize("shape", [(64, 1, 7, 7), (64, 4, 7, 7), (64, 3, 3, 3)])
+def test_a_stem_of_other_channels_or_size_is_said_to_be_all_that_differs(network, state, shape):
+    message = misfit(network, {**state, "conv1.weight": torch.zeros(shape)})
+    assert f"conv1.weight is {shape}, expected (64, 3, 7, 7)" in message
+    assert "only its stem differs" in message
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e300])
