@@ -37,10 +37,13 @@ def make_fingerprint(
 
 
 def first_difference(current: Fingerprint, stored: Fingerprint) -> str | None:
-    """Return what differs first, with both values; None where nothing does."""
-    kept = stored.model_dump()
-    for field, value in current.model_dump().items():
-        other = kept[field]
+    """Return what differs first, with both values; None where nothing does.
+
+    The options come first: another seed draws other images, and is why they differ.
+    """
+    kept, now = stored.model_dump(), current.model_dump()
+    for field in ("options", *(field for field in now if field != "options")):
+        value, other = now[field], kept[field]
         if value == other:
             continue
         if isinstance(value, dict):

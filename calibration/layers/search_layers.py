@@ -77,16 +77,16 @@ def search_layers(
     layers = quantized.placement.weights
     judge = quantized.open_judge()
 
-    def build(kept: frozenset[str]) -> onnx.ModelProto:
-        return quantized.parts.build(_place(quantized, kept), float_weights=quantized.options.float_weights)
+    def candidate(kept: frozenset[str]) -> onnx.ModelProto:
+        return quantized.parts.candidate(_place(quantized, kept), float_weights=quantized.options.float_weights)
 
     listener.on_stage("sensitivity", len(layers) + 1)
-    sensitivity = measure_sensitivity(layers, build, judge=judge)
+    sensitivity = measure_sensitivity(layers, candidate, judge=judge)
     report = LayerSearch(sensitivity=sensitivity)
     if question.max_drop is None:
         return quantized, report
     ranked = [layer.layer for layer in sensitivity.layers]
-    found = _search(quantized, question, ranked, build=build, listener=listener)
+    found = _search(quantized, question, ranked, build=candidate, listener=listener)
     report = report.model_copy(
         update={
             "max_drop": question.max_drop,
@@ -98,8 +98,8 @@ def search_layers(
         }
     )
     if found.kept_float:
-        report = report.model_copy(update=_latencies(found.kept_float, build, judge.batches[0][:1], listener))
-        quantized = _keep_float(quantized, found.kept_float, build, judge)
+        report = report.model_copy(update=_latencies(found.kept_float, candidate, judge.batches[0][:1], listener))
+        quantized = _keep_float(quantized, found.kept_float, judge)
     question.state.unlink(missing_ok=True)
     return quantized, report
 
@@ -117,9 +117,10 @@ def _latencies(
     return {"engine": engine, "int8_ms": round(taken[0], 4), "float_layers": layers}
 
 
-def _keep_float(quantized: QuantizedModel, kept: tuple[str, ...], build: Build, judge: Judge) -> QuantizedModel:
+def _keep_float(quantized: QuantizedModel, kept: tuple[str, ...], judge: Judge) -> QuantizedModel:
     """Return the network with some more layers float, and what calibration.json then says."""
-    model, placement = build(frozenset(kept)), _place(quantized, frozenset(kept))
+    placement = _place(quantized, frozenset(kept))
+    model = quantized.parts.build(placement, float_weights=quantized.options.float_weights)
     calibration, names = quantized.calibration, {tensor.name for tensor in placement.activations}
     changed = calibration.model_copy(
         update={

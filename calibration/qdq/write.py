@@ -40,6 +40,31 @@ def write_qdq(
         CalibrationError: A tensor of the placement has no scale, or none above zero.
     """
     written = model.clone()
+    insert_qdq(written, placement, activation_scales=activation_scales, weights=weights, float_weights=float_weights)
+    checked: ir.Model = ir.from_proto(check_onnx(ir.to_proto(written)))
+    return checked
+
+
+def insert_qdq(
+    written: ir.Model,
+    placement: Placement,
+    *,
+    activation_scales: Mapping[str, float],
+    weights: Mapping[str, WeightQuantization],
+    float_weights: bool = False,
+) -> None:
+    """Put Q/DQ into a graph, unchecked: what only judges a candidate, dozens of times, is checked by its engine.
+
+    Args:
+        written: The graph, changed.
+        placement: As for `write_qdq`.
+        activation_scales: Likewise.
+        weights: Likewise.
+        float_weights: Likewise.
+
+    Raises:
+        CalibrationError: A tensor of the placement has no scale, or none above zero.
+    """
     graph = written.graph
     nodes = {node.name: node for node in graph}
     values = {value.name: value for value in (*graph.inputs, *(out for node in graph for out in node.outputs))}
@@ -52,8 +77,6 @@ def write_qdq(
         _quantize_weight(
             graph, nodes[name], weights[name], float_weights=float_weights, per_tensor=placement.target == "rtx"
         )
-    checked: ir.Model = ir.from_proto(check_onnx(ir.to_proto(written)))
-    return checked
 
 
 def _quantize_activation(

@@ -166,7 +166,7 @@ class Chooser:
             for method in methods:
                 clips = {name: self._clip(form.statistics[name], method) for name in self._unsigned}
                 parts = Parts(form.model, self._scales(clips))
-                yield _Scaled(form, method, clips, self._judge.sqnr_db(parts.build(placement)))
+                yield _Scaled(form, method, clips, self._judge.sqnr_db(parts.candidate(placement)))
 
     def _forms(self, model: ir.Model, statistics: Mapping[str, TensorStatistics]) -> Iterator[_Form]:
         yield _Form(model, statistics, {}, "as it is")
@@ -226,7 +226,7 @@ class Chooser:
         return [node for node in parts.model.graph if node.name in self._placement.weights]
 
     def _sqnr_db(self, parts: Parts) -> float:
-        return self._judge.sqnr_db(parts.build(self._placement))
+        return self._judge.sqnr_db(parts.candidate(self._placement))
 
     def _to_nearest(self, node: ir.Node, rule: Callable[[Doubles], Floats]) -> WeightQuantization:
         rows, axis = weight_rows(node)

@@ -9,10 +9,11 @@ import onnx
 import onnx_ir as ir
 
 from calibration.graph.channel_groups import channel_groups
+from calibration.graph.checks import check_onnx
 from calibration.graph.edit import replace_constant
 from calibration.graph.structure import constant
 from calibration.qdq.placement import Placement
-from calibration.qdq.write import write_qdq
+from calibration.qdq.write import insert_qdq
 from calibration.weights.equalize import apply_factors
 from calibration.weights.scales import WeightQuantization
 from runtime.bundle.calibration_json import Calibration
@@ -44,18 +45,27 @@ class Parts:
             placement: Which tensors and weights are quantised; others stay float, with their own bias.
             float_weights: Store weights as float with Q/DQ behind them, instead of as INT8.
         """
+        return check_onnx(self.candidate(placement, float_weights=float_weights))
+
+    def candidate(self, placement: Placement, *, float_weights: bool = False) -> onnx.ModelProto:
+        """Return the same graph unchecked and without shapes, for an engine that checks and infers by itself.
+
+        Args:
+            placement: Which tensors and weights are quantised.
+            float_weights: As for `build`.
+        """
         model = self.model.clone()
         for node in list(model.graph):
             if node.name in placement.weights and node.name in self.biases:
                 replace_constant(model.graph, node, 2, self.biases[node.name])
-        written = write_qdq(
+        insert_qdq(
             model,
             placement,
             activation_scales=self.activation_scales,
             weights=self.weights,
             float_weights=float_weights,
         )
-        proto: onnx.ModelProto = ir.to_proto(written)
+        proto: onnx.ModelProto = ir.to_proto(model)
         return proto
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:

@@ -126,6 +126,12 @@ def test_another_option_is_named_with_both_values(options: dict[str, str], expec
     assert first_difference(fingerprint(), fingerprint(options=options)) == expected
 
 
+def test_another_seed_is_named_and_not_the_images_that_it_draws() -> None:
+    stored = fingerprint(hashes={"other/1.png": "1" * 64}, options={**OPTIONS, "seed": "1"})
+    found = first_difference(fingerprint(options={**OPTIONS, "seed": "0"}), stored)
+    assert found == "options: seed is 0 now, 1 in the file"
+
+
 def test_another_version_of_a_package_is_named() -> None:
     assert fingerprint().versions["numpy"] == metadata.version("numpy") == np.__version__
     stored = fingerprint().model_copy(update={"versions": {**fingerprint().versions, "numpy": "0.1"}})
