@@ -42,9 +42,11 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if marked and config.getoption("fast") else None
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Let what is drawn depend on the test alone: in a terminal that is called dumb Rich draws no bars."""
     os.environ["TERM"] = "xterm-256color"
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(lanes.NameFailures(config))
 
 
 @pytest.fixture(scope="session")

@@ -41,7 +41,8 @@ FILES = {
 }
 # The bundle's own promise for FP32, `min_sqnr_db` of its manifest.
 FP32_SQNR_DB = 99.0
-# The issue promises 10 s; a busy machine gets twice that, where the hub's own retries take 46 s.
+# Beside what the process takes to start: 10 s are promised, and a busy machine gets twice that; the hub's own retries
+# take 46 s.
 NO_NETWORK_LIMIT_S = 20.0
 
 
@@ -64,7 +65,7 @@ def shell_export(tmp_path_factory):
     target = tmp_path_factory.mktemp("shell") / "bundle"
     command = [str(Path(sys.executable).with_name("export-ssl")), "--model", "ssl_resnet18", "--fp16"]
     command += ["--weights", "random", "--img-size", SIZE, "--output", str(target)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     return target, done
 
@@ -249,11 +250,13 @@ def test_options_that_contradict_a_missing_classifier_are_refused(backbone, empt
     refused(run(*arguments, "--num-classes", 5, "--no-classifier"), "leave one of the two out", code=2)
 
 
-def test_output_in_a_folder_that_is_not_there_is_refused_before_any_work(tmp_path):
-    started = time.perf_counter()
+def test_output_in_a_folder_that_is_not_there_is_refused_before_any_work(tmp_path, monkeypatch):
+    def never(*_arguments):
+        raise AssertionError("the network was loaded")
+
+    monkeypatch.setattr("exporter.pipeline.load_subject", never)
     result = run("--model", "ssl_resnet18", "--weights", "random", "--output", tmp_path / "no" / "bundle")
     refused(result, "is not a directory")
-    assert time.perf_counter() - started < NO_NETWORK_LIMIT_S
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root writes into read-only folders")
@@ -294,8 +297,10 @@ def test_no_network_is_one_line_that_names_the_two_ways_out(empty, tmp_path):
     settings |= {"HF_HOME": str(tmp_path / "cache"), "HF_ENDPOINT": "http://127.0.0.1:9"}
     command = [Path(sys.executable).with_name("export-ssl"), "--model", "ssl_resnet18", "--output", empty / "bundle"]
     started = time.perf_counter()
-    done = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=100, check=False)
-    assert time.perf_counter() - started < NO_NETWORK_LIMIT_S
+    subprocess.run(command, env={**settings, "HF_HUB_OFFLINE": "1"}, capture_output=True, timeout=300, check=False)
+    start_up, started = time.perf_counter() - started, time.perf_counter()
+    done = subprocess.run(command, env=settings, capture_output=True, text=True, timeout=300, check=False)
+    assert time.perf_counter() - started - start_up < NO_NETWORK_LIMIT_S
     assert (done.returncode, done.stdout) == (1, "")
     assert len(done.stderr.splitlines()) == 1
     assert done.stderr.startswith("error: ")

@@ -4,6 +4,7 @@ Markers are given by folder and file here, and by `pytest.mark.slow` at a test t
 quick ones. `tests/house/test_tree.py` holds every package to a test that `make fast` runs.
 """
 
+import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
@@ -78,6 +79,21 @@ def rank(file: str) -> int:
     """Return a file's place in the order of a run."""
     unit = unit_of(file)
     return next((place for place, first in enumerate(_FIRST) if unit.startswith(first)), len(_FIRST))
+
+
+class NameFailures:
+    """Names a test as soon as it fails: a run that is ended from outside never prints its summary."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self._config = config
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Write a line for a failure, with what it says."""
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        if report.failed and reporter is not None and self._config.get_verbosity() <= 0:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            said = str(crash.message if crash is not None else report.longrepr).strip().partition("\n")[0]
+            reporter.write_line(f"\n{report.outcome} in {report.when}: {report.nodeid}: {said}", red=True)
 
 
 class ByUnit(LoadScopeScheduling):  # type: ignore[misc]

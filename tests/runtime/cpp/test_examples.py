@@ -35,7 +35,7 @@ def programs():
 
 
 def run(program, *words):
-    done = subprocess.run([program, *map(str, words)], capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run([program, *map(str, words)], capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode in (0, 1, 2), f"{done.returncode}: {done.stderr}"
     return done
 

@@ -53,7 +53,7 @@ def plan_check(compiler: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run_test(program: Path, name: str) -> None:
     done = subprocess.run(
-        [str(program), name, str(program.parent)], check=False, capture_output=True, text=True, timeout=60
+        [str(program), name, str(program.parent)], check=False, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == 0, f"{name}: {done.stdout}{done.stderr}"
 

@@ -23,7 +23,7 @@ IMAGES, BATCH = 360, 4
 # parts to make, the job cannot end before the last kill.
 PARTS_BETWEEN, DELAY_S = 5, 0.01
 # For a start of the interpreter and an engine on a machine that is busy.
-PATIENCE_S = 60.0
+PATIENCE_S = 300.0
 
 
 # A shell's background jobs ignore SIGINT, and what they start too: then no Ctrl-C would reach the command.

@@ -198,7 +198,7 @@ def test_json_of_outputs_that_are_not_finite_is_valid_and_failed(poisoned):
 
 def test_command_of_the_shell_verifies_a_bundle(exported):
     command = [Path(sys.executable).with_name("run-ssl"), "verify", exported.fp32, "--engines", "onnxruntime"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "onnxruntime: equal to the original within rounding" in done.stdout
 

@@ -73,7 +73,7 @@ def test_a_cpu_without_vector_instructions_draws_the_same_bytes(network):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=True,
     )
     assert done.stdout.strip() == bytes_of(network)

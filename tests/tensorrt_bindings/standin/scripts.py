@@ -80,7 +80,7 @@ def run_script(script, *, version="10.16", args=(), code=0, **env):
         env=standin_environment(version, **env),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == code, done.stderr[-3000:]

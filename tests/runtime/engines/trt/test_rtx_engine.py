@@ -58,7 +58,7 @@ def execute(script: str, bundle: Path, **env: str) -> "subprocess.CompletedProce
         env=standin_environment(RTX, **env),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-3000:]
