@@ -57,10 +57,10 @@ def insert_qdq(
 
     Args:
         written: The graph, changed.
-        placement: As for `write_qdq`.
-        activation_scales: Likewise.
-        weights: Likewise.
-        float_weights: Likewise.
+        placement: Which tensors and layers.
+        activation_scales: Tensor name to scale, real = integer * scale.
+        weights: Layer name to its INT8 weight.
+        float_weights: Store what the INT8 weights mean as float with Q/DQ behind it, instead of INT8.
 
     Raises:
         CalibrationError: A tensor of the placement has no scale, or none above zero.

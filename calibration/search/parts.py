@@ -52,7 +52,7 @@ class Parts:
 
         Args:
             placement: Which tensors and weights are quantised.
-            float_weights: As for `build`.
+            float_weights: Store weights as float with Q/DQ behind them, instead of as INT8.
         """
         model = self.model.clone()
         for node in list(model.graph):
