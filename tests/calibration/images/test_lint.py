@@ -66,7 +66,7 @@ def test_fewer_than_8_images_are_refused_and_fewer_than_100_warned_about(
 def test_one_hundred_images_are_enough_but_that_fewer_were_found_than_asked_for_is_said(tmp_path: Path) -> None:
     severity, text = only(lint(write(tmp_path, many(100)), count=101))
     assert severity == "warning"
-    assert "has 100 images, 101 were requested: all are used" in text
+    assert "has 100 images to calibrate on, 101 were requested: all are used" in text
     assert lint(tmp_path, count=100) == ()
 
 

@@ -14,7 +14,7 @@ from runtime.engines.open_engine import load_engine
 from runtime.images.reading import load_pixels
 from tests.conftest import crops
 from tests.helpers.command_lines import refused
-from tests.helpers.cpp.build import BUILDS, configure, locked, openvino_cmake, require_tools, run
+from tests.helpers.cpp.build import BUILDS, TOGETHER, configure, locked, openvino_cmake, require_tools, run
 
 
 def export(checkpoint, output, project):
@@ -43,6 +43,17 @@ def test_the_project_holds_the_bundle_its_licence_and_the_librarys_source(projec
     assert (project / "resnet_engine/include/resnet_engine.h").is_file()
 
 
+def alone():
+    """CMake's variables for a project beside which no library is installed."""
+    return {
+        "OpenVINO_DIR": str(openvino_cmake()),
+        "CMAKE_DISABLE_FIND_PACKAGE_ResnetEngine": "ON",
+        # Not optimised: it is built to be run once.
+        "CMAKE_BUILD_TYPE": "Debug",
+        **TOGETHER,
+    }
+
+
 def test_the_project_builds_without_an_installed_library_and_classifies(project, tmp_path):
     require_tools()
     source, build = BUILDS / "emitted", BUILDS / "emitted-build"
@@ -50,9 +61,7 @@ def test_the_project_builds_without_an_installed_library_and_classifies(project,
         # Copies keep the sources' times: what has not changed is not built again.
         shutil.rmtree(source, ignore_errors=True)
         shutil.copytree(project, source)
-        configure(
-            source, build, {"OpenVINO_DIR": str(openvino_cmake()), "CMAKE_DISABLE_FIND_PACKAGE_ResnetEngine": "ON"}
-        )
+        configure(source, build, alone())
     crops()[0].save(tmp_path / "picture.png")
     lines = run(str(build / "classify"), str(source / "bundle"), str(tmp_path / "picture.png")).splitlines()
     bundle = open_bundle(project / "bundle")
@@ -73,9 +82,7 @@ def test_without_a_classifier_the_project_embeds_a_folder(backbone, tmp_path):
     with locked():
         shutil.rmtree(source, ignore_errors=True)
         shutil.copytree(tmp_path / "project", source)
-        configure(
-            source, build, {"OpenVINO_DIR": str(openvino_cmake()), "CMAKE_DISABLE_FIND_PACKAGE_ResnetEngine": "ON"}
-        )
+        configure(source, build, alone())
     (tmp_path / "pictures").mkdir()
     crops()[0].save(tmp_path / "pictures/picture.png")
     run(str(build / "embed"), str(source / "bundle"), str(tmp_path / "pictures"), str(tmp_path / "out.npy"))

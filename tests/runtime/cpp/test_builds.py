@@ -10,6 +10,7 @@ from tests.helpers.cpp import fuzz as cpp_fuzz
 from tests.helpers.cpp.build import (
     BUILDS,
     SOURCE,
+    TOGETHER,
     build_example,
     build_library,
     configure,
@@ -47,7 +48,7 @@ int main(int count, char **words) {
 def static_library():
     require_tools()
     # Not optimised: it is built to be found and linked, and gives the same bytes.
-    return build_library("static", BUILD_SHARED_LIBS="OFF", CMAKE_BUILD_TYPE="Debug")
+    return build_library("static", BUILD_SHARED_LIBS="OFF", CMAKE_BUILD_TYPE="Debug", **TOGETHER)
 
 
 def user_project(prefix, folder):
@@ -97,7 +98,7 @@ def test_no_sanitizer_finds_anything(exported):
     require_flags("c++", [f"-fsanitize={SANITIZERS}"], package="g++")
     options = {"BUILD_SHARED_LIBS": "OFF", "RNE_OPENVINO": "OFF", "RNE_SANITIZE": SANITIZERS}
     # Not optimised: nothing undefined is optimised away, and gcc takes minutes to optimise sanitised code with -g.
-    build_library("sanitized", CMAKE_BUILD_TYPE="Debug", **options)
+    build_library("sanitized", CMAKE_BUILD_TYPE="Debug", **TOGETHER, **options)
     program = BUILDS / "sanitized" / "api_main"
     with locked():
         words = ["c++", "-std=c++17", "-g", "-O1", "-Wall", "-Wextra", "-Werror", f"-fsanitize={SANITIZERS}"]
