@@ -12,10 +12,10 @@
 
 namespace {
 
-struct Closer {
+struct FileCloser {
     void operator()(std::FILE *file) const { std::fclose(file); }
 };
-using File = std::unique_ptr<std::FILE, Closer>;
+using File = std::unique_ptr<std::FILE, FileCloser>;
 
 // Twice Pillow's MAX_IMAGE_PIXELS, as runtime/images/reading.py has it: a file of some bytes may claim to be any size.
 constexpr std::size_t kMostPixels = 2 * std::size_t{178956970} - 1;
