@@ -11,6 +11,7 @@ import typer
 from calibration.options import QuantizeOptions
 from exporter.number_options import NumbersCommand, read_numbers, read_size
 from exporter.options import (
+    BatchOption,
     CalibCacheOption,
     CalibImagesOption,
     CalibMethodOption,
@@ -114,6 +115,7 @@ def export(
     overwrite: OverwriteOption = ExportRequest.overwrite,
     golden: GoldenOption = ExportRequest.golden,
     opset: OpsetOption = ExportRequest.opset,
+    batch: BatchOption = ExportRequest.batch,
     details: DetailsOption = False,
     json_output: JsonOption = False,
     engine: EngineOption = "none",
@@ -182,6 +184,7 @@ def export(
             labels=labels,
             licence=licence,
             opset=opset,
+            batch=batch,
             output=output,
             overwrite=overwrite,
         )

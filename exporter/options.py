@@ -25,6 +25,9 @@ _INT8 = "INT8 calibration"
 _OUTPUT = "Output"
 _ALSO = "Also write"
 
+# Of a fixed batch: the check of the finished graph runs a whole one, and a ResNet-50's takes tens of gigabytes.
+_MOST_IMAGES = 1024
+
 ModelOption = Annotated[
     str,
     typer.Option(
@@ -113,6 +116,17 @@ OpsetOption = Annotated[
         min=17,
         max=22,
         help="ONNX opset of the exported network. An older runtime may need an older one.",
+        rich_help_panel=_OUTPUT,
+    ),
+]
+BatchOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        max=_MOST_IMAGES,
+        help="Fix the batch of the exported network: every run takes so many images. For runtimes and compilers "
+        "without dynamic shapes.",
+        show_default="any number of images",
         rich_help_panel=_OUTPUT,
     ),
 ]

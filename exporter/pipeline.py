@@ -13,6 +13,7 @@ import onnx_ir as ir
 
 from exporter.models import ModelSpec, default_labels, describe_labels, licence_of, resolve_model
 from exporter.passes.count_layers import count_layers
+from exporter.passes.fix_batch import fix_batch
 from exporter.passes.fold_batchnorm import fold_batchnorm
 from exporter.passes.fp16 import FP16_LIMIT, Fp16Report, convert_to_fp16
 from exporter.passes.opset import check_opset, convert_opset
@@ -149,12 +150,17 @@ def _doubts_about_recipe(request: ExportRequest, subject: Subject, labels: tuple
 def _finish(manifest: Manifest, model: ir.Model, checks: Checks) -> tuple[bytes, Manifest]:
     """Return the final graph with its metadata, and the manifest with every step, all of them verified."""
     proto: onnx.ModelProto = convert_opset(ir.to_proto(model), manifest.opset)
+    if manifest.fixed_batch is not None:
+        # Calibration and the checks before took as many images as there were; the finished graph takes so many.
+        fix_batch(proto, manifest.fixed_batch)
     add_metadata(proto, manifest)
     graph = proto.SerializeToString(deterministic=True)
     how = "run as a user runs it, fused"
     if manifest.precision.int8 is not None:
         how = "run fused, with Q/DQ computed as written, not by integer kernels"
     written = "" if manifest.opset == OPSET else f"opset {manifest.opset}; "
+    if manifest.fixed_batch is not None:
+        written += f"batch fixed at {manifest.fixed_batch}; "
     summary = f"{written}metadata and licence written; {how}"
     checks.add("final", graph, model=model, summary=summary, as_written=False)
     return graph, manifest.model_copy(update={"steps": checks.steps()})

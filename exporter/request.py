@@ -117,6 +117,7 @@ class ExportRequest(Recipe):
         labels: File of class names, or a folder of class folders; None for timm's ImageNet names.
         licence: SPDX identifier of the weights; None for timm's.
         opset: ONNX opset of the graph, 17 to 22.
+        batch: How many images every run of the graph takes; None for any number.
         output: The bundle's directory; None for `./MODEL-PRECISION`.
         overwrite: Whether an existing bundle may be replaced.
     """
@@ -131,6 +132,7 @@ class ExportRequest(Recipe):
     labels: Path | None = None
     licence: str | None = None
     opset: int = 20
+    batch: int | None = None
     output: Path | None = None
     overwrite: bool = False
 

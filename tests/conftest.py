@@ -226,6 +226,16 @@ def float_input(exported: Exported, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="session")
+def fixed_batch(exported: Exported, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The FP32 bundle whose graph takes three images, no more and no fewer."""
+
+    def make(folder: Path) -> None:
+        _export_one(exported.checkpoint, folder / "bundle", batch=3)
+
+    return made_once(tmp_path_factory, "fixed_batch", make) / "bundle"
+
+
+@pytest.fixture(scope="session")
 def quantized(exported: Exported, class_folders: Path, tmp_path_factory: pytest.TempPathFactory) -> Quantized:
     folder = made_once(tmp_path_factory, "quantized", lambda folder: _quantize(exported, class_folders, folder))
     return Quantized(tensorrt=folder / "tensorrt", cpu=folder / "cpu")

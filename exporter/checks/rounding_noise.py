@@ -4,10 +4,15 @@
    partial sums are about as large as the result y and as the root of the sum of p^2: where products cancel, the
    second is the larger, and rounding is large beside the result. So the output of every convolution and linear layer
    gets noise of the size u sqrt(K) sqrt(y^2 + sum p^2 + bias^2), and so do BatchNorm and the normalisation of pixels
-   with what they add up. Other layers round once or not at all, which is little beside that.
-2. The noise is drawn at every value, and goes through the rest of the network: what amplifies it or averages it out
-   is the network's own.
-3. It is made 2^8 times as large as rounding is, so that the float32 of the run itself does not count, and the result
+   with what they add up, and the mean over positions with its u sqrt(H W). Other layers round once or not at all,
+   which is little beside that.
+   A rounding is u at most and u / sqrt(3) on average, so that this is room for both sides, the graph and PyTorch, each
+   of which rounds by itself: 2 / 3 of the power.
+2. Equal sums are rounded equally: the noise of a value is drawn by its bits, so that it is the same all over a flat
+   part of an image, where no mean over positions takes it out. What a layer's own numbers are rounded by, where a
+   BatchNorm is folded, is the same at every position too: each channel has one such rounding on top.
+3. The noise goes through the rest of the network: what amplifies it or averages it out is the network's own.
+4. It is made 2^8 times as large as rounding is, so that the float32 of the run itself does not count, and the result
    2^8 times smaller again. At that size a network is still linear in it.
 
 Source: Higham and Mary 2019, "A new approach to probabilistic rounding error analysis", theorem 2.4, with
@@ -67,6 +72,7 @@ class RoundingNoise:
         for layer in self._network.modules():
             if _rounds_sums(layer):
                 layer.register_forward_hook(self._add_noise)
+        self._make_mean_noisy()
         module = wrap(self._network, self._preprocessing, input_kind="float32")
         planes = normalise(golden.pixels, self._preprocessing)
         references = named_outputs(golden.logits, golden.embedding)
@@ -76,6 +82,22 @@ class RoundingNoise:
             for name, array in noisy.items():
                 sums[name] = sums[name].add(references[name], array)
         return {name: found.db + 20 * math.log10(_AMPLIFIED) for name, found in sums.items()}
+
+    def _make_mean_noisy(self) -> None:
+        """Let the features have, at all positions of a channel alike, the noise of the mean that is taken of them."""
+        import torch
+
+        network: Any = self._network
+        exact = network.forward_features
+
+        def noisy(planes: torch.Tensor) -> torch.Tensor:
+            features: torch.Tensor = exact(planes)
+            size = features.abs().mean(dim=(2, 3), keepdim=True)
+            noise = torch.randn(size.shape, generator=self._generator)
+            positions = features.shape[2] * features.shape[3]
+            return features + noise * size * (FLOAT32_UNIT_ROUNDOFF * _AMPLIFIED * math.sqrt(positions))
+
+        network.forward_features = noisy
 
     def _noisy_planes(self, planes: Floats) -> Floats:
         """Return normalised pixels, (N, 3, H, W), with the noise of (x - mean) / std."""
@@ -103,9 +125,30 @@ class RoundingNoise:
         size = exact.abs()
         for term in terms:
             size = torch.hypot(size, term)
-        noise = torch.empty_like(exact).normal_(generator=self._generator)
+        salt, channels = int(torch.randint(2**31, (1,), generator=self._generator)), (1, exact.shape[1])
+        of_channel = torch.randn(channels, generator=self._generator).view(*channels, *[1] * (exact.dim() - 2))
+        noise = _noise_of_bits(exact, salt).mul_(math.sqrt(roundings)).add_(of_channel)
         rounding = FLOAT32_UNIT_ROUNDOFF * size + FLOAT32_SMALLEST_NORMAL
-        return exact + noise * rounding * (_AMPLIFIED * math.sqrt(roundings))
+        return exact + noise * rounding * _AMPLIFIED
+
+
+def _noise_of_bits(values: "torch.Tensor", salt: int) -> "torch.Tensor":
+    """Return noise of mean 0 and variance 1, uniform, the same for equal values.
+
+    Args:
+        values: Any shape, float32.
+        salt: Another one gives other noise.
+
+    Source: the finaliser of MurmurHash3, whose multiplications wrap around in 32 bits.
+    """
+    import torch
+
+    bits = values.contiguous().view(torch.int32) ^ salt
+    for factor, shift in ((-2048144789, 13), (-1028477387, 16)):
+        bits = bits * factor
+        # PyTorch's shift repeats the sign, which would cancel itself.
+        bits ^= (bits >> shift) & (2 ** (32 - shift) - 1)
+    return bits.float().mul_(math.sqrt(3) / 2**31)
 
 
 def _rounds_sums(layer: "torch.nn.Module") -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 
 from exporter.checks.golden import named_outputs
 from runtime.bundle.bundle import Golden
+from runtime.engines.contract import run_batches
 from runtime.engines.ort_session import open_session
 from runtime.errors import VerificationError
 from runtime.support.arrays import Floats, Pixels
@@ -82,7 +83,13 @@ def _run(graph: bytes, feed: Pixels | Floats, outputs: tuple[str, ...], *, as_wr
     # Integer kernels that saturate are for `run-ssl verify` to find in an engine; here the graph is judged. The export
     # goes on in the other thread meanwhile; more threads here would only take its core.
     session = open_session(graph, fusion="none" if as_written else "float", threads=1)
-    return dict(zip(outputs, session.run(list(outputs), {session.get_inputs()[0].name: feed}), strict=True))
+    given = session.get_inputs()[0]
+    # A number where the batch is fixed, else the dimension's name.
+    batch = given.shape[0]
+    found = run_batches(
+        lambda part: session.run(list(outputs), {given.name: part}), feed, batch if isinstance(batch, int) else None
+    )
+    return dict(zip(outputs, found, strict=True))
 
 
 def _compare(step: str, name: str, reference: Floats, found: Floats) -> float:

@@ -8,9 +8,8 @@ output may differ by u sqrt(sum of K over all convolutions and the classifier); 
 as an SQNR: about 99.5 dB for a ResNet-18. (128 dB is what is measured; a wrong mean, a wrong filter
 or bf16 execution lands below 60 dB.) That takes sums to be as large as what they add up. Where they
 cancel, as for the small logits of dark images, rounding is larger beside the result: it is measured on
-the network (`exporter/checks/rounding_noise.py`). Both the graph and PyTorch have that noise, which is
-twice the power, and `excess_db` is what chance may add to it. Where that leaves less than the rule above,
-it is the tolerance.
+the network (`exporter/checks/rounding_noise.py`), and `excess_db` is what chance may add to it. Where that
+leaves less than the rule above, it is the tolerance.
 Source: Higham and Mary 2019, "A new approach to probabilistic rounding error analysis", theorem 2.4.
 
 FP16. The reference is the same network as PyTorch runs it in FP16: its own SQNR against FP32 is the
@@ -53,7 +52,6 @@ FP16_UNIT_ROUNDOFF = 2.0**-11
 MARGIN_DB = 3.0
 ACCUMULATION_DB = 6.0
 FLOOR_DB = 10.0
-_BOTH_SIDES_DB = 10 * math.log10(2)
 # The exponent of a probability: e^-10 is one in 20,000.
 _UNLIKELY = 10.0
 # So many standard deviations: of 30,000 exports of right graphs one is refused for its noise alone.
@@ -75,11 +73,14 @@ def fp32_tolerance(model: ir.Model, references: Mapping[str, Floats], rounding_d
         rounding_db: Output name to the SQNR that rounding alone leaves (`RoundingNoise.measure`), decibels.
     """
     most = fp32_required_db(model)
-    found = {
-        name: min(most, rounding_db[name] - _BOTH_SIDES_DB - excess_db(reference.shape[1]))
-        for name, reference in references.items()
-    }
+    found = {name: min(most, rounding_db[name] - excess_db(_independent(references, name))) for name in references}
     return {name: max(required, FLOOR_DB) for name, required in found.items()}
+
+
+def _independent(references: Mapping[str, Floats], name: str) -> int:
+    """Return how many values of an output are independent on one image: all logits are sums of the embedding."""
+    own, summed = references[name], references.get("embedding", references[name])
+    return min(int(own.shape[1]), int(summed.shape[1]))
 
 
 def excess_db(values: int) -> float:
@@ -122,7 +123,9 @@ def fp16_tolerance(
     """
     once = -20 * math.log10(FP16_UNIT_ROUNDOFF)
     found = {
-        name: min(once, fp32[name], sqnr_db(reference, fp16[name]) - allowed_db - margin_db(reference.shape[1]))
+        name: min(
+            once, fp32[name], sqnr_db(reference, fp16[name]) - allowed_db - margin_db(_independent(references, name))
+        )
         for name, reference in references.items()
     }
     return {name: max(required, FLOOR_DB) for name, required in found.items()}
@@ -137,7 +140,7 @@ def int8_tolerance(as_written: Check, references: Mapping[str, Floats], *, fp32:
         fp32: Tolerance of the float32 graph.
     """
     found = {
-        name: min(fp32[name], reached - margin_db(references[name].size))
+        name: min(fp32[name], reached - margin_db(len(references[name]) * _independent(references, name)))
         for name, reached in as_written.reached.items()
     }
     # The graph as written is above the floor, and an engine may be the margin of many values below it.

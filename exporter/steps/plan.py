@@ -44,6 +44,7 @@ def check_plan_choices(request: ExportRequest, choices: BuildChoices, *, wanted:
             f"{library.label} has no FP32 matrix product for Turing, which the classifier would be: add --fp16, or "
             "leave Turing out"
         )
+    options.profile.of_graph(request.batch)
     require_builder(library)
 
 

@@ -6,7 +6,7 @@ from exporter.passes.tracing import INPUT_NAMES
 from exporter.request import ExportRequest
 from exporter.steps.subject import Subject
 from exporter.writing.bundle_writer import tool_versions
-from runtime.bundle.manifest import Card, Manifest, Model, Precision, Preprocessing, TensorSpec, output_names
+from runtime.bundle.manifest import BATCH, Card, Manifest, Model, Precision, Preprocessing, TensorSpec, output_names
 from runtime.original.flops import count_card_flops, count_parameters
 from runtime.original.network import InputKind
 
@@ -22,6 +22,7 @@ def describe_manifest(request: ExportRequest, subject: Subject, *, precision: Pr
     """
     spec = subject.spec
     classes, embedding_dim = subject.golden.logits.shape[1], subject.golden.embedding.shape[1]
+    batch = BATCH if request.batch is None else request.batch
     about = {"logits": (classes, "class scores before softmax"), "embedding": (embedding_dim, "pooled features")}
     return Manifest(
         model=Model(
@@ -38,8 +39,8 @@ def describe_manifest(request: ExportRequest, subject: Subject, *, precision: Pr
         licence=licence_of(spec, subject.weights.source, stated=request.licence),
         card=_card(subject),
         preprocessing=subject.preprocessing,
-        input=_input_spec(request.input_kind, subject.preprocessing),
-        outputs=tuple(_output_spec(name, *about[name]) for name in output_names(classes)),
+        input=_input_spec(request.input_kind, subject.preprocessing, batch=batch),
+        outputs=tuple(_output_spec(name, *about[name], batch=batch) for name in output_names(classes)),
         precision=precision,
         opset=request.opset,
         ir_version=ir_version_of(request.opset),
@@ -67,24 +68,24 @@ def _weight_tag(request: ExportRequest, subject: Subject) -> str | None:
     return spec.timm_tag if named or subject.weights.source == "hub" else None
 
 
-def _input_spec(kind: InputKind, preprocessing: Preprocessing) -> TensorSpec:
+def _input_spec(kind: InputKind, preprocessing: Preprocessing, *, batch: int | str) -> TensorSpec:
     height, width, channels = preprocessing.pixels_shape
     if kind == "uint8":
         return TensorSpec(
             name=INPUT_NAMES[kind],
             dtype="uint8",
-            shape=("batch", height, width, channels),
+            shape=(batch, height, width, channels),
             layout="NHWC",
             meaning="RGB pixels after the preprocessing contract; the graph normalises them",
         )
     return TensorSpec(
         name=INPUT_NAMES[kind],
         dtype="float32",
-        shape=("batch", channels, height, width),
+        shape=(batch, channels, height, width),
         layout="NCHW",
         meaning="RGB, (pixel / 255 - mean) / std",
     )
 
 
-def _output_spec(name: str, length: int, meaning: str) -> TensorSpec:
-    return TensorSpec(name=name, dtype="float32", shape=("batch", length), layout="NC", meaning=meaning)
+def _output_spec(name: str, length: int, meaning: str, *, batch: int | str) -> TensorSpec:
+    return TensorSpec(name=name, dtype="float32", shape=(batch, length), layout="NC", meaning=meaning)

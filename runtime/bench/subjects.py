@@ -75,7 +75,8 @@ def list_subjects(
         images: Folder of pictures, for `end-to-end`.
 
     Raises:
-        UsageError: A batch is outside a plan's profile, there is no such device, or nothing is left to time.
+        UsageError: A batch is outside a plan's profile or not a graph's own, there is no such device, or nothing is
+            left to time.
     """
     if device not in DEVICES:
         raise UsageError(f"--device {device}: expected {' or '.join(DEVICES)}")
@@ -85,6 +86,7 @@ def list_subjects(
     labels = bundle_labels(bundles)
     found: list[Subject] = []
     for bundle, title in zip(bundles, labels, strict=True):
+        _check_fixed_batch(bundle, batches)
         for engine in engines or runnable_engines(bundle):
             name, precision = parse_engine(engine)[:2]
             # The original is one network, whatever the bundles' precisions.
@@ -156,6 +158,21 @@ def bundle_labels(bundles: Sequence[Bundle]) -> tuple[str, ...]:
     while len({path.parts[-depth:] for path in paths}) < len(paths):
         depth += 1
     return tuple("/".join(path.parts[-depth:]) for path in paths)
+
+
+def _check_fixed_batch(bundle: Bundle, batches: Sequence[int]) -> None:
+    """Refuse a batch that a graph of a fixed batch would split or fill up: its time would be another batch's.
+
+    Raises:
+        UsageError: There is one.
+    """
+    fixed = bundle.manifest.fixed_batch
+    for batch in batches:
+        if fixed is not None and batch != fixed:
+            raise UsageError(
+                f"--batch {batch}, but the batch of {bundle.path} is fixed at {fixed}: pass --batch {fixed}, or export "
+                "it without --batch"
+            )
 
 
 def _check_profile(bundle: Bundle, batches: Sequence[int], engine: PlanEngine) -> None:

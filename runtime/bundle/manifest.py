@@ -213,13 +213,18 @@ def output_names(classes: int) -> tuple[str, ...]:
     return ("logits", "embedding") if classes else ("embedding",)
 
 
+# Name of the first dimension of a graph that takes any number of images.
+BATCH = "batch"
+
+
 class TensorSpec(_Part):
     """One input or output of the network.
 
     Attributes:
         name: Name of the tensor in the graph.
         dtype: Element type.
-        shape: Dimensions; the first one is the name `batch`, the others are numbers.
+        shape: Dimensions; the first one is the name `batch`, or a number where the graph has a fixed batch; the others
+            are numbers.
         layout: Order of the dimensions: N batch, H height, W width, C channels or classes.
         meaning: What the values are, for a person.
     """
@@ -229,6 +234,11 @@ class TensorSpec(_Part):
     shape: tuple[int | str, ...]
     layout: Literal["NHWC", "NCHW", "NC"]
     meaning: str
+
+    @property
+    def fixed_batch(self) -> int | None:
+        """How many images every run of the graph takes; None where it takes any number."""
+        return self.shape[0] if isinstance(self.shape[0], int) else None
 
 
 class Int8(_Part):
@@ -384,3 +394,16 @@ class Manifest(_Part):
         if names != expected:
             raise ValueError(f"outputs {names} of a network with {self.model.classes} classes: expected {expected}")
         return self
+
+    @model_validator(mode="after")
+    def _one_batch(self) -> Self:
+        """Refuse tensors of different batches, and a batch of no image."""
+        batches = [spec.shape[0] for spec in (self.input, *self.outputs)]
+        if len(set(batches)) != 1 or not (batches[0] == BATCH or (isinstance(batches[0], int) and batches[0] >= 1)):
+            raise ValueError(f"the tensors have the batches {batches}: expected {BATCH}, or one number of at least 1")
+        return self
+
+    @property
+    def fixed_batch(self) -> int | None:
+        """How many images every run of the graph takes; None where it takes any number."""
+        return self.input.fixed_batch

@@ -63,6 +63,25 @@ class BatchProfile(BaseModel):
             raise UsageError(f"--profile {text}: expected 1 <= MIN <= OPT <= MAX")
         return cls(min=smallest, opt=best, max=largest)
 
+    def of_graph(self, fixed_batch: int | None) -> "BatchProfile":
+        """Return the profile that a graph can have: this one, or the one batch of a graph whose batch is fixed.
+
+        Args:
+            fixed_batch: How many images every run of the graph takes; None for any number.
+
+        Raises:
+            UsageError: The batch is fixed, and this is neither the default nor that batch.
+        """
+        if fixed_batch is None:
+            return self
+        own = BatchProfile(min=fixed_batch, opt=fixed_batch, max=fixed_batch)
+        if self not in (own, BatchProfile()):
+            raise UsageError(
+                f"--profile {self}, but the batch of the graph is fixed at {fixed_batch}: leave --profile out, or "
+                "export it without --batch"
+            )
+        return own
+
     def __str__(self) -> str:
         """Return `MIN:OPT:MAX`."""
         return f"{self.min}:{self.opt}:{self.max}"

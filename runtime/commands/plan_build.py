@@ -14,7 +14,7 @@ from runtime.engines.trt.capabilities import describe_capabilities
 from runtime.engines.trt.library import LIBRARIES, Library
 from runtime.engines.trt.machine import require_machine
 from runtime.plans.build_foreign import build_foreign_plan, plan_files
-from runtime.plans.build_plan import BuiltBundle, build_plan
+from runtime.plans.build_plan import BuiltBundle, build_plan, options_of_bundle
 from runtime.plans.build_process import LOGGER, BuildListener
 from runtime.plans.inspector import read_layer_information
 from runtime.plans.tables import render
@@ -115,6 +115,7 @@ class _LineHandler(logging.Handler):
 def print_trtexec(path: Path, options: BuildOptions, console: Console, *, timing_cache: Path | None) -> None:
     """Print the trtexec commands of 10.x and 11.x that build and time the same plan."""
     bundle, (version, _) = open_bundle(path), require_machine()
+    options = options_of_bundle(options, bundle)
     for major in (10, 11):
         # Kernel times of one version are none to another.
         cache = timing_cache if major == version.major else None

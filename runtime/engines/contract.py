@@ -4,7 +4,7 @@ One file per engine (`pytorch_engine.py`, `ort_engine.py`, `openvino_engine.py`,
 protocol; each imports its heavy package inside the function that opens it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Literal, NamedTuple, Protocol
 
@@ -14,7 +14,7 @@ from typing_extensions import Self
 from runtime.bundle.manifest import Manifest
 from runtime.errors import EngineError
 from runtime.images.preprocessing import normalise
-from runtime.support.arrays import Floats, Pixels
+from runtime.support.arrays import Feed, Floats, Pixels
 
 ExecutionPrecision = Literal["fp32", "bf16", "fp16"]
 # When kernels are compiled for a batch size that comes: behind its first calls, before the first returns, or never.
@@ -65,7 +65,8 @@ class Engine(Protocol):
     def infer(self, pixels: Pixels) -> Outputs:
         """Run one batch. Any number of threads may call one engine at the same time.
 
-        The arrays returned are the caller's own.
+        The arrays returned are the caller's own. A graph of a fixed batch is run as often as the images need, and its
+        last batch is filled up.
 
         Args:
             pixels: RGB images as `runtime.images.preprocessing` makes them, (N, H, W, 3) uint8, N >= 1.
@@ -118,6 +119,35 @@ def network_input(pixels: Pixels, manifest: Manifest) -> Pixels | Floats:
     return normalise(pixels, manifest.preprocessing)
 
 
+def split_batches(images: Feed, batch: int) -> Iterator[tuple[Feed, int]]:
+    """Yield batches of one size, the last one filled up with zeros, and how many images each one holds.
+
+    Args:
+        images: (N, ...), any dtype.
+        batch: Images of a batch.
+    """
+    for start in range(0, len(images), batch):
+        part = images[start : start + batch]
+        held = len(part)
+        if held < batch:
+            part = np.concatenate([part, np.zeros((batch - held, *part.shape[1:]), part.dtype)])
+        yield part, held
+
+
+def run_batches(run: Callable[[Feed], Sequence[Floats]], images: Feed, fixed_batch: int | None) -> list[Floats]:
+    """Return the outputs of a network for any number of images, whatever number its graph takes.
+
+    Args:
+        run: Runs the graph once.
+        images: Input of the graph, (N, ...), N >= 1.
+        fixed_batch: How many images the graph takes; None for any number.
+    """
+    if fixed_batch is None:
+        return list(run(images))
+    parts = [[array[:held] for array in run(part)] for part, held in split_batches(images, fixed_batch)]
+    return [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+
+
 class EngineBase:
     """What the engines share: the check of the input, and closing at the end of a `with` block."""
 
@@ -135,6 +165,10 @@ class EngineBase:
     def network_input(self, pixels: Pixels) -> Pixels | Floats:
         """Return what the graph takes; see `network_input`."""
         return network_input(pixels, self.manifest)
+
+    def run_graph(self, run: Callable[[Feed], Sequence[Floats]], pixels: Pixels) -> Outputs:
+        """Return the outputs of pixels from what runs the graph once on an input that it takes."""
+        return read_outputs(run_batches(run, self.network_input(pixels), self.manifest.fixed_batch))
 
     def close(self) -> None:
         """Free what the engine holds."""

@@ -13,11 +13,11 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from runtime.bundle.bundle import Bundle
-from runtime.engines.contract import EngineBase, ExecutionPrecision, Outputs, describe_precision, read_outputs
+from runtime.engines.contract import EngineBase, ExecutionPrecision, Outputs, describe_precision
 from runtime.engines.openvino_floats import compute_in_floats
 from runtime.engines.precisions import OPENVINO, OPENVINO_HINTS, compute_type
 from runtime.errors import EngineError
-from runtime.support.arrays import Pixels
+from runtime.support.arrays import Feed, Floats, Pixels
 from runtime.support.cpu import int8_sums_saturate
 
 if TYPE_CHECKING:
@@ -73,13 +73,16 @@ class OpenVinoEngine(EngineBase):
         """Run one batch; see `runtime.engines.contract.Engine.infer`."""
         request = self._take_request()
         try:
-            # Without shared outputs, OpenVINO copies them: the arrays are the caller's, whatever the request does next.
-            results = request.infer([self.network_input(pixels)], share_inputs=True)
+            return self.run_graph(lambda feed: self._run(request, feed), pixels)
         finally:
             with self._lock:
                 if self._compiled is not None:
                     self._idle.append(request)
-        return read_outputs([results[output] for output in self._outputs])
+
+    def _run(self, request: "openvino.InferRequest", feed: Feed) -> list[Floats]:
+        # Without shared outputs, OpenVINO copies them: the arrays are the caller's, whatever the request does next.
+        results = request.infer([feed], share_inputs=True)
+        return [results[output] for output in self._outputs]
 
     def close(self) -> None:
         """Free the compiled graph."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from runtime.bundle.bundle import Bundle
-from runtime.engines.contract import EngineBase, Outputs, describe_precision, read_outputs
+from runtime.engines.contract import EngineBase, Outputs, describe_precision
 from runtime.engines.ort_session import find_strays, fusion_on_cpu, import_onnxruntime, open_session, profiled_precision
 from runtime.errors import EngineError, UsageError
 from runtime.support.arrays import Pixels
@@ -81,8 +81,7 @@ class OrtEngine(EngineBase):
         session = self._session
         if session is None:
             raise EngineError("the onnxruntime engine is closed: open it again with load_engine")
-        feed = {self.manifest.input.name: self.network_input(pixels)}
-        return read_outputs(session.run(self._outputs, feed))
+        return self.run_graph(lambda feed: session.run(self._outputs, {self.manifest.input.name: feed}), pixels)
 
     def close(self) -> None:
         """Free the session."""

@@ -61,6 +61,15 @@ def check_can_build(bundle: Bundle, library: Library = TENSORRT) -> None:
         )
 
 
+def options_of_bundle(options: BuildOptions, bundle: Bundle) -> BuildOptions:
+    """Return how a bundle's plan is built: a graph of a fixed batch has one profile.
+
+    Raises:
+        UsageError: The batch is fixed, and another profile is asked for.
+    """
+    return options.model_copy(update={"profile": options.profile.of_graph(bundle.manifest.fixed_batch)})
+
+
 def build_plan(
     path: Path,
     options: BuildOptions,
@@ -77,7 +86,7 @@ def build_plan(
         listener: Receiver of the progress.
 
     Raises:
-        UsageError: There is a timing cache, and the library has none.
+        UsageError: There is a timing cache, and the library has none; or a profile, and the graph's batch is fixed.
         EngineError: There is no TensorRT or GPU here, TensorRT cannot build the graph, or crashed.
         VerificationError: The plan breaks the promised precision, or gives other outputs.
         BundleError: The bundle is damaged, or cannot be written.
@@ -89,6 +98,7 @@ def build_plan(
     require_builder(library)
     bundle = open_bundle(path)
     check_can_build(bundle, library)
+    options = options_of_bundle(options, bundle)
     staged = staging_file(path, library.files)
     try:
         request = BuildRequest(

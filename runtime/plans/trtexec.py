@@ -31,9 +31,11 @@ def trtexec_command(
     """
     plan = model.with_suffix(".plan")
     words = ["trtexec", f"--onnx={model}", f"--saveEngine={plan}"]
-    for word, batch in (("min", options.profile.min), ("opt", options.profile.opt), ("max", options.profile.max)):
-        words.append(f"--{word}Shapes={_shape(network_input, batch)}")
-    words.append(f"--shapes={_shape(network_input, options.profile.opt)}")
+    if network_input.fixed_batch is None:
+        # "Static model does not take explicit shapes", says trtexec where the batch is fixed.
+        for word, batch in (("min", options.profile.min), ("opt", options.profile.opt), ("max", options.profile.max)):
+            words.append(f"--{word}Shapes={_shape(network_input, batch)}")
+        words.append(f"--shapes={_shape(network_input, options.profile.opt)}")
     words += [f"--builderOptimizationLevel={options.optimization_level}", "--profilingVerbosity=detailed"]
     if options.workspace_mib is not None:
         words.append(f"--memPoolSize=workspace:{options.workspace_mib}M")

@@ -63,10 +63,23 @@ class Served:
     Attributes:
         backend: Triton's backend.
         plan: What the plan was built for; None for the backends that run none.
+        fixed_batch: How many images every run of the graph takes; None for any number.
     """
 
     backend: TritonBackend
     plan: Sidecar | None
+    fixed_batch: int | None = None
+
+    @property
+    def no_batches(self) -> str:
+        """Why Triton is to make no batches, and what else can be done; empty where it makes them.
+
+        Triton's batches are of any size, and its backends refuse a network whose first dimension is not.
+        Source: CompareDimsSupported in onnxruntime_backend src/onnxruntime_utils.cc.
+        """
+        if self.fixed_batch is not None:
+            return f"the batch of the graph is fixed at {self.fixed_batch}"
+        return self.backend.no_batches
 
 
 def choose_backend(bundle: Bundle, backend: BackendWish, device: DeviceWish) -> Served:
@@ -80,7 +93,7 @@ def choose_backend(bundle: Bundle, backend: BackendWish, device: DeviceWish) -> 
         UsageError: The backend cannot run this bundle on that device.
     """
     chosen = BACKENDS[_best(bundle, device) if backend == "auto" else backend]
-    return Served(chosen, chosen.check(bundle, device))
+    return Served(chosen, chosen.check(bundle, device), bundle.manifest.fixed_batch)
 
 
 def _best(bundle: Bundle, device: DeviceWish) -> Backend:
@@ -134,7 +147,7 @@ def _checked_plan(bundle: Bundle) -> Sidecar:
     if hash_file(bundle.model_path) != plan.onnx_sha256:
         raise BundleError(f"{file} was built from another model.onnx: {rebuild_command(bundle.path)}")
     profile = plan.options.profile
-    if profile.min > 1:
+    if profile.min > 1 and bundle.manifest.fixed_batch is None:
         raise BundleError(
             f"{file} takes batches of {profile} only, but Triton sends single images too: "
             f"`run-ssl build {bundle.path} --profile 1:{profile.opt}:{profile.max}`"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from runtime.serving.backends import BACKENDS
 from runtime.serving.repository import Written
+from runtime.support.words import counted
 
 # Without it OpenVINO computes in bf16 on a CPU that has instructions for it: 38 dB instead of 118 on a ResNet-18.
 _FP32_HINT = '{"INFERENCE_PRECISION_HINT": "f32"}'
@@ -43,13 +44,16 @@ def next_steps(written: Written) -> NextSteps:
 
 def _notes(written: Written) -> tuple[str, ...]:
     plan, contract = written.record.plan, written.record.contract
+    fixed = contract.input.fixed_batch
+    batch = () if fixed is None else (f"a request holds {counted(fixed, 'image')}: the batch of the graph is fixed",)
     if plan is not None:
         return (
+            *batch,
             f"the plan is for this machine's GPU, {plan.gpu} (compute capability {plan.compute_capability}), and for "
             f"TensorRT {plan.tensorrt}: use a Triton image with that version",
             "OpenVINO Model Server cannot serve plans",
         )
-    return BACKENDS[contract.backend].notes(contract.settings.kind, written.record.int8_target)
+    return (*batch, *BACKENDS[contract.backend].notes(contract.settings.kind, written.record.int8_target))
 
 
 def as_lines(written: Written) -> list[str]:
@@ -57,6 +61,8 @@ def as_lines(written: Written) -> list[str]:
     record, steps = written.record, next_steps(written)
     settings = record.contract.settings
     batch = f"batches to {settings.max_batch_size}" if settings.max_batch_size else "no batching"
+    if record.contract.input.fixed_batch is not None:
+        batch = f"batches of {record.contract.input.fixed_batch}"
     lines = [
         f"model:    {written.place.model}, version {written.version}",
         f"served:   {record.precision} by {record.contract.backend}, {settings.kind} x {settings.instances}, {batch}",

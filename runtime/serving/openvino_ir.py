@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from runtime.bundle.bundle import Bundle
-from runtime.engines.contract import network_input, read_outputs
+from runtime.engines.contract import network_input, read_outputs, run_batches
 from runtime.engines.openvino_floats import compute_in_floats
 from runtime.errors import EngineError, VerificationError
+from runtime.support.arrays import Feed, Floats
 from runtime.support.cpu import int8_sums_saturate
 from runtime.support.paired_statistics import sqnr_db
 
@@ -52,8 +53,13 @@ def write_ir(bundle: Bundle, folder: Path) -> float:
         # VNNI would clip INT8 sums.
         checked = compute_in_floats(written) if int8_sums_saturate() else written
         compiled = core.compile_model(checked, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-        outputs = compiled(network_input(golden.pixels, bundle.manifest))
-        found = read_outputs([outputs[compiled.output(spec.name)] for spec in bundle.manifest.outputs])
+        names, images = [spec.name for spec in bundle.manifest.outputs], network_input(golden.pixels, bundle.manifest)
+
+        def run(batch: Feed) -> list[Floats]:
+            outputs = compiled(batch)
+            return [outputs[compiled.output(name)] for name in names]
+
+        found = read_outputs(run_batches(run, images, bundle.manifest.fixed_batch))
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise EngineError(f"OpenVINO {openvino.__version__} cannot convert {bundle.model_path}: {reason}") from error

@@ -3,7 +3,7 @@
     DIR/NAME/config.pbtxt            how Triton serves it; OpenVINO Model Server does not read it
     DIR/NAME/labels.txt              one class per line; absent without a classifier
     DIR/NAME/LICENSE-WEIGHTS.txt     the weights' licence
-    DIR/NAME/warmup/golden-0.bin     the golden inputs, one picture a file, as the network takes it
+    DIR/NAME/warmup/golden-0.bin     the golden inputs, one picture or fixed batch a file, as the network takes it
     DIR/NAME/1/model.onnx            or model.plan, or model.xml and model.bin
     DIR/NAME/1/LICENSE-WEIGHTS.txt   the same licence
     DIR/NAME/1/export-ssl.json       what the version was made from (`runtime/serving/record.py`)
@@ -20,7 +20,7 @@ from pathlib import Path
 from runtime.bundle.bundle import Bundle, open_bundle
 from runtime.bundle.layout import LABELS_FILE, LICENCE_FILE
 from runtime.bundle.licence import check_licence
-from runtime.engines.contract import network_input
+from runtime.engines.contract import network_input, split_batches
 from runtime.errors import BundleError
 from runtime.serving.backends import choose_backend
 from runtime.serving.place import Place, check_version, find_place, staged
@@ -104,8 +104,8 @@ def _write_shared(bundle: Bundle, model: Path, config: str) -> None:
         shutil.copyfile(bundle.path / name, model / name)
     (model / WARM_UP_FOLDER).mkdir()
     pictures = network_input(bundle.golden().pixels, bundle.manifest)
-    for number, picture in enumerate(pictures):
-        (model / WARM_UP_FOLDER / warm_up_file(number)).write_bytes(picture.tobytes())
+    for number, (batch, _) in enumerate(split_batches(pictures, bundle.manifest.fixed_batch or 1)):
+        (model / WARM_UP_FOLDER / warm_up_file(number)).write_bytes(batch.tobytes())
 
 
 def _write(file: Path, text: str) -> None:

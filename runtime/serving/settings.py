@@ -11,6 +11,7 @@ from runtime.serving.request import RepositoryRequest
 
 # Without a plan, whose profile says it: a batch at which a CPU and a small GPU are busy, and an answer is not late.
 DEFAULT_MAX_BATCH = 32
+_NO_BATCHES = {"max_batch_size": 0, "max_queue_delay_us": 0, "preferred_batch": ()}
 
 
 class Settings(BaseModel):
@@ -55,9 +56,11 @@ def settle(request: RepositoryRequest, served: Served, standing: Settings | None
         "kind": served.backend.kinds[request.device] if request.device != "auto" else None,
     }
     base = standing or _defaults(served)
+    if served.no_batches:
+        _refuse_batches(request, served)
+        # The model in the repository may have batches: then it has another input, which is what is refused.
+        base = base.model_copy(update=_NO_BATCHES)
     settings = base.model_copy(update={name: value for name, value in asked.items() if value is not None})
-    if served.backend.no_batches:
-        _refuse_batches(settings, served.backend.no_batches)
     largest = settings.max_batch_size
     if served.plan is not None and largest > served.plan.options.profile.max:
         profile = served.plan.options.profile
@@ -74,10 +77,9 @@ def settle(request: RepositoryRequest, served: Served, standing: Settings | None
 
 
 def _defaults(served: Served) -> Settings:
-    largest = 0 if served.backend.no_batches else DEFAULT_MAX_BATCH
     return Settings(
         kind=served.backend.kinds["auto"],
-        max_batch_size=served.plan.options.profile.max if served.plan else largest,
+        max_batch_size=served.plan.options.profile.max if served.plan else DEFAULT_MAX_BATCH,
         # One session uses every core or the whole GPU already.
         instances=1,
         # Triton batches what has come while the last batch ran; a delay makes single requests late.
@@ -87,15 +89,16 @@ def _defaults(served: Served) -> Settings:
     )
 
 
-def _refuse_batches(settings: Settings, why: str) -> None:
+def _refuse_batches(request: RepositoryRequest, served: Served) -> None:
     batches = {
-        "--max-batch": settings.max_batch_size,
-        "--max-queue-delay-us": settings.max_queue_delay_us,
-        "--preferred-batch": ",".join(map(str, settings.preferred_batch)),
+        "--max-batch": request.max_batch,
+        "--max-queue-delay-us": request.max_queue_delay_us,
+        "--preferred-batch": ",".join(map(str, request.preferred_batch or ())),
     }
+    instead = "pass --backend onnxruntime" if served.fixed_batch is None else "export without --batch"
     for option, value in batches.items():
         if value:
             raise UsageError(
-                f"{option} {value}: {why}, so Triton does not join requests into batches; leave {option} out, "
-                "or pass --backend onnxruntime"
+                f"{option} {value}: {served.no_batches}, so Triton does not join requests into batches; leave "
+                f"{option} out, or {instead}"
             )

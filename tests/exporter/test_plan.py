@@ -88,6 +88,25 @@ def test_an_impossible_profile_is_refused_before_the_export(tmp_path):
     assert not (tmp_path / "bundle").exists()
 
 
+def test_a_plan_of_a_fixed_batch_has_that_profile_and_takes_any_number_of_images(tmp_path):
+    result = export(*WITH_PLAN, "--batch", "3", output=tmp_path / "bundle")
+    assert result.exit_code == 0, result.stderr
+    assert "batch 3:3:3" in result.stdout
+    sidecar = json.loads((tmp_path / "bundle/model.plan.json").read_text())
+    assert sidecar["options"]["profile"] == {"min": 3, "opt": 3, "max": 3}
+    verified = run("run-ssl", "verify", tmp_path / "bundle", "--engines", "tensorrt", "--json", cache=tmp_path)
+    assert verified.exit_code == 0, verified.output
+    (check,) = json.loads(verified.stdout)["engines"]
+    # Four images, of which the last one is filled up to three.
+    assert (check["passed"], check["images"]) == (True, 4)
+
+
+def test_a_profile_beside_a_fixed_batch_is_refused_before_the_export(tmp_path):
+    result = export(*WITH_PLAN, "--batch", "3", "--profile", "1:4:8", output=tmp_path / "bundle")
+    refused(result, "--profile 1:4:8", "fixed at 3", "without --batch", code=2)
+    assert not (tmp_path / "bundle").exists()
+
+
 def test_exporting_again_with_a_plan_that_fails_leaves_a_complete_bundle_without_the_old_plan(bundle, tmp_path):
     result = export(*WITH_PLAN, "--overwrite", output=bundle, STANDIN_FAULT="crash-build")
     assert result.exit_code == 1

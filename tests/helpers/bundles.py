@@ -1,6 +1,7 @@
 """A small bundle made by hand, for tests of the container rather than of the network in it."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,11 +33,7 @@ def hand_made_manifest(**changes: object) -> Manifest:
         "preprocessing": Preprocessing(
             image_size=SIZE, resize_size=9, crop_pct=0.875, interpolation="bilinear", mean=(0.5,) * 3, std=(0.5,) * 3
         ),
-        "input": TensorSpec(name="pixels", dtype="uint8", shape=("batch", SIZE, SIZE, 3), layout="NHWC", meaning=""),
-        "outputs": (
-            TensorSpec(name="logits", dtype="float32", shape=("batch", CLASSES), layout="NC", meaning=""),
-            TensorSpec(name="embedding", dtype="float32", shape=("batch", DIM), layout="NC", meaning=""),
-        ),
+        **tensors("batch"),
         "precision": Precision(name="fp32", min_sqnr_db=100.0),
         "opset": 20,
         "ir_version": 9,
@@ -46,6 +43,17 @@ def hand_made_manifest(**changes: object) -> Manifest:
         "files": (),
     }
     return Manifest.model_validate({**parts, **changes})
+
+
+def tensors(batch: int | str) -> dict[str, Any]:
+    """Return the input and the outputs of a manifest whose graph takes so many images; `batch` is any number."""
+    return {
+        "input": TensorSpec(name="pixels", dtype="uint8", shape=(batch, SIZE, SIZE, 3), layout="NHWC", meaning=""),
+        "outputs": (
+            TensorSpec(name="logits", dtype="float32", shape=(batch, CLASSES), layout="NC", meaning=""),
+            TensorSpec(name="embedding", dtype="float32", shape=(batch, DIM), layout="NC", meaning=""),
+        ),
+    }
 
 
 def hand_made_golden() -> Golden:

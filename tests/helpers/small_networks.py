@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +35,8 @@ class Recipe:
         classifier_scale: Exponent of 2 that the classifier's weight is multiplied by.
         bias: Size of the classifier's bias.
         zero_classifier: Whether the classifier's weight is zero, so that logits are constant.
+        pictures: `detailed`; `flat` (one colour) or `grey` (one grey), so that all sums of a channel are one sum but at
+            the edges; `half`, flat in its upper half.
     """
 
     seed: int
@@ -48,6 +50,7 @@ class Recipe:
     classifier_scale: int
     bias: float
     zero_classifier: bool
+    pictures: Literal["detailed", "flat", "grey", "half"]
 
 
 class SmallNetwork(torch.nn.Module):
@@ -56,6 +59,8 @@ class SmallNetwork(torch.nn.Module):
     def __init__(self, recipe: Recipe) -> None:
         super().__init__()
         width = recipe.width
+        # Of pixels scaled to [0, 1]; the graph's, not the preprocessing's.
+        self.pixel_mean: tuple[float, ...] = MEAN
         pool: Any = torch.nn.Identity()
         pool.pool_type = "avg"
         self.global_pool = pool
@@ -113,7 +118,19 @@ def build(recipe: Recipe) -> tuple[SmallNetwork, npt.NDArray[np.uint8]]:
     if recipe.zero_classifier:
         network.fc.weight.zero_()
     golden = (pictures[: recipe.images] * (recipe.brightness / 255)).astype(np.uint8)
-    return network, golden
+    return network, _flattened(golden, recipe.pictures)
+
+
+def _flattened(pixels: npt.NDArray[np.uint8], pictures: str) -> npt.NDArray[np.uint8]:
+    """Return the pictures with their first pixel in place of what is to be flat."""
+    found = pixels.copy()
+    if pictures == "flat":
+        found[:] = pixels[:, :1, :1]
+    elif pictures == "grey":
+        found[:] = pixels[:, :1, :1, :1]
+    elif pictures == "half":
+        found[:, : SIZE // 2] = pixels[:, :1, :1]
+    return found
 
 
 def normalised(pixels: npt.NDArray[Any]) -> torch.Tensor:
@@ -128,7 +145,7 @@ def exact_outputs(network: SmallNetwork, pixels: npt.NDArray[np.uint8]) -> dict[
     wide = network.double()
     planes = torch.from_numpy(pixels.astype(np.float64)).permute(0, 3, 1, 2)
     # The constants as the network in float32 has them.
-    mean, std = ((torch.tensor(values) * 255).double().view(1, 3, 1, 1) for values in (MEAN, STD))
+    mean, std = ((torch.tensor(values) * 255).double().view(1, 3, 1, 1) for values in (network.pixel_mean, STD))
     embedding = wide.forward_features((planes - mean) / std).mean(dim=(2, 3))
     return {"logits": wide.fc(embedding).numpy(), "embedding": embedding.numpy()}
 
@@ -146,7 +163,8 @@ def as_onnx(network: SmallNetwork, order: Callable[[int], npt.NDArray[np.intp]] 
         helper.make_node("Sub", ["planes", "mean"], ["centred"], name="sub"),
         helper.make_node("Div", ["centred", "std"], ["x"], name="div"),
     ]
-    constants = {name: np.array(v, np.float32).reshape(1, 3, 1, 1) * 255 for name, v in (("mean", MEAN), ("std", STD))}
+    fields = (("mean", network.pixel_mean), ("std", STD))
+    constants = {name: np.array(values, np.float32).reshape(1, 3, 1, 1) * 255 for name, values in fields}
     width = network.stem.out_channels
     new = order(width)
 

@@ -86,7 +86,8 @@ class RawOnnxRuntime(EngineBase):
             self._session: Any = session
             self._input = bundle.manifest.input.name
             self._outputs = [spec.name for spec in bundle.manifest.outputs]
-            self.call(self.network_input(np.zeros((1, *bundle.manifest.preprocessing.pixels_shape), np.uint8)))
+            first = (bundle.manifest.fixed_batch or 1, *bundle.manifest.preprocessing.pixels_shape)
+            self.call(self.network_input(np.zeros(first, np.uint8)))
             self.precision = describe_precision(stored, profiled_precision(Path(session.end_profiling())))
 
     def call(self, batch_input: Any) -> Any:

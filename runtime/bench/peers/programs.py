@@ -62,7 +62,7 @@ def benchmark_app_command(
     Args:
         bundle: The bundle's directory.
         network_input: The network's input.
-        batch: Images per call. The graph's batch stays dynamic, as in the engine.
+        batch: Images per call. A dynamic batch stays dynamic, as in the engine.
         threads: Threads for one call; None leaves OpenVINO's choice.
         seconds: How long it measures, rounded to whole seconds, at least 1.
         precision: Execution precision.
@@ -71,8 +71,11 @@ def benchmark_app_command(
     # It refuses the latency hint beside a number of threads or streams. Without a hint OpenVINO's own is latency, and
     # one stream is what latency means: the settings that it prints are the same.
     words += ["-hint", "latency"] if threads is None else ["-hint", "none", "-nstreams", "1", "-nthreads", str(threads)]
-    shape = ",".join(str(size) for size in (batch, *network_input.shape[1:]))
-    words += ["-infer_precision", _HINTS[precision], "-data_shape", f"{network_input.name}[{shape}]"]
+    words += ["-infer_precision", _HINTS[precision]]
+    if network_input.fixed_batch is None:
+        # It ignores shapes for a graph whose batch is fixed, with a warning.
+        shape = ",".join(str(size) for size in (batch, *network_input.shape[1:]))
+        words += ["-data_shape", f"{network_input.name}[{shape}]"]
     return (*words, "-t", f"{max(1, round(seconds))}")
 
 
@@ -126,8 +129,10 @@ def trtexec_timing_command(
         batch: Images per call, within the plan's profile.
         seconds: How long it measures, rounded to whole seconds, at least 1.
     """
-    shape = "x".join(str(size) for size in (batch, *network_input.shape[1:]))
-    words = [TRTEXEC, f"--loadEngine={bundle / PLAN_FILE}", f"--shapes={network_input.name}:{shape}"]
+    words = [TRTEXEC, f"--loadEngine={bundle / PLAN_FILE}"]
+    if network_input.fixed_batch is None:
+        shape = "x".join(str(size) for size in (batch, *network_input.shape[1:]))
+        words.append(f"--shapes={network_input.name}:{shape}")
     if sidecar.options.version_compatible:
         # Such a plan holds code of the host's, which this allows.
         words.append("--versionCompatible")

@@ -180,7 +180,7 @@ RNE_API const char *rne_label(const rne_engine *engine, size_t class_index);
  * pixels: (image_height, image_width, 3) uint8 RGB. */
 RNE_API rne_status rne_preprocess(rne_engine *engine, const rne_image *image, uint8_t *pixels);
 
-/* Run a batch that lies in host memory, and wait for it.
+/* Run a batch that lies in host memory, and wait for it. A graph of a fixed batch is run as often as the images need.
  * pixels: (batch, image_height, image_width, 3) uint8 RGB, 1 <= batch <= max_batch.
  * logits: (batch, classes) float32; embedding: (batch, embedding_dim) float32; either may be NULL. Without a
  * classifier there are no logits, and nothing is written there. */

@@ -26,6 +26,7 @@ struct Manifest {
     std::size_t classes = 0;  // 0 without a classifier
     std::size_t embedding_dim = 0;
     std::size_t golden_images = 0;
+    std::size_t fixed_batch = 0; // images that every run of model.onnx takes, 0 for any number
     double min_sqnr_db = 0;
     rne_resize resize{};
     bool exif_rotate = false;

@@ -154,6 +154,8 @@ void read_tensors(const json &parsed, Manifest &manifest) {
     if (manifest.input_dtype != "uint8" && manifest.input_dtype != "float32") {
         refuse("bundle.json", "has an input of " + manifest.input_dtype, "export the bundle again");
     }
+    const json &batch = parsed.at("input").at("shape").at(0);
+    manifest.fixed_batch = batch.is_string() ? 0 : whole(batch, kMostBatch);
     for (const json &output : parsed.at("outputs")) {
         const auto name = output.at("name").get<std::string>();
         (name == "embedding" ? manifest.embedding_name : manifest.logits_name) = name;

@@ -394,7 +394,9 @@ def _read_tensors(engine: "trt.ICudaEngine", manifest: Manifest, library: Librar
             f"the plan has tensors {', '.join(names)}, the bundle {', '.join([manifest.input.name, *outputs])}: "
             "build it again"
         )
-    smallest, _, largest = engine.get_tensor_profile_shape(manifest.input.name, 0)
+    # A batch that is fixed in the graph needs no profile.
+    fixed = manifest.fixed_batch
+    smallest, _, largest = engine.get_tensor_profile_shape(manifest.input.name, 0) if fixed is None else [(fixed,)] * 3
     return PlanTensors(
         input=_tensor(engine, manifest.input.name, library),
         outputs=tuple(_tensor(engine, name, library) for name in outputs),

@@ -28,6 +28,7 @@ from tests.helpers.graphs import make_model
 HAND_WORKED_DB = 0.01
 # Two noises of the same roundings in another order differ by less than a factor of two in power.
 SAME_NOISE_DB = 3.0
+SMALL_EMBEDDING = {"logits": 1000, "embedding": 4}
 # ResNet-18: 147 in the stem; 4 x 576; 576 + 64 + 3 x 1152; 1152 + 128 + 3 x 2304; 2304 + 256 + 3 x 4608; 512.
 RESNET18_PRODUCTS = 147 + 2304 + 4096 + 8192 + 16384 + 512
 
@@ -71,6 +72,15 @@ def test_margin_holds_what_two_noises_of_few_values_differ_by(values):
     assert one_in_a_thousand <= margin_db(values) <= max(3.0, one_in_a_hundred_thousand)
 
 
+def test_logits_of_a_small_embedding_are_no_more_independent_than_it():
+    """A thousand classes that are sums of four features have the noise of four values: 34.7 / sqrt(4) dB."""
+    rng = np.random.default_rng(0)
+    references = {name: rng.normal(size=(2, width)).astype(np.float32) for name, width in SMALL_EMBEDDING.items()}
+    noisy = {name: array * np.float32(1.001) for name, array in references.items()}
+    found = fp16_tolerance(references, noisy, fp32=dict.fromkeys(references, 100.0))
+    assert found == pytest.approx({"logits": 60 - 17.37, "embedding": 60 - 17.37}, abs=HAND_WORKED_DB)
+
+
 def test_many_values_leave_the_factor_of_two():
     assert margin_db(8 * 1000) == margin_db(135) == 3.0
     assert margin_db(134) > 3.0
@@ -97,9 +107,9 @@ def test_noise_of_rounding_lowers_the_float32_tolerance_where_sums_cancel_and_ne
     )
     references = dict.fromkeys("abcd", np.ones((2, 1000), np.float32))
     found = fp32_tolerance(ir.from_proto(model), references, {"a": 200.0, "b": 60.0, "c": -20.0, "d": np.inf})
-    # 20 log10(2^24) less 10 log10(9); 60 dB less 3.01 for two sides, and 10 log10(1 + 2 / 10 + 2 / 100) = 0.86 for
-    # chance; a tenth of the signal's power at least.
-    assert found == pytest.approx({"a": 134.95, "b": 56.13, "c": 10.0, "d": 134.95}, abs=HAND_WORKED_DB)
+    # 20 log10(2^24) less 10 log10(9); 60 dB less 10 log10(1 + 2 / 10 + 2 / 100) = 0.86 for chance;
+    # a tenth of the signal's power at least.
+    assert found == pytest.approx({"a": 134.95, "b": 59.14, "c": 10.0, "d": 134.95}, abs=HAND_WORKED_DB)
 
 
 @pytest.mark.parametrize("values", [1, 2, 4, 16, 512])

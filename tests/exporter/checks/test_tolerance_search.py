@@ -1,11 +1,15 @@
 """A random search over networks: no right graph is refused, and no wrong one is passed.
 
 A right graph is the network with its BatchNorms folded and its channels in another order, so that every sum is added up
-otherwise, in onnxruntime. A wrong one is a right one with a fault, whose effect PyTorch tells in float64.
+otherwise, in onnxruntime; or what the steps of the export make of it. A wrong one is a right one with a fault, whose
+effect PyTorch tells in float64.
+
+The networks are the same ones in every run. `SEARCH_EXAMPLES=1000` searches among so many others.
 """
 
 import copy
 import math
+import os
 from dataclasses import replace
 from typing import Any
 
@@ -19,21 +23,29 @@ from exporter.checks.golden import golden_outputs, named_outputs, run_original
 from exporter.checks.rounding_noise import RoundingNoise
 from exporter.checks.step_check import Check, check_step
 from exporter.checks.tolerance import FLOOR_DB, fp16_tolerance, fp32_tolerance, margin_db
+from exporter.passes.fix_batch import fix_batch
 from exporter.passes.fold_batchnorm import fold_batchnorm
 from exporter.passes.fp16 import convert_to_fp16
+from exporter.passes.opset import convert_opset
 from exporter.passes.ranges import measure_ranges
-from exporter.passes.simplify import infer_shapes
+from exporter.passes.simplify import infer_shapes, simplify
+from exporter.passes.tracing import trace_network
 from exporter.passes.written_roundings import write_roundings
 from runtime.bundle.bundle import Golden
 from runtime.errors import VerificationError
 from runtime.original.network import wrap, wrap_fp16
 from tests.helpers.exported import decibels
-from tests.helpers.small_networks import PREPROCESSING, Recipe, SmallNetwork, as_onnx, build, exact_outputs
+from tests.helpers.small_networks import MEAN, PREPROCESSING, SIZE, Recipe, SmallNetwork, as_onnx, build, exact_outputs
 
 # A fault that changes an output by a ten-thousandth of it, or by a hundred times what rounding changes, is a fault.
 VISIBLE_DB, BESIDE_ROUNDING_DB = 80.0, 40.0
 # In FP16: a hundredth, or what stands out of the noise by 12 dB beyond the margin.
 VISIBLE_FP16_DB, BESIDE_FP16_DB = 40.0, 12.0
+
+_EXAMPLES = os.environ.get("SEARCH_EXAMPLES")
+search = settings(max_examples=int(_EXAMPLES or 25), derandomize=_EXAMPLES is None, deadline=None)
+# Tracing takes seconds.
+search_traced = settings(search, max_examples=int(_EXAMPLES or 20) // 10 or 1)
 
 recipes = st.builds(
     Recipe,
@@ -48,21 +60,36 @@ recipes = st.builds(
     classifier_scale=st.sampled_from([-60, -10, 0, 0, 0, 10, 40]),
     bias=st.sampled_from([0.0, 1e-6, 1.0, 1e4]),
     zero_classifier=st.sampled_from([False, False, False, True]),
+    pictures=st.sampled_from(["detailed", "detailed", "flat", "grey", "half"]),
 )
-USUAL = {"seed": 1, "blocks": 2, "width": 8, "classes": 10, "images": 4, "brightness": 255, "bias": 1.0}
-SCALES = {"weight_scale": 0, "feature_scale": 0, "classifier_scale": 0, "zero_classifier": False}
 # Numbers below 2^-14 have fewer bits in FP16: a network of such numbers may be refused there.
 fp16_recipes = recipes.map(
     lambda recipe: replace(
         recipe, feature_scale=recipe.feature_scale % 4, classifier_scale=max(recipe.classifier_scale, 0) % 7
     )
 )
-SMALL = Recipe(**{**USUAL, **SCALES})  # type: ignore[arg-type]
-ZERO_CLASSIFIER = Recipe(**{**USUAL, **SCALES, "zero_classifier": True})  # type: ignore[arg-type]
-CONSTANT_ZERO = Recipe(**{**USUAL, **SCALES, "zero_classifier": True, "bias": 0.0})  # type: ignore[arg-type]
-DARK_SINGLE_CLASS = Recipe(**{**USUAL, **SCALES, "classes": 1, "brightness": 10, "bias": 0.0})  # type: ignore[arg-type]
-TINY = Recipe(**{**USUAL, **SCALES, "feature_scale": -60, "classifier_scale": -40, "bias": 0.0})  # type: ignore[arg-type]
-HUGE = Recipe(**{**USUAL, **SCALES, "feature_scale": 60, "classifier_scale": 40})  # type: ignore[arg-type]
+SMALL = Recipe(
+    seed=1,
+    blocks=2,
+    width=8,
+    classes=10,
+    images=4,
+    brightness=255,
+    weight_scale=0,
+    feature_scale=0,
+    classifier_scale=0,
+    bias=1.0,
+    zero_classifier=False,
+    pictures="detailed",
+)
+ZERO_CLASSIFIER = replace(SMALL, zero_classifier=True)
+CONSTANT_ZERO = replace(ZERO_CLASSIFIER, bias=0.0)
+DARK_SINGLE_CLASS = replace(SMALL, classes=1, brightness=10, bias=0.0)
+TINY = replace(SMALL, feature_scale=-60, classifier_scale=-40, bias=0.0)
+HUGE = replace(SMALL, feature_scale=60, classifier_scale=40)
+# One layer whose sums are all equal: no mean of many takes their rounding out.
+GREY = replace(SMALL, seed=1811821860, blocks=0, width=5, images=6, pictures="grey")
+HALF_FLAT = replace(SMALL, blocks=0, pictures="half")
 
 
 def golden_of(network: SmallNetwork, pixels: np.ndarray) -> Golden:
@@ -77,9 +104,9 @@ def float32_graph(network: SmallNetwork, *, shuffled: int | None = None) -> ir.M
     return infer_shapes(model)
 
 
-def check(model: ir.Model | bytes, golden: Golden, required: dict[str, float]) -> Check:
+def check(model: ir.Model | bytes, golden: Golden, required: dict[str, float], *, as_written: bool = True) -> Check:
     graph = model if isinstance(model, bytes) else ir.to_proto(model).SerializeToString()
-    return check_step(graph, step="search", feed=golden.pixels, golden=golden, required=required)
+    return check_step(graph, step="search", feed=golden.pixels, golden=golden, required=required, as_written=as_written)
 
 
 def tolerance_of(network: SmallNetwork, golden: Golden) -> dict[str, float]:
@@ -93,7 +120,7 @@ def alive(golden: Golden) -> bool:
     return bool(np.abs(golden.embedding).max() > 0)
 
 
-@settings(max_examples=25, deadline=None)
+@search
 @given(recipe=recipes)
 @example(SMALL)
 @example(ZERO_CLASSIFIER)
@@ -101,6 +128,8 @@ def alive(golden: Golden) -> bool:
 @example(DARK_SINGLE_CLASS)
 @example(TINY)
 @example(HUGE)
+@example(GREY)
+@example(HALF_FLAT)
 def test_no_right_graph_is_refused_in_float32(recipe: Recipe) -> None:
     network, pixels = build(recipe)
     golden = golden_of(network, pixels)
@@ -110,7 +139,45 @@ def test_no_right_graph_is_refused_in_float32(recipe: Recipe) -> None:
         check(float32_graph(network, shuffled=shuffled), golden, required)
 
 
-FAULTS = ("weight", "bias", "pad", "norm", "classifier", "classifier-bias", "swapped")
+@search_traced
+@given(recipe=recipes)
+@example(SMALL)
+@example(GREY)
+def test_no_step_of_the_export_is_refused(recipe: Recipe) -> None:
+    network, pixels = build(recipe)
+    golden = golden_of(network, pixels)
+    rounding = RoundingNoise(network, PREPROCESSING).measure(golden)
+    model = trace_network(
+        wrap(network, PREPROCESSING, input_kind="uint8"),
+        image_size=SIZE,
+        input_kind="uint8",
+        outputs=("logits", "embedding"),
+    )
+    required = dict(fp32_tolerance(model, named_outputs(golden.logits, golden.embedding), rounding))
+    check(model, golden, required)
+    fold_batchnorm(model)
+    check(model, golden, required)
+    model = infer_shapes(simplify(model))
+    check(model, golden, required)
+    finished = convert_opset(ir.to_proto(model), 17)
+    fix_batch(finished, 3)
+    check(finished.SerializeToString(), golden, required, as_written=False)
+
+
+FAULTS = (
+    "weight",
+    "exponent",
+    "bias",
+    "pad",
+    "norm",
+    "epsilon",
+    "permuted",
+    "layer",
+    "mean",
+    "classifier",
+    "classifier-bias",
+    "swapped",
+)
 
 
 def spoil(network: SmallNetwork, fault: str, *, strength: float, seed: int) -> SmallNetwork:
@@ -130,6 +197,21 @@ def spoil(network: SmallNetwork, fault: str, *, strength: float, seed: int) -> S
         pad.padding = (0, 2, 0, 2)
     elif fault == "norm":
         norms[at].running_mean[channel] += strength * norms[at].running_var[channel].sqrt()
+    elif fault == "exponent":
+        # One bit in the exponent of one weight.
+        row, column = rng.integers(convs[at].kernel_size, size=2)
+        convs[at].weight[channel, int(rng.integers(convs[at].in_channels)), row, column] *= 2
+    elif fault == "epsilon":
+        norms[at].eps *= 100
+    elif fault == "permuted":
+        convs[at].weight.copy_(convs[at].weight.roll(1, dims=1))
+    elif fault == "layer":
+        # Another layer's weights in place of its own.
+        other = wrong.convs[int(rng.integers(len(wrong.convs)))] if len(wrong.convs) else wrong.stem
+        source: Any = other if at else wrong.stem
+        convs[at].weight.copy_(source.weight)
+    elif fault == "mean":
+        wrong.pixel_mean = tuple(mean + 1 / 255 for mean in MEAN)
     elif fault == "classifier":
         wrong.fc.weight[:, channel].mul_(1 + strength)
     elif fault == "classifier-bias":
@@ -145,7 +227,7 @@ def effects(right: SmallNetwork, wrong: SmallNetwork, pixels: np.ndarray) -> dic
     return {name: decibels(exact[name], spoiled[name]) for name in exact}
 
 
-@settings(max_examples=25, deadline=None)
+@search
 @given(recipe=recipes, fault=st.sampled_from(FAULTS), strength=st.sampled_from([1e-2, 0.1, 1.0]))
 @example(SMALL, "weight", 1e-2)
 @example(ZERO_CLASSIFIER, "weight", 1e-2)
@@ -180,7 +262,7 @@ def pytorch_fp16(network: SmallNetwork, golden: Golden) -> dict[str, np.ndarray]
     return named_outputs(*run_original(wrap_fp16(network, PREPROCESSING), golden.pixels))
 
 
-@settings(max_examples=25, deadline=None)
+@search
 @given(recipe=fp16_recipes)
 @example(SMALL)
 @example(ZERO_CLASSIFIER)
@@ -199,7 +281,7 @@ def test_no_right_graph_is_refused_in_fp16(recipe: Recipe) -> None:
     check(fp16_graph(network, golden, like=network, shuffled=1), golden, required)
 
 
-@settings(max_examples=25, deadline=None)
+@search
 @given(recipe=fp16_recipes, fault=st.sampled_from(FAULTS), strength=st.sampled_from([0.1, 1.0]))
 @example(SMALL, "weight", 1.0)
 @example(ZERO_CLASSIFIER, "weight", 1.0)

@@ -5,7 +5,7 @@ import pytest
 from runtime.bench.subjects import list_subjects
 from runtime.bundle.bundle import open_bundle
 from runtime.errors import BundleError, UsageError
-from tests.helpers.bundles import write_hand_made
+from tests.helpers.bundles import tensors, write_hand_made
 from tests.helpers.plans import put_plan
 
 
@@ -102,6 +102,18 @@ def test_batches_within_the_plan_s_profile_are_taken(bundles):
     put_plan(bundles[0].path, profile={"min": 2, "opt": 8, "max": 32})
     found = names(bundles[:1], engines=("tensorrt",), batches=(2, 32))
     assert found == ["net-fp32 tensorrt batch 2", "net-fp32 tensorrt batch 32"]
+
+
+def test_a_batch_that_a_graph_of_a_fixed_batch_would_split_or_fill_up_is_refused(tmp_path, bundles):
+    fixed = open_bundle(write_hand_made(tmp_path / "fixed", **tensors(4)))
+    expected = r"--batch 8, but the batch of \S+fixed is fixed at 4: pass --batch 4, or export it without --batch"
+    with pytest.raises(UsageError, match=expected):
+        subjects([bundles[0], fixed], batches=(4, 8))
+    assert names([bundles[0], fixed], batches=(4,), peers=("raw-openvino",)) == [
+        "net-fp32 onnxruntime batch 4",
+        "fixed onnxruntime batch 4",
+        "net-fp32 raw-openvino batch 4",
+    ]
 
 
 def test_tensorrt_without_a_plan_is_refused(bundles):

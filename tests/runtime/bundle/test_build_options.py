@@ -72,3 +72,15 @@ def test_whose_plan_it_is_decides_what_has_a_meaning() -> None:
 def test_options_of_tensorrts_alone_are_refused_for_rtx(own: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="tensorrt-rtx has no optimization_level"):
         BuildOptions(engine="tensorrt-rtx", **own)
+
+
+@pytest.mark.parametrize("text", ["1:8:32", "4", "4:4:4"])
+def test_a_graph_of_a_fixed_batch_has_that_profile_and_no_other(text: str) -> None:
+    assert str(BatchProfile.parse(text).of_graph(4)) == "4:4:4"
+    assert str(BatchProfile.parse(text).of_graph(None)) == {"4": "4:4:4"}.get(text, text)
+
+
+def test_another_profile_of_a_graph_of_a_fixed_batch_is_refused() -> None:
+    expected = "--profile 1:4:8, but the batch of the graph is fixed at 4: leave --profile out, or export it without"
+    with pytest.raises(UsageError, match=expected):
+        BatchProfile.parse("1:4:8").of_graph(4)

@@ -67,6 +67,23 @@ def test_logits_and_embedding_equal_the_python_runtimes(bundles, pixels, name, b
         assert nearest(embedding, expected.embedding) <= ROUNDINGS
 
 
+@pytest.mark.parametrize("images", [1, 3, 8])
+def test_a_graph_of_a_fixed_batch_takes_any_number_of_images(bundles, fixed_batch, pixels, images):
+    with Engine(bundles["fp32"], max_batch=8) as dynamic, Engine(fixed_batch, max_batch=8) as fixed:
+        expected, found = dynamic.infer(pixels[:images]), fixed.infer(pixels[:images])
+        again = fixed.infer(pixels[:images])
+    for before, now, then in zip(expected, found, again, strict=True):
+        assert nearest(now, before) <= ROUNDINGS
+        np.testing.assert_array_equal(then, now)
+
+
+def test_the_self_check_of_a_graph_of_a_fixed_batch_runs_its_four_images(fixed_batch):
+    with Engine(fixed_batch, max_batch=2) as engine:
+        check = engine.self_check()
+    assert check.images == 4
+    assert min(check.logits_db, check.embedding_db) >= check.required_db
+
+
 def test_outputs_equal_pytorchs(bundles, reference):
     with Engine(bundles["fp32"], max_batch=len(reference.pixels)) as engine:
         logits, embedding = engine.infer(reference.pixels)

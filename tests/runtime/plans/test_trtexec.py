@@ -92,3 +92,10 @@ def test_paths_with_spaces_and_quotes_reach_trtexec_whole() -> None:
     assert "--saveEngine=my nets/it's $HOME/model.plan" in found
     assert "--timingCacheFile=a b/c.cache" in found
     assert "--exportLayerInfo=my nets/it's $HOME/model.plan.layers.json" in found
+
+
+def test_shapes_are_not_said_of_a_graph_whose_batch_is_fixed() -> None:
+    # trtexec stops with "Static model does not take explicit shapes".
+    fixed = PIXELS.model_copy(update={"shape": (8, 224, 224, 3)})
+    assert set(words()) - set(words(spec=fixed)) == {word for word in words() if "hapes=" in word}
+    assert not [word for word in words(spec=fixed) if "hapes" in word]

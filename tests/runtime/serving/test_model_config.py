@@ -4,7 +4,9 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.helpers.bundles import write_hand_made
+from runtime.errors import BundleError, UsageError
+from runtime.serving.next_steps import as_lines
+from tests.helpers.bundles import tensors, write_hand_made
 from tests.helpers.plans import put_plan
 from tests.helpers.serving import parsed, write
 
@@ -142,3 +144,57 @@ def test_a_plan_is_served_on_gpus_in_batches_that_its_profile_takes(tmp_path):
     assert (config.backend, config.max_batch_size) == ("tensorrt", 24)
     assert [group.kind for group in config.instance_group] == [GPU]
     assert (model / "1/model.plan").read_bytes() == plan
+
+
+@pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
+def test_a_request_of_a_graph_of_a_fixed_batch_holds_that_batch(fixed_batch, tmp_path, backend):
+    written = write(fixed_batch, tmp_path / "models", backend=backend)
+    config, graph = parsed(written.place.model), onnx.load(fixed_batch / "model.onnx").graph
+    assert {one.name: list(one.dims) for one in (*config.input, *config.output)} == graph_shapes(
+        (*graph.input, *graph.output)
+    )
+    assert config.input[0].dims[0] == 3
+    # Triton joins no requests: it would make batches of other sizes.
+    assert (config.max_batch_size, config.HasField("dynamic_batching")) == (0, False)
+    assert as_lines(written)[1].endswith("batches of 3")
+    assert "note:     a request holds 3 images: the batch of the graph is fixed" in as_lines(written)
+
+
+def test_a_graph_of_a_fixed_batch_warms_up_with_batches_of_golden_pictures(fixed_batch, tmp_path):
+    model = write(fixed_batch, tmp_path / "models").place.model
+    pixels, config = np.load(fixed_batch / "golden/pixels.npy"), parsed(model)
+    entries = [entry for sample in config.model_warmup for entry in sample.inputs.values()]
+    assert [
+        (list(entry.dims), sample.batch_size) for sample, entry in zip(config.model_warmup, entries, strict=True)
+    ] == [
+        ([3, 64, 64, 3], 1),
+        ([3, 64, 64, 3], 1),
+    ]
+    found = [(model / "warmup" / entry.input_data_file).read_bytes() for entry in entries]
+    assert b"".join(found) == pixels.tobytes() + bytes(2 * pixels[0].nbytes)
+
+
+@pytest.mark.parametrize(
+    ("wish", "option"),
+    [({"max_batch": 8}, "--max-batch 8"), ({"preferred_batch": (4,)}, "--preferred-batch 4")],
+)
+def test_batches_for_a_graph_of_a_fixed_batch_are_refused(tmp_path, wish, option):
+    bundle = write_hand_made(tmp_path / "fixed", **tensors(4))
+    expected = f"{option}: the batch of the graph is fixed at 4, so Triton does not join .* or export without --batch"
+    with pytest.raises(UsageError, match=expected):
+        write(bundle, tmp_path / "models", **wish)
+
+
+def test_a_plan_of_a_fixed_batch_is_served_in_that_batch(tmp_path):
+    bundle = write_hand_made(tmp_path / "fixed", **tensors(4))
+    put_plan(bundle, profile={"min": 4, "opt": 4, "max": 4})
+    config = parsed(write(bundle, tmp_path / "models", instances=2).place.model)
+    assert (config.backend, config.max_batch_size, list(config.input[0].dims)) == ("tensorrt", 0, [4, 8, 8, 3])
+    # A later version keeps what is there.
+    assert write(bundle, tmp_path / "models").record.contract.settings.instances == 2
+
+
+def test_a_fixed_batch_is_no_version_of_a_model_of_any_batch(tmp_path):
+    write(write_hand_made(tmp_path / "any"), tmp_path / "models")
+    with pytest.raises(BundleError, match="has the input "):
+        write(write_hand_made(tmp_path / "fixed", **tensors(4)), tmp_path / "models")

@@ -21,10 +21,12 @@ from runtime.bench.peers.programs import (
     benchmark_app_precision,
     run_benchmark_app,
     run_trtexec,
+    trtexec_timing_command,
 )
 from runtime.bench.subjects import Subject
 from runtime.bundle.bundle import Bundle, open_bundle
 from runtime.bundle.manifest import TensorSpec
+from runtime.bundle.plan_json import read_sidecar
 from runtime.engines.open_engine import EngineOptions, load_engine
 from runtime.errors import BundleError, EngineError, UsageError
 from tests.conftest import Exported, Reference
@@ -419,6 +421,14 @@ def test_tensorrt_s_equivalent_builds_the_plan_and_times_it(planned: Bundle) -> 
         f"trtexec --loadEngine={planned.path}/model.plan --shapes=pixels:4x64x64x3 --useCudaGraph --useSpinWait "
         "--noDataTransfers --warmUp=200 --duration=3"
     )
+
+
+def test_no_program_is_told_a_shape_of_a_graph_whose_batch_is_fixed(planned: Bundle) -> None:
+    fixed = PIXELS.model_copy(update={"shape": (2, 64, 64, 3)})
+    app = benchmark_app_command(planned.path, fixed, batch=2, threads=None, seconds=3)
+    trtexec = trtexec_timing_command(planned.path, fixed, read_sidecar(planned.path), batch=2, seconds=3)
+    assert not [word for word in (*app, *trtexec) if "shape" in word or "64" in word]
+    assert f"--loadEngine={planned.path}/model.plan" in trtexec
 
 
 def test_trtexec_11_needs_no_word_for_its_defaults(planned: Bundle) -> None:
