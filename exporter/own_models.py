@@ -25,8 +25,9 @@ _TIMM = "timm/"
 _CONFIG = "config.json"
 # Source: timm 1.0's order, `timm.models._hub._PREFERRED_FILES`.
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth")
-# Arguments of the network that change nothing here: the number of classes is the checkpoint's.
-_PLAIN_ARGUMENTS: Mapping[str, object] = {"in_chans": 3, "global_pool": "avg"}
+# Arguments of the network that change nothing here, and those that its weights state too.
+_PLAIN_ARGUMENTS: Mapping[str, object] = {"global_pool": "avg"}
+_READ_ARGUMENTS = ("num_classes", "in_chans")
 
 
 class _Pretrained(BaseModel):
@@ -64,6 +65,7 @@ class OwnModel:
         labels: A label for each class, `name<TAB>description` where there are descriptions; None without names.
         config: timm's configuration of the preprocessing.
         licence: Licence that config.json states, None where it states none.
+        channels: Channels of the images that config.json states.
         weights: The checkpoint in the folder; None for a repository.
         repository: `ORG/NAME`, perhaps with `@REVISION`; None for a folder.
     """
@@ -74,6 +76,7 @@ class OwnModel:
     labels: tuple[str, ...] | None
     config: "PretrainedCfg"
     licence: str | None
+    channels: int = 3
     weights: Path | None = None
     repository: str | None = None
 
@@ -107,7 +110,7 @@ def _read(path: Path, name: str, *, weights: Path | None, repository: str | None
     strange = [
         f"{key}={value!r}"
         for key, value in config.model_args.items()
-        if key != "num_classes" and (key not in _PLAIN_ARGUMENTS or _PLAIN_ARGUMENTS[key] != value)
+        if key not in _READ_ARGUMENTS and (key not in _PLAIN_ARGUMENTS or _PLAIN_ARGUMENTS[key] != value)
     ]
     if strange:
         raise UsageError(
@@ -123,6 +126,7 @@ def _read(path: Path, name: str, *, weights: Path | None, repository: str | None
         labels=_labels(config, classes, path),
         config=PretrainedCfg(architecture=config.architecture, **pretrained.model_dump()),
         licence=pretrained.license,
+        channels=config.model_args.get("in_chans", pretrained.input_size[0]),
         weights=weights,
         repository=repository,
     )

@@ -78,7 +78,7 @@ class RoundingNoise:
         return {name: found.db + 20 * math.log10(_AMPLIFIED) for name, found in sums.items()}
 
     def _noisy_planes(self, planes: Floats) -> Floats:
-        """Return normalised pixels, (N, 3, H, W), with the noise of (x - mean) / std."""
+        """Return normalised pixels, (N, C, H, W), with the noise of (x - mean) / std."""
         import torch
 
         offset = np.array(self._preprocessing.mean) / np.array(self._preprocessing.std)
