@@ -270,7 +270,7 @@ def _check_finite(model: ir.Model) -> None:
 
 
 def takes_pixels(model: onnx.ModelProto, preprocessing: Preprocessing) -> bool:
-    """Return whether a graph takes uint8 pixels, (N, H, W, 3), and not normalised floats, (N, 3, H, W).
+    """Return whether a graph takes uint8 pixels, (N, H, W, C), and not normalised floats, (N, C, H, W).
 
     Raises:
         GraphError: The graph has another input.

@@ -25,9 +25,9 @@ _TIMM = "timm/"
 _CONFIG = "config.json"
 # Source: timm 1.0's order, `timm.models._hub._PREFERRED_FILES`.
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth")
-# Arguments of the network that change nothing here, and those that its weights state too.
+# Arguments of the network that change nothing here, and the numbers of channels that images have.
 _PLAIN_ARGUMENTS: Mapping[str, object] = {"global_pool": "avg"}
-_READ_ARGUMENTS = ("num_classes", "in_chans")
+_CHANNELS = (1, 3, 4)
 
 
 class _Pretrained(BaseModel):
@@ -107,11 +107,7 @@ def _read(path: Path, name: str, *, weights: Path | None, repository: str | None
     from timm.models import PretrainedCfg
 
     config = _parse(path, weights or Path("model.safetensors"))
-    strange = [
-        f"{key}={value!r}"
-        for key, value in config.model_args.items()
-        if key not in _READ_ARGUMENTS and (key not in _PLAIN_ARGUMENTS or _PLAIN_ARGUMENTS[key] != value)
-    ]
+    strange = [f"{key}={value!r}" for key, value in config.model_args.items() if not _is_plain(key, value)]
     if strange:
         raise UsageError(
             f"{path}: the network was built with model_args {first_few(strange)}: expected timm's architecture as it "
@@ -130,6 +126,13 @@ def _read(path: Path, name: str, *, weights: Path | None, repository: str | None
         weights=weights,
         repository=repository,
     )
+
+
+def _is_plain(key: str, value: object) -> bool:
+    """Return whether an argument of the network changes nothing that its weights do not state too."""
+    if key == "in_chans":
+        return value in _CHANNELS
+    return key == "num_classes" or (key in _PLAIN_ARGUMENTS and _PLAIN_ARGUMENTS[key] == value)
 
 
 def _parse(path: Path, weights: Path) -> _Config:

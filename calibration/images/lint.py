@@ -232,7 +232,9 @@ class PixelLint:
         """Look at a batch, (N, H, W, C) uint8."""
         for image in pixels:
             self.images += 1
-            self._grey += bool((image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all())
+            colours = image[..., :3]
+            # A network of one channel sees nothing but grey.
+            self._grey += colours.shape[-1] > 1 and bool((colours == colours[..., :1]).all())
             if (image == image[0, 0]).all():
                 self._blank += 1
             else:

@@ -20,7 +20,7 @@
 
 A network of one channel sees `convert("L")` instead: grey values as they are, of colours the luminance, which
 is 0.299 R + 0.587 G + 0.114 B. One of four sees `convert("RGBA")`: alpha is its fourth channel, 255 where a
-picture has none; the fourth band of a TIFF of four bands is taken whatever it means (`runtime/images/colours.py`).
+picture has none. Of a TIFF whose fourth band has no stated meaning newer Pillows leave that band out, which is said.
 
 What an image lost by that is counted (`runtime/images/losses.py`).
 
