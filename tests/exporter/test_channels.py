@@ -5,7 +5,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from calibration.options import QuantizeOptions
 from exporter.cli import app
+from exporter.request import Int8Request
+from exporter.writing.cpp_project import write_cpp_project
 from runtime.bundle.bundle import open_bundle
 from runtime.commands.run_ssl import app as run_ssl
 from runtime.engines.open_engine import EngineOptions, load_engine
@@ -52,7 +55,7 @@ def test_every_engine_gives_timms_logits(bundles, colour, engine):
     pictures = [held.picture(seed) for seed in range(3)]
     pixels = np.stack([preprocess(picture, manifest.preprocessing) for picture in pictures])
     expected = held.expected(pictures)
-    with load_engine(held.path, EngineOptions(engine=engine, weights=held.checkpoint)) as opened:
+    with load_engine(held.path, engine, EngineOptions(weights=held.checkpoint)) as opened:
         found = opened.infer(pixels).logits
     assert np.abs(found - expected).max() <= ROUNDINGS * np.abs(expected).max()
 
@@ -68,17 +71,16 @@ def test_verify_compare_embed_and_a_repository_take_the_bundle(bundles, folders,
     assert list(config.input[0].dims) == [SIZE, SIZE, len(colour)]
 
 
-def test_int8_is_calibrated_on_grey_images_without_a_word_of_missing_colours(bundles, folders, tmp_path):
-    held = bundles["L"]
-    done = invoke(
-        app, "--model", "resnet18", "--weights", held.checkpoint, "--img-size", SIZE, "--mean", "0.5", "--std", "0.25",
-        "--int8", "--int8-target", "cpu", "--calib-method", "max", "--calib", folders / "L", "--emit-cpp",
-        tmp_path / "project", "--output", tmp_path / "int8",
-    )  # fmt: skip
-    assert "are grey" not in done.output
-    assert "have colours" not in done.output
-    assert (tmp_path / "project/bundle/bundle.json").read_bytes() == (tmp_path / "int8/bundle.json").read_bytes()
-    invoke(run_ssl, "verify", tmp_path / "int8")
+def test_int8_is_calibrated_on_grey_images_without_a_word_of_missing_colours(folders, tmp_path):
+    quick = QuantizeOptions(method="max", rounding=False, bias_correction=False, target="cpu")
+    held = export_channels(tmp_path, "L", int8=Int8Request(images=folders / "L", options=quick))
+    calibration = (held.path / "calibration.json").read_text(encoding="utf-8")
+    assert "calibration images" in calibration
+    assert "are grey" not in calibration
+    assert "have colours" not in calibration
+    invoke(run_ssl, "verify", held.path)
+    write_cpp_project(held.path, tmp_path / "project")
+    assert (tmp_path / "project/bundle/bundle.json").read_bytes() == (held.path / "bundle.json").read_bytes()
 
 
 def test_a_3x3_stem_needs_its_kind_and_its_size_and_gives_timms_logits(tmp_path):
@@ -87,7 +89,7 @@ def test_a_3x3_stem_needs_its_kind_and_its_size_and_gives_timms_logits(tmp_path)
     given = ("--model", "resnet18", "--weights", tmp_path / "ckpt.pth", "--output", tmp_path / "bundle")
     run = CliRunner().invoke
     refused(run(app, [*map(str, given), "--img-size", "32"]), "begins with one 3x3 convolution", "--stem solo-learn")
-    refused(run(app, [*map(str, given), "--stem", "cifar"]), "--stem cifar without --img-size", "--img-size 32")
+    refused(run(app, [*map(str, given), "--stem", "cifar"]), "--stem cifar without --img-size", code=2)
     done = invoke(app, *given, "--img-size", "32", "--stem", "solo-learn", "--mean", "0.5", "--std", "0.25")
     assert "short side to 32 px" in done.stderr
     assert "with --stem, --img-size, --mean, --std as given" in done.stderr
@@ -99,7 +101,7 @@ def test_a_3x3_stem_needs_its_kind_and_its_size_and_gives_timms_logits(tmp_path)
     with torch.no_grad():
         expected = network((planes - MEAN) / STD).numpy()
     for engine in ("pytorch", "onnxruntime"):
-        with load_engine(tmp_path / "bundle", EngineOptions(engine=engine)) as opened:
+        with load_engine(tmp_path / "bundle", engine, EngineOptions(weights=tmp_path / "ckpt.pth")) as opened:
             assert np.abs(opened.infer(pixels).logits - expected).max() <= ROUNDINGS * np.abs(expected).max()
 
 
@@ -107,9 +109,11 @@ def test_channels_are_the_checkpoints_and_of_random_weights_those_that_are_asked
     given = ["--model", "resnet18", "--img-size", str(SIZE), "--output", str(tmp_path / "bundle")]
     run = CliRunner().invoke
     weights = ["--weights", str(bundles["L"].checkpoint)]
-    refused(run(app, [*given, *weights, "--in-chans", "3"]), "--in-chans 3, but L.pth has 1: leave the option out")
-    refused(run(app, [*given, "--weights", "random", "--in-chans", "2"]), "--in-chans 2: expected 1 (grey), 3 (RGB)")
-    refused(run(app, [*given, *weights, "--mean", "0.4", "0.5", "0.6"]), "--mean 0.4 0.5 0.6: expected 1 number for")
+    refused(run(app, [*given, *weights, "--in-chans", "3"]), "--in-chans 3, but L.pth has 1", code=2)
+    refused(run(app, [*given, "--weights", "random", "--in-chans", "2"]), "--in-chans 2: expected 1 (grey)", code=2)
+    refused(
+        run(app, [*given, *weights, "--mean", "0.4", "0.5", "0.6"]), "--mean 0.4 0.5 0.6: expected 1 number", code=2
+    )
     two = timm_network(2).state_dict()
     torch.save(two, tmp_path / "two.pth")
     refused(run(app, [*given, "--weights", str(tmp_path / "two.pth")]), "two.pth takes 2 channels")
