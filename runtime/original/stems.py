@@ -75,7 +75,7 @@ def stem_of(state: "Mapping[str, torch.Tensor]", stated: Stem | None, where: str
         where: The file, for the message.
 
     Raises:
-        CheckpointError: It cannot be told, or is not what the user states.
+        CheckpointError: The kind of a 3x3 convolution is not stated, or the network has another stem than is stated.
     """
     weight = state.get("conv1.weight")
     small = weight is not None and tuple(weight.shape[2:]) == (_KERNEL, _KERNEL)
