@@ -61,7 +61,7 @@ class QuantizedModel:
         findings: What is wrong with the images, but not so wrong as to refuse them.
         open_judge: Gives the held-out images with the float network's outputs.
         float_model: The float network that it was made from.
-        feed: Function from pixels, (N, H, W, 3) uint8, to what both networks take.
+        feed: Function from pixels, (N, H, W, C) uint8, to what both networks take.
         options: What it was told.
     """
 
@@ -93,8 +93,8 @@ def quantize_model(
     """Return the network with explicit Q/DQ, calibrated on images.
 
     Args:
-        model: A float32 ResNet with BatchNorm folded, opset 13 or newer; its one input takes (N, H, W, 3) uint8
-            pixels, or (N, 3, H, W) float32 that is normalised by `preprocessing`. Not changed.
+        model: A float32 ResNet with BatchNorm folded, opset 13 or newer; its one input takes (N, H, W, C) uint8
+            pixels, or (N, C, H, W) float32 that is normalised by `preprocessing`. Not changed.
         images: A folder of class folders or images, tar shards, Parquet files, or a list.
         preprocessing: Preprocessing from image file to pixels, as for evaluation.
         count: How many images to draw.
@@ -270,7 +270,7 @@ def _check_finite(model: ir.Model) -> None:
 
 
 def takes_pixels(model: onnx.ModelProto, preprocessing: Preprocessing) -> bool:
-    """Return whether a graph takes uint8 pixels, (N, H, W, 3), and not normalised floats, (N, 3, H, W).
+    """Return whether a graph takes uint8 pixels, (N, H, W, C), and not normalised floats, (N, C, H, W).
 
     Raises:
         GraphError: The graph has another input.

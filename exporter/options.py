@@ -11,7 +11,7 @@ import typer
 
 from calibration.options import MethodChoice, QuantizeOptions
 from exporter.request import Int8Request, Interpolation
-from runtime.bundle.manifest import Depth16, ResizeMode
+from runtime.bundle.manifest import Depth16, ResizeMode, Stem
 from runtime.commands.plan_options import PLAN_PANEL
 from runtime.errors import UsageError
 from runtime.original.network import InputKind
@@ -84,6 +84,24 @@ NoClassifierOption = Annotated[
         rich_help_panel=_MODEL,
     ),
 ]
+InChansOption = Annotated[
+    int | None,
+    typer.Option(
+        help="With --weights random: channels of the images, 1 (grey), 3 (RGB) or 4 (RGB and alpha). A checkpoint's "
+        "own are found.",
+        show_default="3",
+        rich_help_panel=_MODEL,
+    ),
+]
+StemOption = Annotated[
+    Stem | None,
+    typer.Option(
+        help="How a network for small images begins, which is not in a checkpoint. `cifar`: one 3x3 convolution of "
+        "stride 1, no max-pool. `solo-learn`: the same with padding 2. `cifar-pool`: as `cifar`, with the max-pool.",
+        show_default="timm's",
+        rich_help_panel=_MODEL,
+    ),
+]
 LabelsOption = Annotated[
     Path | None,
     typer.Option(
@@ -105,8 +123,8 @@ InputOption = Annotated[
     InputKind,
     typer.Option(
         "--input",
-        help="Input of the exported network. `uint8`: pixels (N, H, W, 3); the graph normalises them. `float32`: "
-        "images (N, 3, H, W) that your program has already normalised.",
+        help="Input of the exported network. `uint8`: pixels (N, H, W, C); the graph normalises them. `float32`: "
+        "images (N, C, H, W) that your program has already normalised.",
         rich_help_panel=_MODEL,
     ),
 ]

@@ -25,8 +25,9 @@ _TIMM = "timm/"
 _CONFIG = "config.json"
 # Source: timm 1.0's order, `timm.models._hub._PREFERRED_FILES`.
 _WEIGHTS = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth")
-# Arguments of the network that change nothing here: the number of classes is the checkpoint's.
-_PLAIN_ARGUMENTS: Mapping[str, object] = {"in_chans": 3, "global_pool": "avg"}
+# Arguments of the network that change nothing here, and the numbers of channels that images have.
+_PLAIN_ARGUMENTS: Mapping[str, object] = {"global_pool": "avg"}
+_CHANNELS = (1, 3, 4)
 
 
 class _Pretrained(BaseModel):
@@ -64,6 +65,7 @@ class OwnModel:
         labels: A label for each class, `name<TAB>description` where there are descriptions; None without names.
         config: timm's configuration of the preprocessing.
         licence: Licence that config.json states, None where it states none.
+        channels: Channels of the images that config.json states.
         weights: The checkpoint in the folder; None for a repository.
         repository: `ORG/NAME`, perhaps with `@REVISION`; None for a folder.
     """
@@ -74,6 +76,7 @@ class OwnModel:
     labels: tuple[str, ...] | None
     config: "PretrainedCfg"
     licence: str | None
+    channels: int = 3
     weights: Path | None = None
     repository: str | None = None
 
@@ -104,11 +107,7 @@ def _read(path: Path, name: str, *, weights: Path | None, repository: str | None
     from timm.models import PretrainedCfg
 
     config = _parse(path, weights or Path("model.safetensors"))
-    strange = [
-        f"{key}={value!r}"
-        for key, value in config.model_args.items()
-        if key != "num_classes" and (key not in _PLAIN_ARGUMENTS or _PLAIN_ARGUMENTS[key] != value)
-    ]
+    strange = [f"{key}={value!r}" for key, value in config.model_args.items() if not _is_plain(key, value)]
     if strange:
         raise UsageError(
             f"{path}: the network was built with model_args {first_few(strange)}: expected timm's architecture as it "
@@ -123,9 +122,17 @@ def _read(path: Path, name: str, *, weights: Path | None, repository: str | None
         labels=_labels(config, classes, path),
         config=PretrainedCfg(architecture=config.architecture, **pretrained.model_dump()),
         licence=pretrained.license,
+        channels=config.model_args.get("in_chans", pretrained.input_size[0]),
         weights=weights,
         repository=repository,
     )
+
+
+def _is_plain(key: str, value: object) -> bool:
+    """Return whether an argument of the network changes nothing that its weights do not state too."""
+    if key == "in_chans":
+        return value in _CHANNELS
+    return key == "num_classes" or (key in _PLAIN_ARGUMENTS and _PLAIN_ARGUMENTS[key] == value)
 
 
 def _parse(path: Path, weights: Path) -> _Config:

@@ -169,9 +169,13 @@ def _finish(manifest: Manifest, model: ir.Model, checks: Checks) -> tuple[bytes,
 def _trace_and_simplify(request: ExportRequest, checks: Checks, listener: Listener) -> ir.Model:
     """Return the simplified FP32 graph with inferred shapes."""
     listener.on_stage("trace", None)
-    size, classes = checks.subject.preprocessing.image_size, checks.subject.golden.logits.shape[1]
+    preprocessing, classes = checks.subject.preprocessing, checks.subject.golden.logits.shape[1]
     model = trace_network(
-        checks.subject.module, image_size=size, input_kind=request.input_kind, outputs=output_names(classes)
+        checks.subject.module,
+        image_size=preprocessing.image_size,
+        input_kind=request.input_kind,
+        channels=len(preprocessing.colour),
+        outputs=output_names(classes),
     )
     checks.allow_rounding(model)
     checks.add("trace", _serialise(model), model=model, summary=f"opset {OPSET}, IR version {IR_VERSION}")

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from calibration.options import QuantizeOptions
-from runtime.bundle.manifest import Depth16, PrecisionName, ResizeMode
+from runtime.bundle.manifest import Depth16, PrecisionName, ResizeMode, Stem
 from runtime.errors import UsageError
 from runtime.original.network import InputKind
 
@@ -87,6 +87,8 @@ class Recipe:
             one number or (height, width).
         exif_rotate: Whether images are turned as their EXIF orientation says.
         depth16: What becomes of 16-bit greyscale.
+        stem: How the network begins, where the checkpoint does not tell; None for timm's. Images for another are small:
+            their size is to be stated, and nothing is cropped unless `crop_pct` or `resize_size` says so.
     """
 
     img_size: int | tuple[int, int] | None = None
@@ -98,6 +100,7 @@ class Recipe:
     resize_size: int | tuple[int, int] | None = None
     exif_rotate: bool = False
     depth16: Depth16 = "clip"
+    stem: Stem | None = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,7 @@ class ExportRequest(Recipe):
         input_kind: `uint8` (NHWC pixels, normalised in the graph) or `float32` (normalised NCHW).
         num_classes: Overrides the number of classes of random weights; 0 leaves the classifier out, whatever the
             weights.
+        in_chans: Channels of the images, for random weights; None for a checkpoint's own, or RGB.
         golden: Folder of pictures to check on; None for images held out of the calibration folder, or the packaged
             photographs.
         labels: File of class names, or a folder of class folders; None for timm's ImageNet names.
@@ -128,6 +132,7 @@ class ExportRequest(Recipe):
     weights: WeightsChoice = field(default_factory=WeightsChoice)
     input_kind: InputKind = "uint8"
     num_classes: int | None = None
+    in_chans: int | None = None
     golden: Path | None = None
     labels: Path | None = None
     licence: str | None = None
@@ -140,8 +145,10 @@ class ExportRequest(Recipe):
         """Refuse INT8 for TensorRT for RTX with FP32 around it: its convolutions would write FP32.
 
         Raises:
-            UsageError: The target is rtx, and `fp16` is not set.
+            UsageError: The target is rtx, and `fp16` is not set; or no image has so many channels.
         """
+        if self.in_chans not in (None, 1, 3, 4):
+            raise UsageError(f"--in-chans {self.in_chans}: expected 1 (grey), 3 (RGB) or 4 (RGB and alpha)")
         if self.int8 is not None and self.int8.options.target == "rtx" and not self.fp16:
             raise UsageError("INT8 for the target rtx needs FP16 around it, to be fused: pass fp16=True")
 

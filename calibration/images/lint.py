@@ -218,7 +218,7 @@ class PixelLint:
 
     Attributes:
         images: Images seen.
-        lost: What the images lost on their way to RGB; for the caller to add to.
+        lost: What the images lost on their way to the network; for the caller to add to.
     """
 
     def __init__(self) -> None:
@@ -229,10 +229,12 @@ class PixelLint:
         self._seen: set[bytes] = set()
 
     def add(self, pixels: Pixels) -> None:
-        """Look at a batch, (N, H, W, 3) uint8."""
+        """Look at a batch, (N, H, W, C) uint8."""
         for image in pixels:
             self.images += 1
-            self._grey += bool((image[..., 0] == image[..., 1]).all() and (image[..., 1] == image[..., 2]).all())
+            colours = image[..., :3]
+            # A network of one channel sees nothing but grey.
+            self._grey += colours.shape[-1] > 1 and bool((colours == colours[..., :1]).all())
             if (image == image[0, 0]).all():
                 self._blank += 1
             else:

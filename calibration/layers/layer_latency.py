@@ -52,7 +52,7 @@ def measure_latency(
 
     Args:
         graphs: Make the graphs; each is called once per round. They share the input.
-        feed: What the graphs take, with batch 1: (1, H, W, 3) uint8 or (1, 3, H, W) float32.
+        feed: What the graphs take, with batch 1: (1, H, W, C) uint8 or (1, C, H, W) float32.
         engine: OpenVINO (INT8 where Q/DQ say so, FP32 elsewhere) or onnxruntime.
         rounds: How often all graphs take their turn; with few rounds each has more runs, at least 50 in all.
         threads: Threads for one inference; None leaves the engine's choice.

@@ -24,7 +24,7 @@ from runtime.support.arrays import AnyFloats, Flags, Ints, Pixels
 from runtime.support.paired_statistics import label_ranks
 from runtime.support.words import counted
 
-# Pixels (N, H, W, 3) uint8 to logits (N, classes), or without a classifier to embeddings (N, D).
+# Pixels (N, H, W, C) uint8 to logits (N, classes), or without a classifier to embeddings (N, D).
 Infer = Callable[[Pixels], AnyFloats]
 # Opens the images again, from the first on: `lambda: load_batches(dataset, preprocessing, batch_size=8)`.
 Load = Callable[[], AbstractContextManager[Iterable[Batch]]]
@@ -59,7 +59,7 @@ def graph_infer(
 
     Args:
         model: The graph.
-        feed: Function from pixels, (N, H, W, 3) uint8, to what the graph takes.
+        feed: Function from pixels, (N, H, W, C) uint8, to what the graph takes.
         threads: Threads of onnxruntime; None leaves its choice.
     """
     session = open_session(model, threads=threads)

@@ -100,7 +100,7 @@ class RoundingNoise:
         network.forward_features = noisy
 
     def _noisy_planes(self, planes: Floats) -> Floats:
-        """Return normalised pixels, (N, 3, H, W), with the noise of (x - mean) / std."""
+        """Return normalised pixels, (N, C, H, W), with the noise of (x - mean) / std."""
         import torch
 
         offset = np.array(self._preprocessing.mean) / np.array(self._preprocessing.std)

@@ -167,7 +167,7 @@ def emulate_fp16(network: "torch.nn.Module", preprocessing: Preprocessing, pixel
     Args:
         network: timm's network in float32; a copy is rounded, so that other threads may use it.
         preprocessing: Preprocessing of the wrapper around the network.
-        pixels: (N, H, W, 3) uint8.
+        pixels: (N, H, W, C) uint8.
     """
     import copy
 

@@ -2,7 +2,7 @@
 
 What comes out:
 
-1. Input `pixels` (batch, H, W, 3) uint8, or `input` (batch, 3, H, W) float32; outputs `logits`
+1. Input `pixels` (batch, H, W, C) uint8, or `input` (batch, C, H, W) float32; outputs `logits`
    (batch, classes), where there is a classifier, and `embedding` (batch, embedding_dim), float32. Only the batch is
    dynamic.
 2. Opset 20 and IR version 9: what TensorRT 10.3's parser (built on ONNX 1.16) and onnxruntime 1.17
@@ -48,6 +48,7 @@ def trace_network(
     *,
     image_size: int | tuple[int, int],
     input_kind: InputKind,
+    channels: int = 3,
     outputs: Sequence[str] = output_names(1),
 ) -> ir.Model:
     """Return the ONNX graph of a wrapped network, not yet simplified.
@@ -56,12 +57,16 @@ def trace_network(
         module: `runtime.original.network.wrap`'s module, in eval mode.
         image_size: Height and width of the input, pixels; one number where they are equal.
         input_kind: What the module takes.
+        channels: Channels of the images.
         outputs: Names of what it returns, in that order.
 
     Raises:
         GraphError: PyTorch cannot trace the network.
     """
-    program = _export(module, image_size=image_size, input_kind=input_kind, outputs=outputs)
+    height, width = sides(image_size)
+    # Two images, because torch.export treats a batch of one as a constant.
+    shape = (2, height, width, channels) if input_kind == "uint8" else (2, channels, height, width)
+    program = _export(module, shape, input_kind=input_kind, outputs=outputs)
     model = _fold_constants(program)
     model.ir_version = IR_VERSION
     _rename(model)
@@ -78,17 +83,11 @@ def trace_network(
 
 
 def _export(
-    module: "torch.nn.Module", *, image_size: int | tuple[int, int], input_kind: InputKind, outputs: Sequence[str]
+    module: "torch.nn.Module", shape: tuple[int, ...], *, input_kind: InputKind, outputs: Sequence[str]
 ) -> ir.Model:
     import torch
 
-    height, width = sides(image_size)
-    # Two images, because torch.export treats a batch of one as a constant.
-    example = (
-        torch.zeros((2, height, width, 3), dtype=torch.uint8)
-        if input_kind == "uint8"
-        else torch.zeros((2, 3, height, width))
-    )
+    example = torch.zeros(shape, dtype=torch.uint8 if input_kind == "uint8" else torch.float32)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         # PyTorch's exporter warns about its own deprecated internals; a user can do nothing about it.

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from exporter.checks.golden import network_feed, run_original
+from exporter.preprocessing import for_channels
 from exporter.steps.subject import Subject
 from runtime.bundle.manifest import Preprocessing
 from runtime.data.batches import load_batches
@@ -74,7 +75,9 @@ def compare_recipes(subject: Subject, folder: Path, labels: tuple[str, ...]) -> 
 
 def _others(preprocessing: Preprocessing) -> tuple[_Other, ...]:
     """Return the two likely other preprocessings."""
-    other_mean, other_std = _IMAGENET if preprocessing.mean == _INCEPTION[0] else _INCEPTION
+    channels = len(preprocessing.colour)
+    imagenet, inception = ([for_channels(numbers, channels) for numbers in usual] for usual in (_IMAGENET, _INCEPTION))
+    other_mean, other_std = imagenet if preprocessing.mean == inception[0] else inception
     normalised = {"mean": other_mean, "std": other_std}
     words = " ".join(f"{number:g}" for number in other_mean), " ".join(f"{number:g}" for number in other_std)
     size = preprocessing.image_size

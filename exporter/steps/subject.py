@@ -10,7 +10,7 @@ from exporter.models import ModelSpec
 from exporter.preprocessing import describe_recipe, resolve_preprocessing, warn_of_assumptions
 from exporter.request import ExportRequest, WeightsChoice
 from runtime.bundle.bundle import Golden
-from runtime.bundle.manifest import Preprocessing, Weights
+from runtime.bundle.manifest import Preprocessing, Stem, Weights
 from runtime.errors import UsageError
 from runtime.images.reading import load_all_pixels
 from runtime.original.checkpoint import checkpoint_classes, hash_tensors, load_into, read_checkpoint, without_classifier
@@ -18,6 +18,7 @@ from runtime.original.checkpoint_search import Choice
 from runtime.original.hub import fetch_hub_weights
 from runtime.original.network import build_network, wrap
 from runtime.original.random_weights import randomise
+from runtime.original.stems import channels_of, colour_of, input_channels, stem_of
 from runtime.support.arrays import Floats, Pixels
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 # For random weights of an architecture of which timm has no trained ones.
 _IMAGENET_CLASSES = 1000
+_RGB = 3
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class Subject:
         golden: Pixels of the golden images, with PyTorch's outputs.
         notices: What was taken from the checkpoint if not all of it, the preprocessing, and what a user should know of
             it, a line each.
+        stem: How the network begins.
     """
 
     spec: ModelSpec
@@ -53,6 +56,7 @@ class Subject:
     feed: Pixels | Floats
     golden: Golden
     notices: tuple[str, ...] = ()
+    stem: Stem = "timm"
 
 
 def load_subject(request: ExportRequest, spec: ModelSpec) -> Subject:
@@ -61,10 +65,14 @@ def load_subject(request: ExportRequest, spec: ModelSpec) -> Subject:
     Raises:
         ExportSslError: The weights, the pictures or an option cannot be used.
     """
-    preprocessing = resolve_preprocessing(spec, request)
+    if request.weights.source == "hub":
+        # What no weights can mend is refused before they are fetched.
+        resolve_preprocessing(spec, request, channels=_stated_channels(spec))
+    network, weights, note = _load_network(request, spec)
+    channels = input_channels(network)
+    preprocessing = resolve_preprocessing(spec, request, channels=channels)
     images = choose_golden(request.golden, request.int8, preprocessing)
     pixels, lost = load_all_pixels(images.files, preprocessing)
-    network, weights, note = _load_network(request.weights, spec, num_classes=request.num_classes)
     module = wrap(network, preprocessing, input_kind=request.input_kind)
     feed = network_feed(pixels, preprocessing, takes_floats=request.input_kind == "float32")
     return Subject(
@@ -79,20 +87,26 @@ def load_subject(request: ExportRequest, spec: ModelSpec) -> Subject:
         notices=(
             *([f"{weights.name}: {note}"] if note else []),
             describe_recipe(spec, request, preprocessing),
-            *warn_of_assumptions(spec, request, own_weights=request.weights.source == "file"),
+            *warn_of_assumptions(spec, request, own_weights=request.weights.source == "file", channels=channels),
             *([images.notice] if images.notice else []),
             *(f"warning: of the golden images, {sentence}" for sentence in lost.sentences()),
         ),
+        stem=request.stem or "timm",
     )
 
 
-def _load_network(
-    choice: WeightsChoice, spec: ModelSpec, *, num_classes: int | None
-) -> tuple["torch.nn.Module", Weights, str]:
+def _stated_channels(spec: ModelSpec) -> int:
+    """Return the channels of the images of a model, as timm or config.json state them."""
+    return spec.own.channels if spec.own is not None else _RGB
+
+
+def _load_network(request: ExportRequest, spec: ModelSpec) -> tuple["torch.nn.Module", Weights, str]:
     """Return timm's network with the chosen weights, where they came from, and what was taken and left."""
+    choice, num_classes, stem = request.weights, request.num_classes, request.stem
     if choice.source == "random":
         classes = num_classes if num_classes is not None else spec.classes or _IMAGENET_CLASSES
-        network = build_network(spec.architecture, classes)
+        channels = request.in_chans or _stated_channels(spec)
+        network = build_network(spec.architecture, classes, channels=channels, stem=stem or "timm")
         randomise(network, choice.seed)
         weights = Weights(
             source="random",
@@ -109,7 +123,12 @@ def _load_network(
     classes = checkpoint_classes(checkpoint.state)
     if num_classes not in (None, classes):
         raise UsageError(f"--num-classes {num_classes}, but {path.name} has {classes}: leave the option out")
-    network = build_network(spec.architecture, classes)
+    channels = channels_of(checkpoint.state)
+    colour_of(channels, path.name)
+    if request.in_chans not in (None, channels):
+        raise UsageError(f"--in-chans {request.in_chans}, but {path.name} has {channels}: leave the option out")
+    stem = stem_of(checkpoint.state, stem, path.name)
+    network = build_network(spec.architecture, classes, channels=channels, stem=stem)
     load_into(network, checkpoint)
     weights = Weights(
         source=source,

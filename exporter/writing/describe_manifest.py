@@ -34,6 +34,7 @@ def describe_manifest(request: ExportRequest, subject: Subject, *, precision: Pr
             parameters=count_parameters(subject.network),
             macs=macs,
             flops=2 * macs,
+            stem=subject.stem,
         ),
         weights=subject.weights,
         licence=licence_of(spec, subject.weights.source, stated=request.licence),
@@ -76,14 +77,14 @@ def _input_spec(kind: InputKind, preprocessing: Preprocessing, *, batch: int | s
             dtype="uint8",
             shape=(batch, height, width, channels),
             layout="NHWC",
-            meaning="RGB pixels after the preprocessing contract; the graph normalises them",
+            meaning=f"{preprocessing.colour} pixels after the preprocessing contract; the graph normalises them",
         )
     return TensorSpec(
         name=INPUT_NAMES[kind],
         dtype="float32",
         shape=(batch, channels, height, width),
         layout="NCHW",
-        meaning="RGB, (pixel / 255 - mean) / std",
+        meaning=f"{preprocessing.colour}, (pixel / 255 - mean) / std",
     )
 
 

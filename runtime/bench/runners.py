@@ -67,7 +67,7 @@ def open_runner(subject: Subject) -> Iterator[Runner]:
 
 
 def noise_pixels(bundle: Bundle, batch: int) -> Pixels:
-    """Return a batch of random pixels, (batch, H, W, 3) uint8: speed does not depend on what they show."""
+    """Return a batch of random pixels, (batch, H, W, C) uint8: speed does not depend on what they show."""
     shape = bundle.manifest.preprocessing.pixels_shape
     return np.random.default_rng(_SEED).integers(0, 256, (batch, *shape), np.uint8)
 

@@ -39,7 +39,7 @@ class Golden:
     """Inputs with the PyTorch original's outputs.
 
     Attributes:
-        pixels: Preprocessed images, (N, H, W, 3) uint8.
+        pixels: Preprocessed images, (N, H, W, C) uint8.
         logits: (N, classes) float32; (N, 0) without a classifier.
         embedding: (N, embedding_dim) float32.
     """

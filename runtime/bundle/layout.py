@@ -15,7 +15,7 @@ MANIFEST_FILE = "bundle.json"
 """The manifest: model, weights, licence, preprocessing, precision, steps of the export, tool versions, and the sha256
 and size of every file that the export wrote."""
 MODEL_FILE = "model.onnx"
-"""The network. Input `pixels`, (batch, H, W, 3) uint8 RGB, or with `--input float32` (batch, 3, H, W) float32; outputs
+"""The network. Input `pixels`, (batch, H, W, C) uint8, or with `--input float32` (batch, C, H, W) float32; outputs
 `logits`, (batch, classes), and `embedding`, (batch, 512 or 2048), float32; a network without a classifier has the
 embedding alone. Precision and normalisation are in the graph, licence and key facts in its metadata."""
 LAYERS_FILE = "layers.json"
@@ -23,7 +23,7 @@ LAYERS_FILE = "layers.json"
 LABELS_FILE = "labels.txt"
 """Class i on line i: a name, or WordNet id, tab, description. Absent without a classifier."""
 GOLDEN_PIXELS = "golden/pixels.npy"
-"""The golden images, preprocessed: (N, H, W, 3) uint8."""
+"""The golden images, preprocessed: (N, H, W, C) uint8."""
 GOLDEN_LOGITS = "golden/logits.npy"
 """PyTorch's logits for them: (N, classes) float32. Absent without a classifier."""
 GOLDEN_EMBEDDING = "golden/embedding.npy"

@@ -34,6 +34,11 @@ Side = Annotated[int, Field(ge=1, le=8192)]
 ResizedSide = Annotated[int, Field(ge=1, le=16384)]
 ResizeMode = Literal["short", "cover", "squash"]
 Depth16 = Literal["clip", "scale"]
+# Pillow's names of what a network sees: one grey channel, three colours, or these with alpha. As many letters as
+# channels.
+Colour = Literal["L", "RGB", "RGBA"]
+# How a network begins; what each is built of is in `runtime/original/stems.py`.
+Stem = Literal["timm", "cifar", "solo-learn", "cifar-pool"]
 
 
 class _Part(BaseModel):
@@ -53,9 +58,10 @@ class Preprocessing(_Part):
         crop_pct: Share of the resized image that the centre crop keeps, 0 < crop_pct <= 1: of the short side, or of the
             axis of which it keeps less.
         interpolation: Filter of the antialiased resize.
-        mean: Per-channel mean (R, G, B) of pixels scaled to [0, 1].
-        std: Per-channel standard deviation (R, G, B) of pixels scaled to [0, 1].
-        colour: Channel order. Always RGB.
+        mean: Mean of each channel of pixels scaled to [0, 1], in the order of `colour`.
+        std: Standard deviation of each channel of pixels scaled to [0, 1], in the order of `colour`.
+        colour: Pillow's mode that a picture is converted to, one letter for each channel of the network: `RGB`; `L`,
+            grey, for one channel; `RGBA`, where alpha is the fourth channel.
         resampling: Name of the resize rule, fixed point with the horizontal pass first.
         resize_mode: `short`: the short side becomes `resize_size`, and the aspect ratio is kept. `cover`: the aspect
             ratio is kept, and the image becomes just large enough to cover `resize_size`. `squash`: both sides become
@@ -71,7 +77,7 @@ class Preprocessing(_Part):
     interpolation: Literal["bilinear", "bicubic"]
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    colour: Literal["RGB"] = "RGB"
+    colour: Colour = "RGB"
     resampling: Literal["pillow-antialias-horizontal-first"] = "pillow-antialias-horizontal-first"
     resize_mode: ResizeMode = "short"
     exif_rotate: bool = False
@@ -196,6 +202,8 @@ class Model(_Part):
         parameters: Number of parameters of the PyTorch original.
         macs: Multiply-accumulates of convolutions and the classifier at `image_size`, one image.
         flops: 2 x macs.
+        stem: How the network begins: `timm`, as the architecture has it; `cifar`, a 3x3 convolution of stride 1 without
+            a max-pool; `solo-learn`, the same with padding 2; `cifar-pool`, the same as `cifar` with the max-pool.
     """
 
     name: str
@@ -206,6 +214,7 @@ class Model(_Part):
     parameters: int = Field(ge=1)
     macs: int = Field(ge=1)
     flops: int = Field(ge=2)
+    stem: Stem = "timm"
 
 
 def output_names(classes: int) -> tuple[str, ...]:

@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
 
 from runtime.bundle.results.changed_json import ChangedImage
-from runtime.images.thumbnail import jpeg_thumbnail
+from runtime.images.thumbnail import jpeg_thumbnail, picture_of
 from runtime.support.arrays import Floats, Ints, Pixels
 from runtime.support.paired_statistics import NO_DECISION, top1_decisions
 
@@ -30,7 +29,7 @@ def record_changed(
     Images in which the original decides nothing (NaN) are left out, as they are in the agreement.
 
     Args:
-        pixels: What both networks saw, (N, S, S, 3) uint8.
+        pixels: What both networks saw, (N, H, W, C) uint8.
         labels: True classes, (N,) int64.
         original: The original's logits, (N, C) float32.
         found: The engine's, likewise.
@@ -55,7 +54,7 @@ def record_changed(
                 original=classes[truth[index]],
                 found=classes[decided[index]] if decided[index] != NO_DECISION else _NO_CLASS,
                 margins=margins,
-                thumbnail_jpeg_base64=jpeg_thumbnail(Image.fromarray(pixels[index])),
+                thumbnail_jpeg_base64=jpeg_thumbnail(picture_of(pixels[index])),
             )
         )
     return keep_clearest((*kept, *new), limit=limit)

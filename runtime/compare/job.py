@@ -119,7 +119,7 @@ class Measured:
         bundles: Number of each engine's bundle; None where the engine is the original in another precision.
         flops: Multiply-accumulates.
         unreadable: The images left out.
-        lost: What the images lost on their way to RGB.
+        lost: What the images lost on their way to the network.
         changes: The changed images, where they are to be kept.
         notes: What a person should know about how it was run.
     """

@@ -32,7 +32,7 @@ from runtime.support.arrays import Pixels
 if TYPE_CHECKING:
     import torch
 
-# From an RGB picture to the network's pixels.
+# From a picture to the network's pixels.
 Transform = Callable[[Image.Image], Pixels]
 
 

@@ -65,7 +65,7 @@ class ScoredPiece:
     Attributes:
         tallies: The counts.
         unreadable: Images left out.
-        lost: What the images lost on their way to RGB.
+        lost: What the images lost on their way to the network.
         changes: The changed images, where they are to be kept.
         ran: Engines that ran.
         node: The machine that it ran on, the first piece's.

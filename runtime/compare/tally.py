@@ -28,7 +28,7 @@ class LabelledBatch(Protocol):
 
     @property
     def pixels(self) -> Pixels:
-        """RGB images as the bundle's preprocessing makes them, (N, H, W, 3) uint8, N >= 1."""
+        """Images as the bundle's preprocessing makes them, (N, H, W, C) uint8, N >= 1."""
         ...
 
     @property

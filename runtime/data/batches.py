@@ -46,7 +46,7 @@ class Batch:
     """Some images, in the data set's order.
 
     Attributes:
-        pixels: (N, H, W, 3) uint8, RGB, N >= 1.
+        pixels: (N, H, W, C) uint8, N >= 1.
         labels: Class indices, (N,) int64.
         indices: Positions in the data set, (N,) int64.
     """
@@ -79,7 +79,7 @@ class Loader:
 
     @property
     def lost(self) -> Losses:
-        """What the images lost so far on their way to RGB."""
+        """What the images lost so far on their way to the network."""
         return self._lost[0]
 
     def __iter__(self) -> Iterator[Batch]:
@@ -159,7 +159,7 @@ def load_batches(
         skip_unreadable: Leave unreadable images out and list them; otherwise they are an error.
         prefetch: Batches decoded ahead of the one that is next.
         overlap: Decode while batches are used, which is right only where that leaves the cores free.
-        transform: Function from an RGB picture to its pixels, called in the worker threads; None for `preprocess`.
+        transform: Function from a picture to its pixels, called in the worker threads; None for `preprocess`.
 
     Raises:
         UsageError: A number is less than 1.

@@ -12,8 +12,8 @@ from PIL import Image
 from runtime.bundle.manifest import Preprocessing
 from runtime.data.sources.entries import Entry, Source
 from runtime.data.timm_streams import TimmStream
+from runtime.images.colours import to_colours
 from runtime.images.reading import ReadImage, decode, naming_damage
-from runtime.images.rgb import to_rgb
 
 
 class Picture(Protocol):
@@ -39,7 +39,9 @@ class LabelledImage:
     source: Path | Picture | Entry
 
     def read(self, preprocessing: Preprocessing | None = None) -> ReadImage:
-        """Return the picture, RGB and decoded. Warning filters stay as they are; see `runtime/images/reading.py`.
+        """Return the picture, decoded, in the network's colours.
+
+        Warning filters stay as they are; see `runtime/images/reading.py`.
 
         Args:
             preprocessing: The bundle's contract; None for timm's way to read.
@@ -54,7 +56,7 @@ class LabelledImage:
         with naming_damage(self.name), self.source.open() as opened:
             if isinstance(opened, Image.Image):
                 opened.load()
-                return ReadImage(*to_rgb(opened, preprocessing))
+                return ReadImage(*to_colours(opened, preprocessing))
             return decode(opened, self.name, preprocessing)
 
 

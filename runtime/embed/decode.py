@@ -11,7 +11,7 @@ from runtime.bundle.manifest import Preprocessing
 from runtime.data.sources.entries import Entry
 from runtime.errors import DataError
 from runtime.images.losses import NO_LOSSES, Losses
-from runtime.images.reading import UNREADABLE, naming_machines_faults, read_rgb
+from runtime.images.reading import UNREADABLE, naming_machines_faults, read_picture
 from runtime.support.arrays import Pixels
 
 Opened = tuple[Entry, Callable[[], bytes]]
@@ -24,9 +24,9 @@ class Decoded:
     Attributes:
         key: What it is called.
         sha256: Hash of the encoded bytes, 64 hexadecimal digits; empty where they could not be read.
-        pixels: (H, W, 3) uint8; None where it cannot be decoded.
+        pixels: (H, W, C) uint8; None where it cannot be decoded.
         reason: Why not, in words that are the same every time.
-        lost: What it lost on its way to RGB.
+        lost: What it lost on its way to the network.
     """
 
     key: str
@@ -43,7 +43,7 @@ def decode_entry(
 
     Args:
         opened: The entry, and what reads its bytes.
-        transform: Function from an RGB picture to the network's pixels.
+        transform: Function from a picture to the network's pixels.
         preprocessing: The contract by which a file is read; None for timm's.
 
     Raises:
@@ -56,7 +56,7 @@ def decode_entry(
         with naming_machines_faults(entry.file, resumes=True):
             contents = read()
             digest = hashlib.sha256(contents).hexdigest()
-            picture, lost = read_rgb(BytesIO(contents), preprocessing)
+            picture, lost = read_picture(BytesIO(contents), preprocessing)
             return Decoded(entry.key, digest, transform(picture), lost=lost)
     except UnidentifiedImageError:
         # Pillow's words hold an address in memory.

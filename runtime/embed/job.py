@@ -60,7 +60,7 @@ class JobResult:
         unreadable_file: Where the images without a row are listed; None where all have one.
         engine: What ran it.
         executes: The precision that it computed in, in words.
-        lost: What the job's images lost on their way to RGB.
+        lost: What the job's images lost on their way to the network.
         repeated: Number of rows whose embedding equals that of another file in the same part.
         passed_over: Ending to how many files are no image, and were passed over.
     """

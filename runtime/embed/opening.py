@@ -41,7 +41,7 @@ def contract_of(request: EmbedRequest, bundle: Bundle) -> Preprocessing:
 
 
 def transform_of(request: EmbedRequest, bundle: Bundle) -> Callable[[Image.Image], Pixels]:
-    """Return what makes the network's pixels from an RGB picture.
+    """Return what makes the network's pixels from a picture.
 
     Raises:
         UsageError: The C library cannot be loaded.

@@ -51,7 +51,7 @@ class Place:
         source: Reads the entries.
         engine: Opened.
         preprocessing: The contract by which files are read.
-        transform: Function from an RGB picture to the network's pixels.
+        transform: Function from a picture to the network's pixels.
         workers: Decoding threads.
         overlap: Whether they go on while the engine works.
     """

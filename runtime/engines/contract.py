@@ -69,7 +69,7 @@ class Engine(Protocol):
         last batch is filled up.
 
         Args:
-            pixels: RGB images as `runtime.images.preprocessing` makes them, (N, H, W, 3) uint8, N >= 1.
+            pixels: Images as `runtime.images.preprocessing` makes them, (N, H, W, C) uint8, N >= 1.
 
         Raises:
             EngineError: The shape or dtype is not the one that the bundle states.
@@ -88,7 +88,7 @@ class Engine(Protocol):
 
 
 def check_pixels(pixels: Pixels, manifest: Manifest) -> None:
-    """Refuse anything but (N, H, W, 3) uint8 with N >= 1.
+    """Refuse anything but (N, H, W, C) uint8 with N >= 1.
 
     Raises:
         EngineError: The shape or dtype is another.
@@ -111,7 +111,7 @@ def network_input(pixels: Pixels, manifest: Manifest) -> Pixels | Floats:
     """Return what the graph takes: the pixels, or for a float input the normalised NCHW batch.
 
     Raises:
-        EngineError: The pixels' shape or dtype is not (N, H, W, 3) uint8 with N >= 1.
+        EngineError: The pixels' shape or dtype is not (N, H, W, C) uint8 with N >= 1.
     """
     check_pixels(pixels, manifest)
     if manifest.input.dtype == "uint8":

@@ -1,4 +1,4 @@
-"""What images lost on their way to RGB, counted image by image and said once a run, in the same words everywhere."""
+"""What images lost on their way to the network, counted one by one and said once a run in the same words."""
 
 from pydantic import BaseModel, ConfigDict
 from typing_extensions import Self
@@ -18,6 +18,8 @@ class Losses(BaseModel):
         fractions: Number of floating-point images with values of 0 to 1, of which no fraction remains.
         turned: Number of images whose EXIF orientation was not applied.
         transparent: Number of images with transparent parts, whose transparency was dropped.
+        coloured: Number of images in colour, of which a network for grey images sees the luminance alone.
+        opaque: Number of images without alpha, for which a network with alpha sees 255.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -25,6 +27,8 @@ class Losses(BaseModel):
     fractions: int = 0
     turned: int = 0
     transparent: int = 0
+    coloured: int = 0
+    opaque: int = 0
 
     def __add__(self, other: "Losses") -> Self:
         mine, others = self.model_dump(), other.model_dump()
@@ -52,6 +56,16 @@ class Losses(BaseModel):
                 self.transparent,
                 "transparent parts; transparency was dropped, not blended, so that hidden colours become visible: "
                 "paste such pictures on a background first, if that is wrong",
+            ),
+            (
+                self.coloured,
+                "colours, and the network takes one grey channel: the luminance was taken (0.299 R + 0.587 G + 0.114 "
+                "B); pass grey images, if it was not trained so",
+            ),
+            (
+                self.opaque,
+                "no fourth channel, and the network takes one: 255 was taken for it; pass images with alpha, such as "
+                "PNG files of RGBA, if it was trained on them",
             ),
         )
         return tuple(f"{counted(count, 'image')} {verb_for(count, 'have')} {what}" for count, what in told if count)

@@ -13,12 +13,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from runtime.bundle.manifest import Preprocessing, ResizeMode, sides
+from runtime.bundle.manifest import Colour, Preprocessing, ResizeMode, sides
 from runtime.errors import DataError, UsageError
+from runtime.images.colours import convert
 from runtime.support.arrays import Pixels
 
 _OK = 0
-_RGB = 0
+# The values of `rne_pixel_format`.
+_FORMATS: dict[Colour, int] = {"RGB": 0, "L": 1, "RGBA": 2}
 # The values of `rne_resize_mode`.
 _MODES: dict[ResizeMode, int] = {"short": 0, "cover": 1, "squash": 2}
 
@@ -33,6 +35,7 @@ class _Resize(ctypes.Structure):
         ("image_width", ctypes.c_size_t),
         ("bicubic", ctypes.c_int32),
         ("mode", ctypes.c_int),
+        ("colour", ctypes.c_int),
     )
 
 
@@ -80,15 +83,15 @@ class NativePreprocessor:
         self._local = threading.local()
 
     def __call__(self, image: Image.Image) -> Pixels:
-        """Return the network's pixels for one picture, (height, width, 3) uint8, RGB.
+        """Return the network's pixels for one picture, (height, width, channels) uint8.
 
         Raises:
             DataError: The picture is so long and thin that its resized form would not fit in memory.
         """
-        rgb = np.ascontiguousarray(image if image.mode == "RGB" else image.convert("RGB"))
-        height, width, channels = rgb.shape
+        colour = self._preprocessing.colour
+        picture = np.ascontiguousarray(convert(image, colour))
         pixels = np.empty(self._preprocessing.pixels_shape, np.uint8)
-        given = _Image(rgb.ctypes.data, width, height, width * channels, _RGB)
+        given = _Image(picture.ctypes.data, *image.size, image.width * len(colour), _FORMATS[colour])
         if self._run(self._handle().pointer, ctypes.byref(given), pixels.ctypes.data) != _OK:
             raise DataError(self._error())
         return pixels
@@ -103,6 +106,7 @@ class NativePreprocessor:
                 *sides(contract.image_size),
                 int(contract.interpolation == "bicubic"),
                 _MODES[contract.resize_mode],
+                _FORMATS[contract.colour],
             )
             pointer = ctypes.c_void_p()
             if self._open(ctypes.byref(sizes), ctypes.byref(pointer)) != _OK:

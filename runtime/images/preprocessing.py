@@ -2,7 +2,7 @@
 
 The contract:
 
-1. The picture is converted to RGB by Pillow's `convert("RGB")`: alpha is dropped, not blended;
+1. The picture is converted to `colour` by Pillow, `convert("RGB")`: alpha is dropped, not blended;
    `runtime/images/reading.py` lists what that means for every kind of file. EXIF orientation is not applied unless
    `exif_rotate` says so.
 2. With the resize mode `short` the short side becomes `resize_size`, the long side int(resize_size * long / short);
@@ -15,7 +15,9 @@ The contract:
    normalised in double and rounded to 22 fractional bits.
 4. The centre crop of `image_size` starts at int(round((length - kept) / 2)) on either axis;
    Python rounds halves to even.
-5. The result is (height, width, 3) uint8, RGB. A graph with a `uint8` input normalises by
+   With `RGBA` the passes weigh colours by alpha, as Pillow's own `resize` does: they are multiplied by alpha before
+   the first pass (`RGBa`), and divided by it after the crop. A picture that is not resampled stays as it is.
+5. The result is (height, width, channels) uint8. A graph with a `uint8` input normalises by
    itself; for a float input `normalise` gives (p / 255 - mean) / std in float32, NCHW.
 
 Steps 1 to 4 equal timm's evaluation transform byte for byte on Pillow <= 12.3. Pillow 13 swaps the two
@@ -34,6 +36,7 @@ from PIL import Image
 
 from runtime.bundle.manifest import Preprocessing, sides
 from runtime.errors import BundleError, DataError
+from runtime.images.colours import convert
 from runtime.support.arrays import Floats, Pixels
 from runtime.support.words import describe_size
 
@@ -75,7 +78,7 @@ def crop_offset(length: int, size: int) -> int:
 
 
 def preprocess(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
-    """Return the network's pixels for one picture, (height, width, 3) uint8, RGB.
+    """Return the network's pixels for one picture, (height, width, channels) uint8.
 
     Args:
         image: A picture of any mode and size, at least 1x1.
@@ -97,14 +100,14 @@ def preprocess(image: Image.Image, preprocessing: Preprocessing) -> Pixels:
             f"{describe_size(preprocessing.image_size)} px, "
             "expected a crop that is no larger than the resized short side: export the bundle again"
         )
-    rgb = image if image.mode == "RGB" else image.convert("RGB")
-    width, height = size_before_crop(*rgb.size, preprocessing)
+    width, height = size_before_crop(*image.size, preprocessing)
     if width * height > _MAX_RESIZED_PIXELS:
         raise DataError(
-            f"an image of {rgb.width}x{rgb.height} px would become {width}x{height} px, expected at most "
+            f"an image of {image.width}x{image.height} px would become {width}x{height} px, expected at most "
             f"{_MAX_RESIZED_PIXELS} pixels: crop it, or leave it out"
         )
-    return np.asarray(_resize_and_crop(rgb, (width, height), preprocessing))
+    cropped = _resize_and_crop(convert(image, preprocessing.colour), (width, height), preprocessing)
+    return np.asarray(cropped).reshape(preprocessing.pixels_shape)
 
 
 def normalise(pixels: Pixels, preprocessing: Preprocessing) -> Floats:
@@ -114,7 +117,7 @@ def normalise(pixels: Pixels, preprocessing: Preprocessing) -> Floats:
     float32, in the same order.
 
     Args:
-        pixels: (N, H, W, C) uint8; C is 3, RGB.
+        pixels: (N, H, W, C) uint8.
         preprocessing: The bundle's contract, of which mean and std are used.
 
     Returns:
@@ -127,19 +130,21 @@ def normalise(pixels: Pixels, preprocessing: Preprocessing) -> Floats:
     return planes
 
 
-def _resize_and_crop(rgb: Image.Image, resized: tuple[int, int], preprocessing: Preprocessing) -> Image.Image:
+def _resize_and_crop(picture: Image.Image, resized: tuple[int, int], preprocessing: Preprocessing) -> Image.Image:
     """Return the centre crop of the resized picture; see rules 2 to 4."""
     high, wide = sides(preprocessing.image_size)
     left, top = crop_offset(resized[0], wide), crop_offset(resized[1], high)
-    if rgb.size == resized:
-        return rgb.crop((left, top, left + wide, top + high))
+    if picture.size == resized:
+        return picture.crop((left, top, left + wide, top + high))
     filter_ = _RESAMPLE[preprocessing.interpolation]
-    first, last = _rows_read(rgb.height, resized[1], (top, top + high), _SUPPORT[preprocessing.interpolation])
-    rows = rgb.crop((0, first, rgb.width, last))
+    weighted = picture.convert("RGBa") if picture.mode == "RGBA" else picture
+    first, last = _rows_read(picture.height, resized[1], (top, top + high), _SUPPORT[preprocessing.interpolation])
+    rows = weighted.crop((0, first, picture.width, last))
     passed = rows.resize((resized[0], last - first), filter_)
     # A crop beyond the edges pads: the rows are back at their places, with zeros that no kept row reads.
-    column = passed.crop((left, -first, left + wide, rgb.height - first))
-    return column.resize((wide, resized[1]), filter_).crop((0, top, wide, top + high))
+    column = passed.crop((left, -first, left + wide, picture.height - first))
+    cropped = column.resize((wide, resized[1]), filter_).crop((0, top, wide, top + high))
+    return cropped.convert("RGBA") if picture.mode == "RGBA" else cropped
 
 
 def _rows_read(height: int, resized: int, kept: tuple[int, int], support: float) -> tuple[int, int]:

@@ -18,6 +18,10 @@
     several frames or pages        the first one
     colour profile (ICC)           not applied
 
+A network of one channel sees `convert("L")` instead: grey values as they are, of colours the luminance, which
+is 0.299 R + 0.587 G + 0.114 B. One of four sees `convert("RGBA")`: alpha is its fourth channel, 255 where a
+picture has none. Of a TIFF whose fourth band has no stated meaning newer Pillows leave that band out, which is said.
+
 What an image lost by that is counted (`runtime/images/losses.py`).
 
 Refused with a DataError that names the file: what Pillow cannot identify, truncated files, and
@@ -45,9 +49,9 @@ from PIL import Image
 
 from runtime.bundle.manifest import Preprocessing
 from runtime.errors import DataError, MachineError
+from runtime.images.colours import to_colours
 from runtime.images.losses import Losses
 from runtime.images.preprocessing import preprocess
-from runtime.images.rgb import to_rgb
 from runtime.support.arrays import Pixels
 
 # What Pillow's readers raise for a damaged file, all that read images here: OSError for truncation and unknown formats;
@@ -85,7 +89,7 @@ class ReadImage(NamedTuple):
     """A picture that was read.
 
     Attributes:
-        picture: The picture, mode RGB, decoded.
+        picture: The picture, in the network's colours, decoded.
         lost: What it lost on the way.
     """
 
@@ -94,11 +98,12 @@ class ReadImage(NamedTuple):
 
 
 def open_image(path: Path, preprocessing: Preprocessing | None = None) -> Image.Image:
-    """Return the picture in a file: mode RGB, decoded, the file closed.
+    """Return the picture in a file: in the network's colours, decoded, the file closed.
 
     Args:
         path: The file.
-        preprocessing: The bundle's contract, of which `exif_rotate` and `depth16` are used; None for timm's.
+        preprocessing: The bundle's contract, of which `colour`, `exif_rotate` and `depth16` are used; None for timm's,
+            RGB.
 
     Raises:
         DataError: The file is absent, is no image, is damaged, or is a decompression bomb.
@@ -109,7 +114,7 @@ def open_image(path: Path, preprocessing: Preprocessing | None = None) -> Image.
 
 
 def load_pixels(path: str | Path, preprocessing: Preprocessing) -> Pixels:
-    """Return the network's pixels for one file, (height, width, 3) uint8, RGB.
+    """Return the network's pixels for one file, (height, width, channels) uint8.
 
     Raises:
         DataError: The file cannot be read; see `open_image`.
@@ -118,7 +123,7 @@ def load_pixels(path: str | Path, preprocessing: Preprocessing) -> Pixels:
 
 
 def load_all_pixels(paths: Sequence[Path], preprocessing: Preprocessing) -> tuple[Pixels, Losses]:
-    """Return the network's pixels for some files, (N, height, width, 3) uint8, RGB, and what all of them lost.
+    """Return the network's pixels for some files, (N, height, width, channels) uint8, and what all of them lost.
 
     Raises:
         DataError: A file cannot be read; see `open_image`.
@@ -130,26 +135,27 @@ def load_all_pixels(paths: Sequence[Path], preprocessing: Preprocessing) -> tupl
 
 
 def decode(source: Path | BinaryIO, name: str, preprocessing: Preprocessing | None = None) -> ReadImage:
-    """Return the picture in `source`, mode RGB, without touching the warning filters; for worker threads.
+    """Return the picture in `source`, in the network's colours; warning filters are not touched, for worker threads.
 
     Args:
         source: A file's path, or its open binary contents.
         name: What messages call it.
-        preprocessing: The bundle's contract, of which `exif_rotate` and `depth16` are used; None for timm's.
+        preprocessing: The bundle's contract, of which `colour`, `exif_rotate` and `depth16` are used; None for timm's,
+            RGB.
 
     Raises:
         DataError: The file is absent, is no image, is damaged, or is a decompression bomb.
         MachineError: The machine, not the image, is the reason.
     """
     with naming_damage(name):
-        return read_rgb(source, preprocessing)
+        return read_picture(source, preprocessing)
 
 
-def read_rgb(source: Path | BinaryIO, preprocessing: Preprocessing | None = None) -> ReadImage:
-    """Return the picture in `source`, mode RGB; what Pillow raises for a damaged one is among `UNREADABLE`."""
+def read_picture(source: Path | BinaryIO, preprocessing: Preprocessing | None = None) -> ReadImage:
+    """Return the picture in `source`, in the network's colours; what Pillow raises is among `UNREADABLE`."""
     with Image.open(source) as image:
         image.load()
-        return ReadImage(*to_rgb(image, preprocessing))
+        return ReadImage(*to_colours(image, preprocessing))
 
 
 @contextmanager

@@ -179,7 +179,7 @@ def _misfit(
     found = "; ".join(f"{len(names)} {kind} ({first_few(names)})" for kind, names in reasons if names)
     fits = fitting_architecture({name: tuple(tensor.shape) for name, tensor in checkpoint.state.items()})
     if not missing and not unexpected and len(shapes) == 1 and shapes[0].startswith("conv1."):
-        advice = "only its stem differs, in channels or size, which cannot be exported: train one with timm's stem"
+        advice = "only its stem differs, which cannot be exported: train one with timm's stem, or one that --stem names"
     elif fits is None:
         advice = "pass the checkpoint's own architecture with --model"
     elif fits == architecture:

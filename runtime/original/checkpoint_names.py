@@ -5,6 +5,8 @@ Three kinds of naming are known, each told by the weight of the first convolutio
 1. timm's and torchvision's own: `layer1.0.conv1.weight`. mmpretrain, lightly, solo-learn, DINO and MoCo keep it. So do
    the ResNets for CIFAR that say `shortcut` for `downsample`.
 2. Children by number, as `nn.Sequential(*network.children())` gives them: `4.0.conv1.weight` in fastai and lightly.
+   Networks for CIFAR have no max-pool among them (leftthomas' SimCLR), and their activation may be none either
+   (lightly's ResNetGenerator, pytorch-cifar): the stages then begin at 3 or 2.
 3. Hugging Face transformers: `encoder.stages.0.layers.0.layer.0.convolution.weight`.
 """
 
@@ -46,8 +48,9 @@ class Naming:
 
 # Modules of timm's ResNets that are not the classifier; `maxpool` has weights in some stems.
 _TIMM = re.compile(r"(conv1|bn1|maxpool|layer[1-4])\.")
-# Children of timm's and torchvision's ResNet that have weights; 2 is the activation.
-_CHILDREN = {"0": "conv1", "1": "bn1", "3": "maxpool", "4": "layer1", "5": "layer2", "6": "layer3", "7": "layer4"}
+_STAGES = ("layer1", "layer2", "layer3", "layer4")
+# Where the stages begin among the children; in timm's and torchvision's ResNet 2 is the activation, 3 the max-pool.
+_FIRST_STAGES = (4, 3, 2)
 _STEM = {"embedder.embedder.convolution.": "conv1.", "embedder.embedder.normalization.": "bn1."}
 _BLOCK = re.compile(r"encoder\.stages\.(\d+)\.layers\.(\d+)\.(shortcut|layer\.(\d+))\.(convolution|normalization)\.")
 
@@ -56,9 +59,16 @@ def _plain(name: str) -> str | None:
     return name.replace(".shortcut.", ".downsample.") if _TIMM.match(name) else None
 
 
-def _numbered(name: str) -> str | None:
-    number, _, rest = name.partition(".")
-    return f"{_CHILDREN[number]}.{rest}" if number in _CHILDREN else None
+def _numbered(first_stage: int) -> Callable[[str], str | None]:
+    """Return the function to timm's names where the stages begin with this child."""
+    children = {"0": "conv1", "1": "bn1"} | ({"3": "maxpool"} if first_stage == _FIRST_STAGES[0] else {})
+    children |= {str(first_stage + index): stage for index, stage in enumerate(_STAGES)}
+
+    def to_timm(name: str) -> str | None:
+        number, _, rest = name.partition(".")
+        return _plain(f"{children[number]}.{rest}") if number in children else None
+
+    return to_timm
 
 
 def _transformers(name: str) -> str | None:
@@ -84,12 +94,15 @@ NAMINGS = (
         stems=("conv1.weight", "conv1.0.weight"),
         to_timm=_plain,
     ),
-    Naming(
-        title="the order of the children",
-        first="4.0.conv1.weight",
-        last="7.0.conv1.weight",
-        stems=("0.weight", "0.0.weight"),
-        to_timm=_numbered,
+    *(
+        Naming(
+            title="the order of the children",
+            first=f"{stage}.0.conv1.weight",
+            last=f"{stage + 3}.0.conv1.weight",
+            stems=("0.weight", "0.0.weight"),
+            to_timm=_numbered(stage),
+        )
+        for stage in _FIRST_STAGES
     ),
     Naming(
         title="Hugging Face transformers",

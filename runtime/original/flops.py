@@ -4,6 +4,7 @@ import copy
 from typing import TYPE_CHECKING, Any
 
 from runtime.bundle.manifest import sides
+from runtime.original.stems import input_channels
 
 if TYPE_CHECKING:
     import torch
@@ -21,19 +22,19 @@ def count_pytorch_macs(network: "torch.nn.Module", image_size: int | tuple[int, 
     biases, normalisation, activations and pooling.
 
     Args:
-        network: timm's network, taking (1, 3, height, width) float32.
+        network: timm's network, taking (1, C, height, width) float32.
         image_size: Height and width of the input, pixels; one number where they are equal.
     """
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        _on_meta(network)(torch.empty((1, 3, *sides(image_size)), device="meta"))
+        _on_meta(network)(torch.empty((1, input_channels(network), *sides(image_size)), device="meta"))
     return int(counter.get_total_flops()) // 2
 
 
 def count_card_flops(network: "torch.nn.Module") -> int:
-    """Return what the model card calls FLOPs: thop's count on a 1x3x224x285 input.
+    """Return what the model card calls FLOPs: thop's count on a 1x3x224x285 input, or of as many channels as it takes.
 
     Convolution: 1 per multiply-accumulate, and 1 per output where it has a bias. BatchNorm: 2 per
     element. Adaptive average pool: H * W + 1 per channel. ReLU, max-pool, addition and the
@@ -53,7 +54,7 @@ def count_card_flops(network: "torch.nn.Module") -> int:
     for module in meta.modules():
         module.register_forward_hook(hook)
     with torch.no_grad():
-        meta(torch.empty((1, 3, CARD_HEIGHT, CARD_WIDTH), device="meta"))
+        meta(torch.empty((1, input_channels(network), CARD_HEIGHT, CARD_WIDTH), device="meta"))
     return total
 
 

@@ -28,7 +28,12 @@ def load_original(bundle: Bundle, *, weights: Path | None) -> "torch.nn.Module":
         HubError: The hub is not reachable.
     """
     manifest = bundle.manifest
-    model = build_network(manifest.model.architecture, manifest.model.classes)
+    model = build_network(
+        manifest.model.architecture,
+        manifest.model.classes,
+        channels=len(manifest.preprocessing.colour),
+        stem=manifest.model.stem,
+    )
     path = find_checkpoint(bundle, weights=weights)
     if path is None:
         assert manifest.weights.seed is not None

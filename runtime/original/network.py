@@ -1,9 +1,9 @@
 """The PyTorch original: timm's network, and the wrapper that gives it a bundle's inputs and outputs.
 
 The wrapper holds timm's network under the attribute `network`, so that parameter names are timm's
-with that prefix. What it computes, for `pixels` (N, H, W, 3) uint8:
+with that prefix. What it computes, for `pixels` (N, H, W, C) uint8:
 
-1. To (N, 3, H, W) float32, then (x - 255 mean) / (255 std): timm's normalisation of [0, 1] pixels,
+1. To (N, C, H, W) float32, then (x - 255 mean) / (255 std): timm's normalisation of [0, 1] pixels,
    with the division by 255 moved into its constants.
 2. timm's `forward_features`: (N, D, H/32, W/32) float32.
 3. `embedding`, their mean over H and W: (N, D) float32. timm's global pool is the same mean through
@@ -16,8 +16,9 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
-from runtime.bundle.manifest import Preprocessing
+from runtime.bundle.manifest import Preprocessing, Stem
 from runtime.errors import GraphError, UnknownModelError, UsageError
+from runtime.original.stems import replace_stem
 
 if TYPE_CHECKING:
     import torch
@@ -27,6 +28,7 @@ InputKind = Literal["uint8", "float32"]
 # timm's name for its resnet.py: ResNet, ResNeXt, SE-ResNet, ECA-ResNet, ResNet-D, ResNet-RS, Wide ResNet.
 FAMILY = "resnet"
 _PIXEL_MAX = 255.0
+_FIRST = "conv1.weight"
 # What an unnamed checkpoint is tried against: the twelve SSL models' architectures and torchvision's.
 _PLAIN_ARCHITECTURES = (
     "resnet18",
@@ -51,7 +53,7 @@ def resnet_architectures() -> tuple[str, ...]:
     return tuple(timm.list_models(module=FAMILY))
 
 
-def build_network(architecture: str, classes: int) -> "torch.nn.Module":
+def build_network(architecture: str, classes: int, *, channels: int = 3, stem: Stem = "timm") -> "torch.nn.Module":
     """Return timm's network in eval mode, in FP32 on the CPU, with parameters that need no gradient.
 
     Its weights are timm's initialisation, from PyTorch's global random generator: a caller replaces
@@ -60,10 +62,12 @@ def build_network(architecture: str, classes: int) -> "torch.nn.Module":
     Args:
         architecture: timm architecture without a weight tag, such as `resnet18`.
         classes: Number of classes; 0 for a network without a classifier, as in timm.
+        channels: Channels of the images.
+        stem: How the network begins.
 
     Raises:
         UnknownModelError: timm's ResNet family has no such architecture.
-        UsageError: The number of classes is negative.
+        UsageError: The number of classes is negative, or the architecture cannot have this stem.
     """
     import timm
     import torch
@@ -76,16 +80,17 @@ def build_network(architecture: str, classes: int) -> "torch.nn.Module":
         raise UnknownModelError(
             f"{architecture!r} is not an architecture of timm's ResNet family: the nearest are {nearest}"
         )
-    network = timm.create_model(architecture, pretrained=False, num_classes=classes)
+    network = timm.create_model(architecture, pretrained=False, num_classes=classes, in_chans=channels)
     assert isinstance(network, torch.nn.Module)
+    replace_stem(network, stem)
     return network.eval().requires_grad_(False)
 
 
 def wrap(network: "torch.nn.Module", preprocessing: Preprocessing, *, input_kind: InputKind) -> "torch.nn.Module":
     """Return a module from images to (logits, embedding), in eval mode, sharing the network's parameters.
 
-    Its input is `pixels` (N, H, W, 3) uint8 RGB where `input_kind` is `uint8`, or normalised pixels
-    (N, 3, H, W) float32. Its outputs are logits (N, classes) and embedding (N, D), both float32; without a classifier
+    Its input is `pixels` (N, H, W, C) uint8 where `input_kind` is `uint8`, or normalised pixels
+    (N, C, H, W) float32. Its outputs are logits (N, classes) and embedding (N, D), both float32; without a classifier
     they are (embedding,).
 
     Args:
@@ -166,21 +171,26 @@ def fitting_architecture(shapes: Mapping[str, tuple[int, ...]]) -> str | None:
     """Return the plain ResNet or ResNeXt whose state dict has these names and shapes, or None.
 
     Args:
-        shapes: Shapes by parameter name; BatchNorm's counters do not matter.
+        shapes: Shapes by parameter name; BatchNorm's counters and the first convolution do not matter.
     """
     import timm
     import torch
 
-    wanted = _without_counters(shapes)
+    wanted = _compared(shapes)
     classes = next(iter(wanted.get("fc.weight", ())), 0)
     for architecture in _PLAIN_ARCHITECTURES:
         # On the meta device a network has shapes and no values, and is made in milliseconds.
         with torch.device("meta"):
             network = timm.create_model(architecture, pretrained=False, num_classes=classes)
-        if wanted == _without_counters({name: tuple(value.shape) for name, value in network.state_dict().items()}):
+        if wanted == _compared({name: tuple(value.shape) for name, value in network.state_dict().items()}):
             return architecture
     return None
 
 
-def _without_counters(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
-    return {name: shape for name, shape in shapes.items() if not name.endswith(".num_batches_tracked")}
+def _compared(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that tell architectures apart; the first convolution has the stem's size and channels."""
+    return {
+        name: shape[:1] if name == _FIRST else shape
+        for name, shape in shapes.items()
+        if not name.endswith(".num_batches_tracked")
+    }

@@ -25,6 +25,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from runtime.original.stems import input_channels
+
 if TYPE_CHECKING:
     import torch
 
@@ -65,7 +67,7 @@ def randomise(model: "torch.nn.Module", seed: int) -> None:
             _draw(module, generator)
         if isinstance(model.get_submodule("fc"), torch.nn.Linear):
             _draw_classifier(model, generator)
-        _set_statistics(model, _noise_pictures(generator))
+        _set_statistics(model, _noise_pictures(input_channels(model), generator))
 
 
 def _draw(module: "torch.nn.Module", generator: "torch.Generator") -> None:
@@ -113,10 +115,10 @@ def _draw_classifier(model: "torch.nn.Module", generator: "torch.Generator") -> 
     weight.sub_(weight.double().mean(dim=1, keepdim=True).to(torch.bfloat16))
 
 
-def _noise_pictures(generator: "torch.Generator") -> "torch.Tensor":
-    """Return colour noise like normalised photographs, (8, 3, 96, 96) float64, mean 0, std 1."""
+def _noise_pictures(channels: int, generator: "torch.Generator") -> "torch.Tensor":
+    """Return noise like normalised photographs, (8, channels, 96, 96) float64, mean 0, std 1."""
     luminance = _noise(1, generator)
-    chroma = _noise(3, generator)
+    chroma = _noise(channels, generator)
     pictures = luminance / luminance.std() + _CHROMA_SHARE * chroma / chroma.std()
     return (pictures - pictures.mean()) / pictures.std()
 
@@ -139,7 +141,7 @@ def _set_statistics(model: "torch.nn.Module", pictures: "torch.Tensor") -> None:
 
     Args:
         model: The network.
-        pictures: (N, 3, H, W) float64.
+        pictures: (N, C, H, W) float64.
     """
     import torch
     from torch.nn.modules.batchnorm import _BatchNorm

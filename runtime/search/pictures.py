@@ -14,7 +14,7 @@ from runtime.data.sources.image_files import FolderSource
 from runtime.data.sources.open_source import InputChoice, open_source
 from runtime.embed.output.places import ImagePlace, read_places
 from runtime.errors import ExportSslError
-from runtime.images.reading import UNREADABLE, pillow_silenced, read_rgb
+from runtime.images.reading import UNREADABLE, pillow_silenced, read_picture
 from runtime.images.thumbnail import jpeg_thumbnail
 from runtime.search.parts import Row
 
@@ -84,7 +84,7 @@ def _entries(source: Source, keys: frozenset[str]) -> Iterator[Entry]:
 def _picture(contents: bytes, row: Row) -> FoundPicture | None:
     try:
         with pillow_silenced():
-            small = jpeg_thumbnail(read_rgb(BytesIO(contents)).picture)
+            small = jpeg_thumbnail(read_picture(BytesIO(contents)).picture)
     except UNREADABLE:
         return None
     same = hashlib.sha256(contents).hexdigest() == row.sha256

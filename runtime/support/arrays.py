@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-# Pictures, RGB, (N, H, W, 3) or (H, W, 3).
+# Pictures, (N, H, W, C) or (H, W, C).
 Pixels = npt.NDArray[np.uint8]
 # What engines compute in, and what sums are taken in.
 Floats = npt.NDArray[np.float32]

@@ -68,7 +68,7 @@ def test_a_pickled_checkpoint_is_taken_where_there_is_no_other(folder, tmp_path)
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"model_args": {"in_chans": 1}}, "in_chans=1"),
+        ({"model_args": {"in_chans": 2}}, "in_chans=2"),
         ({"model_args": {"output_stride": 8}}, "output_stride=8"),
         ({"label_names": ["badger"]}, "1 label_names for 3 classes"),
         ({"pretrained_cfg": {"mean": "grey"}}, "pretrained_cfg.mean"),
@@ -80,6 +80,11 @@ def test_a_config_that_cannot_be_followed_is_refused(folder, tmp_path, changes, 
         resolve_model(f"local-dir:{changed(folder, tmp_path / 'other', **changes)}")
     assert named in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_network_of_one_channel_is_taken(folder, tmp_path):
+    grey = changed(folder, tmp_path / "grey", model_args={"in_chans": 1})
+    assert read_own_model(f"local-dir:{grey}").channels == 1
 
 
 def test_an_architecture_outside_the_family_is_refused(folder, tmp_path):

@@ -17,6 +17,7 @@ MARKED: dict[str, tuple[str, ...]] = {
     "slow": (
         "documents/",
         "exporter/passes/test_tracing.py",
+        "exporter/test_channels.py",
         "exporter/test_cli.py",
         "exporter/test_int8.py",
         "exporter/test_plan.py",

@@ -46,7 +46,7 @@ class RawLayer:
         weight_bytes: Trained constants that it reads, in the precision that it computes in.
         activation_bytes: Tensors between layers that it reads and writes, as the engine stores them. Tensors within
             a fused layer are not moved, so this is less than the sum over its nodes in layers.json.
-        reads_image: Whether it is the first convolution, which has 3 input channels.
+        reads_image: Whether it is the first convolution, which has an image's few channels.
     """
 
     name: str

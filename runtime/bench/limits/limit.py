@@ -190,7 +190,7 @@ def _reason(layer: RawLayer, rates: Rates, main: str) -> str:
     if layer.precision != main:
         return f"it runs in {layer.precision} in a network of {main}"
     if layer.reads_image:
-        return "3 input channels feed few products at a time"
+        return "the few channels of an image feed few products at a time"
     if _movement_ms(layer, rates) > _arithmetic_ms(layer, rates):
         return _memory_reason(layer, rates)
     if layer.ms < _SHORT_MS:

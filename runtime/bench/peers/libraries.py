@@ -31,7 +31,7 @@ class PeerEngine(Protocol):
     precision: str
 
     def network_input(self, pixels: Pixels) -> Any:
-        """Return what `call` takes, from pixels (N, H, W, 3) uint8."""
+        """Return what `call` takes, from pixels (N, H, W, C) uint8."""
         ...
 
     def call(self, batch_input: Any) -> Any:
@@ -194,7 +194,7 @@ class PyTorchPeer(EngineBase):
         self.precision = precision
 
     def network_input(self, pixels: Pixels) -> Any:
-        """Return the tensor on the device: (N, H, W, 3) uint8, or (N, 3, H, W) float32 where the bundle's input is."""
+        """Return the tensor on the device: (N, H, W, C) uint8, or (N, C, H, W) float32 where the bundle's input is."""
         # A copy: PyTorch warns of memory that it may not write to.
         tensor = self._torch.from_numpy(super().network_input(pixels).copy()).to(self._device)
         if self._compiled and tensor.is_floating_point():

@@ -36,7 +36,7 @@ struct Numbers {
 
 std::size_t channels_of(std::uint32_t format) { return format == RNE_GREY ? 1 : format == RNE_RGBA ? 4 : 3; }
 
-void run(rne_preprocessor *preprocessor, Numbers numbers, std::size_t area) {
+void run(rne_preprocessor *preprocessor, Numbers numbers, std::size_t pixels_bytes) {
     rne_image image{};
     image.width = numbers.size();
     image.height = numbers.size();
@@ -62,7 +62,7 @@ void run(rne_preprocessor *preprocessor, Numbers numbers, std::size_t area) {
         pixels[i] = numbers.bytes == 0 ? std::uint8_t(i) : numbers.data[i % numbers.bytes];
     }
     image.data = pixels.data();
-    std::vector<std::uint8_t> out(area * 3);
+    std::vector<std::uint8_t> out(pixels_bytes);
     const rne_status status = rne_preprocessor_run(preprocessor, &image, out.data());
     if (status != RNE_OK && (status != RNE_INVALID_ARGUMENT || *rne_last_error() == '\0')) {
         std::abort();
@@ -80,16 +80,18 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t byte
     resize.image_width = numbers.next() % 2 == 0 ? resize.image_height : numbers.size();
     resize.mode = static_cast<rne_resize_mode>(numbers.next() % 3);
     resize.bicubic = std::int32_t(numbers.next() % 2);
+    const std::uint32_t colour = numbers.next() % 3;
+    resize.colour = static_cast<rne_pixel_format>(colour);
     rne_preprocessor *preprocessor = nullptr;
     const rne_status status = rne_preprocessor_open(&resize, &preprocessor);
     if ((status == RNE_OK) != (preprocessor != nullptr)) {
         std::abort();
     }
     if (status == RNE_OK && resize.resize_height <= kMostSide && resize.resize_width <= kMostSide) {
-        run(preprocessor, numbers, resize.image_height * resize.image_width);
+        run(preprocessor, numbers, resize.image_height * resize.image_width * channels_of(colour));
         // A second image in the same buffers, smaller or larger.
         numbers.next();
-        run(preprocessor, numbers, resize.image_height * resize.image_width);
+        run(preprocessor, numbers, resize.image_height * resize.image_width * channels_of(colour));
     }
     rne_preprocessor_close(preprocessor);
     return 0;

@@ -52,10 +52,11 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t *data, std::size_t byte
     allow_error([&] {
         const rne::Manifest manifest = rne::parse_manifest(data, bytes);
         // What the sizes of every buffer are computed from.
-        require(manifest.classes >= 1 && manifest.embedding_dim >= 1 && manifest.resize.image_height >= 1);
+        require(manifest.embedding_dim >= 1 && manifest.resize.image_height >= 1);
         require(manifest.resize.image_height <= manifest.resize.resize_height);
         require(manifest.resize.image_width >= 1 && manifest.resize.image_width <= manifest.resize.resize_width);
-        require(manifest.pixels_bytes() / manifest.resize.image_height / 3 == manifest.resize.image_width);
+        require(manifest.pixels_bytes() / manifest.resize.image_height / manifest.channels() ==
+                manifest.resize.image_width);
     });
     allow_error([&] { (void)rne::parse_sidecar(data, bytes); });
     allow_error([&] {

@@ -80,8 +80,9 @@ typedef enum rne_backend {
 
 typedef enum rne_pixel_format {
     RNE_RGB = 0,  /* 3 bytes a pixel */
-    RNE_GREY = 1, /* 1 byte, taken for all three channels */
-    RNE_RGBA = 2  /* 4 bytes; alpha is dropped, not blended, as the Python runtime does */
+    RNE_GREY = 1, /* 1 byte, taken for all three colours */
+    RNE_RGBA =
+        2 /* 4 bytes; alpha is dropped, not blended, as the Python runtime does, but for a network that sees it */
 } rne_pixel_format;
 
 typedef enum rne_log_level {
@@ -135,10 +136,11 @@ typedef struct rne_info {
     size_t embedding_dim;
     size_t image_height; /* of the network's input */
     size_t image_width;
-    size_t pixels_bytes; /* of one preprocessed image: image_height * image_width * 3 */
+    size_t pixels_bytes; /* of one preprocessed image: image_height * image_width * channels */
     size_t max_batch;
     int32_t exif_rotate;   /* whether images are to be turned by their EXIF orientation, by whoever decodes them */
     int32_t depth16_scale; /* what becomes of 16-bit grey when it is decoded: 1: the high byte, 0: clipped to 255 */
+    size_t channels;       /* that the network sees: 1 is grey, 3 is RGB, 4 is RGB and alpha */
 } rne_info;
 
 /* An image in memory: rows of `width` pixels, `stride_bytes` apart. */
@@ -177,11 +179,12 @@ RNE_API rne_info rne_get_info(const rne_engine *engine);
 RNE_API const char *rne_label(const rne_engine *engine, size_t class_index);
 
 /* From an image to the network's pixels: resize, centre crop; the bytes are the Python runtime's.
- * pixels: (image_height, image_width, 3) uint8 RGB. */
+ * pixels: (image_height, image_width, channels) uint8. Of colours a network for grey images gets the luminance; one
+ * that sees alpha gets 255 where the image has none. */
 RNE_API rne_status rne_preprocess(rne_engine *engine, const rne_image *image, uint8_t *pixels);
 
 /* Run a batch that lies in host memory, and wait for it. A graph of a fixed batch is run as often as the images need.
- * pixels: (batch, image_height, image_width, 3) uint8 RGB, 1 <= batch <= max_batch.
+ * pixels: (batch, image_height, image_width, channels) uint8, 1 <= batch <= max_batch.
  * logits: (batch, classes) float32; embedding: (batch, embedding_dim) float32; either may be NULL. Without a
  * classifier there are no logits, and nothing is written there. */
 RNE_API rne_status rne_infer(rne_engine *engine, const uint8_t *pixels, size_t batch, float *logits, float *embedding);
@@ -189,8 +192,8 @@ RNE_API rne_status rne_infer(rne_engine *engine, const uint8_t *pixels, size_t b
 /* TensorRT: enqueue a batch that lies on the GPU on the caller's stream (a cudaStream_t), and return at once. The
  * addresses are multiples of 256. Nothing is copied, but for a batch outside the plan's profile. The engine runs one
  * batch at a time: the next call, on whatever stream, is ordered after this one. pixels: the network's input on the
- * GPU, (batch, image_height, image_width, 3) uint8; logits, embedding: as in rne_infer(), on the GPU, neither NULL, but
- * for logits without a classifier. */
+ * GPU, (batch, image_height, image_width, channels) uint8; logits, embedding: as in rne_infer(), on the GPU, neither
+ * NULL, but for logits without a classifier. */
 RNE_API rne_status rne_infer_on_stream(rne_engine *engine, const void *pixels, size_t batch, void *logits,
                                        void *embedding, void *stream);
 
@@ -218,6 +221,8 @@ typedef struct rne_resize {
     size_t image_width;
     int32_t bicubic; /* 0: bilinear, 1: bicubic with a = -0.5; both antialiased */
     rne_resize_mode mode;
+    rne_pixel_format colour; /* of the pixels: RNE_RGB; RNE_GREY, 1 byte; RNE_RGBA, 4 bytes, resized as Pillow does,
+                              * with colours weighed by alpha */
 } rne_resize;
 
 typedef struct rne_preprocessor rne_preprocessor;

@@ -21,7 +21,7 @@ struct rne_engine {
     rne::Preprocessor preprocessor;
     std::size_t max_batch;
     bool images_upright;
-    // The network's input where it is not the pixels: normalised floats, (max_batch, 3, H, W).
+    // The network's input where it is not the pixels: normalised floats, (max_batch, channels, H, W).
     std::vector<float> normalised;
     // Where outputs go that the caller does not want.
     std::vector<float> unwanted_logits;
@@ -149,12 +149,13 @@ std::unique_ptr<rne_engine> make_engine(rne::Bundle bundle, const rne_params &pa
 // (p / 255 - mean) / std in float32, NCHW: runtime/images/preprocessing.py's `normalise`, the same operations in order.
 void normalise(const rne::Manifest &manifest, const std::uint8_t *pixels, std::size_t batch, float *planes) {
     const std::size_t area = manifest.resize.image_height * manifest.resize.image_width;
+    const std::size_t channels = manifest.channels();
     for (std::size_t image = 0; image < batch; image++) {
-        for (std::size_t channel = 0; channel < 3; channel++) {
-            const std::uint8_t *from = pixels + image * area * 3 + channel;
-            float *to = planes + (image * 3 + channel) * area;
+        for (std::size_t channel = 0; channel < channels; channel++) {
+            const std::uint8_t *from = pixels + image * area * channels + channel;
+            float *to = planes + (image * channels + channel) * area;
             for (std::size_t i = 0; i < area; i++) {
-                float value = float(from[3 * i]);
+                float value = float(from[channels * i]);
                 value /= 255.0F;
                 value -= manifest.mean[channel];
                 to[i] = value / manifest.std[channel];
@@ -227,6 +228,7 @@ rne_info rne_get_info(const rne_engine *engine) {
         info.max_batch = engine->max_batch;
         info.exif_rotate = manifest.exif_rotate ? 1 : 0;
         info.depth16_scale = manifest.depth16_scale ? 1 : 0;
+        info.channels = manifest.channels();
     }
     return info;
 }

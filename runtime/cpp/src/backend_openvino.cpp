@@ -132,10 +132,11 @@ private:
         }
         const std::size_t height = manifest_.resize.image_height;
         const std::size_t width = manifest_.resize.image_width;
+        const std::size_t channels = manifest_.channels();
         void *const at = const_cast<void *>(input); // OpenVINO only reads it
         request_.set_input_tensor(manifest_.input_dtype == "uint8"
-                                      ? ov::Tensor(ov::element::u8, {batch, height, width, 3}, at)
-                                      : ov::Tensor(ov::element::f32, {batch, 3, height, width}, at));
+                                      ? ov::Tensor(ov::element::u8, {batch, height, width, channels}, at)
+                                      : ov::Tensor(ov::element::f32, {batch, channels, height, width}, at));
         if (manifest_.classes != 0) {
             request_.set_tensor(logits_, ov::Tensor(ov::element::f32, {batch, manifest_.classes}, logits));
         }

@@ -177,7 +177,8 @@ Golden read_golden(const Bundle &bundle) {
         return read_npy(read_file(file), type, shape, file.string());
     };
     golden.pixels =
-        read("pixels.npy", "|u1", {golden.images, manifest.resize.image_height, manifest.resize.image_width, 3});
+        read("pixels.npy", "|u1",
+             {golden.images, manifest.resize.image_height, manifest.resize.image_width, manifest.channels()});
     if (manifest.classes != 0) {
         golden.logits = floats(read("logits.npy", "<f4", {golden.images, manifest.classes}));
     }

@@ -1,7 +1,6 @@
 // A bundle in memory: its manifest, its model or plan, and its labels. The schema is runtime/bundle/manifest.py's.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -31,10 +30,11 @@ struct Manifest {
     rne_resize resize{};
     bool exif_rotate = false;
     bool depth16_scale = false;
-    std::array<float, 3> mean{};
-    std::array<float, 3> std{};
+    std::vector<float> mean; // one for each channel
+    std::vector<float> std;
 
-    std::size_t pixels_bytes() const { return resize.image_height * resize.image_width * 3; }
+    std::size_t channels() const { return mean.size(); }
+    std::size_t pixels_bytes() const { return resize.image_height * resize.image_width * channels(); }
     // Bytes of one image at the network's input.
     std::size_t input_bytes() const { return input_dtype == "uint8" ? pixels_bytes() : pixels_bytes() * sizeof(float); }
 };
@@ -60,7 +60,7 @@ struct Sidecar {
 // Golden inputs with the PyTorch original's outputs.
 struct Golden {
     std::size_t images = 0;
-    std::vector<std::uint8_t> pixels; // (images, H, W, 3)
+    std::vector<std::uint8_t> pixels; // (images, H, W, channels)
     std::vector<float> logits;        // (images, classes); empty without a classifier
     std::vector<float> embedding;     // (images, embedding_dim)
 };

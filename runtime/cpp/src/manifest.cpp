@@ -71,16 +71,32 @@ double finite(const json &value, double least, double most) {
     return value.get<double>();
 }
 
-// Of the three channels, each between two bounds.
-std::array<float, 3> three(const json &value, double least, double most) {
-    if (!value.is_array() || value.size() != 3) {
-        refuse("bundle.json", "has no three numbers for three channels", "export the bundle again");
+// A number for each channel, between two bounds.
+std::vector<float> per_channel(const json &value, std::size_t channels, double least, double most) {
+    if (!value.is_array() || value.size() != channels) {
+        refuse("bundle.json", "has not one number for each of " + std::to_string(channels) + " channels",
+               "export the bundle again");
     }
-    std::array<float, 3> numbers{};
-    for (std::size_t i = 0; i < numbers.size(); i++) {
-        numbers[i] = float(finite(value[i], least, most));
+    std::vector<float> numbers;
+    for (const json &number : value) {
+        numbers.push_back(float(finite(number, least, most)));
     }
     return numbers;
+}
+
+// Pillow's modes, one letter for each channel.
+rne_pixel_format read_colour(const std::string &colour) {
+    if (colour == "RGB") {
+        return RNE_RGB;
+    }
+    if (colour == "L") {
+        return RNE_GREY;
+    }
+    if (colour == "RGBA") {
+        return RNE_RGBA;
+    }
+    refuse("bundle.json", "is for images of a kind that this library does not know (" + colour + ")",
+           "build a newer resnet_engine");
 }
 
 struct Sides {
@@ -130,12 +146,14 @@ void read_preprocessing(const json &value, Manifest &manifest) {
     manifest.depth16_scale = depth16 == "scale";
     const auto filter = value.at("interpolation").get<std::string>();
     manifest.resize.bicubic = filter == "bicubic";
+    const auto colour = value.at("colour").get<std::string>();
+    manifest.resize.colour = read_colour(colour);
     // Pixels are scaled to 0..1 before; a divisor of zero would make every output infinite.
-    manifest.mean = three(value.at("mean"), -kLargestMean, kLargestMean);
-    manifest.std = three(value.at("std"), 1 / kLargestMean, kLargestMean);
+    manifest.mean = per_channel(value.at("mean"), colour.size(), -kLargestMean, kLargestMean);
+    manifest.std = per_channel(value.at("std"), colour.size(), 1 / kLargestMean, kLargestMean);
     const auto rule = value.at("resampling").get<std::string>();
-    if (rule != "pillow-antialias-horizontal-first" || value.at("colour") != "RGB" ||
-        (filter != "bilinear" && filter != "bicubic") || (depth16 != "clip" && depth16 != "scale")) {
+    if (rule != "pillow-antialias-horizontal-first" || (filter != "bilinear" && filter != "bicubic") ||
+        (depth16 != "clip" && depth16 != "scale")) {
         refuse("bundle.json",
                "asks for preprocessing that this library does not know (" + rule + ", " + filter + ", " + depth16 + ")",
                "build a newer resnet_engine");

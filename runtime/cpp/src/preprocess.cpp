@@ -70,8 +70,18 @@ std::size_t crop_offset(std::size_t length, std::size_t size) {
     return twice % 2 == 1 && below % 2 == 1 ? below + 1 : below;
 }
 
+// A C program can put any integer there, which C++ may not load as the enumeration.
+void check_format(const rne_pixel_format &format, const char *whose) {
+    std::underlying_type_t<rne_pixel_format> value;
+    std::memcpy(&value, &format, sizeof value);
+    if (value != RNE_RGB && value != RNE_GREY && value != RNE_RGBA) {
+        refuse(std::string(whose) + " is " + std::to_string(value) +
+               ", expected RNE_RGB, RNE_GREY or RNE_RGBA: convert it");
+    }
+}
+
 void check_resize(const rne_resize &resize) {
-    // A C program can put any integer there, which C++ may not load as the enumeration.
+    check_format(resize.colour, "the colour of the pixels");
     std::underlying_type_t<rne_resize_mode> mode;
     std::memcpy(&mode, &resize.mode, sizeof mode);
     if (mode != RNE_SHORT && mode != RNE_COVER && mode != RNE_SQUASH) {
@@ -91,13 +101,7 @@ void check_resize(const rne_resize &resize) {
 }
 
 void check_layout(const rne_image &image) {
-    // A C program can put any integer there, which C++ may not load as the enumeration.
-    std::underlying_type_t<rne_pixel_format> format;
-    std::memcpy(&format, &image.format, sizeof format);
-    if (format != RNE_RGB && format != RNE_GREY && format != RNE_RGBA) {
-        refuse("an image's format is " + std::to_string(format) +
-               ", expected RNE_RGB, RNE_GREY or RNE_RGBA: convert it");
-    }
+    check_format(image.format, "an image's format");
     if (image.width == 0 || image.height == 0 || image.width > kMaxSide || image.height > kMaxSide) {
         refuse("an image is " + text(image.width) + "x" + text(image.height) + " px, expected sides of 1 to " +
                text(kMaxSide) + ": look at what decoded it");
@@ -129,6 +133,42 @@ void write_three_times(const std::uint8_t *grey, std::size_t count, std::uint8_t
     }
 }
 
+// Pillow's convert("L") of a row of RGB or RGBA. Source: Pillow, Convert.c, `L24`.
+void write_luminance(const std::uint8_t *in, std::size_t step, std::size_t count, std::uint8_t *grey) {
+    for (std::size_t i = 0; i < count; i++, in += step) {
+        grey[i] = static_cast<std::uint8_t>((in[0] * 19595U + in[1] * 38470U + in[2] * 7471U + 0x8000U) >> 16U);
+    }
+}
+
+// A row of any format as RGBA, with 255 where it has no alpha.
+void write_four(const std::uint8_t *in, std::size_t step, std::size_t count, std::uint8_t *four) {
+    for (std::size_t i = 0; i < count; i++, in += step, four += 4) {
+        for (std::size_t c = 0; c < 3; c++) {
+            four[c] = in[step == 1 ? 0 : c];
+        }
+        four[3] = step == 4 ? in[3] : 255;
+    }
+}
+
+// Pillow's convert("RGBa"), in place. Source: Pillow, Convert.c, `rgba2rgbA`, and ImagingUtils.h, `MULDIV255`.
+void multiply_by_alpha(std::uint8_t *four, std::size_t count) {
+    for (std::size_t i = 0; i < count; i++, four += 4) {
+        for (std::size_t c = 0; c < 3; c++) {
+            const std::uint32_t product = std::uint32_t{four[c]} * four[3] + 128U;
+            four[c] = static_cast<std::uint8_t>(((product >> 8U) + product) >> 8U);
+        }
+    }
+}
+
+// And back, convert("RGBA"). Source: Pillow, Convert.c, `rgbA2rgba`.
+void divide_by_alpha(std::uint8_t *four, std::size_t count) {
+    for (std::size_t i = 0; i < count; i++, four += 4) {
+        for (std::size_t c = 0; c < 3 && four[3] != 0; c++) {
+            four[c] = static_cast<std::uint8_t>(std::min(255U * four[c] / four[3], 255U));
+        }
+    }
+}
+
 template <typename T> void grow(std::vector<T> &buffer, std::size_t size) {
     if (buffer.size() < size) {
         buffer.resize(size);
@@ -143,7 +183,7 @@ Preprocessor::Preprocessor(const rne_resize &resize, Instructions instructions)
     if (kernels_ == nullptr) {
         throw Error(RNE_UNSUPPORTED, "this processor lacks the vector instructions asked for: ask for the best");
     }
-    slot_bytes_ = round_up(resize.image_width, 4) * 3 + kBeyond;
+    slot_bytes_ = round_up(resize.image_width, 4) * pixel_bytes(resize.colour) + kBeyond;
     grey_.resize(resize.image_width);
 }
 
@@ -151,17 +191,21 @@ void Preprocessor::run(const rne_image &image, std::uint8_t *pixels) {
     check_image(image, pixels, resize_);
     prepare(image);
     const AxisView down = down_.view();
-    const bool grey = image.format == RNE_GREY;
+    const bool thrice = image.format == RNE_GREY && resize_.colour == RNE_RGB;
     const std::size_t width = resize_.image_width;
+    const std::size_t row = width * pixel_bytes(resize_.colour);
     std::size_t next = down_.first(0);
-    for (std::size_t y = 0; y < resize_.image_height; y++, pixels += width * 3) {
+    for (std::size_t y = 0; y < resize_.image_height; y++, pixels += row) {
         for (; next < down_.first(y) + down.taps; next += 2) {
             pass_two_rows(image, next);
         }
         collect_rows(down_.first(y));
-        kernels_->down(down, y, rows_.data(), grey ? width : width * 3, grey ? grey_.data() : pixels);
-        if (grey) {
+        kernels_->down(down, y, rows_.data(), width * channels_, thrice ? grey_.data() : pixels);
+        if (thrice) {
             write_three_times(grey_.data(), width, pixels);
+        }
+        if (weighed_) {
+            divide_by_alpha(pixels, width);
         }
     }
 }
@@ -176,6 +220,17 @@ void Preprocessor::prepare(const rne_image &image) {
     down_.prepare(image.height, resized.height, resize_.resize_height, {crop_offset(resized.height, height), height},
                   bicubic);
 
+    // What the rows are when the horizontal pass reads them.
+    const std::size_t step = pixel_bytes(image.format);
+    rewritten_ = resize_.colour == RNE_RGBA || (resize_.colour == RNE_GREY && image.format != RNE_GREY);
+    // Pillow's resize weighs by alpha, and a picture that has its size already is not resized.
+    weighed_ = resize_.colour == RNE_RGBA && (resized.width != image.width || resized.height != image.height);
+    channels_ = resize_.colour == RNE_RGBA ? 4 : resize_.colour == RNE_GREY || step == 1 ? 1 : 3;
+    across_kernel_ = channels_ == 4   ? kernels_->across_four
+                     : channels_ == 1 ? kernels_->across_grey
+                     : step == 4      ? kernels_->across_rgba
+                                      : kernels_->across_rgb;
+
     // Bounds that only grow with the image's sides, so that no smaller image needs more.
     const std::size_t rows = most_taps(image.height, resize_.resize_height, bicubic) + 2;
     grow(ring_, rows * slot_bytes_);
@@ -184,9 +239,11 @@ void Preprocessor::prepare(const rne_image &image) {
     grow(ends_[1], image.width * 4 + kBeyond);
     slots_ = down_.taps() + 2;
 
-    const std::size_t step = pixel_bytes(image.format);
-    const std::size_t read = step == 1 ? round_up(across_.taps(), 8) : round_up(across_.taps(), 4) * step + 4;
     inside_ = round_up(width, 4);
+    if (rewritten_) {
+        return; // all of it is read from a copy
+    }
+    const std::size_t read = step == 1 ? round_up(across_.taps(), 8) : round_up(across_.taps(), 4) * step + 4;
     while (inside_ > 0 && across_.first(inside_ - 1) * step + read > image.width * step) {
         inside_ -= 4;
     }
@@ -195,13 +252,10 @@ void Preprocessor::prepare(const rne_image &image) {
 // The rows `row` and, where there is one, `row + 1` from the image into the ring.
 void Preprocessor::pass_two_rows(const rne_image &image, std::size_t row) {
     const std::size_t second = std::min(row + 1, image.height - 1);
-    const std::uint8_t *in[2] = {image.data + row * image.stride_bytes, image.data + second * image.stride_bytes};
+    const std::uint8_t *in[2] = {row_of(image, row, 0), row_of(image, second, 1)};
     std::uint8_t *const out[2] = {slot(row), slot(second)};
     const AxisView axis = across_.view();
-    const AcrossKernel across = image.format == RNE_GREY   ? kernels_->across_grey
-                                : image.format == RNE_RGBA ? kernels_->across_rgba
-                                                           : kernels_->across_rgb;
-    across(axis, 0, inside_, 0, in, out);
+    across_kernel_(axis, 0, inside_, 0, in, out);
     const std::size_t end = round_up(resize_.image_width, 4);
     if (inside_ == end) {
         return;
@@ -212,7 +266,25 @@ void Preprocessor::pass_two_rows(const rne_image &image, std::size_t row) {
         std::memcpy(ends_[i].data(), in[i] + origin * step, (image.width - origin) * step);
         in[i] = ends_[i].data();
     }
-    across(axis, inside_, end, origin, in, out);
+    across_kernel_(axis, inside_, end, origin, in, out);
+}
+
+// A row of the image, or a copy of it in the network's colours; `which` of the two rows at hand it is.
+const std::uint8_t *Preprocessor::row_of(const rne_image &image, std::size_t row, std::size_t which) {
+    const std::uint8_t *in = image.data + row * image.stride_bytes;
+    if (!rewritten_) {
+        return in;
+    }
+    std::uint8_t *copy = ends_[which].data();
+    if (channels_ == 1) {
+        write_luminance(in, pixel_bytes(image.format), image.width, copy);
+    } else {
+        write_four(in, pixel_bytes(image.format), image.width, copy);
+    }
+    if (weighed_) {
+        multiply_by_alpha(copy, image.width);
+    }
+    return copy;
 }
 
 void Preprocessor::collect_rows(std::size_t first) {

@@ -20,13 +20,14 @@ public:
     // processor lacks.
     explicit Preprocessor(const rne_resize &resize, Instructions instructions = Instructions::best);
 
-    // pixels: (image_height, image_width, 3) uint8 RGB. Allocates only for an image that is wider or taller than any
+    // pixels: (image_height, image_width, channels) uint8. Allocates only for an image that is wider or taller than any
     // before it. Throws RNE_INVALID_ARGUMENT.
     void run(const rne_image &image, std::uint8_t *pixels);
 
 private:
     void prepare(const rne_image &image);
     void pass_two_rows(const rne_image &image, std::size_t row);
+    const std::uint8_t *row_of(const rne_image &image, std::size_t row, std::size_t which);
     void collect_rows(std::size_t first);
     std::uint8_t *slot(std::size_t row) { return ring_.data() + row % slots_ * slot_bytes_; }
 
@@ -34,11 +35,15 @@ private:
     const Kernels *kernels_;
     Axis across_;
     Axis down_;
+    AcrossKernel across_kernel_ = nullptr;   // for the rows of the image at hand
+    bool rewritten_ = false;                 // whether its rows are brought to the network's colours first
+    bool weighed_ = false;                   // whether its colours are weighed by alpha
+    std::size_t channels_ = 0;               // of the rows in the ring
     std::size_t slots_ = 0;                  // rows in the ring
     std::size_t slot_bytes_ = 0;             // a row's crop, and what the kernels write behind it
     std::size_t inside_ = 0;                 // outputs whose reads stay inside a row; the others read a copy
     std::vector<std::uint8_t> ring_;         // (slots, slot_bytes)
-    std::vector<std::uint8_t> ends_[2];      // copies of two rows' ends, readable beyond them
+    std::vector<std::uint8_t> ends_[2];      // copies of two rows, or their ends, readable beyond
     std::vector<std::uint8_t> grey_;         // (image_width): one row before it is written three times
     std::vector<const std::uint8_t *> rows_; // the vertical window's rows
 };

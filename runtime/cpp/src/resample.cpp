@@ -37,9 +37,14 @@ void across_plain(const AxisView &axis, std::size_t begin, std::size_t end, std:
     }
 }
 
-constexpr Kernels kPlain = {across_plain<3, 3>, across_plain<1, 1>, across_plain<4, 3>, down_plain};
+constexpr Kernels kPlain = {across_plain<3, 3>, across_plain<1, 1>, across_plain<4, 3>, across_four_plain, down_plain};
 
 } // namespace
+
+void across_four_plain(const AxisView &axis, std::size_t begin, std::size_t end, std::size_t origin,
+                       const std::uint8_t *const in[2], std::uint8_t *const out[2]) {
+    across_plain<4, 4>(axis, begin, end, origin, in, out);
+}
 
 // Sums of a block stay in registers; compilers turn the inner loops into vector code (NEON, SSE2).
 void down_plain(const AxisView &axis, std::size_t output, const std::uint8_t *const *rows, std::size_t bytes,

@@ -13,7 +13,8 @@ enum class Instructions { best, plain, sse41, avx2 };
 // Two rows at once: outputs [begin, end) of the axis, both multiples of 4.
 // in: rows that begin at input pixel `origin`. Readable from there: up to the last window's end, rounded up to
 //     a multiple of 8 taps, and 4 bytes more.
-// out: rows that begin at output 0, 3 bytes a pixel (1 for grey); up to 16 bytes behind the last are overwritten.
+// out: rows that begin at output 0, 3 bytes a pixel (1 for grey, 4 for four); up to 16 bytes behind the last are
+// overwritten.
 using AcrossKernel = void (*)(const AxisView &axis, std::size_t begin, std::size_t end, std::size_t origin,
                               const std::uint8_t *const in[2], std::uint8_t *const out[2]);
 
@@ -24,7 +25,8 @@ using DownKernel = void (*)(const AxisView &axis, std::size_t output, const std:
 struct Kernels {
     AcrossKernel across_rgb;
     AcrossKernel across_grey;
-    AcrossKernel across_rgba;
+    AcrossKernel across_rgba; // alpha is read over
+    AcrossKernel across_four; // all four channels
     DownKernel down;
 };
 
@@ -34,7 +36,9 @@ const Kernels *kernels_for(Instructions instructions);
 // resample_x86.cpp: null on other processors.
 const Kernels *x86_kernels(Instructions instructions);
 
-// resample.cpp: also the short remainders of the others.
+// resample.cpp: what the others have no version of, and their short remainders.
+void across_four_plain(const AxisView &axis, std::size_t begin, std::size_t end, std::size_t origin,
+                       const std::uint8_t *const in[2], std::uint8_t *const out[2]);
 void down_plain(const AxisView &axis, std::size_t output, const std::uint8_t *const *rows, std::size_t bytes,
                 std::uint8_t *out);
 

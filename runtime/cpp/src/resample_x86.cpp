@@ -110,8 +110,10 @@ inline void store4(std::uint8_t *const out[2], std::size_t at, Vector a) {
 } // namespace avx2
 RNE_END
 
-constexpr Kernels kSse41 = {sse41::across_colours<3>, sse41::across_grey, sse41::across_colours<4>, sse41::down};
-constexpr Kernels kAvx2 = {avx2::across_colours<3>, avx2::across_grey, avx2::across_colours<4>, avx2::down};
+constexpr Kernels kSse41 = {sse41::across_colours<3>, sse41::across_grey, sse41::across_colours<4>, across_four_plain,
+                            sse41::down};
+constexpr Kernels kAvx2 = {avx2::across_colours<3>, avx2::across_grey, avx2::across_colours<4>, across_four_plain,
+                           avx2::down};
 
 } // namespace
 

@@ -7,7 +7,7 @@
 
 namespace rne {
 
-// Runs a batch: pixels (batch, H, W, 3), logits and embedding as in rne_infer().
+// Runs a batch: pixels (batch, H, W, channels), logits and embedding as in rne_infer().
 using Infer = std::function<void(const std::uint8_t *pixels, std::size_t batch, float *logits, float *embedding)>;
 
 // 10 log10(sum(reference^2) / sum((reference - other)^2)); infinite where equal, -infinite where something is not

@@ -47,7 +47,7 @@ std::vector<Expected> expected_tensors(const Manifest &manifest) {
     const std::size_t height = manifest.resize.image_height;
     const std::size_t width = manifest.resize.image_width;
     const bool pixels = manifest.input_dtype == "uint8";
-    const Sizes image = pixels ? Sizes{height, width, 3} : Sizes{3, height, width};
+    const Sizes image = pixels ? Sizes{height, width, manifest.channels()} : Sizes{manifest.channels(), height, width};
     std::vector<Expected> expected = {{manifest.input_name, true, pixels ? DataType::kUINT8 : DataType::kFLOAT, image}};
     if (manifest.classes != 0) {
         expected.push_back({manifest.logits_name, false, DataType::kFLOAT, {manifest.classes}});

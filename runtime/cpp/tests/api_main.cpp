@@ -75,7 +75,7 @@ void check_enumerations(const std::string &bundle) {
     std::memcpy(&params.backend, &backend, sizeof backend);
     rne_engine *engine = nullptr;
     expect(rne_open(bundle.c_str(), &params, &engine) == RNE_INVALID_ARGUMENT, "an unknown back end is refused");
-    const rne_resize resize{8, 8, 8, 8, 0, RNE_SHORT};
+    const rne_resize resize{8, 8, 8, 8, 0, RNE_SHORT, RNE_RGB};
     rne_preprocessor *preprocessor = nullptr;
     expect(rne_preprocessor_open(&resize, &preprocessor) == RNE_OK, "a preprocessor opens");
     const std::uint8_t data[192] = {};
@@ -132,21 +132,26 @@ void check_golden_images(const std::string &bundle) {
     expect(refused, "golden files of another shape are refused");
 }
 
-void preprocess_sizes(std::size_t first) {
-    const rne_resize resize{24, 24, 17, 19, std::int32_t(first % 2), static_cast<rne_resize_mode>(first % 3)};
+std::size_t channels_of(rne_pixel_format format) { return format == RNE_GREY ? 1 : format == RNE_RGBA ? 4 : 3; }
+
+void preprocess_sizes(std::size_t first, rne_pixel_format colour) {
+    const rne_resize resize{24, 24, 17, 19, std::int32_t(first % 2), static_cast<rne_resize_mode>(first % 3), colour};
     rne_preprocessor *preprocessor = nullptr;
     expect(rne_preprocessor_open(&resize, &preprocessor) == RNE_OK, "a preprocessor opens");
     for (std::size_t width = 1 + first; width < 90; width += 11) {
         for (std::size_t height = 1; height < 90; height += 13) {
             for (const rne_pixel_format format : {RNE_RGB, RNE_GREY, RNE_RGBA}) {
-                const std::size_t channels = format == RNE_GREY ? 1 : format == RNE_RGBA ? 4 : 3;
+                const std::size_t channels = channels_of(format);
                 // Exactly the bytes of the image: a step beyond is seen.
                 std::vector<std::uint8_t> data(width * height * channels, std::uint8_t(width));
-                std::vector<std::uint8_t> pixels(resize.image_height * resize.image_width * 3);
+                std::vector<std::uint8_t> pixels(resize.image_height * resize.image_width * channels_of(colour));
                 const rne_image image{data.data(), width, height, width * channels, format};
                 expect(rne_preprocessor_run(preprocessor, &image, pixels.data()) == RNE_OK, "an image is resized");
-                for (const std::uint8_t value : pixels) {
-                    expect(value == std::uint8_t(width), "an image of one colour keeps it");
+                // Divided by its alpha, a colour that is as large is 255; the alpha of an image without any is 255.
+                for (std::size_t i = 0; i < pixels.size(); i++) {
+                    const bool whole = colour == RNE_RGBA && i % 4 == 3 && format != RNE_RGBA;
+                    expect(whole ? pixels[i] == 255 : colour == RNE_RGBA || pixels[i] == std::uint8_t(width),
+                           "an image of one colour keeps it");
                 }
             }
         }
@@ -166,10 +171,11 @@ int main(int count, char **words) {
     check_enumerations(bundle);
     check_manifests(read_file(bundle + "/bundle.json"));
     check_golden_images(bundle);
-    preprocess_sizes(0);
+    preprocess_sizes(0, RNE_RGB);
     std::vector<std::thread> threads;
-    for (std::size_t i = 1; i < 5; i++) {
-        threads.emplace_back([i] { preprocess_sizes(i); });
+    const rne_pixel_format colours[] = {RNE_RGB, RNE_GREY, RNE_RGBA};
+    for (std::size_t i = 1; i < 7; i++) {
+        threads.emplace_back([i, &colours] { preprocess_sizes(i, colours[i % 3]); });
     }
     for (std::thread &thread : threads) {
         thread.join();

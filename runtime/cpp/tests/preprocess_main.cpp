@@ -3,11 +3,11 @@
 //
 //     preprocess_main best|avx2|sse41|plain|reference [--time RUNS]
 //
-// A request: width, height, stride_bytes, format, resize height and width, image height and width, bicubic, mode as
-// uint32 little endian, the number of bytes that follow as uint64, and those. The answer on stdout: status and number
-// of allocations as uint32, number of bytes as uint64, then those: pixels, or the error's message. With --time the one
-// request is run RUNS times, and the mean time of a run is printed in nanoseconds instead. Exit 3: the processor lacks
-// the instructions.
+// A request: width, height, stride_bytes, format, resize height and width, image height and width, bicubic, mode,
+// colour as uint32 little endian, the number of bytes that follow as uint64, and those. The answer on stdout: status
+// and number of allocations as uint32, number of bytes as uint64, then those: pixels, or the error's message. With
+// --time the one request is run RUNS times, and the mean time of a run is printed in nanoseconds instead. Exit 3: the
+// processor lacks the instructions.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -55,7 +55,7 @@ void write_answer(rne_status status, const void *bytes, std::uint64_t count) {
 }
 
 bool read_request(Request &request) {
-    std::uint32_t fields[10];
+    std::uint32_t fields[11];
     std::uint64_t count = 0;
     if (!read_exactly(fields, sizeof fields) || !read_exactly(&count, sizeof count)) {
         return false;
@@ -63,14 +63,16 @@ bool read_request(Request &request) {
     request.bytes = std::make_unique<std::uint8_t[]>(static_cast<std::size_t>(count));
     request.image = {count == 0 ? nullptr : request.bytes.get(), fields[0], fields[1], fields[2], RNE_RGB};
     std::memcpy(&request.image.format, &fields[3], sizeof request.image.format);
-    request.resize = {fields[4], fields[5], fields[6], fields[7], static_cast<std::int32_t>(fields[8]), RNE_SHORT};
+    request.resize = {fields[4], fields[5], fields[6], fields[7], static_cast<std::int32_t>(fields[8]),
+                      RNE_SHORT, RNE_RGB};
     std::memcpy(&request.resize.mode, &fields[9], sizeof request.resize.mode);
+    std::memcpy(&request.resize.colour, &fields[10], sizeof request.resize.colour);
     return read_exactly(request.bytes.get(), static_cast<std::size_t>(count));
 }
 
 bool equal(const rne_resize &a, const rne_resize &b) {
     return a.resize_height == b.resize_height && a.resize_width == b.resize_width && a.image_height == b.image_height &&
-           a.image_width == b.image_width && a.bicubic == b.bicubic && a.mode == b.mode;
+           a.image_width == b.image_width && a.bicubic == b.bicubic && a.mode == b.mode && a.colour == b.colour;
 }
 
 // One preprocessor for as long as the sizes stay, as in a program that meets images of every size.
@@ -83,7 +85,8 @@ public:
             preprocessor_ = std::make_unique<rne::Preprocessor>(request.resize, instructions_);
             resize_ = request.resize;
         }
-        pixels.resize(request.resize.image_height * request.resize.image_width * 3);
+        const std::size_t channels = request.resize.colour == RNE_GREY ? 1 : request.resize.colour == RNE_RGBA ? 4 : 3;
+        pixels.resize(request.resize.image_height * request.resize.image_width * channels);
         allocations = 0;
         if (reference_) {
             rne::preprocess_reference(request.resize, request.image, pixels.data());

@@ -43,7 +43,7 @@ def check_neighbours(
 
     Args:
         bundle: An opened bundle.
-        batches: Pixels as the bundle's preprocessing makes them, each (N, H, W, 3) uint8, N >= 1; read once. More
+        batches: Pixels as the bundle's preprocessing makes them, each (N, H, W, C) uint8, N >= 1; read once. More
             images than `KS` asks for, at best some thousands.
         engine: `NAME`, `NAME:PRECISION` or `onnxruntime:PROVIDER`, as in `run-ssl compare`; `auto` for the fastest.
         options: Threads, device and weights, for the original too; precision and provider come from `engine`, and
@@ -84,7 +84,7 @@ def collect_embeddings(
     """Return the embeddings of all images in both engines, which stay open.
 
     Args:
-        batches: Each (N, H, W, 3) uint8, N >= 1; one is held at a time.
+        batches: Each (N, H, W, C) uint8, N >= 1; one is held at a time.
         original: The PyTorch original.
         candidate: The engine that is judged.
         on_batch: Called after every batch with the number of images done so far.

@@ -53,7 +53,7 @@ class _Sampled:
     Attributes:
         unreadable: Images that could not be read, so far.
         first_reason: Reason why the first of them cannot be read.
-        lost: What the images lost on their way to RGB, so far.
+        lost: What the images lost on their way to the network, so far.
     """
 
     source: Source
@@ -65,7 +65,7 @@ class _Sampled:
     lost: Losses = NO_LOSSES
 
     def batches(self) -> Iterator[Pixels]:
-        """Yield (N, H, W, 3) uint8, N >= 1."""
+        """Yield (N, H, W, C) uint8, N >= 1."""
         ahead = Ahead(self.request.batch_size, self.request.workers or usable_cores())
         contract = contract_of(self.request, self.bundle)
         decode = partial(decode_entry, transform=transform_of(self.request, self.bundle), preprocessing=contract)
@@ -93,7 +93,7 @@ class CheckResult:
     Attributes:
         check: The agreement.
         unreadable: Images of the sample that could not be read, and were left out.
-        lost: What the images lost on their way to RGB.
+        lost: What the images lost on their way to the network.
     """
 
     check: NeighbourCheck

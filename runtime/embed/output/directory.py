@@ -37,7 +37,7 @@ class Totals:
         images: Images that these were made from.
         rows: Rows of the parts.
         unreadable: Images of the parts without a row.
-        lost: What the images lost on their way to RGB.
+        lost: What the images lost on their way to the network.
         repeated: Number of rows whose embedding equals that of another file in the same part.
     """
 

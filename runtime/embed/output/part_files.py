@@ -81,7 +81,7 @@ class PartRecord(BaseModel):
         rows: How many could be read.
         unreadable: The others, in order.
         files: What holds the rows.
-        lost: What its images lost on their way to RGB.
+        lost: What its images lost on their way to the network.
         repeated: Number of rows whose embedding equals an earlier one's of another file.
     """
 

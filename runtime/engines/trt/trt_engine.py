@@ -154,7 +154,7 @@ class TensorRtEngine(EngineBase):
 
         Args:
             images: The network's input on the same GPU, C-contiguous, with `__dlpack__` or
-                `__cuda_array_interface__`: (N, H, W, 3) uint8, or for a float input (N, 3, H, W) float32
+                `__cuda_array_interface__`: (N, H, W, C) uint8, or for a float input (N, C, H, W) float32
                 normalised. It is read where it lies, if its address is a multiple of 256 as allocators give it.
             stream: A stream of the caller's, on which everything is enqueued and nothing waits; it must not end
                 before the outputs are read. None runs on a stream of the engine's and waits.

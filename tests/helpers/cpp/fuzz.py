@@ -60,11 +60,11 @@ def write_seeds(folder: Path, target: str, manifests: Iterable[bytes]) -> None:
     else:
         # Sizes lie in the upper 28 bits; a lowest hexadecimal digit of 1 says so.
         seeds = [
-            struct.pack("<9I", *(size << 4 | 1 for size in (resize, crop)), bicubic, width << 4 | 1, height << 4 | 1,
-                        kind, padding << 4 | 1, 1, 0x01020304)
-            for resize, crop, bicubic, width, height, kind, padding in (
-                (256, 224, 0, 500, 375, 0, 0), (73, 64, 1, 90, 200, 1, 3), (64, 64, 0, 64, 64, 2, 0),
-                (9, 1, 1, 1, 511, 0, 1),
+            struct.pack("<13I", resize << 4 | 1, 0, crop << 4 | 1, 0, 0, bicubic, colour, width << 4 | 1,
+                        height << 4 | 1, kind, padding << 4 | 1, 1, 0x01020304)
+            for resize, crop, bicubic, colour, width, height, kind, padding in (
+                (256, 224, 0, 0, 500, 375, 0, 0), (73, 64, 1, 1, 90, 200, 1, 3), (64, 64, 0, 2, 64, 64, 2, 0),
+                (9, 1, 1, 2, 1, 511, 0, 1),
             )
         ]  # fmt: skip
     for number, seed in enumerate(seeds):

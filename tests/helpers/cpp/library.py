@@ -75,6 +75,7 @@ class Info(ctypes.Structure):
         *((name, ctypes.c_size_t) for name in ("image_height", "image_width", "pixels_bytes", "max_batch")),
         ("exif_rotate", ctypes.c_int32),
         ("depth16_scale", ctypes.c_int32),
+        ("channels", ctypes.c_size_t),
     ]
 
 
@@ -103,6 +104,7 @@ class Resize(ctypes.Structure):
         *((name, ctypes.c_size_t) for name in ("resize_height", "resize_width", "image_height", "image_width")),
         ("bicubic", ctypes.c_int32),
         ("mode", ctypes.c_int),
+        ("colour", ctypes.c_int),
     ]
 
 
@@ -216,14 +218,14 @@ class Engine:
         self.info: Info = self.library.rne_get_info(self.handle)
 
     def preprocess(self, image: Pixels) -> Pixels:
-        """Return the network's pixels, (H, W, 3) uint8."""
-        pixels = np.full((self.info.image_height, self.info.image_width, 3), 0xA5, np.uint8)
+        """Return the network's pixels, (H, W, channels) uint8."""
+        pixels = np.full((self.info.image_height, self.info.image_width, self.info.channels), 0xA5, np.uint8)
         status = self.library.rne_preprocess(self.handle, ctypes.byref(view(image)), pixels.ctypes.data)
         require_ok(self.library, status)
         return pixels
 
     def infer(self, pixels: Pixels) -> tuple[Floats, Floats]:
-        """Return logits (N, classes) and embedding (N, embedding_dim) of (N, H, W, 3) uint8."""
+        """Return logits (N, classes) and embedding (N, embedding_dim) of (N, H, W, channels) uint8."""
         pixels = np.ascontiguousarray(pixels)
         logits = np.full((len(pixels), self.info.classes), np.nan, np.float32)
         embedding = np.full((len(pixels), self.info.embedding_dim), np.nan, np.float32)

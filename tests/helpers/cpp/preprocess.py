@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from runtime.bundle.manifest import Colour
 from tests.helpers.cpp.objects import build_program
 from tests.helpers.paths import CPP
 from tests.helpers.tools import require_tool
@@ -41,6 +42,7 @@ class Request:
         bicubic: Whether the filter is bicubic.
         padding: Bytes between the end of a row and the next row.
         mode: The resize mode, a value of rne_resize_mode.
+        colour: Pillow's mode of the pixels that are wanted.
     """
 
     pixels: Array
@@ -49,6 +51,7 @@ class Request:
     bicubic: bool = False
     padding: int = 0
     mode: int = 0
+    colour: Colour = "RGB"
 
     def encode(self) -> bytes:
         """Return the bytes that the program reads; the last row has no padding behind it."""
@@ -57,7 +60,16 @@ class Request:
         rows[:, : width * step] = self.pixels.reshape(height, width * step)
         data = rows.tobytes()[: rows.size - self.padding]
         lengths = (*sides(self.resize), *sides(self.crop))
-        fields = (width, height, rows.shape[1], FORMATS[step], *lengths, int(self.bicubic), self.mode)
+        fields = (
+            width,
+            height,
+            rows.shape[1],
+            FORMATS[step],
+            *lengths,
+            int(self.bicubic),
+            self.mode,
+            FORMATS[len(self.colour)],
+        )
         return encode_fields(fields, data)
 
 
@@ -84,9 +96,9 @@ class Answer:
 def encode_fields(fields: Sequence[int], data: bytes) -> bytes:
     """Return a request from its raw fields and the bytes.
 
-    The fields are width, height, stride, format, height and width of resize and of crop, bicubic, mode.
+    The fields are width, height, stride, format, height and width of resize and of crop, bicubic, mode, colour.
     """
-    return struct.pack("<10IQ", *fields, len(data)) + data
+    return struct.pack("<11IQ", *fields, len(data)) + data
 
 
 def require_compiler() -> str:

@@ -16,6 +16,7 @@ from runtime.engines.open_engine import EngineOptions, load_engine
 from runtime.health.verify import verify_bundle
 from runtime.images.preprocessing import preprocess
 from tests.conftest import IMAGE_SIZE, crops
+from tests.helpers.channel_bundles import COLOURS, SIZE, draw_picture, export_channels
 from tests.helpers.cpp import library as cpp_library
 from tests.helpers.cpp.build import SOURCE, require_tools
 from tests.helpers.cpp.library import Backend, Check, Engine, LibraryError, Status, built_library, make_buffers
@@ -23,6 +24,8 @@ from tests.helpers.cpp.library import Backend, Check, Engine, LibraryError, Stat
 # Two builds of one OpenVINO kernel may order sums differently with another number of threads: a few float32 roundings,
 # as a share of the largest logit.
 ROUNDINGS = 1e-5
+# The same network in OpenVINO and in PyTorch, whose sums are ordered otherwise throughout.
+TIMMS_ROUNDINGS = 1e-4
 # Two figures of one comparison; a decibel of 130 or so is made of the last bits of float32.
 SAME_DECIBELS = 0.5
 BUNDLES = ["fp32", "fp16", "int8", "float32_input"]
@@ -117,6 +120,23 @@ def test_memory_at_any_address_is_taken(bundles, pixels):
         assert status == Status.OK
         np.testing.assert_allclose(room[1:], expected[0], atol=ROUNDINGS * np.abs(expected).max())
         assert room[0] == 0
+
+
+@pytest.mark.parametrize("colour", COLOURS)
+@pytest.mark.parametrize("input_kind", ["uint8", "float32"])
+def test_one_and_four_channels_give_timms_logits_and_pillows_bytes(colour, input_kind, tmp_path):
+    held = export_channels(tmp_path, colour, input_kind=input_kind)
+    pictures = [held.picture(seed) for seed in range(2)]
+    with Engine(held.path, max_batch=2) as engine:
+        assert (engine.info.channels, engine.info.pixels_bytes) == (len(colour), SIZE * SIZE * len(colour))
+        pixels = np.stack([engine.preprocess(np.asarray(picture)) for picture in pictures])
+        assert np.array_equal(pixels, np.stack([np.asarray(picture).reshape(SIZE, SIZE, -1) for picture in pictures]))
+        colours = draw_picture("RGB", 3)
+        assert engine.preprocess(np.asarray(colours)).tobytes() == colours.convert(colour).tobytes()
+        logits, _ = engine.infer(pixels)
+        expected = held.expected(pictures)
+        assert nearest(logits, expected) <= TIMMS_ROUNDINGS
+        assert engine.self_check().same_top1 == 4
 
 
 def test_a_refused_batch_leaves_the_outputs_alone(bundles, pixels):

@@ -5,13 +5,14 @@ Needs a C++ compiler (CXX, or c++) and nothing that CMake would find.
 
 import subprocess
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from runtime.bundle.manifest import Preprocessing, ResizeMode
+from runtime.bundle.manifest import Colour, Preprocessing, ResizeMode
 from runtime.errors import DataError
 from runtime.images.preprocessing import preprocess
 from tests.helpers.cpp.preprocess import (
@@ -25,7 +26,6 @@ from tests.helpers.cpp.preprocess import (
     require_compiler,
     sides,
 )
-from tests.helpers.pillow.pillow_contract import MEAN, STD
 from tests.helpers.tools import require_flags, require_tool
 
 # The four that a processor may take, and the plain code that they are judged by.
@@ -122,8 +122,11 @@ def picture_of(request: Request) -> Image.Image:
 
 
 def pillows_pixels(request: Request) -> bytes:
-    """Return what Pillow gives in two one-axis resizes and a crop; sizes by torchvision's rule, retyped."""
-    rgb = picture_of(request).convert("RGB")
+    """Return what Pillow gives in two one-axis resizes and a crop; sizes by torchvision's rule, retyped.
+
+    With alpha Pillow's resize is two conversions around the passes, and nothing where no axis changes.
+    """
+    rgb = picture_of(request).convert(request.colour)
     width, height = rgb.size
     short, target_wide = sides(request.resize)
     wide, high = (short, int(short * height / width)) if width <= height else (int(short * width / height), short)
@@ -134,7 +137,10 @@ def pillows_pixels(request: Request) -> bytes:
         wide, high = round(width / ratio), round(height / ratio)
     crop_high, crop_wide = sides(request.crop)
     filter_ = Image.Resampling.BICUBIC if request.bicubic else Image.Resampling.BILINEAR
-    resized = rgb.resize((wide, height), filter_).resize((wide, high), filter_)
+    weighed = request.colour == "RGBA" and (wide, high) != rgb.size
+    passed = rgb.convert("RGBa") if weighed else rgb
+    resized = passed.resize((wide, height), filter_).resize((wide, high), filter_)
+    resized = resized.convert("RGBA") if weighed else resized
     left, top = round((wide - crop_wide) / 2), round((high - crop_high) / 2)
     return resized.crop((left, top, left + crop_wide, top + crop_high)).tobytes()
 
@@ -146,9 +152,10 @@ def pythons_pixels(request: Request) -> bytes:
         resize_size=request.resize,
         crop_pct=sides(request.crop)[0] / sides(request.resize)[0],
         interpolation="bicubic" if request.bicubic else "bilinear",
-        mean=MEAN,
-        std=STD,
+        mean=(0.5,) * len(request.colour),
+        std=(0.25,) * len(request.colour),
         resize_mode=MODES[request.mode],
+        colour=request.colour,
     )
     return preprocess(picture_of(request), contract).tobytes()
 
@@ -220,6 +227,43 @@ def test_every_byte_is_pillows_and_pythons_in_every_resize_mode(program: Path, p
     assert differing(answers, requests, [pythons_pixels(request) for request in requests]) == []
 
 
+# The reference knows RGB alone.
+@pytest.mark.parametrize("path", PATHS[:-1])
+@pytest.mark.parametrize("colour", ["L", "RGBA"])
+def test_every_byte_of_one_and_of_four_channels_is_pillows_and_pythons(
+    program: Path, requests: list[Request], path: str, colour: Colour
+) -> None:
+    wanted = [replace(request, colour=colour) for request in (*requests, *random_recipes(RANDOM_RECIPES))]
+    answers = answers_or_skip(program, path, [request.encode() for request in wanted])
+    assert differing(answers, wanted, [pillows_pixels(request) for request in wanted]) == []
+    assert differing(answers, wanted, [pythons_pixels(request) for request in wanted]) == []
+
+
+@pytest.mark.parametrize("colour", ["L", "RGBA"])
+def test_no_byte_beyond_an_image_is_touched_for_one_and_four_channels(
+    sanitised: Path, requests: list[Request], colour: Colour
+) -> None:
+    wanted = [replace(request, colour=colour) for request in requests[:SANITISED_IMAGES]]
+    answers = answers_or_skip(sanitised, "best", [request.encode() for request in wanted])
+    assert differing(answers, wanted, [pillows_pixels(request) for request in wanted]) == []
+
+
+def test_every_colour_has_pillows_luminance_and_alpha_its_products(program: Path) -> None:
+    # All pairs of a colour and its alpha, twice as wide so that a resize halves them again.
+    pairs = np.stack(np.meshgrid(np.arange(256), np.arange(256), indexing="ij"), axis=-1).astype(np.uint8)
+    alpha = np.repeat(np.concatenate([pairs[..., :1]] * 2 + [255 - pairs[..., :1], pairs[..., 1:]], axis=-1), 2, axis=1)
+    halved = Request(pixels=alpha, resize=(256, 256), crop=256, mode=2, colour="RGBA")
+    rng = np.random.default_rng(SEED)
+    colours = Request(pixels=rng.integers(0, 256, (512, 512, 3), np.uint8), resize=512, crop=512, colour="L")
+    requests = [halved, colours]
+    answers = answer_requests(program, "best", [request.encode() for request in requests])
+    single = [
+        picture_of(halved).resize((256, 256), Image.Resampling.BILINEAR).tobytes(),
+        picture_of(colours).convert("L").tobytes(),
+    ]
+    assert differing(answers, requests, single) == []
+
+
 def test_no_byte_beyond_an_image_is_touched_in_any_resize_mode(sanitised: Path) -> None:
     requests = random_recipes(RANDOM_RECIPES)
     answers = answers_or_skip(sanitised, "best", [request.encode() for request in requests])
@@ -255,13 +299,19 @@ def test_a_far_larger_photograph_has_pillows_bytes(program: Path) -> None:
     assert differing(answers, requests, [pillows_pixels(request) for request in requests]) == []
 
 
-@pytest.mark.parametrize("bicubic", [False, True])
-def test_no_memory_is_taken_for_an_image_that_is_no_larger_than_the_first(program: Path, bicubic: bool) -> None:
+@pytest.mark.parametrize(("bicubic", "colour"), [(False, "RGB"), (True, "RGB"), (False, "L"), (True, "RGBA")])
+def test_no_memory_is_taken_for_an_image_that_is_no_larger_than_the_first(
+    program: Path, bicubic: bool, colour: Colour
+) -> None:
     rng = np.random.default_rng(SEED)
     sizes = [(400, 300), *rng.integers(1, [401, 301], (200, 2)).tolist(), (399, 300), (400, 299), (1, 1), (199, 100)]
     requests = [
         Request(
-            pixels=np.zeros((height, width, int(rng.choice([1, 3, 4]))), np.uint8), resize=9, crop=7, bicubic=bicubic
+            pixels=np.zeros((height, width, int(rng.choice([1, 3, 4]))), np.uint8),
+            resize=9,
+            crop=7,
+            bicubic=bicubic,
+            colour=colour,
         )
         for width, height in sizes
     ]
@@ -272,21 +322,22 @@ def test_no_memory_is_taken_for_an_image_that_is_no_larger_than_the_first(progra
 
 RGB, BYTES = 0, bytes(12)
 REFUSED = [
-    ((2, 2, 6, RGB, 4, 4, 4, 4, 0, 0), b"", "the image's data is a null pointer"),
-    ((0, 2, 6, RGB, 4, 4, 4, 4, 0, 0), BYTES, "an image is 0x2 px"),
-    ((2, 0, 6, RGB, 4, 4, 4, 4, 0, 0), BYTES, "an image is 2x0 px"),
-    ((2**29, 2, 6, RGB, 4, 4, 4, 4, 0, 0), BYTES, "an image is 536870912x2 px"),
-    ((2, 2**32 - 1, 6, RGB, 4, 4, 4, 4, 0, 0), BYTES, "an image is 2x4294967295 px"),
-    ((2, 2, 5, RGB, 4, 4, 4, 4, 0, 0), BYTES, "rows are 5 bytes apart, expected at least the 6 bytes"),
-    ((2, 2, 7, 2, 4, 4, 4, 4, 0, 0), BYTES, "rows are 7 bytes apart, expected at least the 8 bytes"),
-    ((2, 2, 6, 7, 4, 4, 4, 4, 0, 0), BYTES, "format is 7"),
-    ((2, 2, 6, RGB, 4, 4, 0, 4, 0, 0), BYTES, "the image is 0x4 px of 4x4, expected 1 px at least"),
-    ((2, 2, 6, RGB, 4, 4, 4, 5, 0, 0), BYTES, "the image is 4x5 px of 4x4, expected 1 px at least, and no more"),
-    ((2, 2, 6, RGB, 4, 20000, 4, 4, 0, 2), BYTES, "the resize is to 4x20000 px, expected at most 13377"),
-    ((2, 2, 6, RGB, 4, 5, 4, 4, 0, 0), BYTES, "of the short side one number"),
-    ((2, 2, 6, RGB, 4, 4, 4, 4, 0, 3), BYTES, "the resize mode is 3, expected RNE_SHORT"),
-    ((1, 200_000_000, 3, RGB, 1, 1, 1, 1, 0, 0), BYTES, "would become 1x200000000 px"),
-    ((2**29 - 1, 1, 2**29 - 1, 1, 13377, 13377, 4, 4, 0, 0), BYTES, "px, expected at most 178956970 pixels"),
+    ((2, 2, 6, RGB, 4, 4, 4, 4, 0, 0, RGB), b"", "the image's data is a null pointer"),
+    ((0, 2, 6, RGB, 4, 4, 4, 4, 0, 0, RGB), BYTES, "an image is 0x2 px"),
+    ((2, 0, 6, RGB, 4, 4, 4, 4, 0, 0, RGB), BYTES, "an image is 2x0 px"),
+    ((2**29, 2, 6, RGB, 4, 4, 4, 4, 0, 0, RGB), BYTES, "an image is 536870912x2 px"),
+    ((2, 2**32 - 1, 6, RGB, 4, 4, 4, 4, 0, 0, RGB), BYTES, "an image is 2x4294967295 px"),
+    ((2, 2, 5, RGB, 4, 4, 4, 4, 0, 0, RGB), BYTES, "rows are 5 bytes apart, expected at least the 6 bytes"),
+    ((2, 2, 7, 2, 4, 4, 4, 4, 0, 0, RGB), BYTES, "rows are 7 bytes apart, expected at least the 8 bytes"),
+    ((2, 2, 6, 7, 4, 4, 4, 4, 0, 0, RGB), BYTES, "format is 7"),
+    ((2, 2, 6, RGB, 4, 4, 0, 4, 0, 0, RGB), BYTES, "the image is 0x4 px of 4x4, expected 1 px at least"),
+    ((2, 2, 6, RGB, 4, 4, 4, 5, 0, 0, RGB), BYTES, "the image is 4x5 px of 4x4, expected 1 px at least, and no more"),
+    ((2, 2, 6, RGB, 4, 20000, 4, 4, 0, 2, RGB), BYTES, "the resize is to 4x20000 px, expected at most 13377"),
+    ((2, 2, 6, RGB, 4, 5, 4, 4, 0, 0, RGB), BYTES, "of the short side one number"),
+    ((2, 2, 6, RGB, 4, 4, 4, 4, 0, 3, RGB), BYTES, "the resize mode is 3, expected RNE_SHORT"),
+    ((2, 2, 6, RGB, 4, 4, 4, 4, 0, 0, 5), BYTES, "the colour of the pixels is 5, expected RNE_RGB"),
+    ((1, 200_000_000, 3, RGB, 1, 1, 1, 1, 0, 0, RGB), BYTES, "would become 1x200000000 px"),
+    ((2**29 - 1, 1, 2**29 - 1, 1, 13377, 13377, 4, 4, 0, 0, RGB), BYTES, "px, expected at most 178956970 pixels"),
 ]
 
 

@@ -24,14 +24,15 @@ def library():
     return build_library() / "lib" / "libresnet_engine.so"
 
 
-def contract(interpolation="bilinear", size=64):
+def contract(interpolation="bilinear", size=64, colour="RGB"):
     return Preprocessing(
         image_size=size,
         resize_size=size + 9,
         crop_pct=0.875,
         interpolation=interpolation,
-        mean=(0.5,) * 3,
-        std=(0.5,) * 3,
+        mean=(0.5,) * len(colour),
+        std=(0.5,) * len(colour),
+        colour=colour,
     )
 
 
@@ -42,6 +43,19 @@ def test_pictures_of_every_mode_give_pillows_bytes(library, interpolation, mode)
     for picture in crops()[::6]:
         picture = picture.convert(mode)
         np.testing.assert_array_equal(native(picture), preprocess(picture, contract(interpolation)))
+
+
+@pytest.mark.parametrize("colour", ["L", "RGBA"])
+@pytest.mark.parametrize("mode", ["RGB", "L", "RGBA", "P"])
+def test_networks_of_one_and_four_channels_get_pillows_bytes(library, colour, mode):
+    native = NativePreprocessor(library, contract(colour=colour))
+    for picture in crops()[::12]:
+        picture = picture.convert(mode)
+        np.testing.assert_array_equal(native(picture), preprocess(picture, contract(colour=colour)))
+    # A picture that has its size already is converted and cropped alone.
+    picture = crops()[0].resize((73, 73)).convert(mode)
+    expected = np.asarray(picture.convert(colour).crop((4, 4, 68, 68))).reshape(64, 64, -1)
+    np.testing.assert_array_equal(native(picture), expected)
 
 
 def test_threads_share_it(library):

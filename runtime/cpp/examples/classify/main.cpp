@@ -44,7 +44,7 @@ bool classify(rne_engine *engine, const std::string &path) {
     std::vector<float> logits(info.classes);
     Picture picture;
     std::string error;
-    if (!read_picture(path, info.depth16_scale != 0, picture, error)) {
+    if (!read_picture(path, info, picture, error)) {
         std::fprintf(stderr, "error: %s\n", error.c_str());
         return false;
     }

@@ -121,8 +121,8 @@ void shorten_grey(Picture &picture, bool scale16) {
     picture.bytes.resize(picture.width * picture.height);
 }
 
-bool decode_png(png_structp png, png_infop info, PngErrors &errors, std::FILE *file, bool scale16, Picture &picture,
-                std::vector<png_bytep> &rows, std::string &error) {
+bool decode_png(png_structp png, png_infop info, PngErrors &errors, std::FILE *file, const rne_info &network,
+                Picture &picture, std::vector<png_bytep> &rows, std::string &error) {
     if (setjmp(errors.jump) != 0) {
         error = errors.text;
         return false;
@@ -138,12 +138,19 @@ bool decode_png(png_structp png, png_infop info, PngErrors &errors, std::FILE *f
     if (type == PNG_COLOR_TYPE_GRAY) {
         png_set_expand_gray_1_2_4_to_8(png);
     }
-    png_set_strip_alpha(png);
+    const bool with_alpha = network.channels == 4 && !wide_grey;
+    if (with_alpha) {
+        png_set_gray_to_rgb(png);
+        png_set_tRNS_to_alpha(png);
+        png_set_add_alpha(png, 255, PNG_FILLER_AFTER);
+    } else {
+        png_set_strip_alpha(png);
+    }
     png_set_interlace_handling(png);
     png_read_update_info(png, info);
     picture.width = png_get_image_width(png, info);
     picture.height = png_get_image_height(png, info);
-    picture.format = png_get_channels(png, info) == 1 ? RNE_GREY : RNE_RGB;
+    picture.format = png_get_channels(png, info) == 1 ? RNE_GREY : with_alpha ? RNE_RGBA : RNE_RGB;
     if (!fits(picture, error)) {
         return false;
     }
@@ -156,19 +163,19 @@ bool decode_png(png_structp png, png_infop info, PngErrors &errors, std::FILE *f
     png_read_image(png, rows.data());
     png_read_end(png, nullptr);
     if (wide_grey) {
-        shorten_grey(picture, scale16);
+        shorten_grey(picture, network.depth16_scale != 0);
     }
     return true;
 }
 
-bool read_png(std::FILE *file, bool scale16, Picture &picture, std::string &error) {
+bool read_png(std::FILE *file, const rne_info &network, Picture &picture, std::string &error) {
     PngErrors errors{};
     png_structp png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &errors, leave_png, ignore_warning);
     png_infop info = png != nullptr ? png_create_info_struct(png) : nullptr;
     bool read = false;
     std::vector<png_bytep> rows;
     if (info != nullptr) {
-        read = decode_png(png, info, errors, file, scale16, picture, rows, error);
+        read = decode_png(png, info, errors, file, network, picture, rows, error);
     } else {
         error = "cannot be decoded: out of memory";
     }
@@ -178,7 +185,7 @@ bool read_png(std::FILE *file, bool scale16, Picture &picture, std::string &erro
 
 } // namespace
 
-bool read_picture(const std::string &path, bool scale16, Picture &picture, std::string &error) {
+bool read_picture(const std::string &path, const rne_info &info, Picture &picture, std::string &error) {
     const File file(std::fopen(path.c_str(), "rb"));
     unsigned char head[8] = {};
     if (!file || std::fread(head, 1, sizeof head, file.get()) != sizeof head) {
@@ -191,7 +198,7 @@ bool read_picture(const std::string &path, bool scale16, Picture &picture, std::
     if (head[0] == 0xFF && head[1] == 0xD8) {
         read = read_jpeg(file.get(), picture, reason);
     } else if (png_sig_cmp(head, 0, sizeof head) == 0) {
-        read = read_png(file.get(), scale16, picture, reason);
+        read = read_png(file.get(), info, picture, reason);
     }
     if (!read) {
         error = path + " " + reason;

@@ -1,4 +1,5 @@
-// JPEG and PNG files, decoded by the system's libjpeg-turbo and libpng as Pillow's `convert("RGB")` reads them.
+// JPEG and PNG files, decoded by the system's libjpeg-turbo and libpng as Pillow's `convert("RGB")` reads them, or for
+// a network of four channels its `convert("RGBA")`.
 #pragma once
 
 #include <cstddef>
@@ -16,12 +17,13 @@ struct Picture {
     std::vector<std::uint8_t> bytes;
 
     rne_image view() const {
-        const std::size_t channels = format == RNE_GREY ? 1 : 3;
+        const std::size_t channels = format == RNE_GREY ? 1 : format == RNE_RGBA ? 4 : 3;
         return {bytes.data(), width, height, width * channels, format};
     }
 };
 
 // Read a file. Returns false and says why in `error` (one line) where it is no JPEG or PNG, or damaged. The pixels are
-// as stored: EXIF orientation and colour profiles are not applied, alpha is dropped, 16 bits become the high byte, but
-// for 16-bit grey, which is clipped to 255 unless `scale16` (rne_info.depth16_scale). CMYK is refused.
-bool read_picture(const std::string &path, bool scale16, Picture &picture, std::string &error);
+// as stored: EXIF orientation and colour profiles are not applied, alpha is dropped unless the network
+// sees it, 16 bits become the high byte, but for 16-bit grey, which is clipped to 255 unless rne_info.depth16_scale.
+// CMYK is refused.
+bool read_picture(const std::string &path, const rne_info &info, Picture &picture, std::string &error);

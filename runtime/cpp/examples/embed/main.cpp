@@ -89,7 +89,7 @@ std::vector<float> embed(rne_engine *engine, const std::vector<fs::path> &pictur
         for (std::size_t i = 0; i < batch; i++) {
             Picture picture;
             std::string error;
-            if (!read_picture(pictures[done + i].string(), info.depth16_scale != 0, picture, error)) {
+            if (!read_picture(pictures[done + i].string(), info, picture, error)) {
                 std::fprintf(stderr, "error: %s\n", error.c_str());
                 return {};
             }
