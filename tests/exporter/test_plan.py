@@ -50,8 +50,10 @@ def test_plan_description_and_certificate_are_there(with_plan):
 
 
 def test_stderr_has_the_notices_alone(with_plan):
-    licence, untrained, rounded = with_plan[1].stderr.splitlines()
+    licence, preprocessing, images, untrained, rounded = with_plan[1].stderr.splitlines()
     assert licence.startswith("licence of the weights: CC-BY-NC-4.0")
+    assert preprocessing.startswith("preprocessing: short side to ")
+    assert images.startswith("verified on the four packaged photographs")
     assert untrained.startswith("UNTRAINED: ")
     assert rounded.endswith("round to zero in FP16")
 
