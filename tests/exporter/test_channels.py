@@ -1,5 +1,7 @@
 """Bundles of networks of one and four channels and with the 3x3 stem, from the checkpoint to every consumer."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -74,10 +76,7 @@ def test_verify_compare_embed_and_a_repository_take_the_bundle(bundles, folders,
 def test_int8_is_calibrated_on_grey_images_without_a_word_of_missing_colours(folders, tmp_path):
     quick = QuantizeOptions(method="max", rounding=False, bias_correction=False, target="cpu")
     held = export_channels(tmp_path, "L", int8=Int8Request(images=folders / "L", options=quick))
-    calibration = (held.path / "calibration.json").read_text(encoding="utf-8")
-    assert "calibration images" in calibration
-    assert "are grey" not in calibration
-    assert "have colours" not in calibration
+    assert json.loads((held.path / "calibration.json").read_text(encoding="utf-8"))["warnings"] == []
     invoke(run_ssl, "verify", held.path)
     write_cpp_project(held.path, tmp_path / "project")
     assert (tmp_path / "project/bundle/bundle.json").read_bytes() == (held.path / "bundle.json").read_bytes()

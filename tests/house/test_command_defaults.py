@@ -56,7 +56,7 @@ COMMANDS = (
     Command(
         export,
         (ExportRequest, WeightsChoice, Int8Request, QuantizeOptions, BuildChoices),
-        compared=43,
+        compared=45,
         # Without an engine no plan is built, so whose it would be does not count.
         converted={"engine": "none"},
         renamed={

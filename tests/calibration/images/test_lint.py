@@ -181,6 +181,13 @@ def test_pictures_that_are_all_grey_are_warned_about() -> None:
     assert "calibrate on colour images" in text
 
 
+def test_networks_of_one_and_four_channels_are_not_told_of_missing_colours() -> None:
+    assert lint_pixels(CLEAN[..., :1]) == ()
+    assert lint_pixels(np.concatenate([CLEAN, CLEAN[..., :1]], axis=-1)) == ()
+    severity, text = only(lint_pixels(np.concatenate([CLEAN[..., :1]] * 3 + [CLEAN[..., 1:2]], axis=-1)))
+    assert (severity, "calibration images are grey" in text) == ("warning", True)
+
+
 def test_some_grey_pictures_among_coloured_ones_are_fine() -> None:
     assert lint_pixels(np.concatenate([np.repeat(CLEAN[:6, ..., :1], 3, axis=-1), CLEAN[6:]])) == ()
 
