@@ -6,6 +6,7 @@ from pathlib import Path
 
 from runtime.data.class_folders import sample_balanced
 from runtime.data.dataset import Dataset, LabelledImage
+from runtime.data.sources.entries import Entry
 from runtime.data.sources.open_source import IMAGES, find_kind, open_source
 from runtime.data.sources.sample import sample_keys
 from runtime.errors import DataError, UsageError
@@ -55,7 +56,7 @@ def sample_images(
         folder: A folder of class folders or images, `.tar` or `.parquet` files or a folder of them, or a list.
         count: How many to draw; all where there are fewer.
         seed: Seed of the random draw.
-        leave_out: Names of images, from the folder, that are not drawn: they judge the result.
+        leave_out: Names of images, from `folder`, that are not drawn: they judge the result.
 
     Raises:
         UsageError: `count` is less than 1.
@@ -71,7 +72,7 @@ def sample_images(
         )
     passed_over = PassedOver()
     if find_kind(folder, otherwise=IMAGES) != IMAGES:
-        return _sample_alike(folder, passed_over, count=count, seed=seed)
+        return _sample_alike(folder, passed_over, count=count, seed=seed, leave_out=leave_out)
     paths = list_images(folder, passed_over)
     if not paths:
         raise DataError(
@@ -89,23 +90,26 @@ def sample_images(
     return CalibrationSample(folder, Dataset(chosen), classes, len(images), count, seed, passed_over)
 
 
-def _sample_alike(folder: Path, passed_over: PassedOver, *, count: int, seed: int) -> CalibrationSample:
+def _sample_alike(
+    folder: Path, passed_over: PassedOver, *, count: int, seed: int, leave_out: frozenset[str]
+) -> CalibrationSample:
     """Return images drawn from a source that has no class folders."""
     source = open_source((folder,))
     listed = 0
 
+    def allowed(others: PassedOver | None = None) -> Iterator[Entry]:
+        return (entry for entry in source.entries(others) if entry.key not in leave_out)
+
     def keys() -> Iterator[str]:
         nonlocal listed
-        for entry in source.entries(passed_over):
+        for entry in allowed(passed_over):
             listed += 1
             yield entry.key
 
     chosen = frozenset(sample_keys(keys(), size=count, seed=seed))
     if not chosen:
         raise DataError(f"{folder} has no image: expected at least one; check the path")
-    images = tuple(
-        LabelledImage(entry.key, 0, entry) for position, entry in enumerate(source.entries()) if position in chosen
-    )
+    images = tuple(LabelledImage(entry.key, 0, entry) for position, entry in enumerate(allowed()) if position in chosen)
     return CalibrationSample(folder, Dataset(images, source=source), (), listed, count, seed, passed_over)
 
 

@@ -1,14 +1,15 @@
 """Which images an export is judged on.
 
 1. The images of `--golden`.
-2. With INT8 and without `--golden`, images of the calibration folder: what the network will see is like them. They are
-   drawn by seed before the calibration images are, which leave them out: no scale is fitted to them, and no candidate
-   was judged on them. At most one image in eight is taken, and never so many that too few are left to calibrate on.
+2. With INT8 and without `--golden`, images of the calibration data (a folder, shards, tables or a list): what the
+   network will see is like them. They are drawn by seed before the calibration images are, which leave them out: no
+   scale is fitted to them, and no candidate was judged on them. At most one image in eight is taken, and never so many
+   that too few are left to calibrate on.
 3. Otherwise the packaged photographs, and that is said: a network for other images may be refused for what it does on
    photographs.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from calibration.images.lint import FEWEST
@@ -16,8 +17,9 @@ from calibration.images.sampling import sample_images
 from exporter.checks.golden import MAX_GOLDEN_IMAGES, golden_files
 from exporter.request import Int8Request
 from runtime.bundle.manifest import Preprocessing
+from runtime.data.dataset import Dataset, LabelledImage
 from runtime.errors import DataError
-from runtime.images.reading import load_pixels
+from runtime.images.reading import pillow_silenced
 
 _SHARE = 8
 # The calibration images are drawn with the seed, those that judge candidates with the next one.
@@ -29,13 +31,13 @@ class GoldenImages:
     """The images that an export is judged on.
 
     Attributes:
-        files: Where they are.
+        dataset: The images.
         description: What they are, for the middle of a sentence.
         notice: What a user should know of the choice; empty where the user made it.
-        held_out: Names, from the calibration folder, of those that calibration must leave out.
+        held_out: Names, in the calibration data, of those that calibration must leave out.
     """
 
-    files: tuple[Path, ...]
+    dataset: Dataset
     description: str
     notice: str = ""
     held_out: frozenset[str] = frozenset()
@@ -56,7 +58,7 @@ def choose_golden(golden: Path | None, int8: Int8Request | None, preprocessing: 
         held_out = _hold_out(int8, preprocessing)
         if held_out is not None:
             return held_out
-    files = golden_files(golden)
+    files = Dataset.of_files(golden_files(golden))
     if golden is not None:
         return GoldenImages(files, f"{len(files)} images of {golden}")
     return GoldenImages(
@@ -74,16 +76,13 @@ def _hold_out(int8: Int8Request, preprocessing: Preprocessing) -> GoldenImages |
     if count < 1:
         return None
     sample = sample_images(int8.images, count=count, seed=int8.seed + _SEED_STEP)
-    readable = {
-        image.name: image.source
-        for image in sample.dataset.images
-        if isinstance(image.source, Path) and _can_be_read(image.source, preprocessing)
-    }
+    readable = tuple(image.name for image in sample.dataset if _can_be_read(image, preprocessing))
     if not readable:
         return None
     description = f"{len(readable)} images of {int8.images} that calibration leaves out"
+    images = tuple(image for image in sample.dataset.images if image.name in readable)
     return GoldenImages(
-        tuple(readable.values()),
+        replace(sample.dataset, images=images),
         description,
         notice=f"verified on {description} (seed {int8.seed}); the bundle keeps them in golden/; --golden FOLDER names "
         "others",
@@ -91,10 +90,11 @@ def _hold_out(int8: Int8Request, preprocessing: Preprocessing) -> GoldenImages |
     )
 
 
-def _can_be_read(file: Path, preprocessing: Preprocessing) -> bool:
+def _can_be_read(image: LabelledImage, preprocessing: Preprocessing) -> bool:
     """Return whether an image can be read; calibration counts and names those that cannot."""
     try:
-        load_pixels(file, preprocessing)
+        with pillow_silenced():
+            image.read(preprocessing)
     except DataError:
         return False
     return True

@@ -12,7 +12,6 @@ from exporter.request import ExportRequest, WeightsChoice
 from runtime.bundle.bundle import Golden
 from runtime.bundle.manifest import Preprocessing, Stem, Weights
 from runtime.errors import UsageError
-from runtime.images.reading import load_all_pixels
 from runtime.original.checkpoint import checkpoint_classes, hash_tensors, load_into, read_checkpoint, without_classifier
 from runtime.original.checkpoint_search import Choice
 from runtime.original.hub import fetch_hub_weights
@@ -72,7 +71,7 @@ def load_subject(request: ExportRequest, spec: ModelSpec) -> Subject:
     channels = input_channels(network)
     preprocessing = resolve_preprocessing(spec, request, channels=channels)
     images = choose_golden(request.golden, request.int8, preprocessing)
-    pixels, lost = load_all_pixels(images.files, preprocessing)
+    pixels, lost = images.dataset.load(preprocessing)
     module = wrap(network, preprocessing, input_kind=request.input_kind)
     feed = network_feed(pixels, preprocessing, takes_floats=request.input_kind == "float32")
     return Subject(

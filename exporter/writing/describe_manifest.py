@@ -1,5 +1,7 @@
 """Describe an export: the manifest of the bundle, from the request and what was loaded."""
 
+from pathlib import PurePath
+
 from exporter.models import licence_of
 from exporter.passes.opset import ir_version_of
 from exporter.passes.tracing import INPUT_NAMES
@@ -45,7 +47,7 @@ def describe_manifest(request: ExportRequest, subject: Subject, *, precision: Pr
         precision=precision,
         opset=request.opset,
         ir_version=ir_version_of(request.opset),
-        golden=tuple(file.name for file in subject.golden_images.files),
+        golden=tuple(PurePath(image.name).name for image in subject.golden_images.dataset.images),
         steps=(),
         tools=tool_versions(),
         files=(),

@@ -1,19 +1,23 @@
 """What a data set is: labelled images with positions, or a stream of them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+import numpy as np
 from PIL import Image
 
 from runtime.bundle.manifest import Preprocessing
 from runtime.data.sources.entries import Entry, Source
 from runtime.data.timm_streams import TimmStream
 from runtime.images.colours import to_colours
-from runtime.images.reading import ReadImage, decode, naming_damage
+from runtime.images.losses import Losses
+from runtime.images.preprocessing import preprocess
+from runtime.images.reading import ReadImage, decode, naming_damage, pillow_silenced
+from runtime.support.arrays import Pixels
 
 
 class Picture(Protocol):
@@ -86,6 +90,25 @@ class Dataset:
     def length(self) -> int:
         """How many images there are."""
         return len(self.images)
+
+    @classmethod
+    def of_files(cls, files: Sequence[Path]) -> "Dataset":
+        """Return a data set of files without classes: every label is 0."""
+        return cls(tuple(LabelledImage(str(file), 0, file) for file in files))
+
+    def load(self, preprocessing: Preprocessing) -> tuple[Pixels, Losses]:
+        """Return the network's pixels of all images at once, (N, height, width, channels) uint8, and what they lost.
+
+        For a handful of images: `runtime/data/batches.py` reads any number.
+
+        Raises:
+            DataError: An image cannot be read.
+            MachineError: The machine, not the image, is the reason.
+        """
+        with pillow_silenced():
+            read = [image.read(preprocessing) for image in self]
+        pixels = np.stack([preprocess(one.picture, preprocessing) for one in read])
+        return pixels, sum((one.lost for one in read), Losses())
 
 
 @dataclass(frozen=True)

@@ -39,12 +39,11 @@ import errno
 import struct
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-import numpy as np
 from PIL import Image
 
 from runtime.bundle.manifest import Preprocessing
@@ -120,18 +119,6 @@ def load_pixels(path: str | Path, preprocessing: Preprocessing) -> Pixels:
         DataError: The file cannot be read; see `open_image`.
     """
     return preprocess(open_image(Path(path), preprocessing), preprocessing)
-
-
-def load_all_pixels(paths: Sequence[Path], preprocessing: Preprocessing) -> tuple[Pixels, Losses]:
-    """Return the network's pixels for some files, (N, height, width, channels) uint8, and what all of them lost.
-
-    Raises:
-        DataError: A file cannot be read; see `open_image`.
-    """
-    with pillow_silenced():
-        read = [decode(path, str(path), preprocessing) for path in paths]
-    pixels = np.stack([preprocess(one.picture, preprocessing) for one in read])
-    return pixels, sum((one.lost for one in read), Losses())
 
 
 def decode(source: Path | BinaryIO, name: str, preprocessing: Preprocessing | None = None) -> ReadImage:

@@ -7,8 +7,8 @@ from PIL import Image
 
 from exporter.checks.golden import golden_files, golden_outputs, network_feed, run_original
 from runtime.bundle.manifest import Preprocessing
+from runtime.data.dataset import Dataset
 from runtime.errors import CheckpointError, DataError, MachineError
-from runtime.images.reading import load_all_pixels
 from tests.conftest import MEAN, STD
 from tests.helpers.damaged_images import DAMAGES, write_damaged
 from tests.helpers.image_folders import write_picture
@@ -66,7 +66,7 @@ def test_what_is_no_folder_is_refused(tmp_path, name):
 def test_a_picture_damaged_in_any_way_is_named(tmp_path, kind):
     write_damaged(tmp_path / "broken.jpg", kind)
     with pytest.raises(DataError, match=r"broken\.jpg cannot be read as an image"):
-        load_all_pixels(golden_files(tmp_path), PREPROCESSING)[0]
+        Dataset.of_files(golden_files(tmp_path)).load(PREPROCESSING)[0]
 
 
 def test_a_picture_that_the_machine_cannot_open_now_is_not_called_damaged(tmp_path, monkeypatch):
@@ -77,24 +77,24 @@ def test_a_picture_that_the_machine_cannot_open_now_is_not_called_damaged(tmp_pa
 
     monkeypatch.setattr(Image, "open", open_none)
     with pytest.raises(MachineError, match=r"whole\.png cannot be read now \(Cannot allocate memory\)"):
-        load_all_pixels(golden_files(tmp_path), PREPROCESSING)[0]
+        Dataset.of_files(golden_files(tmp_path)).load(PREPROCESSING)[0]
 
 
 def test_unreadable_picture_is_named(tmp_path):
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     with pytest.raises(DataError, match=r"broken\.png"):
-        load_all_pixels(golden_files(tmp_path), PREPROCESSING)[0]
+        Dataset.of_files(golden_files(tmp_path)).load(PREPROCESSING)[0]
 
 
 def test_pixels_are_one_array_in_the_order_of_the_files():
-    pixels = load_all_pixels(golden_files(None), PREPROCESSING)[0]
+    pixels = Dataset.of_files(golden_files(None)).load(PREPROCESSING)[0]
     assert (pixels.shape, pixels.dtype) == ((4, 8, 8, 3), np.uint8)
-    alone = load_all_pixels(golden_files(None)[2:3], PREPROCESSING)[0]
+    alone = Dataset.of_files(golden_files(None)[2:3]).load(PREPROCESSING)[0]
     np.testing.assert_array_equal(pixels[2:3], alone)
 
 
 def test_feed_is_the_pixels_or_their_normalised_planes():
-    pixels = load_all_pixels(golden_files(None), PREPROCESSING)[0]
+    pixels = Dataset.of_files(golden_files(None)).load(PREPROCESSING)[0]
     assert network_feed(pixels, PREPROCESSING, takes_floats=False) is pixels
     planes = network_feed(pixels, PREPROCESSING, takes_floats=True)
     expected = (pixels.astype(np.float64) / 255 - MEAN) / STD

@@ -11,6 +11,7 @@ from exporter.preprocessing import resolve_preprocessing
 from exporter.request import Recipe
 from exporter.steps.recipe_check import compare_recipes
 from exporter.steps.subject import Subject
+from runtime.data.dataset import Dataset
 
 LABELS = ("dark", "bright")
 # Between the mean grey levels of the two classes, as the right normalisation (0.5, 0.5) has it.
@@ -39,7 +40,7 @@ def subject(**stated):
     spec = resolve_model("resnet18")
     preprocessing = resolve_preprocessing(spec, Recipe(img_size=32, **stated))
     given = dict.fromkeys(("weights", "module", "feed", "golden"))
-    images = GoldenImages((), "none")
+    images = GoldenImages(Dataset(()), "none")
     return Subject(spec=spec, preprocessing=preprocessing, network=Brightness(), golden_images=images, **given)
 
 

@@ -5,8 +5,9 @@ import pytest
 from PIL import ExifTags, Image, ImageOps
 
 from runtime.bundle.manifest import Preprocessing
+from runtime.data.dataset import Dataset
 from runtime.images.losses import Losses, describe_repeats
-from runtime.images.reading import decode, load_all_pixels, load_pixels, open_image
+from runtime.images.reading import decode, load_pixels, open_image
 
 SIZE = (40, 24)
 CONTRACT = Preprocessing(
@@ -51,9 +52,9 @@ def test_different_16_bit_images_stay_different_only_when_they_are_scaled(tmp_pa
     files = [tmp_path / f"{seed}.png" for seed in range(6)]
     for seed, file in enumerate(files):
         Image.fromarray(deep(seed)).save(file)
-    clipped, lost = load_all_pixels(files, CONTRACT)
+    clipped, lost = Dataset.of_files(files).load(CONTRACT)
     assert (len(np.unique(clipped, axis=0)), lost.clipped) == (1, 6)
-    scaled, lost = load_all_pixels(files, SCALING)
+    scaled, lost = Dataset.of_files(files).load(SCALING)
     assert (len(np.unique(scaled, axis=0)), lost) == (6, Losses())
 
 
