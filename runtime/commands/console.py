@@ -33,6 +33,7 @@ _EXTRAS = {
     **dict.fromkeys(("onnxruntime", "openvino"), "cpu"),
     "plotly": "report",
     "pyarrow": "embed",
+    "lance": "lance",
     "faiss": "search",
     "ray": "scale",
 }

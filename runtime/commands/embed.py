@@ -43,7 +43,10 @@ def embed(
         ),
     ] = None,
     output_format: Annotated[
-        Literal["parquet", "npy"], typer.Option("--format", help="File format of the output parts.")
+        Literal["parquet", "lance", "npy"],
+        typer.Option(
+            "--format", help="File format of the output parts. `lance`: the output is a data set of Lance when it ends."
+        ),
     ] = "parquet",
     dtype: Annotated[
         Literal["float32", "float16"],

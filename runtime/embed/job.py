@@ -15,16 +15,23 @@ from runtime.embed.append import find_new_images
 from runtime.embed.opening import describe_place, open_engine
 from runtime.embed.output.directory import add_up, check_output, opened_output, write_unreadable
 from runtime.embed.output.identity import Job, describe_job, require_same_job
+from runtime.embed.output.lance_part import commit_parts
 from runtime.embed.output.part_files import read_part
 from runtime.embed.output.places import note_places
 from runtime.embed.pieces import Piece, cut_pieces
-from runtime.embed.request import EmbedRequest, images_per_part
+from runtime.embed.request import EmbedRequest, Format, images_per_part
 from runtime.embed.run_parts import Place, embed_pieces
 from runtime.engines.facts import describe_engine, describe_hardware
 from runtime.errors import DataError, UsageError
 from runtime.images.formats import PassedOver
 from runtime.images.losses import Losses
 
+# Modules that must be there.
+_WRITTEN_BY: Mapping[Format, tuple[str, ...]] = {
+    "parquet": ("pyarrow.parquet",),
+    "lance": ("pyarrow", "lance"),
+    "npy": (),
+}
 _CHANGED = (
     "the images changed while the job ran: expected the same ones from start to end; pass --overwrite to start over"
 )
@@ -126,12 +133,12 @@ def open_inputs(request: EmbedRequest, listener: JobListener) -> tuple[Bundle, S
         UsageError: The request contradicts itself.
         BundleError: The bundle or the output cannot be used.
         DataError: The images cannot be found.
-        ModuleNotFoundError: Parquet is wanted, and pyarrow is not installed.
+        ModuleNotFoundError: Parquet or Lance is wanted, and pyarrow or pylance is not installed.
     """
     images_per_part(request)
-    if request.writing.format == "parquet":
-        # Else its absence would show at the first part only, after all images were listed.
-        importlib.import_module("pyarrow.parquet")
+    # Else its absence would show at the first part only, after all images were listed.
+    for module in _WRITTEN_BY[request.writing.format]:
+        importlib.import_module(module)
     check_output(request.output, overwrite=request.overwrite)
     listener.on_stage("open the bundle")
     bundle = open_bundle(request.bundle)
@@ -246,6 +253,8 @@ def end_job(output: Path, job: Job, *, seen: Listing, before: int, seconds: floa
         raise DataError(_CHANGED)
     totals = add_up(output, job)
     assert totals.images == job.all_images, "a job ends when all its parts are made"
+    if job.rows.format == "lance":
+        commit_parts(output, job)
     return JobResult(
         output=output,
         images=totals.images,

@@ -13,7 +13,7 @@ DEFAULT_BATCH_SIZE = 32
 # killed job loses what it did of a part at most, half a minute on two cores; a billion images are 122,000 parts.
 DEFAULT_PART_IMAGES = 8192
 
-Format = Literal["parquet", "npy"]
+Format = Literal["parquet", "lance", "npy"]
 Dtype = Literal["float32", "float16"]
 
 
@@ -22,7 +22,7 @@ class OutputChoice:
     """What is written of each image.
 
     Attributes:
-        format: `parquet`, or `npy` with the keys beside it.
+        format: `parquet`; `lance`, a data set of Lance; or `npy` with the keys beside it.
         dtype: Number type of the embeddings.
         normalise: Whether embeddings are divided by their L2 norm.
         top_k: Number of best classes to write with their probabilities; 0 for none.

@@ -22,8 +22,11 @@ from runtime.bundle.manifest import Preprocessing
 from runtime.data.sources.entries import Entry, Source
 from runtime.embed.decode import Decoded, Opened, decode_entry
 from runtime.embed.output.identity import Job
+from runtime.embed.output.lance_part import SUFFIX as LANCE
+from runtime.embed.output.lance_part import LancePart
 from runtime.embed.output.npy_part import NpyPart, npy_suffixes
-from runtime.embed.output.parquet_part import SUFFIX, ParquetPart
+from runtime.embed.output.parquet_part import SUFFIX as PARQUET
+from runtime.embed.output.parquet_part import ParquetPart
 from runtime.embed.output.part_files import (
     PartRecord,
     PartWriter,
@@ -184,10 +187,14 @@ def _without_rows(batch: list[Decoded], why: list[str]) -> list[UnreadableImage]
 
 
 def _suffixes(job: Job) -> tuple[str, ...]:
-    return (SUFFIX,) if job.rows.format == "parquet" else npy_suffixes(job)
+    if job.rows.format == "npy":
+        return npy_suffixes(job)
+    return (PARQUET,) if job.rows.format == "parquet" else (LANCE,)
 
 
 def _open_writer(files: dict[str, Path], place: Place) -> PartWriter:
     if place.job.rows.format == "parquet":
-        return ParquetPart(files[SUFFIX], place.job, place.labels)
+        return ParquetPart(files[PARQUET], place.job, place.labels)
+    if place.job.rows.format == "lance":
+        return LancePart(files[LANCE], place.job, place.labels)
     return NpyPart(files, place.job)

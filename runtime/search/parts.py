@@ -1,4 +1,4 @@
-"""The files of one part, read piece by piece: row groups of Parquet, slices of .npy."""
+"""The files of one part, read piece by piece: row groups of Parquet, slices of Lance and of .npy."""
 
 import json
 from collections.abc import Iterator
@@ -10,13 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from runtime.embed.output.identity import Job
+from runtime.embed.output.lance_part import SUFFIX as LANCE
+from runtime.embed.output.lance_part import count_rows, read_rows
 from runtime.embed.output.npy_part import EMBEDDING, KEYS
-from runtime.embed.output.parquet_part import SUFFIX
+from runtime.embed.output.parquet_part import SUFFIX as PARQUET
 from runtime.embed.output.part_files import DATA, part_name
 from runtime.errors import BundleError
 from runtime.support.arrays import AnyFloats
 
-# Of a .npy file at a time, about as many as a row group of `parquet_part.py` has: 16 MB of a ResNet-50's embeddings.
+# Of a file of another kind at a time, about as many as a row group of Parquet has: 16 MB of a ResNet-50's embeddings.
 _SLICE_ROWS = 2048
 
 
@@ -104,7 +106,38 @@ class NpySlice(NamedTuple):
             return [Row(**json.loads(line)) for line in islice(lines, self.start, self.start + self.size)]
 
 
-Piece = RowGroup | NpySlice
+class LanceSlice(NamedTuple):
+    """Some rows of a part of Lance; as `RowGroup`.
+
+    Attributes:
+        file: The file.
+        start: Number of the first row in the part.
+        size: How many rows there are.
+    """
+
+    file: Path
+    start: int
+    size: int
+
+    def embeddings(self) -> AnyFloats:
+        """Return the embeddings; see `RowGroup`."""
+        numbers: AnyFloats = self._read("embedding").column(0).combine_chunks().flatten().to_numpy()
+        return numbers.reshape(self.size, -1)
+
+    def some_embeddings(self, places: list[int]) -> AnyFloats:
+        """Return the embeddings at some places; see `RowGroup`."""
+        return self.embeddings()[places]
+
+    def rows(self) -> list[Row]:
+        """Return what else is written of the rows; see `RowGroup`."""
+        return [Row(**one) for one in self._read(*Row._fields).to_pylist()]
+
+    def _read(self, *columns: str) -> Any:
+        with _naming(self.file):
+            return read_rows(self.file, columns, start=self.start, count=self.size)
+
+
+Piece = RowGroup | NpySlice | LanceSlice
 
 
 def part_pieces(output: Path, job: Job, number: int) -> Iterator[Piece]:
@@ -120,9 +153,15 @@ def part_pieces(output: Path, job: Job, number: int) -> Iterator[Piece]:
         for start in range(0, count, _SLICE_ROWS):
             yield NpySlice(stem, start, min(_SLICE_ROWS, count - start))
         return
+    if job.rows.format == "lance":
+        with _naming(file := _beside(stem, LANCE)):
+            count = count_rows(file)
+        for start in range(0, count, _SLICE_ROWS):
+            yield LanceSlice(file, start, min(_SLICE_ROWS, count - start))
+        return
     from pyarrow.parquet import read_metadata
 
-    with _naming(file := _beside(stem, SUFFIX)):
+    with _naming(file := _beside(stem, PARQUET)):
         found = read_metadata(file)
     for group in range(found.num_row_groups):
         # A part of images of which none could be read has an empty one.

@@ -1,12 +1,13 @@
 """The parts of an output, each whole or absent.
 
-    OUT/data/part-000003.parquet   (or .npy files) rows of the images at positions 3 P and on, P images to a part
+    OUT/data/part-000003.parquet   (.lance, .npy files) rows of the images at positions 3 P and on, P images to a part
     OUT/_parts/part-000003.json    the part is done: its rows, the images that could not be read, its files
     OUT/_job.json                  what the job is (`runtime/embed/output/identity.py`)
     OUT/_places.json               where bundle and images were (`runtime/embed/output/places.py`)
     OUT/_search/                   what `run-ssl search` keeps: its index
     OUT/_unreadable.csv            at the end, where an image could not be read: `key,reason`
     OUT/_LICENSE-WEIGHTS.txt       the licence of the weights
+    OUT/_versions, _transactions   of Lance: the data set of the parts (`runtime/embed/output/lance_part.py`)
 
 1. A part's files are written under other names, flushed to the disk, and renamed; its record comes last. A part
    without its record is made again.
@@ -41,9 +42,13 @@ PLACES_FILE = "_places.json"
 PIECES = "_pieces"
 UNREADABLE_FILE = "_unreadable.csv"
 LICENCE_COPY = "_LICENSE-WEIGHTS.txt"
+# Lance's own.
+LANCE_VERSIONS, LANCE_TRANSACTIONS = "_versions", "_transactions"
 PARTIAL = ".partial"
+# Lance's writer writes here until a file is closed.
+_LANCE_PARTIAL = ".tmp??????"
 # Spark's own parts, for one, are named `part-00000-` and on.
-_PART_FILE = re.compile(r"part-\d{6,}\.(parquet|npy|classes\.npy|scores\.npy|jsonl)")
+_PART_FILE = re.compile(r"part-\d{6,}\.(parquet|lance|npy|classes\.npy|scores\.npy|jsonl)")
 
 
 class UnreadableImage(BaseModel):
@@ -198,8 +203,9 @@ def list_done(output: Path, parts: int) -> Iterator[PartRecord]:
 def remove_partial(output: Path) -> None:
     """Remove what a killed run left unfinished. Nobody else may be writing then."""
     for folder in (output, output / RECORDS):
-        for file in folder.glob(f".*{PARTIAL}"):
-            file.unlink(missing_ok=True)
+        for pattern in (f".*{PARTIAL}", _LANCE_PARTIAL):
+            for file in folder.glob(pattern):
+                file.unlink(missing_ok=True)
     if (output / PIECES).is_dir():
         shutil.rmtree(output / PIECES)
 
@@ -210,7 +216,7 @@ def remove_output(output: Path) -> None:
     Records go first: at no moment does one stand for a part that is not there. The parts of schema version 1 lie beside
     the records, where pyarrow would read them with the new ones.
     """
-    for folder in (RECORDS, SEARCH):
+    for folder in (RECORDS, SEARCH, LANCE_VERSIONS, LANCE_TRANSACTIONS):
         if (output / folder).is_dir():
             shutil.rmtree(output / folder)
     beside = [output / name for name in (UNREADABLE_FILE, LICENCE_COPY, PLACES_FILE)]

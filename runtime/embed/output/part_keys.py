@@ -4,8 +4,10 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from runtime.embed.output.lance_part import SUFFIX as LANCE
+from runtime.embed.output.lance_part import read_rows
 from runtime.embed.output.npy_part import KEYS
-from runtime.embed.output.parquet_part import SUFFIX
+from runtime.embed.output.parquet_part import SUFFIX as PARQUET
 from runtime.embed.output.part_files import DATA, PartRecord
 from runtime.errors import BundleError
 
@@ -20,8 +22,10 @@ def part_keys(output: Path, record: PartRecord) -> Iterator[str]:
     for entry in record.files:
         file = output / DATA / entry.name
         try:
-            if file.name.endswith(SUFFIX):
+            if file.name.endswith(PARQUET):
                 yield from _parquet_keys(file)
+            elif file.name.endswith(LANCE):
+                yield from read_rows(file, ["key"]).column("key").to_pylist()
             elif file.name.endswith(KEYS):
                 with file.open(encoding="utf-8") as lines:
                     yield from (json.loads(line)["key"] for line in lines)
