@@ -30,6 +30,8 @@ Bundle make_bundle(const std::string &network_text) {
     bundle.manifest.embedding_dim = embedding_dim;
     bundle.manifest.resize.image_height = 2;
     bundle.manifest.resize.image_width = 2;
+    bundle.manifest.mean = {0.5F, 0.5F, 0.5F};
+    bundle.manifest.std = {0.5F, 0.5F, 0.5F};
     std::string plan = "ftrt";
     plan += std::string(20, '\0');
     plan += {NV_TENSORRT_MAJOR, 16, 1, 11};
