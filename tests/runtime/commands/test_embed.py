@@ -134,7 +134,7 @@ def test_json_is_all_that_stdout_has(bundle: Path, pictures: Path, tmp_path: Pat
         "unreadable": 1,
         "unreadable_file": str(tmp_path / "out" / "_unreadable.csv"),
         "passed_over": {},
-        "lost": {"clipped": 0, "fractions": 0, "turned": 0, "transparent": 0},
+        "lost": dict.fromkeys(("clipped", "fractions", "turned", "transparent", "coloured", "opaque"), 0),
         "repeated": 0,
         "parts": 1,
         "images_before": 0,

@@ -66,7 +66,8 @@ def test_a_resumed_job_says_what_the_whole_job_lost_and_keeps_to_its_choices(exp
     first = json.loads(embed(exported.fp32, deep, output, "--json", "--part-images", 4).stdout)
     (output / "_parts" / "part-000001.json").unlink()
     again = json.loads(embed(exported.fp32, deep, output, "--json", "--part-images", 4).stdout)
-    assert first["lost"] == again["lost"] == {"clipped": 8, "fractions": 0, "turned": 0, "transparent": 0}
+    assert first["lost"] == again["lost"]
+    assert {kind: count for kind, count in first["lost"].items() if count} == {"clipped": 8}
     # Within each part of 4.
     assert first["repeated"] == again["repeated"] == 6
     other = embed(exported.fp32, deep, output, "--part-images", 4, "--depth16", "scale")

@@ -121,7 +121,8 @@ def test_a_limit_adds_up_its_layers_and_names_the_worst() -> None:
     assert limit.findings == (
         # 2.01 of 6.01 milliseconds.
         "the limit is 6.01 ms of 20 ms (30%) at 100 GMAC/s: 33% of it moves bytes, the rest is arithmetic",
-        "conv1 takes 20% of the time, its bound is 25% of that: the few channels of an image feed few products at a time",
+        "conv1 takes 20% of the time, its bound is 25% of that: the few channels of an image feed few products"
+        " at a time",
         "layer4.conv takes 25% of the time, its bound is 40% of that: bytes are most of its bound, not of its"
         " time, 20 MB of weights for 1 million products at 4 of 10 GB/s; a larger batch does more with each reading",
         "fc takes 10% of the time, its bound is 5% of that: it runs in fp32 in a network of int8",
