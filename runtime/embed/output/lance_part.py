@@ -18,16 +18,15 @@ from pathlib import Path
 from typing import Any
 
 from runtime.embed.output.identity import Job
-from runtime.embed.output.part_columns import ROW_GROUP, schema_of, table_of
+from runtime.embed.output.part_columns import ColumnsPart, schema_of
 from runtime.embed.output.part_files import LANCE_VERSIONS, list_done
-from runtime.embed.output.rows import Rows
 from runtime.errors import BundleError
 from runtime.support.files import cannot_write
 
 SUFFIX = ".lance"
 
 
-class LancePart:
+class LancePart(ColumnsPart):
     """Writes rows to one Lance file, some at a time."""
 
     def __init__(self, file: Path, job: Job, labels: Sequence[str]) -> None:
@@ -43,23 +42,12 @@ class LancePart:
         """
         from lance.file import LanceFileWriter
 
-        self._file, self._labels = file, labels
-        self._waiting: list[Rows] = []
         licence = job.bundle.licence
         one = " ".join(part for part in (f"{licence.spdx}.", licence.notice, licence.url) if part)
-        self._schema = schema_of(job).with_metadata({"licence": one})
+        super().__init__(labels, schema_of(job).with_metadata({"licence": one}))
+        self._file = file
         with _writing(file):
             self._writer = LanceFileWriter(str(file), self._schema)
-
-    def add(self, rows: Rows) -> None:
-        """Take some more rows; see `PartWriter`.
-
-        Raises:
-            BundleError: The disk cannot take them.
-        """
-        self._waiting.append(rows)
-        if sum(len(some) for some in self._waiting) >= ROW_GROUP:
-            self._write()
 
     def close(self) -> None:
         """Write what is left, and the end of the file.
@@ -67,8 +55,7 @@ class LancePart:
         Raises:
             BundleError: The disk cannot take it.
         """
-        if self._waiting:
-            self._write()
+        self._write_waiting()
         with _writing(self._file):
             self._writer.close()
 
@@ -77,11 +64,9 @@ class LancePart:
         with suppress(OSError, ValueError, RuntimeError):
             self._writer.close()
 
-    def _write(self) -> None:
-        table = table_of(self._waiting, self._labels, self._schema)
+    def _write(self, table: Any) -> None:
         with _writing(self._file):
             self._writer.write_batch(table)
-        self._waiting = []
 
 
 def commit_parts(output: Path, job: Job) -> None:

@@ -9,16 +9,16 @@ or INT64 data", 2.0.1).
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from runtime.embed.output.identity import Job
-from runtime.embed.output.part_columns import ROW_GROUP, schema_of, table_of
-from runtime.embed.output.rows import Rows
+from runtime.embed.output.part_columns import ColumnsPart, schema_of
 from runtime.support.files import cannot_write
 
 SUFFIX = ".parquet"
 
 
-class ParquetPart:
+class ParquetPart(ColumnsPart):
     """Writes rows to one Parquet file, a row group at a time."""
 
     def __init__(self, file: Path, job: Job, labels: Sequence[str]) -> None:
@@ -34,9 +34,8 @@ class ParquetPart:
         """
         from pyarrow.parquet import ParquetWriter
 
-        self._file, self._labels = file, labels
-        self._waiting: list[Rows] = []
-        self._schema = schema_of(job)
+        super().__init__(labels, schema_of(job))
+        self._file = file
         try:
             self._output = file.open("wb")
             self._writer = ParquetWriter(
@@ -50,24 +49,13 @@ class ParquetPart:
         except OSError as error:
             raise cannot_write(file, error) from error
 
-    def add(self, rows: Rows) -> None:
-        """Take some more rows; see `PartWriter`.
-
-        Raises:
-            BundleError: The disk cannot take them.
-        """
-        self._waiting.append(rows)
-        if sum(len(some) for some in self._waiting) >= ROW_GROUP:
-            self._write()
-
     def close(self) -> None:
         """Write what is left, and the end of the file.
 
         Raises:
             BundleError: The disk cannot take it.
         """
-        if self._waiting:
-            self._write()
+        self._write_waiting()
         try:
             self._writer.close()
             self._output.close()
@@ -82,10 +70,8 @@ class ParquetPart:
         with suppress(OSError):
             self._output.close()
 
-    def _write(self) -> None:
-        table = table_of(self._waiting, self._labels, self._schema)
+    def _write(self, table: Any) -> None:
         try:
             self._writer.write_table(table)
         except OSError as error:
             raise cannot_write(self._file, error) from error
-        self._waiting = []

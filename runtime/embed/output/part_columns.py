@@ -97,3 +97,36 @@ def table_of(waiting: Sequence[Rows], labels: Sequence[str], schema: Any) -> Any
         starts = pa.array(np.arange(0, len(names) + 1, classes.shape[1], dtype=np.int32))
         columns["labels"] = pa.ListArray.from_arrays(starts, names, type=_names())
     return pa.table([columns[name] for name in schema.names], schema=schema)
+
+
+class ColumnsPart:
+    """Keeps the rows of one part until there are enough to be written together; what writes them is the format's."""
+
+    def __init__(self, labels: Sequence[str], schema: Any) -> None:
+        """Begin without rows.
+
+        Args:
+            labels: Line i names class i.
+            schema: Columns of the file, from `schema_of`.
+        """
+        self._labels, self._schema = labels, schema
+        self._waiting: list[Rows] = []
+
+    def add(self, rows: Rows) -> None:
+        """Take some more rows; see `PartWriter`.
+
+        Raises:
+            BundleError: The disk cannot take them.
+        """
+        self._waiting.append(rows)
+        if sum(len(some) for some in self._waiting) >= ROW_GROUP:
+            self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        if self._waiting:
+            self._write(table_of(self._waiting, self._labels, self._schema))
+        self._waiting = []
+
+    def _write(self, table: Any) -> None:
+        """Write a `pyarrow.Table` to the file."""
+        raise NotImplementedError
