@@ -1,8 +1,8 @@
 """Whether labelled images say that another preprocessing than the export's is the network's own.
 
-Accuracy of the PyTorch original, on the same images, with the export's preprocessing and with two likely others: the
-other usual normalisation (ImageNet's, or 0.5 for all channels), and the other way to resize (squashed, or short side
-and crop). It is a hint, not a check: nothing is refused, and nothing is changed.
+Accuracy of the PyTorch original, on the same images, with the export's preprocessing and with likely others: each
+usual normalisation that is not its own (ImageNet's, and 0.5 for all channels), and the other way to resize (squashed,
+or short side and crop). It is a hint, not a check: nothing is refused, and nothing is changed.
 """
 
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ from runtime.support.words import describe_size, p_value, percent
 # Enough to tell a third of the accuracy from the whole, in some seconds of PyTorch on a CPU.
 _IMAGES = 64
 _BATCH = 16
-# Two others are tried at each export, and each is only a guess: one false alarm in fifty.
+# Two or three others are tried at each export, and each is only a guess: three false alarms in a hundred at most.
 _SIGNIFICANCE = 0.01
 # Source: timm.data.constants, IMAGENET_DEFAULT_* and IMAGENET_INCEPTION_*.
 _IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
@@ -74,12 +74,15 @@ def compare_recipes(subject: Subject, folder: Path, labels: tuple[str, ...]) -> 
 
 
 def _others(preprocessing: Preprocessing) -> tuple[_Other, ...]:
-    """Return the two likely other preprocessings."""
+    """Return the likely other preprocessings, two or three."""
     channels = len(preprocessing.colour)
-    imagenet, inception = ([for_channels(numbers, channels) for numbers in usual] for usual in (_IMAGENET, _INCEPTION))
-    other_mean, other_std = imagenet if preprocessing.mean == inception[0] else inception
-    normalised = {"mean": other_mean, "std": other_std}
-    words = " ".join(f"{number:g}" for number in other_mean), " ".join(f"{number:g}" for number in other_std)
+    found = []
+    for usual in (_IMAGENET, _INCEPTION):
+        mean, std = (for_channels(numbers, channels) for numbers in usual)
+        if mean != preprocessing.mean:
+            words = " ".join(f"{number:g}" for number in mean), " ".join(f"{number:g}" for number in std)
+            normalised = preprocessing.model_copy(update={"mean": mean, "std": std})
+            found.append(_Other(normalised, f"--mean {words[0]} --std {words[1]}"))
     size = preprocessing.image_size
     if preprocessing.resize_mode == "squash":
         short = int(max(preprocessing.height, preprocessing.width) / _USUAL_SHARE)
@@ -87,10 +90,7 @@ def _others(preprocessing: Preprocessing) -> tuple[_Other, ...]:
     else:
         resized = {"resize_mode": "squash", "resize_size": (preprocessing.height, preprocessing.width)}
         options = f"--resize-mode squash --img-size {describe_size(size).replace('x', ' ')}"
-    return (
-        _Other(preprocessing.model_copy(update=normalised), f"--mean {words[0]} --std {words[1]}"),
-        _Other(preprocessing.model_copy(update=resized), options),
-    )
+    return (*found, _Other(preprocessing.model_copy(update=resized), options))
 
 
 def _hits(subject: Subject, preprocessing: Preprocessing, dataset: Dataset) -> Flags:
