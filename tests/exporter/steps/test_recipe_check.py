@@ -65,6 +65,16 @@ def test_the_normalisation_of_training_is_named_where_another_is_given(folder):
     )
 
 
+def test_imagenets_is_named_where_neither_usual_one_is_given(tmp_path):
+    # By ImageNet's means, 0.449 on average, 114.5 lies between; by 0.9 and by 0.5 all pictures are dark.
+    for name, grey in (("dark", 106), ("bright", 122)):
+        (tmp_path / name).mkdir()
+        for number in range(12):
+            Image.new("RGB", (40, 40), (grey + number % 3,) * 3).save(tmp_path / name / f"{number}.png")
+    (sentence,) = compare_recipes(subject(mean=(0.9,), std=(0.1,)), tmp_path, LABELS)
+    assert "100.00 % with --mean 0.485 0.456 0.406 --std 0.229 0.224 0.225" in sentence
+
+
 def test_nothing_is_said_of_the_right_one(folder):
     assert compare_recipes(subject(mean=(0.5,), std=(0.5,)), folder, LABELS) == ()
 
