@@ -6,8 +6,8 @@
 Writes outputs as jobs of a ResNet-50 would, of drawn embeddings (clusters with noise, cut off at 0 as a ReLU does), and
 searches each in processes of its own: `first` is the first search of a process, `later` the median of the others, and
 `later_core_s` the time that one of these kept cores busy, which other processes on the machine do not lengthen. All is
-in the kernel's memory, as it was just written. The query's own embedding is not in the time, its row's key is. Where an
-index is made, this is a process before. Needs some 5 GB below DIR, which are removed.
+in the kernel's memory, as it was just written. The query's own embedding is not in the time, its row's key is. Where
+something is kept for later searches, a process before makes it. Needs some 5 GB below DIR, which are removed.
 """
 
 import argparse
@@ -37,6 +37,7 @@ from runtime.engines.facts import EngineFacts
 from runtime.search.exact import Nearest, search_exactly
 from runtime.search.faiss_index import open_index
 from runtime.search.gallery import open_gallery
+from runtime.search.unpacked import unpack
 from runtime.support.arrays import Floats
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,6 +45,7 @@ RESULT = ROOT / "benchmarks" / "results" / "search_speed.json"
 DOCUMENT = ROOT / "docs" / "how-to" / "search.md"
 ROWS, DIM, PART, BATCH = 200_000, 2048, 8192, 32
 CLUSTERS, NOISE, SEED, SEARCHES, K = 1000, 0.7, 0, 8, 10
+MADE = ", made"
 OUTPUTS: tuple[tuple[Format, Dtype], ...] = (("npy", "float32"), ("parquet", "float32"), ("parquet", "float16"))
 
 
@@ -62,7 +64,7 @@ def main() -> None:
         DOCUMENT.write_text(fill(text, {"speed": speed_table(recorded)}), encoding="utf-8")
         return
     if given.search:
-        print(json.dumps(search(Path(given.search[0]), indexed=given.search[1] == "index")))
+        print(json.dumps(search(Path(given.search[0]), given.search[1])))
         return
     result = {**describe_environment("numpy", "pyarrow", "faiss-cpu"), "rows": given.rows, "dim": DIM, "k": K}
     with tempfile.TemporaryDirectory(dir=given.scratch) as folder:
@@ -79,43 +81,57 @@ def main() -> None:
 
 def speed_table(result: dict[str, Any]) -> str:
     """Return the page's table of a result."""
-    made = {(one["format"], one["dtype"]): one for one in result["searches"] if one["how"] == "index, made"}
+    made = {
+        (one["format"], one["dtype"], one["how"].removesuffix(MADE)): one
+        for one in result["searches"]
+        if one["how"].endswith(MADE)
+    }
     rows = [
         [
             f"{one['format']}, {one['dtype']}",
-            "exact" if one["how"] == "exact" else "index",
+            one["how"],
             f"{one['open_s'] + one['first_s']:.2f} s",
             f"{one['later_s']:.2f} s",
             f"{one['peak_mb']:,.0f} MB",
-            ""
-            if one["how"] == "exact"
-            else f"{made[one['format'], one['dtype']]['open_s']:.0f} s, "
-            f"{made[one['format'], one['dtype']]['peak_mb']:,.0f} MB",
+            _making(made.get((one["format"], one["dtype"], one["how"]))),
         ]
         for one in result["searches"]
-        if one["how"] != "index, made"
+        if not one["how"].endswith(MADE)
     ]
-    return table(("output", "search", "first", "later ones", "memory at most", "making the index"), rows)
+    return table(("output", "search", "first", "later ones", "memory at most", "making what is kept"), rows)
+
+
+def _making(one: dict[str, Any] | None) -> str:
+    return "" if one is None else f"{one['open_s']:.0f} s, {one['peak_mb']:,.0f} MB"
 
 
 def measure(output: Path, kind: Format, dtype: Dtype, rows: int) -> Iterator[dict[str, object]]:
     """Yield what the searches of one output cost; see the module."""
     write_output(output, kind, dtype, rows)
-    for how in ("exact", "index, made", "index"):
-        command = [sys.executable, "-m", "benchmarks.embed.search_speed", "--search", str(output), how.split(",")[0]]
+    unpacked = (f"exact, unpacked{MADE}", "exact, unpacked") if kind != "npy" else ()
+    for how in ("exact", *unpacked, f"index{MADE}", "index"):
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.embed.search_speed",
+            "--search",
+            str(output),
+            how.removesuffix(MADE),
+        ]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
         found = {"how": how, **json.loads(done.stdout)}
         print(kind, dtype, found, file=sys.stderr, flush=True)
         yield found
 
 
-def search(output: Path, *, indexed: bool) -> dict[str, object]:
+def search(output: Path, how: str) -> dict[str, object]:
     """Return the seconds of the first search of this process and of later ones, and its memory in MB."""
     gallery = open_gallery(output)
     queries = gallery.embeddings(np.linspace(0, gallery.rows - 1, SEARCHES).astype(int).tolist())
     before = peak_mb()
     began = time.perf_counter()
-    index = open_index(gallery, "cosine", lambda _stage: None) if indexed else None
+    index = open_index(gallery, "cosine", lambda _stage: None) if how == "index" else None
+    unpacked = unpack(gallery, lambda _stage: None) if how == "exact, unpacked" else None
     opened = time.perf_counter() - began
 
     def one(query: Floats) -> float:
@@ -124,7 +140,7 @@ def search(output: Path, *, indexed: bool) -> dict[str, object]:
         if index is not None:
             nearest = index.search(query, k=K)
         else:
-            nearest = search_exactly(gallery, query, k=K, metric="cosine")
+            nearest = search_exactly(unpacked or gallery, query, k=K, metric="cosine")
         gallery.described(nearest[0].rows.tolist())
         return time.perf_counter() - began
 

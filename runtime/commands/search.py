@@ -21,6 +21,14 @@ def search(
             "--index", help="Search an index of faiss, which is made once and kept in the output: faster, approximate."
         ),
     ] = False,
+    unpack: Annotated[
+        bool,
+        typer.Option(
+            "--unpack",
+            help="Keep a copy of the embeddings in the output that is not compressed: exact searches of Parquet and "
+            "Lance read it from then on, and take a fraction of the time.",
+        ),
+    ] = False,
     bundle: Annotated[
         Path | None, typer.Option(help="The bundle that made the output.", show_default="where the job had it")
     ] = None,
@@ -45,6 +53,8 @@ def search(
 
       run-ssl search embeddings query.jpg -k 50 --json
 
+      run-ssl search embeddings query.jpg --unpack
+
       run-ssl search embeddings query.jpg --index --html page.html
     """
     with one_line_errors():
@@ -62,6 +72,7 @@ def search(
             device=device,
             weights=weights,
             index=index,
+            unpack=unpack,
         )
         with message_console().status("search") as status:
             result = run_search(request, on_stage=lambda stage: status.update(f"search: {stage}"))

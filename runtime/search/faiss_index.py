@@ -14,25 +14,20 @@ Source: faiss, `IndexIVFScalarQuantizer`; `IO_FLAG_MMAP` leaves the lists on the
 """
 
 import math
-import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, TypedDict
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, ValidationError
 
 from runtime.bundle.results.neighbours_json import Metric
-from runtime.embed.output.identity import JOB_FILE
-from runtime.embed.output.part_files import PARTIAL, SEARCH
 from runtime.errors import BundleError
 from runtime.neighbours.nearest import lengths
 from runtime.search.exact import ExactSearch, Nearest, search_exactly
 from runtime.search.gallery import Gallery
+from runtime.search.kept import KeptRecord, folder_of, job_hash, made_whole, read_record
 from runtime.support.arrays import AnyFloats, Floats, Ints
-from runtime.support.files import cannot_write, hash_file
 from runtime.support.json_file import write_model
 
 _RECORD = "index.json"
@@ -45,13 +40,10 @@ _ENOUGH = 0.95
 _ASKED, _NEIGHBOURS = 100, 10
 
 
-class IndexRecord(BaseModel):
+class IndexRecord(KeptRecord):
     """All of `index.json`.
 
     Attributes:
-        schema_version: Raised when a meaning changes.
-        job_sha256: sha256 of the output's `_job.json` when the index was made.
-        rows: Number of rows in it.
         faiss: Version of faiss that made it.
         lists: Number of lists.
         probes: Number of lists that a search looks into.
@@ -59,10 +51,6 @@ class IndexRecord(BaseModel):
         asked: How many rows were asked for.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    schema_version: Literal[1] = 1
-    job_sha256: str
-    rows: int
     faiss: str
     lists: int
     probes: int
@@ -112,12 +100,11 @@ def open_index(gallery: Gallery, metric: Metric, on_stage: Callable[[str], None]
         ModuleNotFoundError: faiss is not installed.
         BundleError: A part cannot be read, or the disk cannot take the index.
     """
-    folder = gallery.output / SEARCH / metric
-    record = _read_record(folder)
-    job_sha256 = hash_file(gallery.output / JOB_FILE)
-    if record is None or (record.job_sha256, record.rows) != (job_sha256, gallery.rows):
+    folder = folder_of(gallery, metric)
+    record = read_record(folder / _RECORD, IndexRecord, gallery)
+    if record is None:
         on_stage(f"make an index of {gallery.rows:,} rows")
-        record = _make_index(gallery, metric, folder, job_sha256)
+        record = _make_index(gallery, metric, folder)
     return FaissIndex(gallery, metric, record, _open_shards(folder, record.probes))
 
 
@@ -132,37 +119,22 @@ def find_rows(shards: Sequence[Any], queries: AnyFloats, *, k: int, metric: Metr
     return [one[one >= 0] for one in ordered]
 
 
-def _read_record(folder: Path) -> IndexRecord | None:
-    try:
-        return IndexRecord.model_validate_json((folder / _RECORD).read_bytes())
-    except (OSError, ValidationError):
-        return None
-
-
-def _make_index(gallery: Gallery, metric: Metric, folder: Path, job_sha256: str) -> IndexRecord:
+def _make_index(gallery: Gallery, metric: Metric, folder: Path) -> IndexRecord:
     """Make an index beside its place, and put it there when it is whole."""
     import faiss
 
     try:
-        folder.parent.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{metric}.", suffix=PARTIAL, dir=folder.parent) as partial:
-            whole = Path(partial) / metric
-            whole.mkdir()
+        with made_whole(folder) as whole:
             trained = _train(gallery, metric)
             _fill(trained, gallery, metric, whole)
             record = IndexRecord(
-                job_sha256=job_sha256,
+                job_sha256=job_hash(gallery),
                 rows=gallery.rows,
                 faiss=faiss.__version__,
                 lists=trained.nlist,
                 **_measure(whole, trained.nlist, gallery, metric),
             )
             write_model(whole / _RECORD, record)
-            if folder.exists():
-                shutil.rmtree(folder)
-            whole.rename(folder)
-    except OSError as error:
-        raise cannot_write(folder, error) from error
     except RuntimeError as error:
         # faiss's own, in several lines.
         raise BundleError(f"faiss cannot write {folder} ({' '.join(str(error).split())}): free some space") from error

@@ -2,12 +2,12 @@
 
 from bisect import bisect_right
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 
@@ -56,17 +56,7 @@ class Gallery:
         Raises:
             BundleError: A part cannot be read.
         """
-        waiting: deque[tuple[int, Future[_Made]]] = deque()
-        cores = usable_cores()
-        with ThreadPoolExecutor(cores) as pool:
-            for first, piece in self._pieces():
-                waiting.append((first, pool.submit(_read_and, work, piece)))
-                if len(waiting) > cores + 1:
-                    start, made = waiting.popleft()
-                    yield start, made.result()
-            while waiting:
-                start, made = waiting.popleft()
-                yield start, made.result()
+        yield from map_blocks(self._pieces(), work)
 
     def embeddings(self, rows: Sequence[int]) -> AnyFloats:
         """Return the embeddings of some rows, (N, D), in the order given.
@@ -115,7 +105,35 @@ class Gallery:
                 first += piece.size
 
 
-def _read_and(work: Callable[[AnyFloats], _Made], piece: Piece) -> _Made:
+class HasEmbeddings(Protocol):
+    """Some rows that follow one another."""
+
+    def embeddings(self) -> AnyFloats:
+        """Return their embeddings, (N, D)."""
+        ...
+
+
+def map_blocks(
+    pieces: Iterable[tuple[int, HasEmbeddings]], work: Callable[[AnyFloats], _Made]
+) -> Iterator[tuple[int, _Made]]:
+    """Yield in order the number of each piece's first row, and what `work` makes of its embeddings.
+
+    Pieces are read ahead by threads, one for each core and one that waits: memory holds no more.
+    """
+    waiting: deque[tuple[int, Future[_Made]]] = deque()
+    cores = usable_cores()
+    with ThreadPoolExecutor(cores) as pool:
+        for first, piece in pieces:
+            waiting.append((first, pool.submit(_read_and, work, piece)))
+            if len(waiting) > cores + 1:
+                start, made = waiting.popleft()
+                yield start, made.result()
+        while waiting:
+            start, made = waiting.popleft()
+            yield start, made.result()
+
+
+def _read_and(work: Callable[[AnyFloats], _Made], piece: HasEmbeddings) -> _Made:
     return work(piece.embeddings())
 
 

@@ -13,6 +13,7 @@ from runtime.search.gallery import Gallery, open_gallery
 from runtime.search.parts import Row
 from runtime.search.query import embed_queries, engine_notes, open_bundle_of, open_engine_of
 from runtime.search.request import SearchRequest
+from runtime.search.unpacked import find_unpacked, unpack
 
 
 @dataclass(frozen=True)
@@ -69,10 +70,11 @@ def run_search(request: SearchRequest, on_stage: Callable[[str], None] = lambda 
         notes = engine_notes(gallery.job, engine)
         queries = embed_queries(request.queries, job=gallery.job, bundle=bundle, engine=engine, metric=request.metric)
     index = open_index(gallery, request.metric, on_stage) if request.index else None
+    unpacked = unpack(gallery, on_stage) if request.unpack else find_unpacked(gallery)
     on_stage(f"search {gallery.rows:,} rows")
     began = time.perf_counter()
     if index is None:
-        nearest = search_exactly(gallery, queries, k=request.k, metric=request.metric)
+        nearest = search_exactly(unpacked or gallery, queries, k=request.k, metric=request.metric)
     else:
         nearest = index.search(queries, k=request.k)
     found = {query: _describe(gallery, one) for query, one in zip(request.queries, nearest, strict=True)}

@@ -21,6 +21,8 @@ class SearchRequest:
         engine: `NAME` or `NAME:PRECISION`, as in `run-ssl embed`; None for the job's engine.
         device: `cpu` or `gpu`; None for the job's.
         index: Whether an index of faiss is searched, which is made where there is none yet.
+        unpack: Whether a copy of the embeddings that need not be unpacked is made where there is none yet; one that is
+            there is read by every exact search.
         weights: Checkpoint, for the engine `pytorch`.
     """
 
@@ -32,4 +34,5 @@ class SearchRequest:
     engine: str | None = None
     device: str | None = None
     index: bool = False
+    unpack: bool = False
     weights: Path | None = None

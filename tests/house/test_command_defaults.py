@@ -84,7 +84,7 @@ COMMANDS = (
         compared=27,
         renamed={**RAY, "output_format": "format"},
     ),
-    Command(search, (SearchRequest,), compared=7),
+    Command(search, (SearchRequest,), compared=8),
     Command(repo, (RepositoryRequest,), compared=10),
     Command(report, (ReportRequest,), compared=4, converted={"max_drop": 100 * ReportRequest.max_drop}),
 )
