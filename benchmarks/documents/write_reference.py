@@ -5,6 +5,7 @@
     commands.md                 every command and option, from Typer
     bundle.md                   files and fields, from runtime/bundle/layout.py and the pydantic schemas
     python.md                   public names, from the docstrings
+    models.md                   timm's ResNets, from what `benchmarks.export.family` measured
     errors.md, exit-codes.md    exceptions, and the paragraphs of Troubleshooting that their messages lead to
 
 `--check` writes nothing and fails when a page is stale. No package is imported that a device lacks.
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from benchmarks.documents.reference.commands_page import commands_page
 from benchmarks.documents.reference.errors_page import errors_page, exit_codes_page
 from benchmarks.documents.reference.files_page import files_page
+from benchmarks.documents.reference.models_page import models_page
 from benchmarks.documents.reference.python_page import python_page
 from benchmarks.documents.reference.sources import ROOT
 
@@ -25,6 +27,7 @@ WRITERS: dict[str, Callable[[], str]] = {
     "commands.md": commands_page,
     "bundle.md": files_page,
     "python.md": python_page,
+    "models.md": models_page,
     "errors.md": errors_page,
     "exit-codes.md": exit_codes_page,
 }

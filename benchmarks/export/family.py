@@ -7,8 +7,9 @@ weights, 10 classes and 64 pixels: FP32, FP16, and INT8 for both targets, by the
 calibrated on 64 pieces of the packaged photographs, and judged on 8 others; networks with random weights lose more by
 INT8 than trained ones do, so its figures are a lower bound.
 
-Every export is a process of its own. The result is written after each network, the smallest first, and a network that
-has a row is not run again: delete the row, or the file, to do so. `docs/reference/models.md` is made from it.
+Every export is a process of its own: FP32 and FP16 of all networks first, then INT8, the smallest network first. The
+result is written after each, and what has a figure or a reason is not run again: delete it, or the file, to do so.
+`docs/reference/models.md` is made from it.
 """
 
 import argparse
@@ -27,7 +28,8 @@ from benchmarks.shared.environment import ROOT, describe_environment
 from runtime.support.files import atomic_file
 
 RESULT = ROOT / "benchmarks" / "results" / "family.json"
-PRECISIONS: dict[str, tuple[str, ...]] = {
+# FP16 goes through FP32, so that one export has both; FP32 is exported by itself where FP16 is refused.
+EXPORTS: dict[str, tuple[str, ...]] = {
     "fp32": (),
     "fp16": ("--fp16",),
     "int8-cpu": ("--int8", "--int8-target", "cpu"),
@@ -67,12 +69,13 @@ def write_pictures(folder: Path) -> None:
         piece.save(folder / f"{number:02}.png")
 
 
-def export(name: str, precision: str, pictures: Path) -> dict[str, Any]:
-    """Return how near each output of a network's bundle is, decibels, or the sentence that the export ended in."""
+def export(name: str, precision: str, pictures: Path) -> dict[str, dict[str, Any]]:
+    """Return by precision how near each output of a network is, decibels, or the sentence that the export ended in."""
+    precisions = ("fp32", "fp16") if precision == "fp16" else (precision,)
     with tempfile.TemporaryDirectory(prefix="export-ssl-family-") as folder:
         words = [
             *(str(Path(sys.prefix) / "bin" / "export-ssl"), "--model", name, "--weights", "random", "--img-size", "64"),
-            *("--num-classes", "10", "--output", f"{folder}/bundle", "--json", *PRECISIONS[precision]),
+            *("--num-classes", "10", "--output", f"{folder}/bundle", "--json", *EXPORTS[precision]),
             *(("--calib", str(pictures)) if "int8" in precision else ()),
         ]
         try:
@@ -80,12 +83,17 @@ def export(name: str, precision: str, pictures: Path) -> dict[str, Any]:
                 words, capture_output=True, text=True, check=False, timeout=60 * _MINUTES_OF_ONE_EXPORT
             )
         except subprocess.TimeoutExpired:
-            return {"reason": f"not exported within {_MINUTES_OF_ONE_EXPORT} minutes"}
+            return {one: {"reason": f"not exported within {_MINUTES_OF_ONE_EXPORT} minutes"} for one in precisions}
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"ended with code {done.returncode}"]
-        return {"reason": lines[-1].replace(str(pictures), "FOLDER")}
-    outputs = json.loads(done.stdout)["steps"][-1]["outputs"]
-    return {"sqnr_db": {output: found["sqnr_db"] for output, found in outputs.items()}}
+        refused = {precision: {"reason": lines[-1].replace(str(pictures), "FOLDER")}}
+        return refused | (export(name, "fp32", pictures) if precision == "fp16" else {})
+    steps = {step["name"]: step["outputs"] for step in json.loads(done.stdout)["steps"]}
+    last = {"fp32": "simplify"}
+    return {
+        one: {"sqnr_db": {output: found["sqnr_db"] for output, found in steps[last.get(one, "final")].items()}}
+        for one in precisions
+    }
 
 
 def read_result() -> dict[str, Any]:
@@ -108,12 +116,15 @@ def main() -> None:
     result["family"] = sorted(names)
     with tempfile.TemporaryDirectory(prefix="export-ssl-pictures-") as pictures:
         write_pictures(Path(pictures))
-        for name in names:
+        first = [(name, "fp16") for name in names]
+        then = [(name, precision) for name in names for precision in EXPORTS if "int8" in precision]
+        for name, precision in first + then:
             wanted = not arguments.only or any(word in name for word in arguments.only)
-            if name in result["networks"] or not wanted or time.monotonic() - began > 60 * arguments.limit:
+            row = result["networks"].setdefault(name, {}) if wanted else {}
+            if precision in row or not wanted or time.monotonic() - began > 60 * arguments.limit:
                 continue
-            result["networks"][name] = {precision: export(name, precision, Path(pictures)) for precision in PRECISIONS}
-            print(name, json.dumps(result["networks"][name]), file=sys.stderr, flush=True)
+            row |= export(name, precision, Path(pictures))
+            print(name, precision, json.dumps(row), file=sys.stderr, flush=True)
             with atomic_file(RESULT) as file:
                 file.write(json.dumps(result, indent=1, sort_keys=True).encode() + b"\n")
 

@@ -18,6 +18,8 @@ Rules:
    since TensorRT takes no other. `cpu` also quantises the main branch of an Add: onnxruntime has no kernel of
    convolution and Add, and without that pair runs the convolution in FP32: INT8 is then 1.5 times as
    slow as FP32.
+8. Convolutions over channels, (N, 1, C), as efficient channel attention (ECA) has one a block, stay float: a few
+   multiply-accumulates, and no engine's INT8 kernel.
 
 Source: NVIDIA TensorRT Developer Guide, "Explicit Quantization", Q/DQ placement recommendations. On an A100
 rule 1 alone is no faster than FP16; with rules 2 and 3 it takes 0.58 of FP16's time (docs/explanation/decisions.md).
@@ -28,7 +30,14 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from calibration.graph.structure import ResidualAdd, is_global_pool, layers, nonnegative_tensors, residual_adds
+from calibration.graph.structure import (
+    ResidualAdd,
+    constant,
+    is_global_pool,
+    layers,
+    nonnegative_tensors,
+    residual_adds,
+)
 from runtime.errors import GraphError
 from runtime.support.engine_names import Int8Target
 
@@ -84,7 +93,7 @@ def place(
         GraphError: `keep_float` names a layer that the graph does not have.
     """
     floats = frozenset(keep_float)
-    candidates = [node for node in layers(model) if classifier or node.op_type == "Conv"]
+    candidates = [node for node in layers(model) if _over_images(node) or (classifier and node.op_type != "Conv")]
     unknown = sorted(floats - {node.name for node in layers(model)})
     if unknown:
         raise GraphError(f"the graph has no layer {unknown[0]}: expected names such as {candidates[0].name}")
@@ -117,6 +126,11 @@ def place(
         target=target,
         classifier=classifier,
     )
+
+
+def _over_images(node: ir.Node) -> bool:
+    """Return whether a layer is a convolution over height and width; rule 8."""
+    return node.op_type == "Conv" and constant(node, 1).ndim == 4
 
 
 def _positions(model: ir.Model) -> dict[ir.Value, int]:

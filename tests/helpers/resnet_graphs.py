@@ -82,3 +82,18 @@ def downsample_block(*, pooled: bool = False, downsample_first: bool = False) ->
     sides = [main, net.conv("b.downsample", source, shape=(8, 4, 1), stride=1 if pooled else 2)]
     net.node("Add", "b.add", *(reversed(sides) if downsample_first else sides))
     return net.finish(net.node("Relu", "b.act2", "b.add"), 8)
+
+
+def channel_attention_block() -> onnx.ModelProto:
+    """A basic block with efficient channel attention, as timm's ecaresnet has it: a convolution over (N, 1, C)."""
+    net = Network()
+    net.node("Relu", "act1", net.conv("conv1", "x", shape=(4, 3, 3)))
+    main = net.conv("b.conv1", "act1", shape=(4, 4, 3))
+    net.node("GlobalAveragePool", "b.se.pool", main)
+    net.constants |= {"b.se.line": np.array([0, 1, -1]), "b.se.image": np.array([0, -1, 1, 1])}
+    net.node("Reshape", "b.se.flat", "b.se.pool", "b.se.line")
+    net.constants["b.se.conv.weight"] = net.rng.normal(size=(1, 1, 3)).astype(np.float32)
+    net.node("Conv", "b.se.conv", "b.se.flat", "b.se.conv.weight", pads=[1, 1])
+    net.node("Sigmoid", "b.se.gate", net.node("Reshape", "b.se.back", "b.se.conv", "b.se.image"))
+    net.node("Add", "b.add", net.node("Mul", "b.se.scaled", main, "b.se.gate"), "act1")
+    return net.finish(net.node("Relu", "b.act2", "b.add"), 4)

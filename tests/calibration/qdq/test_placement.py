@@ -7,7 +7,7 @@ from calibration.graph.checks import prepare
 from calibration.qdq.placement import place
 from runtime.errors import GraphError
 from tests.helpers.graphs import make_model
-from tests.helpers.resnet_graphs import Network, basic_block, bottleneck, downsample_block
+from tests.helpers.resnet_graphs import Network, basic_block, bottleneck, channel_attention_block, downsample_block
 
 # Tensor to what reads it quantised: node and input index. Written out by hand.
 BASIC = {
@@ -118,6 +118,14 @@ def test_everything_in_float_leaves_no_pair():
 def test_an_unknown_layer_is_refused():
     with pytest.raises(GraphError, match="no layer nowhere: expected names such as conv1"):
         place(prepare(basic_block()), keep_float=frozenset({"nowhere"}))
+
+
+@pytest.mark.parametrize("target", ["tensorrt", "cpu", "rtx"])
+def test_a_convolution_over_channels_stays_float_and_so_does_what_it_reads(target):
+    placement = place(prepare(channel_attention_block()), target=target)
+    assert placement.weights == ("conv1", "b.conv1")
+    uses = [use for tensor in placement.activations for use in tensor.uses]
+    assert not [name for name, _ in uses if name.startswith(("b.se.flat", "b.se.conv", "b.se.back"))]
 
 
 def test_pairs_do_not_depend_on_the_batch():

@@ -1,0 +1,85 @@
+"""docs/reference/models.md: which of timm's ResNets can be exported, from what `benchmarks.export.family` measured."""
+
+import json
+from collections import defaultdict
+from typing import Any
+
+from benchmarks.documents.reference.markdown import one_line, page, table
+from benchmarks.documents.reference.sources import ROOT
+
+RESULT = ROOT / "benchmarks" / "results" / "family.json"
+_MADE = (
+    "<!-- Written by `make reference` from benchmarks/results/family.json, which `python -m benchmarks.export.family` "
+    "measures. -->"
+)
+_COLUMNS = {
+    "fp32": "FP32",
+    "fp16": "FP16",
+    "int8-tensorrt": "INT8, `tensorrt`",
+    "int8-cpu": "INT8, `cpu`",
+}
+_HEAD = f"""\
+# Models
+
+{_MADE}
+
+Every architecture of timm's ResNet family, exported with random weights, 10 classes and images of 64 x 64 pixels by
+`python -m benchmarks.export.family`. The numbers are decibels of SQNR against PyTorch, of the logits and of the
+embedding, on images that calibration has not seen. INT8 is calibrated on 64 pieces of photographs, for both values of
+`--int8-target`. Networks with random weights lose more by INT8 than trained ones: take these numbers as a lower bound,
+and see [Measured](../measured.md) for trained networks."""
+_REFUSED = """\
+## Not exported
+
+Of what timm builds in its modules `senet` and `byobnet`, these have ResNet in their names. They have other names for
+their layers, and are refused as unknown models:"""
+
+
+def models_page() -> str:
+    """Return the page."""
+    result = json.loads(RESULT.read_text(encoding="utf-8"))
+    refused = {name for name, row in result["networks"].items() if _is_unknown(row.get("fp32", {}))}
+    reasons: dict[str, int] = {}
+    rows = [
+        [f"`{name}`", *(_cell(row.get(precision), reasons) for precision in _COLUMNS)]
+        for name, row in sorted(result["networks"].items())
+        if name not in refused
+    ]
+    missing = sum(
+        precision not in row
+        for name, row in result["networks"].items()
+        if name not in refused
+        for precision in _COLUMNS
+    ) + len(_COLUMNS) * (len(result["family"]) - len(result["networks"]))
+    versions = result["environment"]["versions"]
+    return page(
+        _HEAD,
+        f"Measured with timm {versions['timm']}, torch {versions['torch']} and onnxruntime {versions['onnxruntime']}."
+        + (" A dash stands where the command has not been run yet." if missing else ""),
+        table(["model", *_COLUMNS.values()], rows),
+        "\n".join(f"{number}. {one_line(reason)}" for reason, number in reasons.items()),
+        _REFUSED,
+        "\n".join(f"- {line}" for line in _by_beginning(refused)),
+    )
+
+
+def _is_unknown(found: dict[str, Any]) -> bool:
+    return "is not a model of timm's ResNet family" in found.get("reason", "")
+
+
+def _cell(found: dict[str, Any] | None, reasons: dict[str, int]) -> str:
+    """Return both figures, or the number of the sentence that says why there is none."""
+    if found is None:
+        return "-"
+    if "reason" in found:
+        return f"no ({reasons.setdefault(found['reason'].removeprefix('error: '), len(reasons) + 1)})"
+    decibels = found["sqnr_db"]
+    return " / ".join("equal" if decibels[of] is None else f"{decibels[of]:.0f}" for of in ("logits", "embedding"))
+
+
+def _by_beginning(names: set[str]) -> list[str]:
+    """Return names in lines, those that begin alike in one."""
+    lines = defaultdict(list)
+    for name in sorted(names):
+        lines["legacy_se" if name.startswith("legacy_se") else name[:2]].append(f"`{name}`")
+    return [", ".join(some) for some in lines.values()]
