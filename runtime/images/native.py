@@ -17,6 +17,7 @@ from runtime.bundle.manifest import Colour, Preprocessing, ResizeMode, sides
 from runtime.errors import DataError, UsageError
 from runtime.images.colours import convert
 from runtime.support.arrays import Pixels
+from runtime.support.installed import installed_versions
 
 _OK = 0
 # The values of `rne_pixel_format`.
@@ -62,7 +63,7 @@ class NativePreprocessor:
             preprocessing: The bundle's contract.
 
         Raises:
-            UsageError: The file cannot be loaded, or is another library.
+            UsageError: The file cannot be loaded, is another library, or one of another version.
         """
         try:
             # An absolute path: the system's loader would look elsewhere for a bare name.
@@ -71,10 +72,13 @@ class NativePreprocessor:
             self._open = self._library.rne_preprocessor_open
             self._close = self._library.rne_preprocessor_close
             self._last_error = self._library.rne_last_error
+            version = self._library.rne_version
         except (OSError, AttributeError) as error:
             raise UsageError(
                 f"{library} is not this project's C library ({error}): `make cpp` builds it, as libresnet_engine.so"
             ) from error
+        version.restype = ctypes.c_char_p
+        _require_own_version(library, version().decode(errors="replace"))
         self._last_error.restype = ctypes.c_char_p
         self._open.argtypes = (ctypes.POINTER(_Resize), ctypes.POINTER(ctypes.c_void_p))
         self._run.argtypes = (ctypes.c_void_p, ctypes.POINTER(_Image), ctypes.c_void_p)
@@ -129,3 +133,15 @@ class _Handle:
     def __del__(self) -> None:
         """Free the handle."""
         self._close(self.pointer)
+
+
+def _require_own_version(library: Path, reported: str) -> None:
+    """Refuse a library whose structures may lie otherwise in memory; the rule is at RNE_VERSION_MAJOR in the header.
+
+    Raises:
+        UsageError: It is of another minor version.
+    """
+    own = installed_versions(["export-ssl"])["export-ssl"]
+    theirs = reported.partition(" ")[0]
+    if theirs.split(".")[:2] != own.split(".")[:2]:
+        raise UsageError(f"{library} is of version {theirs}, this run-ssl of {own}: build it again with `make cpp`")

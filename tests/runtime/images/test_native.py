@@ -1,6 +1,7 @@
 """The C library as the preprocessing of `run-ssl compare`: the same bytes, from any number of threads."""
 
 import json
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -34,6 +35,18 @@ def contract(interpolation="bilinear", size=64, colour="RGB"):
         std=(0.5,) * len(colour),
         colour=colour,
     )
+
+
+def test_a_library_of_another_version_is_refused_before_anything_is_called(tmp_path):
+    require_tools()
+    source = tmp_path / "other.c"
+    functions = ("rne_preprocessor_run", "rne_preprocessor_open", "rne_preprocessor_close", "rne_last_error")
+    calls = "".join(f"void *{name}(void) {{ __builtin_trap(); }}\n" for name in functions)
+    source.write_text(f'{calls}const char *rne_version(void) {{ return "98.7.6 openvino"; }}\n')
+    library = tmp_path / "libother.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, source], check=True)
+    with pytest.raises(UsageError, match=r"libother.so is of version 98.7.6, this run-ssl of .*: build it again"):
+        NativePreprocessor(library, contract())
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
