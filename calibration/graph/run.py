@@ -1,9 +1,10 @@
 """Run a graph in onnxruntime so that Q/DQ mean exactly what ONNX says."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import onnx
+from onnx import helper
 
 from runtime.engines import ort_session
 from runtime.support.arrays import Feed, Floats
@@ -51,6 +52,32 @@ def run_outputs(
     session = open_session(model, threads=threads)
     source = session.get_inputs()[0].name
     return [session.run(list(names), {source: batch}) for batch in batches]
+
+
+def run_with_constants(
+    model: onnx.ModelProto,
+    names: Sequence[str],
+    batches: Sequence[Feed],
+    constants: Sequence[Mapping[str, Feed]],
+    *,
+    threads: int | None = None,
+) -> Iterator[list[list[Floats]]]:
+    """Yield what `run_outputs` returns, once for each setting of some constants, with one session for all.
+
+    Args:
+        model: A graph; these constants become inputs of it, with their values as defaults.
+        names: Outputs that are wanted.
+        batches: The graph's input, batch by batch.
+        constants: Names of initializers to their values, of their own dtype and shape; the same names each time.
+        threads: Threads of onnxruntime; None leaves its choice.
+    """
+    for tensor in model.graph.initializer:
+        if tensor.name in constants[0]:
+            model.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    session = open_session(model, threads=threads)
+    source = session.get_inputs()[0].name
+    for values in constants:
+        yield [session.run(list(names), {source: batch, **values}) for batch in batches]
 
 
 def run_logits(model: onnx.ModelProto, batches: Sequence[Feed], *, threads: int | None = None) -> list[Floats]:

@@ -79,12 +79,17 @@ def insert_qdq(
         )
 
 
+def scale_name(tensor: str) -> str:
+    """Return the name of the constant that holds the scale of an activation."""
+    return f"{tensor}.scale"
+
+
 def _quantize_activation(
     graph: ir.Graph, value: ir.Value, nodes: Mapping[str | None, ir.Node], *, tensor: QuantizedTensor, scale: float
 ) -> None:
     kind = np.uint8 if tensor.unsigned else np.int8
     parameters = [
-        add_constant(graph, f"{value.name}.scale", np.array(scale, np.float32)),
+        add_constant(graph, scale_name(tensor.name), np.array(scale, np.float32)),
         _zero_point(graph, kind),
     ]
     quantize = ir.node("QuantizeLinear", [value, *parameters], name=f"{value.name}.quantize")

@@ -25,6 +25,7 @@ from calibration.graph.channel_groups import channel_groups
 from calibration.graph.structure import constant
 from calibration.options import Method, QuantizeOptions
 from calibration.qdq.placement import Placement
+from calibration.qdq.write import scale_name
 from calibration.search.judge import Judge
 from calibration.search.parts import Parts, weight_rows
 from calibration.weights.bias_correction import mean_output_error
@@ -44,6 +45,8 @@ from runtime.support.arrays import Doubles, Floats
 
 UNSIGNED_LEVELS = 255
 
+# Scales of a layer's weights, (K,) float32, from its node and rows (K, D) float64.
+Rule = Callable[[ir.Node, Doubles], Floats]
 Moments = Callable[[ir.Model, Mapping[str, Step]], Iterator[tuple[str, LayerMoments]]]
 
 
@@ -127,6 +130,8 @@ class Chooser:
         self._placement, self._judge, self._options, self._fp16 = placement, judge, options, fp16
         self._per_tensor = placement.target == "rtx"
         self._unsigned = {tensor.name: tensor.unsigned for tensor in placement.activations}
+        # They are wanted for rounding to nearest and again for layer-wise rounding.
+        self._mse_scales: dict[ir.Node, Floats] = {}
 
     def choose(self, model: ir.Model, statistics: Mapping[str, TensorStatistics], moments: Moments) -> Choice:
         """Return the best of what was tried.
@@ -163,10 +168,13 @@ class Chooser:
         methods = METHODS if self._options.method == "auto" else (self._options.method,)
         placement = replace(self._placement, weights=())
         for form in self._forms(model, statistics):
-            for method in methods:
-                clips = {name: self._clip(form.statistics[name], method) for name in self._unsigned}
-                parts = Parts(form.model, self._scales(clips))
-                yield _Scaled(form, method, clips, self._judge.sqnr_db(parts.candidate(placement)))
+            clips = [{name: self._clip(form.statistics[name], one) for name in self._unsigned} for one in methods]
+            scales = [self._scales(found) for found in clips]
+            # The methods differ in scales alone: one graph, whose scales are set anew for each.
+            graph = Parts(form.model, scales[0]).candidate(placement)
+            named = [{scale_name(name): np.array(value, np.float32) for name, value in one.items()} for one in scales]
+            for method, found, sqnr_db in zip(methods, clips, self._judge.each_sqnr_db(graph, named), strict=True):
+                yield _Scaled(form, method, found, sqnr_db)
 
     def _forms(self, model: ir.Model, statistics: Mapping[str, TensorStatistics]) -> Iterator[_Form]:
         yield _Form(model, statistics, {}, "as it is")
@@ -196,7 +204,11 @@ class Chooser:
         parts = Parts(scaled.form.model, self._scales(scaled.clips), factors=scaled.form.factors)
         nodes = self._nodes(parts)
         found = []
-        for name, rule in (("weights: largest magnitude", max_scales), ("weights: MSE clipping", mse_scales)):
+        rules: dict[str, Rule] = {
+            "weights: largest magnitude": lambda _node, rows: max_scales(rows),
+            "weights: MSE clipping": lambda node, rows: self._mse(node, rows),
+        }
+        for name, rule in rules.items():
             trial = replace(parts, weights={node.name or "": self._to_nearest(node, rule) for node in nodes})
             found.append((name, trial, self._sqnr_db(trial)))
         best = max(found, key=lambda trial: trial[2])
@@ -228,11 +240,17 @@ class Chooser:
     def _sqnr_db(self, parts: Parts) -> float:
         return self._judge.sqnr_db(parts.candidate(self._placement))
 
-    def _to_nearest(self, node: ir.Node, rule: Callable[[Doubles], Floats]) -> WeightQuantization:
+    def _to_nearest(self, node: ir.Node, rule: Rule) -> WeightQuantization:
         rows, axis = weight_rows(node)
-        scales = np.repeat(rule(rows.reshape(1, -1)), len(rows)) if self._per_tensor else rule(rows)
-        scales = self._fit(scales)
+        found = rule(node, rows.reshape(1, -1) if self._per_tensor else rows)
+        scales = self._fit(np.repeat(found, len(rows)) if self._per_tensor else found)
         return _weight(round_to_nearest(rows, scales), scales, node=node, axis=axis)
+
+    def _mse(self, node: ir.Node, rows: Doubles) -> Floats:
+        """Return `mse_scales` of a layer's rows, computed once."""
+        if node not in self._mse_scales:
+            self._mse_scales[node] = mse_scales(rows)
+        return self._mse_scales[node]
 
     def _fit(self, scales: Floats) -> Floats:
         return fp16_scales(scales) if self._fp16 else scales
@@ -270,16 +288,15 @@ class Chooser:
     def _round(
         self, rows: Doubles, moments: LayerMoments, nearest: WeightQuantization, *, node: ir.Node, axis: int
     ) -> WeightQuantization:
+        # Rounding chooses row by row: where all rows share a scale, it may only have that one.
+        candidates = (
+            (nearest.scales,) if self._per_tensor else (self._fit(max_scales(rows)), self._fit(self._mse(node, rows)))
+        )
         groups = len(moments.totals)
         levels, scales = [], []
         for group, part in enumerate(np.split(rows, groups)):
-            # Rounding chooses row by row: where all rows share a scale, it may only have that one.
-            candidates = (
-                (nearest.scales[: len(part)],)
-                if self._per_tensor
-                else (self._fit(max_scales(part)), self._fit(mse_scales(part)))
-            )
-            found, chosen = round_rows(part, moments.products[group], candidates=candidates)
+            own = tuple(np.split(one, groups)[group] for one in candidates)
+            found, chosen = round_rows(part, moments.products[group], candidates=own)
             levels.append(found)
             scales.append(chosen)
         return _weight(np.concatenate(levels), np.concatenate(scales), node=node, axis=axis)

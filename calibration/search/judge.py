@@ -6,12 +6,12 @@ classifier of zeros gives, leaves the choice to the other one.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import onnx
 
-from calibration.graph.run import judged_outputs, run_outputs
+from calibration.graph.run import judged_outputs, run_outputs, run_with_constants
 from runtime.support.arrays import Feed, Floats
 from runtime.support.paired_statistics import SqnrSum
 
@@ -39,9 +39,22 @@ class Judge:
 
     def sqnr_db(self, model: onnx.ModelProto) -> float:
         """Return the SQNR of a graph's outputs against the float network's, decibels; see the module."""
-        names = judged_outputs(model)
-        totals = [SqnrSum() for _ in names]
-        found = run_outputs(model, names, self.batches, threads=self.threads)
+        return self._judged(run_outputs(model, judged_outputs(model), self.batches, threads=self.threads))
+
+    def each_sqnr_db(self, model: onnx.ModelProto, constants: Sequence[Mapping[str, Feed]]) -> Iterator[float]:
+        """Yield the SQNR of a graph once for each setting of some of its constants; see the module.
+
+        Args:
+            model: A graph; these constants become inputs of it.
+            constants: Names of constants to their values, the same names each time.
+        """
+        runs = run_with_constants(model, judged_outputs(model), self.batches, constants, threads=self.threads)
+        for found in runs:
+            yield self._judged(found)
+
+    def _judged(self, found: Sequence[Sequence[Floats]]) -> float:
+        """Return the SQNR of the outputs for every batch, decibels."""
+        totals = [SqnrSum() for _ in self.reference[0]]
         for references, outputs in zip(self.reference, found, strict=True):
             totals = [
                 total.add(reference, output)

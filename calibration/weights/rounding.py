@@ -30,8 +30,8 @@ Factor = npt.NDArray[np.floating]
 
 # Share of the mean diagonal; the value of the GPTQ paper.
 DAMPING = 0.01
-# Columns whose errors are handed on at once, by one matrix product: the loop inside a block is rank one.
-_BLOCK = 128
+# Columns whose errors are handed on at once, by one matrix product: to all others, and to the rest of their block.
+_BLOCK, _NEAR = 128, 16
 _WIDE = 1024
 
 
@@ -52,8 +52,11 @@ def round_rows(
     best = np.zeros(rows.shape)
     best_scales = np.ones(len(rows), np.float32)
     least = np.full(len(rows), np.inf)
-    for scales in candidates or (max_scales(rows), mse_scales(rows)):
-        for levels in (round_to_nearest(rows, scales), _hand_on(rows, factor, scales)):
+    tried = candidates or (max_scales(rows), mse_scales(rows))
+    # All candidates in one pass, as if they were rows of their own.
+    handed_on = np.split(_hand_on(np.concatenate([rows] * len(tried)), factor, np.concatenate(tried)), len(tried))
+    for scales, handed in zip(tried, handed_on, strict=True):
+        for levels in (round_to_nearest(rows, scales), handed):
             errors = output_errors(rows, levels, scales, factor=factor, damping=damping)
             better = errors < least
             best[better], best_scales[better], least[better] = levels[better], scales[better], errors[better]
@@ -95,18 +98,21 @@ def cholesky(second_moments: npt.NDArray[np.floating]) -> tuple[Factor, float]:
 
 def _hand_on(rows: Doubles, factor: Factor, scales: Floats) -> Doubles:
     """Return levels by rule 2, (K, D) float64."""
-    real = scales.astype(np.float64)
-    levels = np.empty_like(rows)
+    # A column of weights is what is worked on: as a row of its own it is contiguous.
+    columns, real = np.ascontiguousarray(rows.T), scales.astype(np.float64)
+    levels = np.empty_like(columns)
     # What the errors of the columns behind ask of each column, before division by the factor's diagonal.
-    owed = np.zeros_like(rows)
-    for end in range(rows.shape[1], 0, -_BLOCK):
+    owed = np.zeros_like(columns)
+    errors = np.empty_like(columns)
+    for end in range(len(columns), 0, -_BLOCK):
         start = max(0, end - _BLOCK)
-        errors = np.empty((len(rows), end - start))
-        for column in range(end - 1, start - 1, -1):
-            wanted = rows[:, column] + owed[:, column] / factor[column, column]
-            levels[:, column] = np.clip(np.rint(wanted / real), LOWEST, LEVELS)
-            error = rows[:, column] - levels[:, column] * real
-            errors[:, column - start] = error
-            owed[:, start:column] += np.outer(error, factor[column, start:column])
-        owed[:, :start] += errors @ factor[start:end, :start]
-    return levels
+        for near_end in range(end, start, -_NEAR):
+            near = max(start, near_end - _NEAR)
+            for column in range(near_end - 1, near - 1, -1):
+                wanted = columns[column] + owed[column] / factor[column, column]
+                levels[column] = np.clip(np.rint(wanted / real), LOWEST, LEVELS)
+                errors[column] = columns[column] - levels[column] * real
+                owed[near:column] += factor[column, near:column, np.newaxis] * errors[column]
+            owed[start:near] += factor[near:near_end, start:near].T @ errors[near:near_end]
+        owed[:start] += factor[start:end, :start].T @ errors[start:end]
+    return np.ascontiguousarray(levels.T)

@@ -17,6 +17,8 @@ LEVELS = 127
 LOWEST = -127
 # From the largest weight down to half of it: an optimum below it is not found for bell-shaped weights at 8 bits.
 _CLIP_SHARES = np.linspace(1.0, 0.5, 51)
+# 256 KB in float64, as much as any processor's second cache holds.
+_CACHED_VALUES = 1 << 15
 # A scale below the smallest normal FP16 number would lose digits where the graph is FP16.
 SMALLEST_FP16_SCALE = 2.0**-14
 
@@ -70,10 +72,29 @@ def mse_scales(rows: Doubles) -> Floats:
     1810.05723), which derives the optimum; here it is searched on a grid of clipping shares.
     """
     widest = max_scales(rows)
+    best = widest.copy()
+    # A row's optimum is its own affair: a few rows at a time stay in the processor's cache for all shares.
+    step = max(1, _CACHED_VALUES // max(1, rows.shape[1]))
+    for start in range(0, len(rows), step):
+        here = slice(start, start + step)
+        best[here] = _best_scales(rows[here], widest[here])
+    return best
+
+
+def _best_scales(rows: Doubles, widest: Floats) -> Floats:
+    """Return the best scale of each row on the grid of shares, (K,) float32."""
     best, least = widest.copy(), np.full(len(rows), np.inf)
+    rounded = np.empty_like(rows)
     for share in _CLIP_SHARES:
         scales = (widest * np.float32(share)).astype(np.float32)
-        errors = ((round_to_nearest(rows, scales) * scales[:, None].astype(np.float64) - rows) ** 2).sum(axis=1)
+        real = scales[:, None].astype(np.float64)
+        np.divide(rows, real, out=rounded)
+        np.rint(rounded, out=rounded)
+        np.clip(rounded, LOWEST, LEVELS, out=rounded)
+        rounded *= real
+        rounded -= rows
+        np.square(rounded, out=rounded)
+        errors = rounded.sum(axis=1)
         better = errors < least
         best[better], least[better] = scales[better], errors[better]
     return best

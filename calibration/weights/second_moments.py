@@ -27,6 +27,8 @@ from runtime.support.arrays import Doubles, Floats
 
 POSITIONS = 64
 _GROUP_BYTES = 128 << 20
+# Of a layer with D = 4608 they are a tenth of its H.
+_ROWS_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -59,15 +61,25 @@ class LayerMoments:
     totals: Doubles
     rounded_totals: Doubles
     rows: int = 0
+    _waiting: list[Floats] = field(default_factory=list, repr=False)
 
     def add(self, rows: Floats, step: Step) -> None:
-        """Take in rows, (n, groups, D) float32."""
-        for group in range(rows.shape[1]):
-            part = np.ascontiguousarray(rows[:, group])
-            self.products[group] += part.T @ part
+        """Take in rows, (n, groups, D) float32; `products` has them after `finish`."""
+        self._waiting.append(rows)
+        if sum(map(len, self._waiting)) >= _ROWS_AT_ONCE:
+            self.finish()
         self.totals += rows.sum(axis=0, dtype=np.float64)
         self.rounded_totals += step.round(rows).sum(axis=0, dtype=np.float64)
         self.rows += len(rows)
+
+    def finish(self) -> None:
+        """Take the products of the rows that wait: for many rows at a time the sum of two D x D matrices is rare."""
+        if not self._waiting:
+            return
+        rows, self._waiting = np.concatenate(self._waiting), []
+        for group in range(rows.shape[1]):
+            part = np.ascontiguousarray(rows[:, group])
+            self.products[group] += part.T @ part
 
 
 @dataclass(frozen=True)
@@ -148,6 +160,8 @@ def collect_moments(
         # The session holds all weights up to here, and a layer's sums are of no use once it is rounded: neither is kept
         # while the caller works.
         del session, values
+        for layer in layers:
+            layer.moments.finish()
         while layers:
             layer = layers.pop(0)
             yield layer.name, layer.moments

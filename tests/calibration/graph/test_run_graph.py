@@ -1,9 +1,9 @@
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 
-from calibration.graph.run import extract, logits_name, open_session, run_logits
+from calibration.graph.run import extract, logits_name, open_session, run_logits, run_with_constants
 from tests.helpers.graphs import evaluate, make_model
 
 RNG = np.random.default_rng(0)
@@ -38,6 +38,19 @@ def test_logits_are_the_reference_evaluators_batch_by_batch() -> None:
     found = run_logits(model, [X[:2], X[2:]], threads=1)
     assert [array.shape for array in found] == [(2, 3), (3, 3)]
     np.testing.assert_allclose(np.concatenate(found), evaluate(model, X)[1], rtol=RTOL)
+
+
+def test_scales_that_are_set_anew_give_what_graphs_with_these_scales_give() -> None:
+    wanted = [np.array(scale, np.float32) for scale in (0.02, 0.05, 0.007)]
+    found = run_with_constants(
+        quantized_convolution(), ["logits"], [X[:2], X[2:]], [{"scale": scale} for scale in wanted], threads=1
+    )
+    for scale, batches in zip(wanted, found, strict=True):
+        model = quantized_convolution()
+        (constant,) = (tensor for tensor in model.graph.initializer if tensor.name == "scale")
+        constant.CopyFrom(numpy_helper.from_array(scale, "scale"))
+        logits = np.concatenate([logits for (logits,) in batches])
+        np.testing.assert_allclose(logits, evaluate(model, X)[1], rtol=RTOL)
 
 
 def test_the_session_is_told_not_to_fuse_q_and_dq_and_not_to_spin() -> None:
