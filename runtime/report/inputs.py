@@ -19,7 +19,7 @@ from runtime.bundle.layout import (
     SENSITIVITY_FILE,
 )
 from runtime.bundle.plan_json import Sidecar, build_command, read_sidecar
-from runtime.bundle.results.bench_json import RESULT_VERSION, BenchResult
+from runtime.bundle.results.bench_json import BenchResult
 from runtime.bundle.results.changed_json import Changes, read_changes
 from runtime.bundle.results.compare_json import Comparison
 from runtime.bundle.results.neighbours_json import NeighbourCheck, read_neighbours
@@ -28,7 +28,7 @@ from runtime.engines.trt.library import LIBRARIES, Library
 from runtime.errors import BundleError, UsageError
 from runtime.plans.inspector import LayerInformation, read_layer_information
 from runtime.support.files import hash_file
-from runtime.support.json_file import first_problem, read_known
+from runtime.support.json_file import first_problem, read_known, read_versioned
 
 # Of sensitivity.json: how its search went is in no section, so it may be of another version.
 _NOT_SHOWN = ("schema_version", "evaluations", "reached", "resumed", "notice")
@@ -203,14 +203,14 @@ def _files(request: ReportRequest, given: Path | None, default: str) -> list[Pat
 
 def _read_result(file: Path, schema: type[_Schema], command: str) -> _Schema:
     try:
-        return schema.model_validate_json(file.read_bytes())
+        return read_versioned(
+            file,
+            schema,
+            otherwise=f"is not a result of `run-ssl {command}`",
+            next_step=f"run `run-ssl {command}` again",
+        )
     except OSError as error:
         raise BundleError(f"{file} cannot be read: {error.strerror}; make it with `run-ssl {command}`") from error
-    except ValidationError as error:
-        version = f" of version {RESULT_VERSION}" if schema is BenchResult else ""
-        raise BundleError(
-            f"{file} is not a result of `run-ssl {command}`{version} ({first_problem(error)}): run that again"
-        ) from error
 
 
 def _check_one_machine(benches: tuple[BenchResult, ...]) -> None:

@@ -8,6 +8,8 @@ when the logits are equal in every value (`identical` is then true) and when the
 (`non_finite_logits` is then above 0).
 """
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from runtime.bundle.manifest import Licence, Weights
@@ -200,6 +202,7 @@ class Comparison(_Part):
     """All of `run-ssl compare --json`.
 
     Attributes:
+        schema_version: Raised when a meaning changes.
         bundles: The bundles, as the user gave them.
         model: The model's name.
         weights: Where the original's weights came from.
@@ -213,6 +216,7 @@ class Comparison(_Part):
         neighbour_vote: How classes are found, where the network has no classifier.
     """
 
+    schema_version: Literal[1] = 1
     bundles: tuple[str, ...]
     model: str
     weights: Weights

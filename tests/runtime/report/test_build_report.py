@@ -164,6 +164,22 @@ def test_one_runs_copies_in_two_bundles_are_one_result(bundles, tmp_path):
     assert not [warning for warning in twice.warnings if "one after the other" in warning]
 
 
+@pytest.mark.parametrize("name", ["bench", "compare"])
+def test_a_result_of_a_newer_release_says_that_run_ssl_must_be_upgraded(bundles, tmp_path, name):
+    result = sample_bench(*bundles) if name == "bench" else sample_comparison(*bundles)
+    newer = tmp_path / "newer.json"
+    newer.write_text(json.dumps(result.model_dump(mode="json") | {"schema_version": 2}))
+    with pytest.raises(BundleError, match=r"has schema version 2, this run-ssl reads up to 1: upgrade"):
+        build_report(ReportRequest(bundles, **{name: newer}))
+
+
+def test_a_comparison_of_a_release_without_versions_is_read(bundles, tmp_path):
+    old = sample_comparison(*bundles, lost=77).model_dump(mode="json")
+    del old["schema_version"]
+    (tmp_path / "old.json").write_text(json.dumps(old))
+    assert "77" in as_json(build_report(ReportRequest(bundles, compare=tmp_path / "old.json")))
+
+
 def test_damaged_and_foreign_results_are_one_line(bundles, tmp_path):
     (tmp_path / "bench.json").write_text("{")
     with pytest.raises(BundleError, match="run-ssl bench"):
