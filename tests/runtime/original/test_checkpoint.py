@@ -243,7 +243,7 @@ def test_torchscript_and_an_exported_program_are_named_and_not_run(tmp_path):
     [
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 46830571\n", "git lfs pull"),
         (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5"),
-        (gzip.compress(b"weights"), "gzip"),
+        (gzip.compress(b"weights", mtime=0), "gzip"),
         (b"<!DOCTYPE html><html>", "web page"),
     ],
 )
