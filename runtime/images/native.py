@@ -139,7 +139,7 @@ def _require_own_version(library: Path, reported: str) -> None:
     """Refuse a library whose structures may lie otherwise in memory; the rule is at RNE_VERSION_MAJOR in the header.
 
     Raises:
-        UsageError: It is of another minor version.
+        UsageError: The library is of another minor version.
     """
     own = installed_versions(["export-ssl"])["export-ssl"]
     theirs = reported.partition(" ")[0]
