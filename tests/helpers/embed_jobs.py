@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 
 import runtime.embed.opening
+import runtime.search.query
 from runtime.embed.job import JobListener, JobResult, run_embedding
 from runtime.embed.request import EmbedRequest
 from runtime.engines.contract import EngineBase, Outputs
 from runtime.support.arrays import Pixels
-from tests.helpers.bundles import CLASSES, DIM, SIZE, hand_made_manifest
+from tests.helpers.bundles import CLASSES, DIM, SIZE, hand_made_manifest, write_hand_made
 from tests.helpers.image_folders import picture, write_picture
 from tests.helpers.pillow.resample_reference import evaluation_pixels
 
@@ -75,6 +76,24 @@ def picture_folder(folder: Path, seeds: Iterable[int | None]) -> Path:
 def use_engine(monkeypatch: pytest.MonkeyPatch, engine: EngineBase) -> None:
     """Have jobs of this process run an engine of the tests."""
     monkeypatch.setattr(runtime.embed.opening, "load_engine", lambda *_arguments: engine)
+
+
+def searchable_job(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, seeds: Iterable[int | None], *, part_images: int
+) -> EmbedRequest:
+    """Return a job of pictures whose output can be searched.
+
+    A batch is one picture, so that the gallery's numbers are those of the query: `SumEngine` adds up the whole batch.
+    """
+    use_engine(monkeypatch, SumEngine())
+    monkeypatch.setattr(runtime.search.query, "load_engine", lambda *_arguments: SumEngine())
+    return EmbedRequest(
+        bundle=write_hand_made(folder / "bundle"),
+        images=(picture_folder(folder / "pictures", seeds),),
+        output=folder / "out",
+        batch_size=1,
+        part_images=part_images,
+    )
 
 
 def embed(request: EmbedRequest, listener: JobListener | None = None) -> JobResult:

@@ -1,7 +1,6 @@
 """docs/reference/models.md: which of timm's ResNets can be exported, from what `benchmarks.export.family` measured."""
 
 import json
-from collections import defaultdict
 from typing import Any
 
 from benchmarks.documents.reference.markdown import one_line, page, table
@@ -59,7 +58,7 @@ def models_page() -> str:
         table(["model", *_COLUMNS.values()], rows),
         "\n".join(f"{number}. {one_line(reason)}" for reason, number in reasons.items()),
         _REFUSED,
-        "\n".join(f"- {line}" for line in _by_beginning(refused)),
+        ", ".join(f"`{name}`" for name in sorted(refused)) + ".",
     )
 
 
@@ -75,11 +74,3 @@ def _cell(found: dict[str, Any] | None, reasons: dict[str, int]) -> str:
         return f"no ({reasons.setdefault(found['reason'].removeprefix('error: '), len(reasons) + 1)})"
     decibels = found["sqnr_db"]
     return " / ".join("equal" if decibels[of] is None else f"{decibels[of]:.0f}" for of in ("logits", "embedding"))
-
-
-def _by_beginning(names: set[str]) -> list[str]:
-    """Return names in lines, those that begin alike in one."""
-    lines = defaultdict(list)
-    for name in sorted(names):
-        lines["legacy_se" if name.startswith("legacy_se") else name[:2]].append(f"`{name}`")
-    return [", ".join(some) for some in lines.values()]

@@ -11,6 +11,7 @@ The metadata of the schema has the licence of the weights and what the job was.
 """
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -99,7 +100,7 @@ def table_of(waiting: Sequence[Rows], labels: Sequence[str], schema: Any) -> Any
     return pa.table([columns[name] for name in schema.names], schema=schema)
 
 
-class ColumnsPart:
+class ColumnsPart(ABC):
     """Keeps the rows of one part until there are enough to be written together; what writes them is the format's."""
 
     def __init__(self, labels: Sequence[str], schema: Any) -> None:
@@ -127,6 +128,6 @@ class ColumnsPart:
             self._write(table_of(self._waiting, self._labels, self._schema))
         self._waiting = []
 
+    @abstractmethod
     def _write(self, table: Any) -> None:
         """Write a `pyarrow.Table` to the file."""
-        raise NotImplementedError

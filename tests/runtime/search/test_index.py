@@ -9,19 +9,17 @@ import numpy as np
 import pytest
 from sklearn.neighbors import NearestNeighbors
 
-import runtime.search.query
 from runtime.embed.request import EmbedRequest
 from runtime.errors import BundleError
 from runtime.search import faiss_index
 from runtime.search.gallery import Gallery, open_gallery
 from runtime.search.job import run_search
 from runtime.search.request import SearchRequest
-from tests.helpers.bundles import write_hand_made
-from tests.helpers.embed_jobs import SumEngine, embed, picture_folder, use_engine
+from tests.helpers.embed_jobs import embed, searchable_job
 from tests.helpers.image_folders import write_picture
 
 pytest.importorskip("faiss", reason="faiss is not installed: pip install 'export-ssl[search]'")
-ROWS, BATCH, K = 600, 1, 10
+ROWS, K = 600, 10
 
 
 def clustered(seed: int = 0) -> np.ndarray:
@@ -33,15 +31,7 @@ def clustered(seed: int = 0) -> np.ndarray:
 
 @pytest.fixture
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EmbedRequest:
-    use_engine(monkeypatch, SumEngine())
-    monkeypatch.setattr(runtime.search.query, "load_engine", lambda *_arguments: SumEngine())
-    return EmbedRequest(
-        bundle=write_hand_made(tmp_path / "bundle"),
-        images=(picture_folder(tmp_path / "pictures", range(40)),),
-        output=tmp_path / "out",
-        batch_size=BATCH,
-        part_images=16,
-    )
+    return searchable_job(tmp_path, monkeypatch, range(40), part_images=16)
 
 
 class Drawn(Gallery):
@@ -108,13 +98,6 @@ def test_the_index_is_made_once_kept_and_made_anew_for_another_job(job: EmbedReq
         "index.json",
         "shard-000000.faiss",
     ]
-
-
-def test_overwriting_a_job_removes_its_index(job: EmbedRequest, tmp_path: Path) -> None:
-    embed(job)
-    run_search(SearchRequest(job.output, (write_picture(tmp_path / "query.png"),), index=True))
-    embed(replace(job, overwrite=True))
-    assert not (job.output / "_search").exists()
 
 
 def test_a_failure_of_faiss_is_one_line_and_leaves_nothing(

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import runtime.search.query
 from runtime.embed.request import EmbedRequest, OutputChoice
 from runtime.engines.contract import Outputs
 from runtime.errors import BundleError, DataError
@@ -17,8 +16,7 @@ from runtime.search import parts
 from runtime.search.gallery import open_gallery
 from runtime.search.job import run_search
 from runtime.search.request import SearchRequest
-from tests.helpers.bundles import write_hand_made
-from tests.helpers.embed_jobs import SumEngine, embed, expected_embeddings, picture_folder, use_engine
+from tests.helpers.embed_jobs import SumEngine, embed, expected_embeddings, picture_folder, searchable_job
 from tests.helpers.exported import copy_bundle
 from tests.helpers.image_folders import write_picture
 
@@ -31,15 +29,7 @@ BATCH = 1
 @pytest.fixture
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EmbedRequest:
     """A job of 13 pictures in 7 parts, four of them broken."""
-    use_engine(monkeypatch, SumEngine())
-    monkeypatch.setattr(runtime.search.query, "load_engine", lambda *_arguments: SumEngine())
-    return EmbedRequest(
-        bundle=write_hand_made(tmp_path / "bundle"),
-        images=(picture_folder(tmp_path / "pictures", SEEDS),),
-        output=tmp_path / "out",
-        batch_size=BATCH,
-        part_images=2,
-    )
+    return searchable_job(tmp_path, monkeypatch, SEEDS, part_images=2)
 
 
 @pytest.fixture

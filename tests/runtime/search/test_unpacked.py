@@ -9,28 +9,18 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
-import runtime.search.query
 from runtime.embed.request import EmbedRequest, OutputChoice
 from runtime.errors import BundleError
 from runtime.search.gallery import Gallery
 from runtime.search.job import run_search
 from runtime.search.request import SearchRequest
-from tests.helpers.bundles import write_hand_made
-from tests.helpers.embed_jobs import SumEngine, embed, picture_folder, use_engine
+from tests.helpers.embed_jobs import embed, searchable_job
 from tests.helpers.image_folders import write_picture
 
 
 @pytest.fixture
 def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EmbedRequest:
-    use_engine(monkeypatch, SumEngine())
-    monkeypatch.setattr(runtime.search.query, "load_engine", lambda *_arguments: SumEngine())
-    return EmbedRequest(
-        bundle=write_hand_made(tmp_path / "bundle"),
-        images=(picture_folder(tmp_path / "pictures", range(40)),),
-        output=tmp_path / "out",
-        batch_size=1,
-        part_images=16,
-    )
+    return searchable_job(tmp_path, monkeypatch, range(40), part_images=16)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
@@ -86,9 +76,14 @@ def test_parts_that_are_npy_already_are_not_copied(job: EmbedRequest, tmp_path: 
     assert not (job.output / "_search").exists()
 
 
-def test_overwriting_a_job_removes_its_copy(job: EmbedRequest, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kept", ["unpack", "index"])
+def test_overwriting_a_job_removes_its_copy_and_its_index(job: EmbedRequest, tmp_path: Path, kept: str) -> None:
+    if kept == "index":
+        pytest.importorskip("faiss", reason="faiss is not installed: pip install 'export-ssl[search]'")
     embed(job)
-    run_search(SearchRequest(job.output, (write_picture(tmp_path / "query.png"),), unpack=True))
+    wanted: dict[str, Any] = {kept: True}
+    run_search(SearchRequest(job.output, (write_picture(tmp_path / "query.png"),), **wanted))
+    assert (job.output / "_search").exists()
     embed(replace(job, overwrite=True))
     assert not (job.output / "_search").exists()
 
