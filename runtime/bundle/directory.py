@@ -1,8 +1,6 @@
 """A bundle's directory, whole or absent: written beside its place and renamed."""
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +8,7 @@ from pathlib import Path
 from runtime.bundle.layout import MANIFEST_FILE
 from runtime.errors import BundleError
 from runtime.support.files import cannot_write
+from runtime.support.partial import partial_folder, recover, replace_folder
 
 
 @contextmanager
@@ -28,19 +27,13 @@ def atomic_directory(target: Path, *, overwrite: bool) -> Iterator[Path]:
     """
     check_target(target, overwrite=overwrite)
     try:
-        staging = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
+        with partial_folder(target) as staging:
+            # A partial folder is its owner's; a bundle is read by whoever may read its folder.
+            staging.chmod(0o755)
+            yield staging
+            replace_folder(staging, target)
     except OSError as error:
         raise cannot_write(target, error) from error
-    try:
-        # mkdtemp makes 0700; a bundle is read by whoever may read its folder.
-        staging.chmod(0o755)
-        yield staging
-        _replace(staging, target)
-    except OSError as error:
-        raise cannot_write(target, error) from error
-    finally:
-        # After a success the staging directory has been renamed away, and this finds nothing.
-        shutil.rmtree(staging, ignore_errors=True)
 
 
 def check_target(target: Path, *, overwrite: bool) -> None:
@@ -49,6 +42,7 @@ def check_target(target: Path, *, overwrite: bool) -> None:
     Raises:
         BundleError: `target` exists and may not be replaced, is not a bundle, or has no parent folder.
     """
+    recover(target)
     if target.exists() or target.is_symlink():
         if not overwrite:
             raise BundleError(f"{target} exists: pass --overwrite to replace it, or another --output")
@@ -62,19 +56,3 @@ def check_target(target: Path, *, overwrite: bool) -> None:
         raise BundleError(f"{target.parent} is not a directory: create it first, or pass another --output")
     if not os.access(target.parent, os.W_OK):
         raise BundleError(f"cannot write into {target.parent}: pass another --output, or change its permissions")
-
-
-def _replace(staging: Path, target: Path) -> None:
-    """Rename `staging` to `target`; an old `target` steps aside first and comes back on failure."""
-    if not target.exists():
-        staging.rename(target)
-        return
-    aside = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".old", dir=target.parent))
-    target.rename(aside / target.name)
-    try:
-        staging.rename(target)
-    except OSError:
-        (aside / target.name).rename(target)
-        raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)

@@ -44,8 +44,7 @@ def build_foreign_plan(onnx: Path, options: BuildOptions, *, listener: BuildList
     if not onnx.is_file():
         raise UsageError(f"--onnx {onnx}: there is no such file; expected an ONNX graph")
     files, folder = plan_files(onnx), onnx.absolute().parent
-    staged = staging_file(folder, files)
-    try:
+    with staging_file(folder, files) as staged:
         request = BuildRequest(
             bundle=None,
             onnx=onnx.absolute(),
@@ -56,6 +55,4 @@ def build_foreign_plan(onnx: Path, options: BuildOptions, *, listener: BuildList
         finished = BuildProcess(request, listener or BuildListener()).run()
         described = ForeignPlan(**describe_build(finished.facts, options), onnx=onnx.name)
         install_plan(folder, files, staged, described, finished.layer_information)
-    finally:
-        staged.unlink(missing_ok=True)
     return described

@@ -99,8 +99,7 @@ def build_plan(
     bundle = open_bundle(path)
     check_can_build(bundle, library)
     options = options_of_bundle(options, bundle)
-    staged = staging_file(path, library.files)
-    try:
+    with staging_file(path, library.files) as staged:
         request = BuildRequest(
             bundle=path.absolute(),
             plan=staged.absolute(),
@@ -117,6 +116,4 @@ def build_plan(
             licence=bundle.manifest.licence,
         )
         install_plan(path, library.files, staged, sidecar, finished.layer_information)
-    finally:
-        staged.unlink(missing_ok=True)
     return BuiltBundle(bundle, sidecar)

@@ -1,7 +1,7 @@
 """The files of a plan: written beside their names, and put in place only as a whole."""
 
-import os
-import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -13,23 +13,24 @@ from runtime.engines.trt.capabilities import INT8_ON_TURING, TURING
 from runtime.errors import BundleError, VerificationError
 from runtime.plans.certify import explain_failure
 from runtime.support.files import atomic_file
+from runtime.support.partial import partial_file
 
 
-def staging_file(folder: Path, files: PlanFiles) -> Path:
-    """Return where the building process writes the plan: a new name, of no file, so that a kill leaves none behind.
+@contextmanager
+def staging_file(folder: Path, files: PlanFiles) -> Iterator[Path]:
+    """Yield the file that the building process writes the plan to; it is gone afterwards, unless it was put in place.
 
     Raises:
         BundleError: The folder cannot be written into.
     """
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{files.plan}.", suffix=".partial", dir=folder)
-        os.close(handle)
-        Path(name).unlink()
-    except OSError as error:
-        raise BundleError(
-            f"cannot write into {folder}: {error.strerror}; use a copy in a folder where you have write permission"
-        ) from error
-    return Path(name)
+    with ExitStack() as stack:
+        try:
+            partial = stack.enter_context(partial_file(folder / files.plan))
+        except OSError as error:
+            raise BundleError(
+                f"cannot write into {folder}: {error.strerror}; use a copy in a folder where you have write permission"
+            ) from error
+        yield partial
 
 
 def describe_build(facts: PlanFacts, options: BuildOptions) -> dict[str, Any]:

@@ -1,7 +1,5 @@
 """What a search keeps in an output, in `OUT/_search`: folders that are whole or absent, each of one job's rows."""
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +8,10 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from runtime.embed.output.identity import JOB_FILE
-from runtime.embed.output.part_files import PARTIAL, SEARCH
+from runtime.embed.output.part_files import SEARCH
 from runtime.search.gallery import Gallery
 from runtime.support.files import cannot_write, hash_file
+from runtime.support.partial import partial_folder, replace_folder
 
 
 class KeptRecord(BaseModel):
@@ -61,12 +60,9 @@ def made_whole(folder: Path) -> Iterator[Path]:
     """
     try:
         folder.parent.mkdir(exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", suffix=PARTIAL, dir=folder.parent) as partial:
-            whole = Path(partial) / folder.name
-            whole.mkdir()
-            yield whole
-            if folder.exists():
-                shutil.rmtree(folder)
-            whole.rename(folder)
+        with partial_folder(folder) as partial:
+            partial.chmod(0o755)
+            yield partial
+            replace_folder(partial, folder)
     except OSError as error:
         raise cannot_write(folder, error) from error

@@ -8,8 +8,6 @@ beside it, in the same file system, and renamed into place once.
 
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +15,7 @@ from pathlib import Path
 
 from runtime.errors import BundleError, UsageError
 from runtime.serving.record import Record, read_record
+from runtime.support.partial import partial_folder, recover, replace_folder
 
 # Both servers have the name in URLs; Triton refuses '/' and '..' in it.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -135,14 +134,12 @@ def staged(place: Place, version: int) -> Iterator[Path]:
     beside = place.repository.parent
     target = place.model / str(version)
     try:
-        staging = Path(tempfile.mkdtemp(prefix=f".{place.repository.name}.", suffix=".partial", dir=beside))
-        try:
+        recover(target)
+        with partial_folder(place.repository) as staging:
             folder = staging / "new" / place.name / str(version)
             folder.mkdir(parents=True)
             yield folder
             _put(staging, place, version)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
     except OSError as error:
         raise BundleError(
             f"cannot write {target}: {error.strerror or error}; free some space, or change the permissions of "
@@ -160,12 +157,4 @@ def _put(staging: Path, place: Place, version: int) -> None:
     if not place.model.exists():
         model.rename(place.model)
         return
-    target, aside = place.model / str(version), staging / "old"
-    if target.exists():
-        target.rename(aside)
-    try:
-        (model / str(version)).rename(target)
-    except OSError:
-        if aside.exists():
-            aside.rename(target)
-        raise
+    replace_folder(model / str(version), place.model / str(version))

@@ -2,14 +2,13 @@
 
 import errno
 import hashlib
-import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 from runtime.errors import BundleError
+from runtime.support.partial import partial_file
 
 # One read per megabyte: large enough that the hash, not the call, is what takes the time.
 _HASH_BLOCK_BYTES = 1 << 20
@@ -32,22 +31,15 @@ def atomic_file(target: Path) -> Iterator[BinaryIO]:
         BundleError: The disk cannot take it.
     """
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent)
+        with partial_file(target) as partial:
+            # What is still in the buffer is written when the file closes: a full disk may show only then.
+            with partial.open("wb") as file:
+                yield file
+            # A partial file is its owner's; a file is read by whoever may read its folder.
+            partial.chmod(0o644)
+            partial.replace(target)
     except OSError as error:
         raise cannot_write(target, error) from error
-    partial = Path(name)
-    try:
-        # What is still in the buffer is written when the file closes: a full disk may show only then.
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        # mkstemp makes 0600; a file is read by whoever may read its folder.
-        partial.chmod(0o644)
-        partial.replace(target)
-    except OSError as error:
-        raise cannot_write(target, error) from error
-    finally:
-        # After a success the file has been renamed away, and this finds nothing.
-        partial.unlink(missing_ok=True)
 
 
 def cannot_write(target: Path, error: OSError) -> BundleError:

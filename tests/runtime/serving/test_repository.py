@@ -166,7 +166,7 @@ def fail_to_rename_to(monkeypatch, target):
     rename = Path.rename
 
     def refuse(source, goal):
-        if Path(goal) == target and source.name != "old":
+        if Path(goal) == target and source.parent.suffix != ".old":
             raise OSError(28, os.strerror(28))
         return rename(source, goal)
 
