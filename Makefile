@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Two workers share two processors: more threads of PyTorch and OpenBLAS would only wait for one another.
 unit fast coverage: export OMP_NUM_THREADS := 1
 
-.PHONY: help env test fast coverage fresh test-gpu gate cpp test-thin release lint types unit demo bench bench-int8 readme \
+.PHONY: help env test fast coverage fresh torture test-gpu gate cpp test-thin release lint types unit demo bench bench-int8 readme \
 	reference picture docs clean
 
 help:
@@ -23,6 +23,7 @@ help:
 	@echo "make coverage"
 	@echo "             all tests, and which branches of runtime, calibration and exporter they take"
 	@echo "make fresh   demo, tests and continuous integration in a bare Debian 12; needs root, debootstrap, an hour"
+	@echo "make torture changed files by the thousand for all that reads a stranger's file; 40 minutes of two cores"
 	@echo "make bench   the benchmarks behind the figures in the documents"
 	@echo "make docs    the documents as a site, in build/site"
 	@echo "make readme  renew outputs and figures in the documents; make picture, the picture of the report"
@@ -64,6 +65,12 @@ coverage: env
 # A clean clone of this checkout in a Debian 12 that has Python, make and a compiler alone: it shows a missing install step.
 fresh:
 	bash tests/house/fresh_machine.sh
+
+# Outcomes in build/fuzz.json; `INPUTS=100000` for the thorough one.
+INPUTS ?= 20000
+torture: env
+	@mkdir -p build
+	$(BIN)/python -m tests.torture.fuzz --inputs $(INPUTS) --json build/fuzz.json
 
 lint: env
 	$(BIN)/ruff check .

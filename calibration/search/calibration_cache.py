@@ -29,6 +29,7 @@ from runtime.bundle.calibration_json import Calibration, Fingerprint
 from runtime.bundle.layout import CALIBRATION_FILE
 from runtime.errors import CalibrationError
 from runtime.support.files import atomic_file
+from runtime.support.npy import load_npy
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -75,7 +76,7 @@ def read_cache(path: Path, expected: Fingerprint) -> tuple[Calibration, dict[str
         with zipfile.ZipFile(path) as archive:
             calibration = Calibration.model_validate_json(archive.read(CALIBRATION_FILE))
             arrays = {
-                name.removesuffix(".npy"): np.lib.format.read_array(io.BytesIO(archive.read(name)), allow_pickle=False)
+                name.removesuffix(".npy"): load_npy(io.BytesIO(archive.read(name)))
                 for name in archive.namelist()
                 if name != CALIBRATION_FILE
             }

@@ -27,6 +27,7 @@ from runtime.bundle.manifest import FileEntry, Manifest
 from runtime.errors import BundleError
 from runtime.support.files import hash_file
 from runtime.support.json_file import first_problem, read_versioned
+from runtime.support.npy import load_npy
 
 # What a manifest must list, so that its hash is checked; the second where it names golden images. A classifier
 # needs its labels and golden logits too.
@@ -112,7 +113,7 @@ class Bundle:
     def _array(self, name: str, shape: tuple[int, ...], dtype: type[np.generic]) -> npt.NDArray[Any]:
         path = self.path / name
         try:
-            array: npt.NDArray[Any] = np.load(path, allow_pickle=False)
+            array = load_npy(path)
         except (OSError, ValueError) as error:
             raise BundleError(f"{path} is not a plain .npy array ({error}): export the bundle again") from error
         if array.shape != shape or array.dtype != dtype:

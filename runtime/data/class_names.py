@@ -13,7 +13,6 @@
 
 import codecs
 import csv
-import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import DataError
+from runtime.support.json_file import parse_json
 from runtime.support.words import counted, first_few, verb_for
 
 # Objects in which the names stand one level down, the surest first.
@@ -118,7 +118,7 @@ def _from_lines(text: str) -> list[str]:
 
 def _from_json(path: Path, text: str) -> list[str]:
     try:
-        value = json.loads(text)
+        value = parse_json(text)
     except ValueError as error:
         raise DataError(f"--labels {path} is not JSON ({error}): expected {_EXPECTED}") from error
     while isinstance(value, dict) and (below := next((name for name in _NESTED if name in value), None)):

@@ -10,7 +10,6 @@
 4. A network without a classifier takes the data's own classes: whole numbers as they are, else names in sorted order.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -25,6 +24,7 @@ from runtime.data.sources.parquet_table import column_values, open_parquet, read
 from runtime.data.sources.tar_shards import TarSource, read_entry, walk_shard
 from runtime.errors import DataError, UsageError
 from runtime.images.formats import PassedOver, describe_passed_over
+from runtime.support.json_file import parse_json
 from runtime.support.words import counted, first_few, verb_for
 
 _MEMBERS_SHOWN = 6
@@ -212,7 +212,7 @@ def _label_column(file: Path, schema: Any, given: str | None, image: str) -> str
 def _class_names(schema: Any, column: str) -> list[str]:
     """Return the names that Hugging Face's metadata give a column's classes; none where they give none."""
     try:
-        told = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        told = parse_json((schema.metadata or {}).get(b"huggingface", b"{}"))
         names = told["info"]["features"][column]["names"]
     except (ValueError, KeyError, TypeError):
         return []
@@ -276,7 +276,7 @@ class _Shard:
 def _field(content: bytes) -> Label | None:
     """Return the class in the JSON of a sample; None where it has none."""
     try:
-        told = json.loads(content)
+        told = parse_json(content)
     except ValueError:
         return None
     values: Iterable[object] = (told[name] for name in LABEL_COLUMNS if name in told) if isinstance(told, dict) else ()

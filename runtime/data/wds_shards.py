@@ -14,7 +14,6 @@ that it cannot decode and the rest of each shard that it cannot read.
 4. A damaged shard is an error at the sample where the damage is (`runtime/support/tar_members.py`).
 """
 
-import json
 import tarfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -22,6 +21,7 @@ from typing import Any
 
 from runtime.errors import DataError
 from runtime.images.formats import IMAGE_SUFFIXES
+from runtime.support.json_file import parse_json
 from runtime.support.tar_members import walk_members
 from runtime.support.words import first_few
 
@@ -101,7 +101,7 @@ def _label(sample: Mapping[str, Any], alt_label: str) -> int | None:
     """
     text = _entry(sample, ["json" if alt_label else "cls"])
     try:
-        label = int(json.loads(text)[alt_label] if alt_label else text)
+        label = int(parse_json(text)[alt_label] if alt_label else text)
     except (ValueError, TypeError, KeyError) as error:
         what = f"field {alt_label} of the json entry" if alt_label else "cls entry"
         raise DataError(

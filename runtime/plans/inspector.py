@@ -5,14 +5,16 @@ Int8 format`, or from Myelin only `Half`. TensorRT 11 has `Format` and `Datatype
 inputs and outputs under `I/O Tensors` instead of `Bindings`.
 """
 
-import json
 import math
 import re
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Annotated, Any, TypeGuard
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from runtime.bundle.plan_json import Datatype
 from runtime.errors import EngineError
+from runtime.support.json_file import first_problem, parse_json
 
 # Every spelling, lower case, that stands in the inspector's texts or is a `DataType` member's name.
 # Source: NVIDIA/TensorRT v10.16, tools/experimental/trt-engine-explorer (files of versions 8 to 10).
@@ -125,6 +127,43 @@ class LayerInformation:
     io: frozenset[str]
 
 
+# TensorRT's most dimensions, `nvinfer1::Dims::MAX_DIMS`, and its largest: -1 is dynamic.
+_Dimensions = Annotated[tuple[Annotated[int, Field(ge=-1, le=2**31 - 1)], ...], Field(max_length=8)]
+
+
+class _Tensor(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    name: str = Field("", alias="Name")
+    dimensions: _Dimensions = Field((), alias="Dimensions")
+    # 10 and before have one text for both; one build of 11 spells "DataType".
+    both: Any = Field(None, alias="Format/Datatype")
+    format: Any = Field(None, alias="Format")
+    datatype: Any = Field(None, alias="Datatype")
+    datatype_of_11: Any = Field(None, alias="DataType")
+
+
+class _Layer(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    name: str = Field(alias="Name")
+    kind: str = Field(alias="LayerType")
+    inputs: tuple[_Tensor, ...] = Field((), alias="Inputs")
+    outputs: tuple[_Tensor, ...] = Field((), alias="Outputs")
+    constants: tuple[_Tensor, ...] = Field((), alias="Constants")
+    weights: Any = Field(None, alias="Weights")
+    tactic: Any = Field("", alias="TacticName")
+    origin: Any = Field("", alias="Origin")
+    metadata: Any = Field("", alias="Metadata")
+
+
+class _Plan(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    bindings: tuple[Any, ...] = Field((), alias="Bindings")
+    io_tensors: tuple[Any, ...] = Field((), alias="I/O Tensors")
+
+
 def read_layer_information(text: str) -> LayerInformation:
     """Return the layers that the engine inspector or trtexec's `--exportLayerInfo` wrote.
 
@@ -148,7 +187,14 @@ def read_layer_information(text: str) -> LayerInformation:
         )
     if not all(_is_layer(layer) for layer in layers):
         raise EngineError('a layer has no "Name" or no "LayerType": expected the inspector\'s JSON; build again')
-    return LayerInformation(layers=tuple(_layer(layer) for layer in layers), io=_io(data))
+    try:
+        return LayerInformation(
+            layers=tuple(_layer(_Layer.model_validate(layer)) for layer in layers), io=_io(_Plan.model_validate(data))
+        )
+    except ValidationError as error:
+        raise EngineError(
+            f"layer information has {first_problem(error)}: expected the inspector's JSON; build again"
+        ) from error
 
 
 def read_layer_times(text: str) -> dict[str, float]:
@@ -168,7 +214,8 @@ def read_layer_times(text: str) -> dict[str, float]:
         milliseconds = row.get("medianMs", row.get("averageMs"))
         if not isinstance(milliseconds, int | float):
             raise EngineError(f'profile of layer {row["name"]} has neither "medianMs" nor "averageMs": profile again')
-        times[row["name"]] = times.get(row["name"], 0.0) + milliseconds
+        name = str(row["name"])
+        times[name] = times.get(name, 0.0) + milliseconds
     return times
 
 
@@ -223,7 +270,7 @@ def _tactic_type(tactic: str) -> Datatype | None:
 
 def _json(text: str, what: str) -> Any:
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError as error:
         raise EngineError(f"{what} is not JSON ({error}): expected the engine inspector's; build again") from error
 
@@ -232,16 +279,16 @@ def _is_layer(layer: Any) -> TypeGuard[dict[str, Any]]:
     return isinstance(layer, dict) and {"Name", "LayerType"} <= layer.keys()
 
 
-def _layer(data: dict[str, Any]) -> EngineLayer:
+def _layer(data: _Layer) -> EngineLayer:
     return EngineLayer(
-        name=data["Name"],
-        kind=data["LayerType"],
-        inputs=tuple(_tensor(one) for one in data.get("Inputs", ())),
-        outputs=tuple(_tensor(one) for one in data.get("Outputs", ())),
+        name=data.name,
+        kind=data.kind,
+        inputs=tuple(_tensor(one) for one in data.inputs),
+        outputs=tuple(_tensor(one) for one in data.outputs),
         weights=_weights(data),
-        tactic=str(data.get("TacticName", "")),
-        origin=str(data.get("Origin", "")),
-        nodes=_nodes(data["Name"], str(data.get("Metadata", ""))),
+        tactic=str(data.tactic),
+        origin=str(data.origin),
+        nodes=_nodes(data.name, str(data.metadata)),
     )
 
 
@@ -249,22 +296,20 @@ def _multiplies(kind: str, name: str) -> bool:
     return kind in CONVOLUTIONS or (kind == "runtime_fusion" and _MYELIN_PRODUCT.match(name) is not None)
 
 
-def _weights(data: dict[str, Any]) -> Datatype | None:
-    weights = data.get("Weights")
-    if isinstance(weights, dict):
-        return _datatype(str(weights.get("Type", "")))[0]
-    if not _multiplies(data["LayerType"], data["Name"]):
+def _weights(data: _Layer) -> Datatype | None:
+    if isinstance(data.weights, dict):
+        return _datatype(str(data.weights.get("Type", "")))[0]
+    if not _multiplies(data.kind, data.name):
         return None
-    constants = [_tensor(one) for one in data.get("Constants", ())]
+    constants = [_tensor(one) for one in data.constants]
     # Beside the weights stand biases and scales, one value a channel at most.
     return max(constants, key=lambda one: math.prod(one.shape)).datatype if constants else None
 
 
-def _tensor(data: dict[str, Any]) -> Tensor:
-    # One build of 11 spells "DataType"; 10 and before have one text for both.
-    texts = (data.get(key) for key in ("Format/Datatype", "Format", "Datatype", "DataType"))
+def _tensor(data: _Tensor) -> Tensor:
+    texts = (data.both, data.format, data.datatype, data.datatype_of_11)
     datatype, layout = _datatype(" ".join(str(one) for one in texts if one is not None))
-    return Tensor(str(data.get("Name", "")), tuple(data.get("Dimensions", ())), datatype, layout)
+    return Tensor(data.name, data.dimensions, datatype, layout)
 
 
 def _datatype(text: str) -> tuple[Datatype, str]:
@@ -284,6 +329,6 @@ def _nodes(name: str, metadata: str) -> frozenset[str]:
     return frozenset(nodes)
 
 
-def _io(data: dict[str, Any]) -> frozenset[str]:
-    listed = [*data.get("Bindings", ()), *data.get("I/O Tensors", ())]
-    return frozenset(one["Name"] if isinstance(one, dict) else str(one) for one in listed)
+def _io(data: _Plan) -> frozenset[str]:
+    listed = [*data.bindings, *data.io_tensors]
+    return frozenset(str(one.get("Name", "")) if isinstance(one, dict) else str(one) for one in listed)

@@ -1,13 +1,10 @@
 """The files of one part, read piece by piece: row groups of Parquet, slices of Lance and of .npy."""
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import numpy as np
 
 from runtime.embed.output.identity import Job
 from runtime.embed.output.lance_part import SUFFIX as LANCE
@@ -17,6 +14,8 @@ from runtime.embed.output.parquet_part import SUFFIX as PARQUET
 from runtime.embed.output.part_files import DATA, part_name
 from runtime.errors import BundleError
 from runtime.support.arrays import AnyFloats
+from runtime.support.json_file import parse_json
+from runtime.support.npy import load_npy
 
 # Of a file of another kind at a time, about as many as a row group of Parquet has: 16 MB of a ResNet-50's embeddings.
 _SLICE_ROWS = 2048
@@ -103,7 +102,7 @@ class NpySlice(NamedTuple):
         """Return what else is written of the rows; see `RowGroup`."""
         file = _beside(self.stem, KEYS)
         with _naming(file), file.open(encoding="utf-8") as lines:
-            return [Row(**json.loads(line)) for line in islice(lines, self.start, self.start + self.size)]
+            return [Row(**parse_json(line)) for line in islice(lines, self.start, self.start + self.size)]
 
 
 class LanceSlice(NamedTuple):
@@ -174,8 +173,7 @@ def _beside(stem: Path, suffix: str) -> Path:
 
 
 def _mapped(file: Path) -> AnyFloats:
-    mapped: AnyFloats = np.load(file, mmap_mode="r", allow_pickle=False)
-    return mapped
+    return load_npy(file, mapped=True)
 
 
 @contextmanager

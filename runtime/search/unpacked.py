@@ -20,6 +20,7 @@ from runtime.search.gallery import Gallery, map_blocks
 from runtime.search.kept import KeptRecord, folder_of, job_hash, made_whole, read_record
 from runtime.support.arrays import AnyFloats
 from runtime.support.json_file import write_model
+from runtime.support.npy import load_npy
 
 _Made = TypeVar("_Made")
 _FOLDER, _EMBEDDINGS, _RECORD = "unpacked", "embeddings.npy", "unpacked.json"
@@ -32,7 +33,7 @@ class _Slice(NamedTuple):
 
     def embeddings(self) -> AnyFloats:
         # A mapping of its own, which ends with the block, and what it counts as memory with it.
-        mapped: AnyFloats = np.load(self.file, mmap_mode="r", allow_pickle=False)
+        mapped: AnyFloats = load_npy(self.file, mapped=True)
         return mapped[self.start : self.start + _BLOCK_ROWS]
 
 

@@ -13,6 +13,18 @@ from runtime.support.files import atomic_file
 _Schema = TypeVar("_Schema", bound=BaseModel)
 
 
+def parse_json(text: str | bytes) -> Any:
+    """Return what JSON from a stranger says.
+
+    Raises:
+        ValueError: The text is not JSON, or is nested deeper than the parser of Python goes.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
 def read_versioned(file: Path, schema: type[_Schema], *, otherwise: str, next_step: str) -> _Schema:
     """Return what a versioned JSON file holds.
 
@@ -29,7 +41,7 @@ def read_versioned(file: Path, schema: type[_Schema], *, otherwise: str, next_st
     text = file.read_bytes()
     newest = schema.model_fields["schema_version"].default
     try:
-        raw = json.loads(text)
+        raw = parse_json(text)
         version = raw.get("schema_version") if isinstance(raw, dict) else None
         if isinstance(version, int) and version > newest:
             raise BundleError(
@@ -39,7 +51,7 @@ def read_versioned(file: Path, schema: type[_Schema], *, otherwise: str, next_st
         return schema.model_validate_json(text)
     except ValidationError as error:
         raise BundleError(f"{file} {otherwise} ({first_problem(error)}): {next_step}") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise BundleError(f"{file} is not JSON ({error}): {next_step}") from error
 
 
@@ -65,7 +77,7 @@ def read_known(file: Path, schema: type[_Schema], *, leave_out: Collection[str] 
         OSError: The file cannot be read.
         ValueError: The text is not JSON, holds NaN or infinity, or what is known of it does not fit the schema.
     """
-    raw = json.loads(file.read_bytes())
+    raw = parse_json(file.read_bytes())
     if isinstance(raw, dict):
         raw = {key: value for key, value in raw.items() if key not in leave_out}
     try:

@@ -5,7 +5,6 @@ images' keys in their order, batches, parts and what is written. Threads, decode
 do not depend on them.
 """
 
-import json
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -22,7 +21,7 @@ from runtime.engines.facts import EngineFacts
 from runtime.engines.open_engine import EngineChoice, parse_engine
 from runtime.errors import BundleError
 from runtime.support.files import hash_file
-from runtime.support.json_file import first_problem, write_model
+from runtime.support.json_file import first_problem, parse_json, write_model
 from runtime.support.ort_providers import PROVIDERS
 
 JOB_FILE = "_job.json"
@@ -216,7 +215,7 @@ def _refuse_older(output: Path, text: bytes) -> None:
         BundleError: The output is one.
     """
     try:
-        raw = json.loads(text)
+        raw = parse_json(text)
     except ValueError:
         return
     newest = Job.model_fields["schema_version"].default

@@ -1,6 +1,5 @@
 """The keys of one part, of its rows and of its images without one."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from runtime.embed.output.npy_part import KEYS
 from runtime.embed.output.parquet_part import SUFFIX as PARQUET
 from runtime.embed.output.part_files import DATA, PartRecord
 from runtime.errors import BundleError
+from runtime.support.json_file import parse_json
 
 
 def part_keys(output: Path, record: PartRecord) -> Iterator[str]:
@@ -28,7 +28,7 @@ def part_keys(output: Path, record: PartRecord) -> Iterator[str]:
                 yield from read_rows(file, ["key"]).column("key").to_pylist()
             elif file.name.endswith(KEYS):
                 with file.open(encoding="utf-8") as lines:
-                    yield from (json.loads(line)["key"] for line in lines)
+                    yield from (parse_json(line)["key"] for line in lines)
         except (OSError, ValueError, KeyError) as error:
             raise BundleError(
                 f"{file} cannot be read ({error}): remove the part's record and run the job again without --append"

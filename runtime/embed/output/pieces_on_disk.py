@@ -14,6 +14,7 @@ from runtime.embed.pieces import Piece
 from runtime.errors import BundleError
 from runtime.on_ray.attempts import refuse_after_attempts
 from runtime.support.files import cannot_write
+from runtime.support.json_file import parse_json
 
 
 def write_pieces(output: Path, pieces: Iterable[Piece]) -> Iterator[int]:
@@ -42,7 +43,7 @@ def read_piece(output: Path, number: int) -> Piece:
     """
     file = _file(output, number)
     try:
-        entries = json.loads(file.read_text(encoding="utf-8"))
+        entries = parse_json(file.read_text(encoding="utf-8"))
         return Piece(number, tuple(Entry(*entry) for entry in entries))
     except (OSError, ValueError, TypeError) as error:
         raise BundleError(f"{file} cannot be read ({error}): start the job again") from error

@@ -1,0 +1,1 @@
+"""Tries to break what people put on devices, and counts: `make torture` runs all of it."""
