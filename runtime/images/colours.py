@@ -9,7 +9,7 @@
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image
+from PIL import ExifTags, Image, TiffImagePlugin
 
 from runtime.bundle.manifest import Colour, Preprocessing
 from runtime.images.losses import Losses
@@ -55,7 +55,9 @@ def to_colours(image: Image.Image, preprocessing: Preprocessing | None = None) -
         image.info.pop("transparency", None)
     if image.mode in _DEEP_GREY:
         if scale and _has_16_bits(image):
-            image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+            high = (np.asarray(image) >> 8).astype(np.uint8)
+            # Pillow turns grey of 8 bits round, and leaves 16 bits as they are.
+            image = Image.fromarray(_MOST - high if _zero_is_white(image) else high)
         else:
             lost += _measure_deep_grey(np.asarray(image))
     converted = convert(image, colour)
@@ -108,6 +110,14 @@ def _is_coloured(image: Image.Image) -> bool:
 
 def _has_16_bits(image: Image.Image) -> bool:
     return image.mode.startswith("I;16") or (image.mode == "I" and image.format in _HOLDING_16_BITS)
+
+
+def _zero_is_white(image: Image.Image) -> bool:
+    """Return whether a TIFF says so: its PhotometricInterpretation is 0 (TIFF 6.0, section 8)."""
+    if image.format != "TIFF":
+        return False
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    return bool(tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0)
 
 
 def _measure_deep_grey(values: Any) -> Losses:

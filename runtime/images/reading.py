@@ -11,7 +11,8 @@
     CMYK (also Adobe JPEG)         Pillow's own conversion, without the colour profile
     grey, 16 or 32 bit, or float   the value **clipped** to 0..255, not scaled: 16-bit greyscale is
                                    mostly white. timm does that too. With `depth16` "scale" 16-bit greyscale is the
-                                   high byte of every value, as in 16-bit RGB
+                                   high byte of every value, as in 16-bit RGB; of a TIFF whose 0 is white
+                                   it is turned round, as Pillow does for 8 bits
     RGB or RGBA, 16 bit            the high byte of every value
     grey with alpha, 16 bit        the high byte; alpha dropped
     progressive JPEG               as any JPEG
@@ -24,10 +25,11 @@ picture has none. Of a TIFF whose fourth band has no stated meaning newer Pillow
 
 What an image lost by that is counted (`runtime/images/losses.py`).
 
-Refused with a DataError that names the file: what Pillow cannot identify, truncated files, and
-decompression bombs (more than twice Pillow's `MAX_IMAGE_PIXELS`, about 179 million pixels). Where the
-machine is the reason and not the file (no memory, too many open files), it is a MachineError, which no
-option skips: the rest of the images would be called unreadable one after the other.
+Refused with a DataError that names the file: what Pillow cannot identify, truncated files, TIFFs that it
+garbles (`_refuse_garbled`), and decompression bombs (more than twice Pillow's `MAX_IMAGE_PIXELS`, about
+179 million pixels). Where the machine is the reason and not the file (no memory, too many open files), it
+is a MachineError, which no option skips: the rest of the images would be called unreadable one after the
+other.
 
 Pillow's warnings (corrupt EXIF, which ImageNet itself holds; a large picture; a malformed APNG) say
 nothing about pixels and are silenced while a file is read. Silencing changes Python's warning filters,
@@ -44,7 +46,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 from runtime.bundle.manifest import Preprocessing
 from runtime.errors import DataError, MachineError
@@ -73,6 +75,8 @@ UNREADABLE = (
 _MACHINES_FAULTS = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN}
 )
+# TIFF 6.0, section 8, PlanarConfiguration.
+_BAND_AFTER_BAND = 2
 _RESUME = "run the same command again to resume"
 
 
@@ -141,8 +145,26 @@ def decode(source: Path | BinaryIO, name: str, preprocessing: Preprocessing | No
 def read_picture(source: Path | BinaryIO, preprocessing: Preprocessing | None = None) -> ReadImage:
     """Return the picture in `source`, in the network's colours; what Pillow raises is among `UNREADABLE`."""
     with Image.open(source) as image:
+        _refuse_garbled(image)
         image.load()
         return ReadImage(*to_colours(image, preprocessing))
+
+
+def _refuse_garbled(image: Image.Image) -> None:
+    """Refuse a TIFF that Pillow reads as another picture: of two bytes a value, uncompressed, one band after the other.
+
+    Of each value Pillow makes two neighbours, and half of the picture is missing; seen with Pillow 13.0.0.
+    """
+    if image.format != "TIFF":
+        return
+    tags = image.tag_v2  # type: ignore[attr-defined]
+    tiles = image.tile  # type: ignore[attr-defined]
+    by_band = tags.get(TiffImagePlugin.PLANAR_CONFIGURATION) == _BAND_AFTER_BAND
+    wide = max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))) > 8
+    if by_band and wide and len(image.getbands()) > 1 and all(tile[0] == "raw" for tile in tiles):
+        raise OSError(
+            "16-bit bands one after the other, uncompressed, which Pillow garbles; compress it, or interleave"
+        )
 
 
 @contextmanager

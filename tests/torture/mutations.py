@@ -107,7 +107,7 @@ def change_zip(rng: random.Random, data: bytes) -> bytes:
         members[at] = (rng.choice((f"../{name}", f"/{name}", name.upper(), f"{name}/", members[0][0])), content)
     elif kind == 2:
         members.append((f"{name}2", content))
-    elif content[:1] in (b"{", b"["):
+    elif name.endswith(".json"):
         members[at] = (name, change_json(rng, content))
     else:
         members[at] = (name, change_bytes(rng, content))
