@@ -13,7 +13,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Two workers share two processors: more threads of PyTorch and OpenBLAS would only wait for one another.
 unit fast coverage: export OMP_NUM_THREADS := 1
 
-.PHONY: help env test fast coverage fresh test-gpu gate cpp test-thin release lint types unit demo bench bench-int8 readme \
+.PHONY: help env test fast coverage fresh test-arm64 test-gpu gate cpp test-thin release lint types unit demo bench bench-int8 readme \
 	reference picture docs clean
 
 help:
@@ -23,6 +23,8 @@ help:
 	@echo "make coverage"
 	@echo "             all tests, and which branches of runtime, calibration and exporter they take"
 	@echo "make fresh   demo, tests and continuous integration in a bare Debian 12; needs root, debootstrap, an hour"
+	@echo "make test-arm64"
+	@echo "             the thin runtime and the C library on ARM64, in QEMU; needs root, debootstrap, qemu-user-static"
 	@echo "make bench   the benchmarks behind the figures in the documents"
 	@echo "make docs    the documents as a site, in build/site"
 	@echo "make readme  renew outputs and figures in the documents; make picture, the picture of the report"
@@ -64,6 +66,10 @@ coverage: env
 # A clean clone of this checkout in a Debian 12 that has Python, make and a compiler alone: it shows a missing install step.
 fresh:
 	bash tests/house/fresh_machine.sh
+
+# Bundles of every kind, preprocessing, an embedding job and the C library in a Debian arm64 that is made once and kept.
+test-arm64: env
+	bash tests/house/arm64_machine.sh
 
 lint: env
 	$(BIN)/ruff check .
