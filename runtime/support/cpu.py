@@ -8,6 +8,8 @@ from pathlib import Path
 _X86 = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
 _ARM = ("asimddp", "i8mm", "sve")
 INT8_DOT_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"})
+# ARM's alone: x86's avx512_fp16 is used by no engine here.
+FP16_ARITHMETIC = frozenset({"asimdhp"})
 BF16_ARITHMETIC = frozenset({"avx512_bf16", "amx_bf16"})
 
 

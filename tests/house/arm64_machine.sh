@@ -67,15 +67,29 @@ copy_checkout() {
 }
 
 install_runtime() {
-  inside "[ -x /venv/bin/python ] || python3 -m venv /venv
-    /venv/bin/pip install --quiet --upgrade pip
-    /venv/bin/pip install --quiet --upgrade '/export-ssl[cpu,embed]'"
+  # The newest packages the first time; then this checkout alone, and what it may need beside them.
+  inside "[ -x /venv/bin/python ] || { python3 -m venv /venv && /venv/bin/pip install --quiet --upgrade pip; }
+    /venv/bin/pip install --quiet --force-reinstall --no-deps /export-ssl &&
+    /venv/bin/pip install --quiet '/export-ssl[cpu,embed]'"
 }
 
 # One bundle of each kind, of a network at 64 px: emulation is slow.
 export_bundles() {
   local export=("$here/.venv/bin/export-ssl" --model resnet18 --weights random --img-size 64 --overwrite)
-  local int8=(--int8 --calib "$here/exporter/photographs" --calib-images 8)
+  local int8=(--int8 --calib "$bundles-calibration" --calib-images 64)
+  "$here/.venv/bin/python" - "$here/exporter/photographs" "$bundles-calibration" <<'PYTHON' || return 1
+import sys
+from pathlib import Path
+from PIL import Image
+# Four photographs in sixteen pieces each.
+for file in sorted(Path(sys.argv[1]).glob("*.jpg")):
+    picture = Image.open(file)
+    width, height = picture.width // 4, picture.height // 4
+    (folder := Path(sys.argv[2]) / file.stem).mkdir(parents=True, exist_ok=True)
+    for piece in range(16):
+        left, top = piece % 4 * width, piece // 4 * height
+        picture.crop((left, top, left + width, top + height)).save(folder / f"{piece}.png")
+PYTHON
   "${export[@]}" --output "$bundles/fp32" &&
     "${export[@]}" --output "$bundles/fp16" --fp16 &&
     "${export[@]}" --output "$bundles/int8" "${int8[@]}" &&
