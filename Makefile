@@ -13,8 +13,8 @@ unexport PYTHONDONTWRITEBYTECODE
 # Two workers share two processors: more threads of PyTorch and OpenBLAS would only wait for one another.
 unit fast coverage: export OMP_NUM_THREADS := 1
 
-.PHONY: help env test fast coverage fresh torture test-gpu gate cpp test-thin release lint types unit demo bench bench-int8 readme \
-	reference picture docs clean
+.PHONY: help env test fast coverage fresh test-arm64 torture test-gpu gate cpp test-thin release lint types unit demo bench \
+	bench-int8 readme reference picture docs clean
 
 help:
 	@echo "make demo    train a real ResNet-18 on digits, export it, compare every engine, print a table"
@@ -23,7 +23,9 @@ help:
 	@echo "make coverage"
 	@echo "             all tests, and which branches of runtime, calibration and exporter they take"
 	@echo "make fresh   demo, tests and continuous integration in a bare Debian 12; needs root, debootstrap, an hour"
-	@echo "make torture changed files by the thousand for all that reads a stranger's file; 40 minutes of two cores"
+	@echo "make torture changed files by the thousand for all that reads a stranger's file; some hours at INPUTS=100000"
+	@echo "make test-arm64"
+	@echo "             the thin runtime and the C library on ARM64, in QEMU; needs root, debootstrap, qemu-user-static"
 	@echo "make bench   the benchmarks behind the figures in the documents"
 	@echo "make docs    the documents as a site, in build/site"
 	@echo "make readme  renew outputs and figures in the documents; make picture, the picture of the report"
@@ -71,6 +73,10 @@ INPUTS ?= 20000
 torture: env
 	@mkdir -p build
 	$(BIN)/python -m tests.torture.fuzz --inputs $(INPUTS) --json build/fuzz.json
+
+# Bundles of every kind, preprocessing, an embedding job and the C library in a Debian arm64 that is made once and kept.
+test-arm64: env
+	bash tests/house/arm64_machine.sh
 
 lint: env
 	$(BIN)/ruff check .

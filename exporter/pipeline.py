@@ -106,7 +106,7 @@ def export_bundle(request: ExportRequest, listener: Listener | None = None) -> E
             listener.on_stage("fp16", None)
             report = convert_to_fp16(model, measure_ranges(ir.to_proto(model), subject.feed))
             model = infer_shapes(model)
-            precision = _fp16_precision(precision, report, model, checks)
+            precision = _fp16_precision(precision, report, model, checks, macs)
         listener.on_stage("verify", None)
         graph, manifest = _finish(describe_manifest(request, subject, precision=precision, macs=macs), model, checks)
         listener.on_stage("write", None)
@@ -198,7 +198,7 @@ def _int8_precision(quantized: QuantizedGraph, model: ir.Model, checks: Checks) 
     return Precision(name="int8", min_sqnr_db=checks.required_db, int8=quantized.int8)
 
 
-def _fp16_precision(precision: Precision, report: Fp16Report, model: ir.Model, checks: Checks) -> Precision:
+def _fp16_precision(precision: Precision, report: Fp16Report, model: ir.Model, checks: Checks, macs: int) -> Precision:
     """Start the check of an FP16 graph, and return what the pass did, with the tolerance that applies to it."""
     found = precision.model_copy(
         update={
@@ -209,8 +209,11 @@ def _fp16_precision(precision: Precision, report: Fp16Report, model: ir.Model, c
         }
     )
     check = checks.add_fp16 if precision.int8 is None else checks.add_int8
-    check("fp16", write_roundings(ir.to_proto(model)), model=model, summary=_summarise(found))
-    return found.model_copy(update={"min_sqnr_db": checks.required_db})
+    proto = ir.to_proto(model)
+    check("fp16", write_roundings(proto), model=model, summary=_summarise(found))
+    started = checks.start_fp16_sums(proto, macs) if precision.int8 is None else None
+    sums = None if started is None else checks.describe_fp16_sums(started.result())
+    return found.model_copy(update={"min_sqnr_db": checks.required_db, "fp16_sums": sums})
 
 
 def _rounded(report: Fp16Report) -> dict[str, float]:

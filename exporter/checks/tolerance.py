@@ -22,6 +22,10 @@ to FP16 one by one, except those that overflow. That leaves out the roundings in
 less than 6 dB, one bit: so much is allowed for them (docs/explanation/decisions.md).
 An output without noise, as a classifier of zeros has, is still one FP16 number: it may be rounded once.
 
+FP16 sums. Some engines add up in FP16 too (onnxruntime on ARM). How many decibels that costs is found by emulating one
+such engine (`exporter/checks/fp16_sums.py`), and the tolerance of FP16 is lowered by so much. Where some of the golden
+images were emulated, the cost is a ratio of two noises, and the margin for their values is allowed on top.
+
 INT8. The graph says exactly what is rounded. It is run as written, every Q/DQ on its own and the rest in
 float32, which gives the noise that quantisation has on these images; an engine, which sums and rounds in
 another order, has much of the same noise, and may have more by the same margin for the values of all images.
@@ -129,6 +133,25 @@ def fp16_tolerance(
         for name, reference in references.items()
     }
     return {name: max(required, FLOOR_DB) for name, required in found.items()}
+
+
+def fp16_sums_tolerance(
+    fp16: Tolerance, lost_db: Mapping[str, float], references: Mapping[str, Floats], *, images: int
+) -> Tolerance:
+    """Return what an FP16 graph must reach in an engine that adds up in FP16.
+
+    Args:
+        fp16: Tolerance of the graph where sums are FP32.
+        lost_db: Output name to what FP16 sums cost, decibels.
+        references: Output name to FP32 values, (N, D) float32.
+        images: Of how many of the N images the cost is known.
+    """
+    found = {}
+    for name, lost in lost_db.items():
+        values = images * _independent(references, name)
+        unknown = margin_db(values) if images < len(references[name]) else 0.0
+        found[name] = max(fp16[name] - lost - unknown, FLOOR_DB)
+    return found
 
 
 def int8_tolerance(as_written: Check, references: Mapping[str, Floats], *, fp32: Tolerance) -> Tolerance:

@@ -11,7 +11,7 @@ from rich.text import Text
 from exporter.pipeline import ExportResult
 from exporter.printing.int8_table import print_calibration, print_drop
 from runtime.bundle.bundle import Bundle
-from runtime.bundle.manifest import Step
+from runtime.bundle.manifest import Fp16Sums, Step
 from runtime.original.load_original import find_file
 from runtime.support.paragraphs import print_paragraph
 
@@ -38,8 +38,22 @@ def print_notices(result: ExportResult, console: Console) -> None:
     if manifest.precision.weights_flushed:
         share = 100 * manifest.precision.weights_flushed
         console.print(f"{share:.4f} % of the non-zero weights round to zero in FP16", markup=False)
+    if manifest.precision.fp16_sums is not None:
+        console.print(_describe_fp16_sums(manifest.precision.fp16_sums), markup=False, soft_wrap=True)
     for finding in result.quantized.findings if result.quantized is not None else ():
         console.print(f"{finding.severity}: {finding.text}", style="yellow", markup=False)
+
+
+def _describe_fp16_sums(sums: Fp16Sums) -> str:
+    """Return what engines that add up in FP16 will reach, in one line."""
+    layers = ", ".join(sums.losing_most)
+    where = "onnxruntime on an ARM CPU with FP16 arithmetic"
+    if sums.min_sqnr_db is None:
+        return f"FP16 sums overflow ({layers}): on {where} use onnxruntime:fp32, or OpenVINO"
+    return (
+        f"FP16 sums ({where}) are expected to reach {sums.expected_db:.1f} dB, and most is lost in {layers}; "
+        "onnxruntime:fp32 and OpenVINO add up in FP32 there"
+    )
 
 
 def print_result(result: ExportResult, console: Console, *, details: bool = False) -> None:

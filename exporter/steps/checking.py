@@ -4,14 +4,17 @@ The comparisons run in a second thread while the next step is under way; all of 
 written.
 """
 
+import math
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 
+from exporter.checks.fp16_sums import Fp16Run, affordable_images, loss_db, run_with_fp16_sums
 from exporter.checks.golden import named_outputs, run_original
 from exporter.checks.rounding_noise import RoundingNoise
 from exporter.checks.step_check import REPORT, Check, Tolerance, as_json_db, check_step
@@ -19,6 +22,7 @@ from exporter.checks.tolerance import (
     ACCUMULATION_DB,
     emulate_fp16,
     floor_tolerance,
+    fp16_sums_tolerance,
     fp16_tolerance,
     fp32_tolerance,
     has_grouped_convolutions,
@@ -26,11 +30,14 @@ from exporter.checks.tolerance import (
 )
 from exporter.passes.simplify import count_operators
 from exporter.steps.subject import Subject
-from runtime.bundle.manifest import Step, StepOutput
+from runtime.bundle.manifest import Fp16Sums, Step, StepOutput
 from runtime.original.network import wrap_fp16
 from runtime.support.arrays import Floats
+from runtime.support.paired_statistics import sqnr_db
 
 _Outputs = dict[str, Floats]
+# Layers that the manifest names for what FP16 sums lose in them.
+_NAMED_LAYERS = 3
 
 
 @dataclass
@@ -85,7 +92,8 @@ class Checks:
             f"it was judged on {self.subject.golden_images.description}: if the network will see others, pass --golden "
             "FOLDER with such images; if not, FP16 is too coarse for it: leave --fp16 out"
         )
-        self.tolerance = self._fp16_tolerance()
+        self._fp16, allowed_db = self._rounded_outputs()
+        self.tolerance = fp16_tolerance(self._references, self._fp16, fp32=self._fp32, allowed_db=allowed_db)
         self._add(step, graph, self.tolerance, model=model, summary=summary, advice=advice)
 
     def steps(self) -> tuple[Step, ...]:
@@ -121,14 +129,44 @@ class Checks:
         self._done.append((step, count_operators(model), summary, check))
         return check
 
-    def _fp16_tolerance(self) -> Tolerance:
+    def start_fp16_sums(self, model: onnx.ModelProto, macs: int) -> "Future[Fp16Run] | None":
+        """Start to run the FP16 graph with FP16 sums on some golden images; None where that would take too long.
+
+        Args:
+            model: The graph.
+            macs: Its multiply-accumulates for one image.
+        """
+        images = affordable_images(macs, len(self.subject.feed))
+        if not images:
+            return None
+        return self.pool.submit(run_with_fp16_sums, model, self.subject.feed[:images])
+
+    def describe_fp16_sums(self, run: Fp16Run) -> Fp16Sums:
+        """Return what the manifest says of FP16 sums; `add_fp16` comes before it."""
+        images = len(next(iter(run.outputs.values())))
+        some, wide = (
+            {name: array[:images] for name, array in outputs.items()} for outputs in (self._references, self._fp16)
+        )
+        lost = loss_db(some, wide, run.outputs)
+        required = fp16_sums_tolerance(self.tolerance, lost, self._references, images=images)
+        reached = {name: sqnr_db(array, self._fp16[name]) for name, array in self._references.items()}
+        overflows = any(map(math.isinf, lost.values()))
+        worst = sorted(run.layer_db, key=lambda name: run.layer_db[name])[:_NAMED_LAYERS]
+        return Fp16Sums(
+            images=images,
+            expected_db=None if overflows else round(min(reached[name] - lost[name] for name in lost), 2),
+            min_sqnr_db=None if overflows else round(min(required.values()), 2),
+            losing_most={name: as_json_db(run.layer_db[name]) for name in worst},
+        )
+
+    def _rounded_outputs(self) -> tuple[_Outputs, float]:
+        """Return the outputs of the network in FP16 with FP32 sums, and what is allowed on top of their noise."""
         if self._original_fp16 is not None:
             found = self._original_fp16.result()
             if all(np.isfinite(array).all() for array in found.values()):
-                return fp16_tolerance(self._references, found, fp32=self._fp32)
+                return found, 0.0
         subject = self.subject
-        emulated = emulate_fp16(subject.network, subject.preprocessing, subject.golden.pixels)
-        return fp16_tolerance(self._references, emulated, fp32=self._fp32, allowed_db=ACCUMULATION_DB)
+        return emulate_fp16(subject.network, subject.preprocessing, subject.golden.pixels), ACCUMULATION_DB
 
 
 @contextmanager

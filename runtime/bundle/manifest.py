@@ -273,6 +273,25 @@ class Int8(_Part):
     float_layers: tuple[str, ...] = ()
 
 
+class Fp16Sums(_Part):
+    """What engines reach that add up in FP16 too, as onnxruntime does on ARM: emulated at export.
+
+    Attributes:
+        images: Golden images that were emulated.
+        expected_db: The least SQNR of an output that such an engine is expected to have, decibels; None where a sum
+            overflows.
+        min_sqnr_db: What every output of such an engine must reach to pass `run-ssl verify`, in place of the bundle's
+            own tolerance, decibels; None where a sum overflows, so that no such engine can run the bundle.
+        losing_most: The layers whose sums lose most, to the SQNR of those sums alone, decibels; None where one
+            overflows.
+    """
+
+    images: int = Field(ge=1)
+    expected_db: float | None
+    min_sqnr_db: float | None
+    losing_most: dict[str, float | None]
+
+
 PrecisionName = Literal["fp32", "fp16", "int8", "int8-fp16"]
 
 
@@ -289,6 +308,8 @@ class Precision(_Part):
         min_sqnr_db: What every output of an engine must reach against the golden outputs to pass `run-ssl verify`,
             decibels: the least of the outputs' tolerances; the rule is in `exporter/checks/tolerance.py`.
         int8: How INT8 was calibrated; None for `fp32` and `fp16`.
+        fp16_sums: What FP16 sums do to an `fp16` graph; None for the others, and where emulating them would take too
+            long.
     """
 
     name: PrecisionName
@@ -297,6 +318,7 @@ class Precision(_Part):
     weights_flushed: float = 0.0
     min_sqnr_db: float
     int8: Int8 | None = None
+    fp16_sums: Fp16Sums | None = None
 
     @model_validator(mode="after")
     def _int8_is_described(self) -> Self:

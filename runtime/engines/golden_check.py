@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from runtime.bundle.bundle import Bundle
+from runtime.bundle.manifest import Precision
 from runtime.engines.contract import Engine, Outputs
 from runtime.errors import EngineError
 from runtime.support.paired_statistics import sqnr_db
@@ -26,7 +27,7 @@ class EngineCheck:
         embedding_db: Embedding SQNR, likewise.
         same_top1: Golden images with PyTorch's top-1 class; None without a classifier.
         images: Golden images.
-        required_db: The manifest's tolerance.
+        required_db: The manifest's tolerance for what the engine executes.
         meaning: What the figures mean, for a person.
     """
 
@@ -56,7 +57,7 @@ def check_golden(bundle: Bundle, engine: Engine) -> EngineCheck:
     Raises:
         EngineError: The engine cannot run, or gives an image other outputs alone than in a batch.
     """
-    golden, required_db = bundle.golden(), bundle.manifest.precision.min_sqnr_db
+    golden, required_db = bundle.golden(), tolerance_db(bundle.manifest.precision, engine)
     outputs, executed = _run(engine, bundle), engine.precision
     logits_db = same = None
     if bundle.manifest.model.classes:
@@ -72,7 +73,38 @@ def check_golden(bundle: Bundle, engine: Engine) -> EngineCheck:
         required_db=required_db,
         meaning="",
     )
+    if adds_up_in_fp16(engine) and not check.passed:
+        return replace(check, meaning=_explain_fp16_sums(bundle.manifest.precision, engine))
     return replace(check, meaning=explain_difference(check.worst_db, required_db, executed=executed))
+
+
+def adds_up_in_fp16(engine: Engine) -> bool:
+    """Return whether the sums inside an engine's layers are FP16 too: those of FP16 kernels on a CPU are.
+
+    What a GPU's kernels add up in, no engine says: those of tensor cores add up in FP32.
+    """
+    executed = engine.precision.rpartition(" weights, ")[2].removesuffix(" execution")
+    return executed == "fp16" and not engine.runs_on_gpu
+
+
+def tolerance_db(precision: Precision, engine: Engine) -> float:
+    """Return what every output of an opened engine must reach, decibels."""
+    if precision.fp16_sums is None or not adds_up_in_fp16(engine):
+        return precision.min_sqnr_db
+    emulated = precision.fp16_sums.min_sqnr_db
+    return precision.min_sqnr_db if emulated is None else min(emulated, precision.min_sqnr_db)
+
+
+def _explain_fp16_sums(precision: Precision, engine: Engine) -> str:
+    """Return why an engine with FP16 sums fails, and what to run instead."""
+    sums = precision.fp16_sums
+    reason = "they were not emulated when this bundle was exported"
+    if sums is not None:
+        layers = ", ".join(sums.losing_most)
+        reason = f"{'they overflow' if sums.min_sqnr_db is None else 'they lose most'} in {layers}"
+    return (
+        f"it adds up in FP16, too coarsely for this bundle ({reason}): use {engine.name}:fp32, which computes in FP32"
+    )
 
 
 def _run(engine: Engine, bundle: Bundle) -> Outputs:

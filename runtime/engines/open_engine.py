@@ -32,7 +32,8 @@ class EngineOptions:
     Attributes:
         threads: Threads for one inference; None leaves the engine's choice.
         precision: Execution precision: `fp32`, or `bf16` or `fp16` in OpenVINO and PyTorch. None is
-            what the bundle says, and FP32 arithmetic wherever the engine has a choice.
+            what the bundle says, and FP32 arithmetic wherever the engine has a choice. `fp32` lets onnxruntime on a
+            CPU compute an FP16 bundle in FP32, where it would add up in FP16 (ARM).
         provider: Execution provider of onnxruntime, a name of `runtime.support.ort_providers.PROVIDERS`; None is
             `cuda` where `device` is `gpu`, else `cpu`. One that falls back to the CPU is an error.
         device: `cpu` or `gpu`; `gpu` is CUDA in PyTorch and onnxruntime, and OpenVINO's GPU.
@@ -190,12 +191,19 @@ def _open_onnxruntime(bundle: Bundle, options: EngineOptions) -> Engine:
     from runtime.engines.ort_engine import OrtEngine
 
     stored = bundle.manifest.precision.name
-    if options.precision not in (None, stored):
+    provider = options.provider or ("cuda" if options.device == "gpu" else "cpu")
+    in_floats = options.precision == "fp32" and stored.endswith("fp16") and not PROVIDERS[provider].gpu
+    if options.precision not in (None, stored) and not in_floats:
         raise UsageError(
             f"onnxruntime computes in the bundle's precision, {stored}, not {options.precision}: export that precision"
         )
-    provider = options.provider or ("cuda" if options.device == "gpu" else "cpu")
-    return OrtEngine(bundle, threads=options.threads, provider=provider, share_cores=options.share_cores)
+    return OrtEngine(
+        bundle,
+        threads=options.threads,
+        provider=provider,
+        share_cores=options.share_cores,
+        in_floats=in_floats,
+    )
 
 
 def _open_pytorch(bundle: Bundle, options: EngineOptions) -> Engine:

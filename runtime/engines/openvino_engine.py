@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from runtime.bundle.bundle import Bundle
 from runtime.engines.contract import EngineBase, ExecutionPrecision, Outputs, describe_precision
-from runtime.engines.openvino_floats import compute_in_floats
+from runtime.engines.openvino_floats import compute_in_floats, int8_kernels_differ
 from runtime.engines.precisions import OPENVINO, OPENVINO_HINTS, compute_type
 from runtime.errors import EngineError
 from runtime.support.arrays import Feed, Floats, Pixels
-from runtime.support.cpu import int8_sums_saturate
 
 if TYPE_CHECKING:
     import openvino
@@ -109,7 +108,8 @@ def _import_openvino() -> Any:
 def read_graph(core: Any, bundle: Bundle, device: str) -> Any:
     """Return a bundle's graph as it is compiled for a device.
 
-    On a CPU whose INT8 kernels saturate an INT8 graph is rounded in floats (`runtime/engines/openvino_floats.py`).
+    On a CPU whose INT8 kernels are another function an INT8 graph is rounded in floats
+    (`runtime/engines/openvino_floats.py`).
 
     Args:
         core: OpenVINO's `Core`.
@@ -117,7 +117,7 @@ def read_graph(core: Any, bundle: Bundle, device: str) -> Any:
         device: OpenVINO device.
     """
     model = core.read_model(bundle.model_path)
-    if device == "CPU" and bundle.manifest.precision.int8 is not None and int8_sums_saturate():
+    if device == "CPU" and bundle.manifest.precision.int8 is not None and int8_kernels_differ():
         return compute_in_floats(model)
     return model
 

@@ -1,8 +1,13 @@
-"""INT8 graphs for CPUs whose INT8 kernels saturate: OpenVINO computes them in FP32, as ONNX defines them.
+"""INT8 graphs for CPUs whose INT8 kernels are another function: OpenVINO computes them in FP32, as ONNX defines them.
+
+These are x86 CPUs whose INT8 kernels saturate, and ARM. On ARM OpenVINO (2026.4.1) computes the strided convolutions
+alone in INT8. It turns the signed integers behind one into unsigned ones, with a zero point that it computes from the
+bounds in FP32 and cuts off: with some scales (such as 0.044422828) 127.99999 becomes 127, and every value of the tensor
+is one step too small. A ResNet-18 lost 5 dB by one such layer.
 
 1. OpenVINO reads QuantizeLinear as FakeQuantize and a conversion to integers, and DequantizeLinear as a conversion
    back and a multiplication. Wherever it finds them around a convolution it uses integer kernels. No public option
-   turns that off, and on CPUs without VNNI those kernels give another function (`runtime/support/cpu.py`).
+   turns that off.
 2. Every FakeQuantize is replaced by what it stands for: clamp(round(x / scale), lowest, highest), ties to even.
 3. The two conversions behind it are dropped: whole numbers from -128 to 255 are the same in FP32.
 
@@ -14,6 +19,13 @@ Source: ONNX QuantizeLinear, opset 19; OpenVINO FakeQuantize-1.
 from typing import Any
 
 import numpy as np
+
+from runtime.support.cpu import int8_sums_saturate, is_arm64
+
+
+def int8_kernels_differ() -> bool:
+    """Return whether OpenVINO's INT8 kernels on this CPU are another function than ONNX defines."""
+    return int8_sums_saturate() or is_arm64()
 
 
 def compute_in_floats(model: Any) -> Any:

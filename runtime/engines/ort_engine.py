@@ -8,6 +8,7 @@ import numpy as np
 
 from runtime.bundle.bundle import Bundle
 from runtime.engines.contract import EngineBase, Outputs, describe_precision
+from runtime.engines.ort_floats import compute_in_floats
 from runtime.engines.ort_session import find_strays, fusion_on_cpu, import_onnxruntime, open_session, profiled_precision
 from runtime.errors import EngineError, UsageError
 from runtime.support.arrays import Pixels
@@ -25,7 +26,13 @@ class OrtEngine(EngineBase):
     name = NAME
 
     def __init__(
-        self, bundle: Bundle, *, threads: int | None = None, provider: str = "cpu", share_cores: bool = False
+        self,
+        bundle: Bundle,
+        *,
+        threads: int | None = None,
+        provider: str = "cpu",
+        share_cores: bool = False,
+        in_floats: bool = False,
     ) -> None:
         """Open the bundle's graph.
 
@@ -36,6 +43,8 @@ class OrtEngine(EngineBase):
                 is opened. One that falls back is an error, for the whole graph and for single layers.
             share_cores: Let threads sleep between inferences instead of spinning, for a process
                 that runs other engines or decoders beside this one.
+            in_floats: Compute an FP16 graph in FP32, where onnxruntime would add up in FP16
+                (`runtime/engines/ort_floats.py`).
 
         Raises:
             UsageError: There is no such provider.
@@ -50,7 +59,7 @@ class OrtEngine(EngineBase):
         with tempfile.TemporaryDirectory(prefix="export-ssl-") as folder:
             # The profile of one inference says which kernels run; afterwards profiling is off.
             self._session: onnxruntime.InferenceSession | None = open_session(
-                bundle.model_path,
+                compute_in_floats(bundle.model_path) if in_floats else bundle.model_path,
                 fusion="all" if asked.gpu else fusion_on_cpu(bundle.manifest.precision),
                 threads=threads,
                 spin=not share_cores,

@@ -21,9 +21,11 @@ from runtime.engines.trt.preflight import check_plan_file, find_mismatch, read_p
 from runtime.errors import EngineError, ExportSslError
 from runtime.support.cpu import (
     BF16_ARITHMETIC,
+    FP16_ARITHMETIC,
     INT8_DOT_PRODUCTS,
     cpu_flags,
     fast_instructions,
+    is_arm64,
     read_cpuinfo,
     usable_cores,
 )
@@ -77,6 +79,10 @@ def _cpu() -> Finding:
         notes.append("no INT8 dot products: INT8 bundles will hardly be faster than FP32 on this CPU")
     if BF16_ARITHMETIC & flags:
         notes.append("has bf16: `--engines openvino:bf16` is faster than FP32 and less exact")
+    if FP16_ARITHMETIC & flags:
+        notes.append("has FP16 arithmetic: onnxruntime adds up in FP16, and `onnxruntime:fp32` does not")
+    if is_arm64():
+        notes.append("INT8 bundles: onnxruntime has integer kernels, most layers of `--int8-target cpu` stay FP32")
     instructions = ", ".join(fast) or ("none that speed up inference" if flags else "not known on this system")
     return Finding("CPU", "ok", "; ".join([f"{usable_cores()} usable cores, instructions {instructions}", *notes]))
 

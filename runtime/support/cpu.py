@@ -1,12 +1,15 @@
 """What the processor has that decides how fast a network runs on it."""
 
 import os
+import platform
 from pathlib import Path
 
 # What makes INT8 or bf16 fast on x86 and ARM, as Linux names it in /proc/cpuinfo.
 _X86 = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8", "amx_bf16")
 _ARM = ("asimddp", "i8mm", "sve")
 INT8_DOT_PRODUCTS = frozenset({"avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm"})
+# ARM's alone: x86's avx512_fp16 is used by no engine here.
+FP16_ARITHMETIC = frozenset({"asimdhp"})
 BF16_ARITHMETIC = frozenset({"avx512_bf16", "amx_bf16"})
 
 
@@ -14,6 +17,12 @@ def usable_cores() -> int:
     """Return how many cores this process may run on; at least 1."""
     # macOS and Windows have no affinity that can be asked for.
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def is_arm64() -> bool:
+    """Return whether this process runs on a 64-bit ARM processor."""
+    # Linux's name and Apple's; Windows has capitals.
+    return platform.machine().lower() in {"aarch64", "arm64"}
 
 
 def read_cpuinfo(root: Path = Path("/")) -> dict[str, str]:

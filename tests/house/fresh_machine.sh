@@ -16,7 +16,8 @@ here=$(cd "$(dirname "$0")/../.." && pwd)
 packages="python3 python3-venv make g++ ca-certificates"
 root=$here/build/fresh mirror="" reuse="" only=""
 
-fail() { echo "error: $1" >&2; exit "${2:-1}"; }
+# shellcheck source=tests/house/bare_debian.sh
+. "$here/tests/house/bare_debian.sh"
 
 while [ $# -gt 0 ]; do
   case $1 in
@@ -32,89 +33,15 @@ case $only in "" | env | demo | test | ci) ;; *) fail "--only $only: expected en
 command -v debootstrap >/dev/null || fail "debootstrap not found: apt-get install debootstrap"
 command -v git >/dev/null || fail "git not found: apt-get install git"
 
-# Prints a step's name, runs it, and prints the time that it took.
-step() {
-  local name=$1 began=$SECONDS
-  shift
-  echo "== $name: begins at $(date +%H:%M:%S)"
-  "$@" || fail "$name failed after $((SECONDS - began)) s"
-  echo "== $name: done in $((SECONDS - began)) s"
-}
-
-debian_mirror() {
-  # Both forms of apt's sources: `deb [options] URL suite ...` and `URIs: URL`.
-  local sources
-  sources=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null || true)
-  sed -nE 's/^deb (\[[^]]*\] )?([^ ]+) bookworm .*/\2/p; s/^URIs: *([^ ]*debian\/?)$/\1/p' <<<"$sources" | sed -n 1p
-}
-
-make_debian() {
-  rm -rf --one-file-system "$root"
-  mkdir -p "$root"
-  local proxy=""
-  eval "$(apt-config shell proxy Acquire::http::Proxy 2>/dev/null || true)"
-  [ -z "$proxy" ] || export http_proxy=${http_proxy:-$proxy}
-  # shellcheck disable=SC2086
-  debootstrap --variant=minbase --include="${packages// /,}" bookworm "$root" "$mirror" >"$root.debootstrap.log" 2>&1 ||
-    { tail -n 20 "$root.debootstrap.log" >&2; return 1; }
-  touch "$root/.made"
-}
-
-# Copies a file or a folder's content to the same place in the bare machine, where it is there.
-carry() {
-  [ -e "$1" ] || return 0
-  mkdir -p "$root$(dirname "$1")"
-  # Links in the bare machine would lead to this one's files.
-  cp -aL --remove-destination "$1" "$root$(dirname "$1")/"
-}
-
-carry_settings() {
-  local place
-  for place in /etc/resolv.conf /etc/hosts /etc/pip.conf "$HOME/.pip" "$HOME/.config/pip" /etc/ssl/certs \
-    /usr/local/share/ca-certificates /etc/apt/apt.conf /etc/apt/apt.conf.d /etc/apt/auth.conf.d; do
-    carry "$place"
-  done
-  # What pip's settings name: certificates, folders with wheels.
-  local named
-  named=$(env | grep '^PIP_' || true)$'\n'$(cat /etc/pip.conf "$HOME/.pip/pip.conf" "$HOME/.config/pip/pip.conf" 2>/dev/null || true)
-  for place in $(grep -oE '[= ]/[^ ,:]+' <<<"$named" | tr -d '= ' | sort -u) ${SSL_CERT_FILE:-} ${REQUESTS_CA_BUNDLE:-}; do
-    carry "$place"
-  done
-  # Sources of another release would bring packages that Debian 12 does not have.
-  if grep -q '^VERSION_CODENAME=bookworm' /etc/os-release 2>/dev/null; then
-    for place in /etc/apt/sources.list /etc/apt/sources.list.d /etc/apt/trusted.gpg.d /etc/apt/keyrings \
-      /usr/share/keyrings; do
-      carry "$place"
-    done
-  fi
-}
-
 clone() {
   rm -rf --one-file-system "$root/export-ssl"
   git clone --quiet --no-local "$here" "$root/export-ssl"
 }
 
-unmount() {
-  local place
-  for place in dev sys proc; do
-    if mountpoint -q "$root/$place"; then umount --recursive --lazy "$root/$place"; fi
-  done
-}
-
-mount_devices() {
-  mount -t proc proc "$root/proc"
-  mount --rbind /sys "$root/sys"
-  mount --make-rslave "$root/sys"
-  # With /dev/shm, where Ray and PyTorch share memory, and /dev/pts.
-  mount --rbind /dev "$root/dev"
-  mount --make-rslave "$root/dev"
-}
-
 # Runs a shell command in the clone, on the bare machine, with an environment of its own.
 inside() {
-  local settings=(HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 TERM=dumb) line
-  while IFS= read -r line; do settings+=("$line"); done \
-    < <(env | grep -E '^(PIP_[A-Z_]+|(https?|no|all)_proxy|(HTTPS?|NO|ALL)_PROXY|SSL_CERT_FILE|REQUESTS_CA_BUNDLE)=')
+  local settings
+  mapfile -t settings < <(inner_settings)
   chroot "$root" /usr/bin/env -i "${settings[@]}" /bin/bash -c "cd /export-ssl && $1"
 }
 

@@ -32,8 +32,7 @@ std::vector<ov::Output<ov::Node>> conversions(const ov::Output<ov::Node> &output
     return found;
 }
 
-} // namespace
-
+// Whether INT8 kernels of this processor add products in 16 bits, where sums are clipped: x86 without VNNI and AMX.
 bool int8_sums_saturate() {
 #if defined(__x86_64__)
     // Source: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, CPUID, leaf 7.
@@ -51,6 +50,16 @@ bool int8_sums_saturate() {
     return !avx512_vnni && !amx_int8 && !avx_vnni;
 #else
     return false;
+#endif
+}
+
+} // namespace
+
+bool int8_kernels_differ() {
+#if defined(__aarch64__) || defined(_M_ARM64)
+    return true;
+#else
+    return int8_sums_saturate();
 #endif
 }
 

@@ -1,5 +1,5 @@
-// INT8 graphs on CPUs whose INT8 kernels saturate: runtime/engines/openvino_floats.py and runtime/support/cpu.py in
-// C++.
+// INT8 graphs on CPUs whose INT8 kernels are another function: runtime/engines/openvino_floats.py and
+// runtime/support/cpu.py in C++.
 #pragma once
 
 #include <memory>
@@ -7,8 +7,9 @@
 
 namespace rne {
 
-// Whether INT8 kernels of this processor add products in 16 bits, where sums are clipped: x86 without VNNI and AMX.
-bool int8_sums_saturate();
+// Whether OpenVINO's INT8 kernels give another function here: sums are clipped on x86 without VNNI and AMX, and ARM's
+// zero points are one too small with some scales.
+bool int8_kernels_differ();
 
 // Replaces every FakeQuantize by clamp(round(x / scale)), and drops the conversions to integers and back behind it.
 void compute_in_floats(const std::shared_ptr<ov::Model> &model);

@@ -8,7 +8,7 @@ import pytest
 from onnx import helper
 
 from runtime.bundle.manifest import Precision
-from runtime.engines.openvino_floats import compute_in_floats
+from runtime.engines.openvino_floats import compute_in_floats, int8_kernels_differ
 from runtime.engines.ort_session import fusion_on_cpu, open_session
 from runtime.support.cpu import cpu_flags, int8_sums_saturate, read_cpuinfo
 from tests.helpers.graphs import evaluate, make_model
@@ -101,3 +101,21 @@ def test_integer_kernels_are_left_to_cpus_whose_sums_are_right(
     precision = Precision.model_construct(name="int8", min_sqnr_db=20, int8=int8)
     assert fusion_on_cpu(precision) == ("float" if saturates else "all")
     assert fusion_on_cpu(Precision(name="fp32", min_sqnr_db=100)) == "all"
+
+
+@pytest.mark.parametrize(
+    ("machine", "saturates", "differ"),
+    [
+        ("x86_64", False, False),
+        ("x86_64", True, True),
+        ("aarch64", False, True),
+        ("arm64", False, True),
+        ("ARM64", False, True),
+    ],
+)
+def test_openvino_rounds_in_floats_where_its_kernels_are_another_function(
+    monkeypatch: pytest.MonkeyPatch, machine: str, *, saturates: bool, differ: bool
+) -> None:
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    monkeypatch.setattr("runtime.engines.openvino_floats.int8_sums_saturate", lambda: saturates)
+    assert int8_kernels_differ() is differ

@@ -52,6 +52,16 @@ def test_this_machine_is_examined_without_a_crash() -> None:
     assert all(finding.text and "\n" not in finding.text for finding in found.values())
 
 
+def test_an_arm_machine_is_told_what_its_engines_compute_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("platform.machine", lambda: "aarch64")
+    monkeypatch.setattr("runtime.health.doctor.read_cpuinfo", lambda: {"Features": "fp asimd fphp asimdhp asimddp"})
+    text = findings(monkeypatch, CPU_ONLY)["CPU"].text
+    assert "onnxruntime adds up in FP16, and `onnxruntime:fp32` does not" in text
+    assert "onnxruntime has integer kernels" in text
+    monkeypatch.setattr("runtime.health.doctor.read_cpuinfo", lambda: {"Features": "fp asimd"})
+    assert "adds up in FP16" not in findings(monkeypatch, CPU_ONLY)["CPU"].text
+
+
 def test_machine_without_a_gpu_is_well_and_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     found = findings(monkeypatch, CPU_ONLY)
     assert (found["NVIDIA driver"].verdict, found["NVIDIA driver"].text) == ("missing", NO_DRIVER)

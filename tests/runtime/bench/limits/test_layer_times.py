@@ -80,7 +80,7 @@ def test_products_of_an_int8_bundle_are_floats_where_int8_kernels_clip_sums(
     quantized: Quantized, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pytest.importorskip(engine)
-    for module in ("openvino_engine", "ort_session"):
+    for module in ("openvino_floats", "ort_session"):
         monkeypatch.setattr(f"runtime.engines.{module}.int8_sums_saturate", lambda: True)
     layers = check(quantized.cpu, engine, "fp32")
     one = next(layer for layer in layers if "layer1.0.conv1" in layer.nodes)
