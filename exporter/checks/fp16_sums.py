@@ -91,7 +91,7 @@ def run_with_fp16_sums(model: onnx.ModelProto, feed: Feed) -> Fp16Run:
 
     Args:
         model: A graph of convolutions, a classifier and pools in FP16, or partly in FP32, where sums are FP32.
-        feed: Its input, (N, ...).
+        feed: Input of the graph, (N, ...).
     """
     from onnx.reference import ReferenceEvaluator
 

@@ -144,7 +144,7 @@ def fp16_sums_tolerance(
         fp16: Tolerance of the graph where sums are FP32.
         lost_db: Output name to what FP16 sums cost, decibels.
         references: Output name to FP32 values, (N, D) float32.
-        images: Of how many of the N images the cost is known.
+        images: Number of the N images of which the cost is known.
     """
     found = {}
     for name, lost in lost_db.items():

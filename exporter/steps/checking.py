@@ -134,7 +134,7 @@ class Checks:
 
         Args:
             model: The graph.
-            macs: Its multiply-accumulates for one image.
+            macs: Number of multiply-accumulates of the graph for one image.
         """
         images = affordable_images(macs, len(self.subject.feed))
         if not images:
