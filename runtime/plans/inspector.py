@@ -137,10 +137,10 @@ class _Tensor(BaseModel):
     name: str = Field("", alias="Name")
     dimensions: _Dimensions = Field((), alias="Dimensions")
     # 10 and before have one text for both; one build of 11 spells "DataType".
-    both: Any = Field(None, alias="Format/Datatype")
-    format: Any = Field(None, alias="Format")
-    datatype: Any = Field(None, alias="Datatype")
-    datatype_of_11: Any = Field(None, alias="DataType")
+    both: object = Field(None, alias="Format/Datatype")
+    format: object = Field(None, alias="Format")
+    datatype: object = Field(None, alias="Datatype")
+    datatype_of_11: object = Field(None, alias="DataType")
 
 
 class _Layer(BaseModel):
@@ -151,17 +151,17 @@ class _Layer(BaseModel):
     inputs: tuple[_Tensor, ...] = Field((), alias="Inputs")
     outputs: tuple[_Tensor, ...] = Field((), alias="Outputs")
     constants: tuple[_Tensor, ...] = Field((), alias="Constants")
-    weights: Any = Field(None, alias="Weights")
-    tactic: Any = Field("", alias="TacticName")
-    origin: Any = Field("", alias="Origin")
-    metadata: Any = Field("", alias="Metadata")
+    weights: object = Field(None, alias="Weights")
+    tactic: object = Field("", alias="TacticName")
+    origin: object = Field("", alias="Origin")
+    metadata: object = Field("", alias="Metadata")
 
 
 class _Plan(BaseModel):
     model_config = ConfigDict(extra="ignore")
 
-    bindings: tuple[Any, ...] = Field((), alias="Bindings")
-    io_tensors: tuple[Any, ...] = Field((), alias="I/O Tensors")
+    bindings: tuple[object, ...] = Field((), alias="Bindings")
+    io_tensors: tuple[object, ...] = Field((), alias="I/O Tensors")
 
 
 def read_layer_information(text: str) -> LayerInformation:

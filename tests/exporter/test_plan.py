@@ -50,12 +50,13 @@ def test_plan_description_and_certificate_are_there(with_plan):
 
 
 def test_stderr_has_the_notices_alone(with_plan):
-    licence, preprocessing, images, untrained, rounded = with_plan[1].stderr.splitlines()
+    licence, preprocessing, images, untrained, rounded, sums = with_plan[1].stderr.splitlines()
     assert licence.startswith("licence of the weights: CC-BY-NC-4.0")
     assert preprocessing.startswith("preprocessing: short side to ")
     assert images.startswith("verified on the four packaged photographs")
     assert untrained.startswith("UNTRAINED: ")
     assert rounded.endswith("round to zero in FP16")
+    assert sums.endswith("onnxruntime:fp32 and OpenVINO add up in FP32 there")
 
 
 def test_the_plan_is_not_one_of_the_manifest_s_files(with_plan):
