@@ -10,6 +10,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 # Raw JSON, as no library would write it: beside ordinary values, numbers and nests that some parsers do not take.
@@ -85,7 +86,8 @@ def _change_node(rng: random.Random, tree: Any, marks: list[str]) -> None:
             holder[key] = None
 
 
-def _places(tree: Any) -> Any:
+def _places(tree: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield every place in a tree of JSON: the object or list, and the key or index."""
     entries = list(tree.items()) if isinstance(tree, dict) else list(enumerate(tree)) if isinstance(tree, list) else []
     for key, value in entries:
         yield tree, key
@@ -113,9 +115,9 @@ def change_zip(rng: random.Random, data: bytes) -> bytes:
         members[at] = (name, change_bytes(rng, content))
     written = io.BytesIO()
     with zipfile.ZipFile(written, "w", rng.choice((zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED))) as archive:
-        for one, held in members:
-            # Not by name: some are there twice, of which zipfile warns.
-            archive.writestr(zipfile.ZipInfo(one), held) if one not in archive.NameToInfo else None
+        # Of two members of one name the later one: zipfile warns of a second.
+        for one, held in dict(members).items():
+            archive.writestr(zipfile.ZipInfo(one), held)
     return written.getvalue()
 
 

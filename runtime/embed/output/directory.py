@@ -15,7 +15,6 @@ from runtime.embed.output.identity import JOB_FILE, Job, read_job, require_same_
 from runtime.embed.output.part_files import (
     DATA,
     LICENCE_COPY,
-    PARTIAL,
     RECORDS,
     UNREADABLE_FILE,
     list_done,
@@ -26,6 +25,7 @@ from runtime.errors import BundleError
 from runtime.images.losses import Losses
 from runtime.support.file_locks import require_posix
 from runtime.support.files import atomic_file, cannot_write
+from runtime.support.partial import PARTIAL
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from runtime.errors import BundleError
 from runtime.images.losses import Losses
 from runtime.support.files import cannot_write
 from runtime.support.json_file import first_problem, write_model
+from runtime.support.partial import PARTIAL
 
 # What a reader is given.
 DATA = "data"
@@ -44,7 +45,6 @@ UNREADABLE_FILE = "_unreadable.csv"
 LICENCE_COPY = "_LICENSE-WEIGHTS.txt"
 # Lance's own.
 LANCE_VERSIONS, LANCE_TRANSACTIONS = "_versions", "_transactions"
-PARTIAL = ".partial"
 # Lance's writer writes here until a file is closed.
 _LANCE_PARTIAL = ".tmp??????"
 # Spark's own parts, for one, are named `part-00000-` and on.
