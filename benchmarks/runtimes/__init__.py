@@ -1,0 +1,1 @@
+"""Other programs that run a bundle's `model.onnx`."""
