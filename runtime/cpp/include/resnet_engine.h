@@ -37,6 +37,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#if UINTPTR_MAX < 0xFFFFFFFFFFFFFFFF
+#error "resnet_engine is for 64-bit processors: use a compiler for 64 bits"
+#endif
+
 #if defined(_WIN32)
 #if defined(RNE_BUILDING_SHARED)
 #define RNE_API __declspec(dllexport)
