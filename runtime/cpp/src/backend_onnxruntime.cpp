@@ -88,9 +88,9 @@ private:
         library_.check(library_->GetAllocatorWithDefaultOptions(&allocator), "end its profile");
         char *path = nullptr;
         library_.check(library_->SessionEndProfiling(session_.get(), allocator, &path), "end its profile");
-        std::string computed = profiled_precision(path);
+        const std::string written = path;
         library_.check(library_->AllocatorFree(allocator, path), "end its profile");
-        return computed;
+        return profiled_precision(written);
     }
 
     void run(const void *input, std::size_t batch, float *logits, float *embedding) {

@@ -55,11 +55,11 @@ std::string profiled_precision(const std::string &path) {
         const auto &arguments = event["args"];
         const auto inputs = arguments.find("input_type_shape");
         if (arguments.value("op_name", "").find("Conv") == std::string::npos || inputs == arguments.end() ||
-            inputs->empty()) {
+            inputs->empty() || !inputs->front().is_object() || inputs->front().empty()) {
             continue;
         }
         // Of the first input: {"float": [1, 3, 224, 224]}.
-        types[our_word((*inputs)[0].begin().key())]++;
+        types[our_word(inputs->front().begin().key())]++;
     }
     const auto most =
         std::max_element(types.begin(), types.end(), [](const auto &a, const auto &b) { return a.second < b.second; });

@@ -39,7 +39,9 @@ int main(int count, char **words) {
     }
     rne_params params = rne_default_params();
     params.backend = RNE_BACKEND_ONNXRUNTIME;
-    params.max_batch = 3;
+    params.max_batch = 2;
+    // Threads that wait spin, which an emulator pays for.
+    params.threads = 1;
     params.precision = "f16";
     params.onnxruntime_library = words[2];
     rne_engine *first = nullptr;
