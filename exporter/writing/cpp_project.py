@@ -5,7 +5,8 @@
     bundle/                                  the bundle
     LICENSE-WEIGHTS.txt, README.md           the weights' licence, and how to build
 
-Everything that the project needs but a compiler, CMake, libjpeg, libpng, nlohmann-json and OpenVINO or TensorRT.
+Everything that the project needs but a compiler, CMake, libjpeg, libpng, nlohmann-json and OpenVINO, onnxruntime or
+TensorRT.
 """
 
 import shutil

@@ -27,7 +27,8 @@ check() {
 }
 
 photographs=/export-ssl/exporter/photographs
-library=/cpp-installed/lib/libresnet_engine.so
+# By the compiler in here, and by the cross-compiler outside, where there is one.
+installed=/cpp-installed crossed=/cpp-cross
 
 # An embedding job that is killed while it works, and begun again, gives the files of one that was left alone.
 embed_killed() {
@@ -67,20 +68,35 @@ PYTHON
 
 build_cpp() {
   cmake -S runtime/cpp -B /cpp-build -G Ninja -DRNE_WARNINGS_AS_ERRORS=ON \
-    -DOpenVINO_DIR="$(python -c 'import openvino; print(openvino.__path__[0] + "/cmake")')" &&
-    cmake --build /cpp-build && cmake --install /cpp-build --prefix /cpp-installed
+    -DOpenVINO_DIR="$(python -c 'import openvino; print(openvino.__path__[0] + "/cmake")')" \
+    -DRNE_ONNXRUNTIME=ON -DOnnxRuntime_INCLUDE_DIR="$PWD/runtime/cpp/tests/standin" &&
+    cmake --build /cpp-build && cmake --install /cpp-build --prefix $installed
 }
 
 build_examples() {
   local example
   for example in classify embed latency; do
-    cmake -S runtime/cpp/examples/$example -B /cpp-build-$example -G Ninja -DCMAKE_PREFIX_PATH=/cpp-installed &&
+    cmake -S runtime/cpp/examples/$example -B /cpp-build-$example -G Ninja -DCMAKE_PREFIX_PATH=$installed &&
       cmake --build /cpp-build-$example || return 1
   done
+  mkdir -p $installed/bin && cp /cpp-build-classify/classify $installed/bin/ &&
+    g++ -std=c++17 -I$installed/include runtime/cpp/tests/onnxruntime_main.cpp -L$installed/lib -lresnet_engine \
+      -Wl,-rpath,$installed/lib -o $installed/bin/onnxruntime_main
 }
 
+# A bundle in OpenVINO: labels of a photograph.
 classify() {
-  /cpp-build-classify/classify "$bundles/$1" "$photographs/chelsea.jpg"
+  "$1/bin/classify" "$bundles/$2" "$photographs/chelsea.jpg"
+}
+
+# A bundle in onnxruntime: its golden images, batches of all sizes, refusals.
+in_onnxruntime() {
+  "$1/bin/onnxruntime_main" "$bundles/$2" \
+    "$(python -c 'import glob, onnxruntime; print(*glob.glob(onnxruntime.__path__[0] + "/capi/libonnxruntime.so.*"))')"
+}
+
+native_preprocess() {
+  python tests/house/arm64_preprocess.py "$bundles/fp32" "$photographs" --native "$1/lib/libresnet_engine.so"
 }
 
 for bundle in "$bundles"/*/; do
@@ -92,8 +108,13 @@ check loader loader
 check preprocess python tests/house/arm64_preprocess.py "$bundles/fp32" "$photographs"
 check embed-killed embed_killed
 check cpp-build build_cpp
-check cpp-preprocess python tests/house/arm64_preprocess.py "$bundles/fp32" "$photographs" --native "$library"
 check cpp-examples build_examples
-for name in fp32 fp16 int8-cpu; do check "cpp-classify-$name" classify "$name"; done
+for kind in cpp cpp-cross; do
+  [ $kind = cpp ] && prefix=$installed || prefix=$crossed
+  [ $kind = cpp ] || [ -d $prefix ] || continue
+  check $kind-preprocess native_preprocess $prefix
+  for name in fp32 fp16 int8-cpu; do check "$kind-classify-$name" classify $prefix "$name"; done
+  for name in fp32 fp16 int8-cpu int8-fp16; do check "$kind-onnxruntime-$name" in_onnxruntime $prefix "$name"; done
+done
 echo "$failed failed"
 [ "$failed" = 0 ]

@@ -11,7 +11,7 @@
 # --only    these checks alone, by their names in arm64_checks.sh
 #
 # `make test-arm64` runs it, outside `make test`: it needs root, Debian's qemu-user-static, binfmt-support and
-# debootstrap, and the network the first time. The bundles are exported here, by this checkout's environment (`make env`
+# debootstrap, and the network the first time. With g++-aarch64-linux-gnu the C library is cross-compiled too. The bundles are exported here, by this checkout's environment (`make env`
 # first). QEMU computes as the processor does, and times nothing: no speed is to be read from it.
 set -euo pipefail
 here=$(cd "$(dirname "$0")/../.." && pwd)
@@ -73,6 +73,26 @@ install_runtime() {
     /venv/bin/pip install --quiet '/export-ssl[cpu,embed]'"
 }
 
+# The C library, the example `classify` and the program that tries onnxruntime, by the cross-compiler for the Debian.
+cross_compile() {
+  local source=$here/runtime/cpp work
+  local options=(-DCMAKE_TOOLCHAIN_FILE="$source/cmake/aarch64-linux-gnu.cmake" -DRNE_ARM64_ROOT="$root")
+  work=$(mktemp -d)
+  rm -rf --one-file-system "$root/cpp-cross"
+  cmake -S "$source" -B "$work/library" "${options[@]}" -DRNE_WARNINGS_AS_ERRORS=ON \
+    -DOpenVINO_DIR="$(echo "$root"/venv/lib/python3.*/site-packages/openvino/cmake)" \
+    -DRNE_ONNXRUNTIME=ON -DOnnxRuntime_INCLUDE_DIR="$source/tests/standin" &&
+    cmake --build "$work/library" && cmake --install "$work/library" --prefix "$root/cpp-cross" &&
+    cmake -S "$source/examples/classify" -B "$work/classify" "${options[@]}" -DCMAKE_PREFIX_PATH=/cpp-cross &&
+    cmake --build "$work/classify" && mkdir "$root/cpp-cross/bin" && cp "$work/classify/classify" "$root/cpp-cross/bin" &&
+    aarch64-linux-gnu-g++ -std=c++17 --sysroot="$root" -I"$root/cpp-cross/include" "$source/tests/onnxruntime_main.cpp" \
+      -L"$root/cpp-cross/lib" -lresnet_engine -Wl,-rpath,/cpp-cross/lib -Wl,--allow-shlib-undefined \
+      -o "$root/cpp-cross/bin/onnxruntime_main" || return 1
+  # The loader looks for libraries where they are on the machine that runs it.
+  ! readelf -d "$root"/cpp-cross/{lib/*.so,bin/*} | grep -F "$root" >&2 || return 1
+  rm -rf "$work"
+} >"$root.cross.log"
+
 # One bundle of each kind, of a network at 64 px: emulation is slow.
 export_bundles() {
   local export=("$here/.venv/bin/export-ssl" --model resnet18 --weights random --img-size 64 --overwrite)
@@ -90,14 +110,16 @@ for file in sorted(Path(sys.argv[1]).glob("*.jpg")):
         left, top = piece % 4 * width, piece // 4 * height
         picture.crop((left, top, left + width, top + height)).save(folder / f"{piece}.png")
 PYTHON
-  "${export[@]}" --output "$bundles/fp32" &&
-    "${export[@]}" --output "$bundles/fp16" --fp16 &&
-    "${export[@]}" --output "$bundles/int8" "${int8[@]}" &&
-    "${export[@]}" --output "$bundles/int8-cpu" "${int8[@]}" --int8-target cpu &&
-    "${export[@]}" --output "$bundles/int8-rtx" "${int8[@]}" --int8-target rtx &&
-    "${export[@]}" --output "$bundles/int8-fp16" "${int8[@]}" --fp16 &&
-    "${export[@]}" --output "$bundles/embedding-fp16" --fp16 --no-classifier &&
-    "${export[@]}" --output "$bundles/batch3" --batch 3
+  mkdir -p "$bundles.partial"
+  "${export[@]}" --output "$bundles.partial/fp32" &&
+    "${export[@]}" --output "$bundles.partial/fp16" --fp16 &&
+    "${export[@]}" --output "$bundles.partial/int8" "${int8[@]}" &&
+    "${export[@]}" --output "$bundles.partial/int8-cpu" "${int8[@]}" --int8-target cpu &&
+    "${export[@]}" --output "$bundles.partial/int8-rtx" "${int8[@]}" --int8-target rtx &&
+    "${export[@]}" --output "$bundles.partial/int8-fp16" "${int8[@]}" --fp16 &&
+    "${export[@]}" --output "$bundles.partial/embedding-fp16" --fp16 --no-classifier &&
+    "${export[@]}" --output "$bundles.partial/batch3" --batch 3 &&
+    mv "$bundles.partial" "$bundles"
 }
 
 copy_bundles() {
@@ -122,6 +144,11 @@ step "clean copy of $(git -C "$here" rev-parse --short HEAD)" copy_checkout
 mount_devices
 write_cpuinfo
 step "thin runtime" install_runtime
+if command -v aarch64-linux-gnu-g++ >/dev/null; then
+  step "C library, cross-compiled" cross_compile
+else
+  echo "the C library is not cross-compiled: apt-get install g++-aarch64-linux-gnu"
+fi
 [ -d "$bundles" ] || step "bundles" export_bundles
 copy_bundles
 echo "== checks on $cpu: begin at $(date +%H:%M:%S)"

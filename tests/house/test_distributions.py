@@ -41,7 +41,7 @@ def test_the_wheel_holds_the_three_floors_whole(wheel: frozenset[str]) -> None:
 def test_the_wheel_holds_all_that_the_c_library_and_its_examples_are_built_of(wheel: frozenset[str]) -> None:
     sources = in_checkout(
         *(f"runtime/cpp/{folder}" for folder in ("src", "include", "examples", "cmake")),
-        suffixes={".cpp", ".h", ".inc", ".in", ".txt"},
+        suffixes={".cpp", ".h", ".inc", ".in", ".cmake", ".txt"},
     )
     assert "runtime/cpp/include/resnet_engine.h" in sources
     assert {name for name in wheel if name.startswith("runtime/cpp/")} == {*sources, "runtime/cpp/CMakeLists.txt"}

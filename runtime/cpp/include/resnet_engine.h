@@ -37,6 +37,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#if UINTPTR_MAX < 0xFFFFFFFFFFFFFFFF
+#error "resnet_engine is for 64-bit processors: use a compiler for 64 bits"
+#endif
+
 #if defined(_WIN32)
 #if defined(RNE_BUILDING_SHARED)
 #define RNE_API __declspec(dllexport)
@@ -67,15 +71,17 @@ typedef enum rne_status {
     RNE_BUNDLE = 2,           /* the bundle is absent, damaged, changed, or newer than this library */
     RNE_UNSUPPORTED = 3,      /* the back end was not built in, or cannot run this bundle */
     RNE_DEVICE = 4,           /* no driver, no GPU, or another one than the plan was built for */
-    RNE_BACKEND = 5,          /* OpenVINO or TensorRT reports an error */
+    RNE_BACKEND = 5,          /* OpenVINO, onnxruntime or TensorRT reports an error */
     RNE_VERIFICATION = 6,     /* outputs differ from the golden ones by more than the bundle's tolerance */
     RNE_OUT_OF_MEMORY = 7
 } rne_status;
 
 typedef enum rne_backend {
-    RNE_BACKEND_AUTO = 0, /* TensorRT where the bundle has a plan for this machine, else OpenVINO */
+    RNE_BACKEND_AUTO = 0, /* TensorRT where the bundle has a plan for this machine, else OpenVINO, or onnxruntime in a
+                           * library without it */
     RNE_BACKEND_OPENVINO = 1,
-    RNE_BACKEND_TENSORRT = 2
+    RNE_BACKEND_TENSORRT = 2,
+    RNE_BACKEND_ONNXRUNTIME = 3 /* its CPU provider */
 } rne_backend;
 
 typedef enum rne_pixel_format {
@@ -99,16 +105,18 @@ typedef void (*rne_log_callback)(rne_log_level level, const char *message, void 
 typedef struct rne_params {
     size_t struct_bytes; /* set by rne_default_params() */
     rne_backend backend;
-    int32_t max_batch;            /* largest batch of one rne_infer() call, >= 1; larger ones are refused. Default 1 */
-    int32_t threads;              /* threads for one inference on a CPU; 0 leaves the back end's choice */
-    int32_t check_hashes;         /* whether every file's sha256 is compared with the manifest's. Default 1 */
-    const char *precision;        /* OpenVINO's inference precision: "f32" (default), "bf16" or "f16" */
-    int32_t cuda_graph;           /* TensorRT: whether a CUDA graph is recorded per batch size. Default 1 */
+    int32_t max_batch;     /* largest batch of one rne_infer() call, >= 1; larger ones are refused. Default 1 */
+    int32_t threads;       /* threads for one inference on a CPU; 0 leaves the back end's choice */
+    int32_t check_hashes;  /* whether every file's sha256 is compared with the manifest's. Default 1 */
+    const char *precision; /* OpenVINO's inference precision: "f32" (default), "bf16" or "f16". onnxruntime: "f32", or
+                            * "f16", which lets an FP16 graph be added up in FP16 where the processor does so */
+    int32_t cuda_graph;    /* TensorRT: whether a CUDA graph is recorded per batch size. Default 1 */
     const char *tensorrt_library; /* TensorRT: libnvinfer's path; NULL is libnvinfer.so.N of the headers' major */
     rne_log_callback log;         /* NULL is silence */
     void *log_user;
     int32_t images_upright; /* your promise, for a bundle whose images are turned by their EXIF orientation: that you
                              * turn them before rne_preprocess(), which refuses them otherwise. Default 0 */
+    const char *onnxruntime_library; /* onnxruntime: libonnxruntime's path; NULL is the one that the loader finds */
 } rne_params;
 
 /* A bundle that is no directory; every buffer is read in rne_open_buffers() and may be freed after it. */
@@ -130,7 +138,7 @@ typedef struct rne_info {
     const char *model;     /* "ssl_resnet18" */
     const char *precision; /* in the graph: "fp32", "fp16", "int8", "int8-fp16" */
     const char *executes;  /* what the back end says it computes in */
-    const char *backend;   /* "openvino" or "tensorrt" */
+    const char *backend;   /* "openvino", "onnxruntime" or "tensorrt" */
     const char *licence;   /* SPDX identifier of the weights' licence */
     size_t classes;        /* 0 without a classifier: the embedding is then the only output */
     size_t embedding_dim;
@@ -159,7 +167,7 @@ typedef struct rne_check {
     size_t same_top1;
     double logits_db;    /* SQNR against the PyTorch original */
     double embedding_db; /* likewise */
-    double required_db;  /* the bundle's tolerance */
+    double required_db;  /* the bundle's tolerance for what the back end executes */
 } rne_check;
 
 RNE_API rne_params rne_default_params(void);

@@ -98,6 +98,7 @@ rne::BackendOptions options_of(const rne_params &params) {
     options.precision = params.precision == nullptr ? "f32" : params.precision;
     options.cuda_graph = params.cuda_graph != 0;
     options.tensorrt_library = params.tensorrt_library == nullptr ? "" : params.tensorrt_library;
+    options.onnxruntime_library = params.onnxruntime_library == nullptr ? "" : params.onnxruntime_library;
     const auto log = params.log;
     void *const user = params.log_user;
     options.log = [log, user](rne_log_level level, const std::string &message) {
@@ -119,6 +120,9 @@ std::unique_ptr<rne::Backend> open_backend(const rne::Bundle &bundle, const rne_
     if (backend == RNE_BACKEND_OPENVINO) {
         return rne::open_openvino(bundle, options);
     }
+    if (backend == RNE_BACKEND_ONNXRUNTIME) {
+        return rne::open_onnxruntime(bundle, options);
+    }
     require(backend == RNE_BACKEND_AUTO, "backend is none of rne_backend's");
     std::string reason;
     if (rne::tensorrt_fits(bundle, options, reason)) {
@@ -127,7 +131,7 @@ std::unique_ptr<rne::Backend> open_backend(const rne::Bundle &bundle, const rne_
     if (!bundle.plan.empty() || bundle.has_other_plan) {
         options.log(RNE_LOG_WARNING, "the bundle's TensorRT plan is not used: " + reason);
     }
-    return rne::open_openvino(bundle, options);
+    return rne::open_on_cpu(bundle, options);
 }
 
 std::unique_ptr<rne_engine> make_engine(rne::Bundle bundle, const rne_params &params) {
@@ -277,7 +281,8 @@ rne_status rne_self_check(rne_engine *engine, rne_check *check) {
         const auto run = [engine](const std::uint8_t *pixels, std::size_t batch, float *logits, float *embedding) {
             infer(*engine, pixels, batch, logits, embedding);
         };
-        const rne_check found = rne::check_golden(manifest, rne::read_golden(engine->bundle), engine->max_batch, run);
+        rne_check found = rne::check_golden(manifest, rne::read_golden(engine->bundle), engine->max_batch, run);
+        found.required_db = rne::tolerance_db(manifest, engine->backend->executes(), engine->backend->runs_on_gpu());
         if (check != nullptr) {
             *check = found;
         }

@@ -22,6 +22,7 @@ struct BackendOptions {
     std::string precision = "f32";
     bool cuda_graph = true;
     std::string tensorrt_library;
+    std::string onnxruntime_library;
     Log log;
 };
 
@@ -31,10 +32,12 @@ public:
     Backend(const Backend &) = delete;
     Backend &operator=(const Backend &) = delete;
 
-    // "openvino" or "tensorrt".
+    // "openvino", "onnxruntime" or "tensorrt".
     virtual const char *name() const = 0;
     // What it computes in, asked of the library, not assumed from the file.
     virtual const std::string &executes() const = 0;
+
+    virtual bool runs_on_gpu() const { return false; }
 
     // Host memory in and out; waits. input: (batch, ...) as the manifest's input has it; outputs never
     // null, but for logits without a classifier.
@@ -49,10 +52,17 @@ protected:
 
 // Declared for every back end; those that were not built in throw RNE_UNSUPPORTED.
 std::unique_ptr<Backend> open_openvino(const Bundle &bundle, const BackendOptions &options);
+std::unique_ptr<Backend> open_onnxruntime(const Bundle &bundle, const BackendOptions &options);
 std::unique_ptr<Backend> open_tensorrt(const Bundle &bundle, const BackendOptions &options);
+
+// OpenVINO where it was built in, else onnxruntime.
+std::unique_ptr<Backend> open_on_cpu(const Bundle &bundle, const BackendOptions &options);
 
 // Whether TensorRT is built in and the bundle has a plan that passes every check here; `reason` says why not.
 bool tensorrt_fits(const Bundle &bundle, const BackendOptions &options, std::string &reason);
+
+// "fp16", or "fp16 weights, fp32 execution": runtime/engines/contract.py's describe_precision().
+std::string describe_precision(const std::string &stored, const std::string &executed);
 
 // "openvino tensorrt-11": those that were built in.
 std::string built_backends();

@@ -4,6 +4,7 @@
 #include <openvino/openvino.hpp>
 
 #include "backend.h"
+#include "fixed_batch.h"
 #include "openvino_floats.h"
 #include "status.h"
 
@@ -38,10 +39,6 @@ std::string executed(const ov::CompiledModel &compiled) {
     return most == types.end() ? "unknown" : most->first;
 }
 
-std::string describe(const std::string &stored, const std::string &computed) {
-    return stored.substr(0, stored.find('-')) == computed ? stored : stored + " weights, " + computed + " execution";
-}
-
 ov::element::Type hint(const std::string &word) {
     if (word == "f32") {
         return ov::element::f32;
@@ -57,7 +54,8 @@ ov::element::Type hint(const std::string &word) {
 
 class OpenVino final : public Backend {
 public:
-    OpenVino(const Bundle &bundle, const BackendOptions &options) : manifest_(bundle.manifest) {
+    OpenVino(const Bundle &bundle, const BackendOptions &options)
+        : manifest_(bundle.manifest), fixed_batch_(bundle.manifest) {
         if (bundle.model.empty()) {
             throw Error(RNE_UNSUPPORTED, "OpenVINO runs model.onnx, which was not given: pass it");
         }
@@ -80,10 +78,7 @@ public:
             logits_ = compiled_.output(manifest_.logits_name);
         }
         embedding_ = compiled_.output(manifest_.embedding_name);
-        filled_input_.resize(manifest_.fixed_batch * manifest_.input_bytes());
-        filled_logits_.resize(manifest_.fixed_batch * manifest_.classes);
-        filled_embedding_.resize(manifest_.fixed_batch * manifest_.embedding_dim);
-        executes_ = describe(manifest_.precision, executed(compiled_));
+        executes_ = describe_precision(manifest_.precision, executed(compiled_));
     }
 
     const char *name() const override { return "openvino"; }
@@ -91,11 +86,7 @@ public:
 
     void infer(const void *input, std::size_t batch, float *logits, float *embedding) override {
         try {
-            if (manifest_.fixed_batch == 0) {
-                run(input, batch, logits, embedding);
-            } else {
-                run_parts(static_cast<const std::uint8_t *>(input), batch, logits, embedding);
-            }
+            fixed_batch_.run_parts(input, batch, logits, embedding, [this](auto... part) { run(part...); });
         } catch (const ov::Exception &error) {
             throw Error(RNE_BACKEND, std::string("OpenVINO cannot run the batch: ") + error.what());
         }
@@ -105,24 +96,6 @@ private:
     void run(const void *input, std::size_t batch, float *logits, float *embedding) {
         bind(input, batch, logits, embedding);
         request_.infer();
-    }
-
-    // A graph of a fixed batch is run as often as the images need, and its last batch is filled up with zeros.
-    void run_parts(const std::uint8_t *input, std::size_t batch, float *logits, float *embedding) {
-        const std::size_t size = manifest_.fixed_batch, bytes = manifest_.input_bytes();
-        const std::size_t left = batch % size, whole = batch - left;
-        for (std::size_t start = 0; start < whole; start += size) {
-            run(input + start * bytes, size, logits + start * manifest_.classes,
-                embedding + start * manifest_.embedding_dim);
-        }
-        if (left != 0) {
-            const auto unused = std::copy_n(input + whole * bytes, left * bytes, filled_input_.begin());
-            std::fill(unused, filled_input_.end(), std::uint8_t(0));
-            run(filled_input_.data(), size, filled_logits_.data(), filled_embedding_.data());
-            std::copy_n(filled_logits_.begin(), left * manifest_.classes, logits + whole * manifest_.classes);
-            std::copy_n(filled_embedding_.begin(), left * manifest_.embedding_dim,
-                        embedding + whole * manifest_.embedding_dim);
-        }
     }
 
     // The tensors lie over the caller's memory and are made anew only when it, or the batch, is another one.
@@ -148,15 +121,12 @@ private:
     }
 
     Manifest manifest_;
+    FixedBatch fixed_batch_;
     ov::CompiledModel compiled_;
     ov::InferRequest request_;
     ov::Output<const ov::Node> logits_;
     ov::Output<const ov::Node> embedding_;
     std::string executes_;
-    // Of a batch that is filled up; empty where the graph takes any number of images.
-    std::vector<std::uint8_t> filled_input_;
-    std::vector<float> filled_logits_;
-    std::vector<float> filled_embedding_;
     const void *input_at_ = nullptr;
     std::size_t batch_ = 0;
     float *logits_at_ = nullptr;

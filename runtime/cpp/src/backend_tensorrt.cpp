@@ -90,6 +90,7 @@ public:
     ~TensorRtBackend() override { close(); }
 
     const char *name() const override { return "tensorrt"; }
+    bool runs_on_gpu() const override { return true; }
     const std::string &executes() const override { return executes_; }
 
     void infer(const void *input, std::size_t batch, float *logits, float *embedding) override {

@@ -27,6 +27,7 @@ struct Manifest {
     std::size_t golden_images = 0;
     std::size_t fixed_batch = 0; // images that every run of model.onnx takes, 0 for any number
     double min_sqnr_db = 0;
+    double fp16_sums_sqnr_db = 0; // for engines that add up in FP16; min_sqnr_db where it was not emulated
     rne_resize resize{};
     bool exif_rotate = false;
     bool depth16_scale = false;

@@ -1,4 +1,5 @@
 // bundle.json and model.plan.json; their schemas are runtime/bundle/manifest.py's and runtime/bundle/plan_json.py's.
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "bundle.h"
@@ -192,6 +193,15 @@ double read_tolerance(const json &value) {
     return value.get<double>();
 }
 
+// None where FP16 sums were not emulated, or overflow.
+double read_fp16_tolerance(const json &precision, double tolerance) {
+    const auto sums = precision.find("fp16_sums");
+    if (sums == precision.end() || !sums->is_object() || sums->at("min_sqnr_db").is_null()) {
+        return tolerance;
+    }
+    return std::min(tolerance, read_tolerance(sums->at("min_sqnr_db")));
+}
+
 Manifest read_manifest(const json &parsed) {
     Manifest manifest;
     const json &model = parsed.at("model");
@@ -205,6 +215,7 @@ Manifest read_manifest(const json &parsed) {
     const json &precision = parsed.at("precision");
     manifest.precision = precision.at("name");
     manifest.min_sqnr_db = read_tolerance(precision.at("min_sqnr_db"));
+    manifest.fp16_sums_sqnr_db = read_fp16_tolerance(precision, manifest.min_sqnr_db);
     const auto int8 = precision.find("int8");
     if (int8 != precision.end() && int8->is_object()) {
         manifest.int8_target = int8->at("target");

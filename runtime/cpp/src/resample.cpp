@@ -46,7 +46,7 @@ void across_four_plain(const AxisView &axis, std::size_t begin, std::size_t end,
     across_plain<4, 4>(axis, begin, end, origin, in, out);
 }
 
-// Sums of a block stay in registers; compilers turn the inner loops into vector code (NEON, SSE2).
+// Sums of a block stay in registers; compilers turn the inner loops into vector code (SSE2).
 void down_plain(const AxisView &axis, std::size_t output, const std::uint8_t *const *rows, std::size_t bytes,
                 std::uint8_t *out) {
     constexpr std::size_t kBlock = 32;
@@ -71,6 +71,7 @@ const Kernels *kernels_for(Instructions instructions) {
         return &kPlain;
     }
     const Kernels *found = x86_kernels(instructions);
+    found = found == nullptr ? neon_kernels(instructions) : found;
     return found == nullptr && instructions == Instructions::best ? &kPlain : found;
 }
 

@@ -8,7 +8,7 @@
 
 namespace rne {
 
-enum class Instructions { best, plain, sse41, avx2 };
+enum class Instructions { best, plain, sse41, avx2, neon };
 
 // Two rows at once: outputs [begin, end) of the axis, both multiples of 4.
 // in: rows that begin at input pixel `origin`. Readable from there: up to the last window's end, rounded up to
@@ -35,6 +35,9 @@ const Kernels *kernels_for(Instructions instructions);
 
 // resample_x86.cpp: null on other processors.
 const Kernels *x86_kernels(Instructions instructions);
+
+// resample_neon.cpp: null but on 64-bit ARM.
+const Kernels *neon_kernels(Instructions instructions);
 
 // resample.cpp: what the others have no version of, and their short remainders.
 void across_four_plain(const AxisView &axis, std::size_t begin, std::size_t end, std::size_t origin,

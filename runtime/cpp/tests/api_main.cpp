@@ -132,6 +132,20 @@ void check_golden_images(const std::string &bundle) {
     expect(refused, "golden files of another shape are refused");
 }
 
+// A CPU that adds up in FP16 is judged by what that loses; whatever else runs, by the bundle's own tolerance.
+void check_tolerances() {
+    rne::Manifest manifest;
+    manifest.min_sqnr_db = 47;
+    manifest.fp16_sums_sqnr_db = 34;
+    for (const char *executes : {"fp16", "int8-fp16 weights, fp16 execution"}) {
+        expect(rne::tolerance_db(manifest, executes, false) == 34, "FP16 sums have a tolerance of their own");
+        expect(rne::tolerance_db(manifest, executes, true) == 47, "what a GPU adds up in is not known");
+    }
+    for (const char *executes : {"fp32", "fp16 weights, fp32 execution", "int8-fp16", ""}) {
+        expect(rne::tolerance_db(manifest, executes, false) == 47, "others have the bundle's");
+    }
+}
+
 std::size_t channels_of(rne_pixel_format format) { return format == RNE_GREY ? 1 : format == RNE_RGBA ? 4 : 3; }
 
 void preprocess_sizes(std::size_t first, rne_pixel_format colour) {
@@ -171,6 +185,7 @@ int main(int count, char **words) {
     check_enumerations(bundle);
     check_manifests(read_file(bundle + "/bundle.json"));
     check_golden_images(bundle);
+    check_tolerances();
     preprocess_sizes(0, RNE_RGB);
     std::vector<std::thread> threads;
     const rne_pixel_format colours[] = {RNE_RGB, RNE_GREY, RNE_RGBA};

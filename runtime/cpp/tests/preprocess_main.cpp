@@ -1,7 +1,7 @@
 // Preprocesses the images that stand on stdin, for tests/runtime/cpp/test_preprocess.py and
 // benchmarks/cpp/preprocess.py.
 //
-//     preprocess_main best|avx2|sse41|plain|reference [--time RUNS]
+//     preprocess_main best|avx2|sse41|neon|plain|reference [--time RUNS]
 //
 // A request: width, height, stride_bytes, format, resize height and width, image height and width, bicubic, mode,
 // colour as uint32 little endian, the number of bytes that follow as uint64, and those. The answer on stdout: status
@@ -140,6 +140,7 @@ int main(int argc, char **argv) {
     const bool reference = name == "reference";
     const rne::Instructions instructions = name == "avx2"    ? rne::Instructions::avx2
                                            : name == "sse41" ? rne::Instructions::sse41
+                                           : name == "neon"  ? rne::Instructions::neon
                                            : name == "plain" ? rne::Instructions::plain
                                                              : rne::Instructions::best;
     if (rne::kernels_for(instructions) == nullptr) {

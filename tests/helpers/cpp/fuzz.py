@@ -20,8 +20,15 @@ from tests.helpers.tools import CLANG_RUNTIME, require_flags, require_tool
 
 TARGETS = ("fuzz_manifest", "fuzz_image")
 SECONDS = int(os.environ.get("RNE_FUZZ_SECONDS", "10"))
-# What needs OpenVINO or TensorRT; the files that stand in for them are built instead.
-LEFT_OUT = ("backend_openvino.cpp", "openvino_floats.cpp", "backend_tensorrt.cpp", "tensorrt_")
+# What needs OpenVINO, onnxruntime or TensorRT; the files that stand in for them are built instead.
+LEFT_OUT = (
+    "backend_openvino.cpp",
+    "openvino_floats.cpp",
+    "backend_onnxruntime.cpp",
+    "onnxruntime_",
+    "backend_tensorrt.cpp",
+    "tensorrt_",
+)
 # nlohmann-json's parser keeps its stack on the heap, so a long nest is fine; libFuzzer's own limit would hide it.
 LONGEST_BYTES = 65536
 # Not `leak` on top: AddressSanitizer has it. float-cast-overflow is not in `undefined`, and was a fault here.

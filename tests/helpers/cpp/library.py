@@ -33,6 +33,7 @@ class Backend(IntEnum):
     AUTO = 0
     OPENVINO = 1
     TENSORRT = 2
+    ONNXRUNTIME = 3
 
 
 class PixelFormat(IntEnum):
@@ -57,6 +58,7 @@ class Params(ctypes.Structure):
         ("log", LogCallback),
         ("log_user", ctypes.c_void_p),
         ("images_upright", ctypes.c_int32),
+        ("onnxruntime_library", ctypes.c_char_p),
     ]
 
 

@@ -21,6 +21,7 @@ SOURCES = (
     "src/coefficients.cpp",
     "src/preprocess.cpp",
     "src/resample.cpp",
+    "src/resample_neon.cpp",
     "src/resample_reference.cpp",
     "src/resample_x86.cpp",
     "tests/preprocess_main.cpp",

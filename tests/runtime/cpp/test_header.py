@@ -12,6 +12,7 @@ from runtime.engines.open_engine import load_engine
 from tests.conftest import IMAGE_SIZE
 from tests.helpers.cpp import library as cpp_library
 from tests.helpers.cpp.build import SOURCE, build_library, require_tools
+from tests.helpers.tools import require_tool
 
 
 def test_structures_are_laid_out_as_the_compiled_header_has_them(tmp_path):
@@ -69,6 +70,20 @@ int main(void) {{
     with load_engine(exported.fp32, "openvino") as python:
         best = int(python.infer(black).logits[0].argmax())
     assert done.stdout.rstrip("\n") == open_bundle(exported.fp32).labels()[best]
+
+
+def test_a_compiler_for_32_bits_is_refused_in_one_line():
+    clang = require_tool("clang", package="clang")
+    flags = ("-ffreestanding", "-fsyntax-only", "-x", "c", "-std=c11", f"-I{SOURCE / 'include'}", "-")
+    said = {}
+    for target in ("armv7-linux-gnueabihf", "i686-linux-gnu", "aarch64-linux-gnu", "x86_64-linux-gnu"):
+        words = [clang, f"--target={target}", *flags]
+        done = subprocess.run(words, input="#include <resnet_engine.h>\n", capture_output=True, text=True, check=False)
+        said[target] = [line for line in done.stderr.splitlines() if " error: " in line]
+    for target in ("armv7-linux-gnueabihf", "i686-linux-gnu"):
+        assert len(said[target]) == 1
+        assert "use a compiler for 64 bits" in said[target][0]
+    assert said["aarch64-linux-gnu"] == said["x86_64-linux-gnu"] == []
 
 
 def compile_c(source: Path, program: Path, *flags: str) -> Path:

@@ -5,6 +5,7 @@ import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
 from tests.helpers.cpp.build import BUILDS, SOURCE, openvino_cmake, require_tools
+from tests.helpers.cpp.onnxruntime import STANDIN
 from tests.helpers.tools import require_tool
 
 # What includes TensorRT's and CUDA's headers, which are not everywhere.
@@ -65,7 +66,7 @@ def tidied():
 def tidy(path):
     """What clang-tidy says of a file, or ''."""
     includes = [f"-I{SOURCE / folder}" for folder in ("include", "src", "examples/common")]
-    system = ["-isystem", str(openvino_cmake().parent / "include")]
+    system = [f"-isystem{folder}" for folder in (openvino_cmake().parent / "include", STANDIN)]
     flags = ["-std=c++17", "-DRNE_WITH_OPENVINO", *includes, *system]
     words = ["clang-tidy", "--quiet", str(path), "--", *flags]
     done = subprocess.run(words, capture_output=True, text=True, check=False)

@@ -1,4 +1,5 @@
-// latency BUNDLE [--batch N] [--seconds S] [--threads N] [--backend openvino|tensorrt] [--precision f32|bf16|f16]
+// latency BUNDLE [--batch N] [--seconds S] [--threads N] [--backend openvino|onnxruntime|tensorrt] [--precision
+// f32|bf16|f16]
 //
 // How long rne_infer() takes, pixels in host memory to logits in host memory, as JSON. The golden images are not
 // needed: the pixels are a fixed pattern. Warm-up is not counted.
@@ -53,6 +54,8 @@ bool read_option(Options &options, const char *name, const char *value) {
         options.params.precision = value;
     } else if (std::strcmp(name, "--backend") == 0 && std::strcmp(value, "openvino") == 0) {
         options.params.backend = RNE_BACKEND_OPENVINO;
+    } else if (std::strcmp(name, "--backend") == 0 && std::strcmp(value, "onnxruntime") == 0) {
+        options.params.backend = RNE_BACKEND_ONNXRUNTIME;
     } else if (std::strcmp(name, "--backend") == 0 && std::strcmp(value, "tensorrt") == 0) {
         options.params.backend = RNE_BACKEND_TENSORRT;
     } else {
@@ -121,7 +124,7 @@ int main(int count, char **words) {
     Options options;
     if (!read_options(options, count, words)) {
         std::fprintf(stderr, "usage: latency BUNDLE [--batch N] [--seconds S] [--threads N] "
-                             "[--backend openvino|tensorrt] [--precision f32|bf16|f16]\n");
+                             "[--backend openvino|onnxruntime|tensorrt] [--precision f32|bf16|f16]\n");
         return 2;
     }
     rne_engine *engine = nullptr;
