@@ -5,6 +5,7 @@ the point. Whether Q/DQ are fused decides what a figure is true of, so every cal
 """
 
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,7 +47,10 @@ def fusion_on_cpu(precision: Precision) -> Fusion:
 
 
 def import_onnxruntime() -> Any:
-    """Return the onnxruntime module.
+    """Return the onnxruntime module, without the telemetry that it starts otherwise.
+
+    At import onnxruntime's wheels for Linux (1.32) start a thread that gathers events, and write an identity of this
+    machine into the folder for temporary files. ORT_DISABLE_TELEMETRY turns that off; a value that is set stays.
 
     Raises:
         EngineError: onnxruntime is not installed, or both of its variants are, which overwrite each other.
@@ -56,6 +60,7 @@ def import_onnxruntime() -> Any:
             "onnxruntime and onnxruntime-gpu are both installed and overwrite each other's files: "
             "pip uninstall both, then install the extra `cpu` or `gpu`, not both"
         )
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         import onnxruntime
     except ImportError as error:

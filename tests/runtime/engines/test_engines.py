@@ -1,4 +1,6 @@
 import importlib.util
+import os
+import subprocess
 import sys
 import threading
 import warnings
@@ -316,6 +318,19 @@ def test_both_onnxruntimes_at_once_are_refused(monkeypatch):
         EngineError, match="onnxruntime and onnxruntime-gpu are both installed and overwrite each other"
     ):
         import_onnxruntime()
+
+
+@pytest.mark.parametrize("wanted", [{}, {"ORT_DISABLE_TELEMETRY": "0"}], ids=["unless", "asked"])
+def test_onnxruntime_gathers_nothing_unless_it_is_asked_to(tmp_path, wanted):
+    inherited = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    code = "from runtime.engines.ort_session import import_onnxruntime; import_onnxruntime()"
+    environment = {**inherited, "TMPDIR": str(tmp_path), **wanted}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)
+    # The identity that its telemetry keeps.
+    written = [file.name for file in tmp_path.iterdir()]
+    if wanted and not written:
+        pytest.skip(f"onnxruntime {onnxruntime.__version__} gathers nothing")
+    assert written == ([".ses"] if wanted else [])
 
 
 def test_one_onnxruntime_of_either_name_is_fine(monkeypatch):
