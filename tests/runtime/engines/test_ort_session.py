@@ -110,5 +110,5 @@ def test_graph_that_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
 def test_a_profile_that_could_not_be_written_is_one_line(profile: bytes | None, tmp_path: Path) -> None:
     if profile is not None:
         (tmp_path / "profile.json").write_bytes(profile)
-    with pytest.raises(EngineError, match=f"could not write which kernels ran, into {tmp_path}: free some space"):
+    with pytest.raises(EngineError, match=r"could not write which kernels ran, into .*: free some space"):
         read_profile(tmp_path / "profile.json")
