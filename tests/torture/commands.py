@@ -204,25 +204,25 @@ COMMANDS: dict[str, Command] = {
     ),
     "repo": Command(
         "run-ssl",
-        ("repo", "{inputs}/bundle-fp32", "repository"),
+        ("repo", "{inputs}/bundle-fp32", "repository", "--name", "network"),
         repositories,
         preload=("runtime.serving.repository",),
     ),
     "repo, a second version": Command(
         "run-ssl",
-        ("repo", "{inputs}/bundle-fp32", "repository"),
+        ("repo", "{inputs}/bundle-fp32", "repository", "--name", "network"),
         repositories,
         before=("repository",),
         preload=("runtime.serving.repository",),
-        keeps=("repository/test_resnet/1/model.onnx",),
+        keeps=("repository/network/1/model.onnx",),
     ),
     "repo --overwrite": Command(
         "run-ssl",
-        ("repo", "{inputs}/bundle-fp32", "repository", "--version", "1", "--overwrite"),
+        ("repo", "{inputs}/bundle-fp32", "repository", "--name", "network", "--version", "1", "--overwrite"),
         repositories,
         before=("repository",),
         preload=("runtime.serving.repository",),
-        keeps=("repository/test_resnet/1/model.onnx",),
+        keeps=("repository/network/1/model.onnx",),
     ),
 }
 
@@ -261,4 +261,4 @@ def make_inputs(folder: Path, run: Callable[[Command, Path], None]) -> None:
     shutil.copytree(folder / "embedded-whole", folder / "embedded-half")
     for lost in ("_parts/part-000002.json", "data/part-000002.parquet"):
         (folder / "embedded-half" / lost).unlink()
-    made("run-ssl", "repo", "bundle-fp32", "repository")
+    made("run-ssl", "repo", "bundle-fp32", "repository", "--name", "network")

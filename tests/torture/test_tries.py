@@ -26,7 +26,7 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     reported.mkdir()
     write_everything(reported)[1].rename(folder / "bundle-compared")
     program = "from runtime.commands.run_ssl import main; main()"
-    made = [sys.executable, "-c", program, "repo", "bundle-fp32", "repository"]
+    made = [sys.executable, "-c", program, "repo", "bundle-fp32", "repository", "--name", "network"]
     subprocess.run(made, cwd=folder, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     return folder
 
@@ -54,7 +54,7 @@ def test_commands_that_are_killed_leave_nothing_half_made(inputs: Path, tmp_path
 def test_what_a_command_says_is_done_survives_a_loss_of_power(inputs: Path, tmp_path: Path) -> None:
     require_tool("cc", package="gcc libc6-dev")
     for found in tried("power", inputs, tmp_path, 100).values():
-        assert found["states"] > 10  # type: ignore[operator]
+        assert found["states"] > 5  # type: ignore[operator]
 
 
 def test_a_disk_or_folder_that_refuses_is_told_in_one_line(inputs: Path, tmp_path: Path) -> None:
