@@ -2,7 +2,6 @@
 
 import gc
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -60,6 +59,7 @@ from exporter.options import (
 )
 from exporter.request import ExportRequest, Int8Request, WeightsChoice
 from runtime.commands.console import message_console, one_line_errors, result_console, step_bar
+from runtime.commands.interruption import run_to_end
 from runtime.commands.plan_options import (
     BuildChoices,
     ComputeCapabilityOption,
@@ -282,12 +282,6 @@ def main() -> None:
     # PyTorch's import and its tracer make millions of objects that live as long as this short process: looking for
     # garbage among them took a quarter of import and trace, and found next to nothing.
     gc.disable()
-    code = 0
-    try:
-        app()
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else 1
+    code = run_to_end(app)
     # Everything is written and closed by now. Python would spend up to a second on taking those objects apart.
-    sys.stdout.flush()
-    sys.stderr.flush()
     os._exit(code)

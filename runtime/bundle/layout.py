@@ -10,6 +10,7 @@ from pathlib import Path
 
 from runtime.errors import BundleError
 from runtime.support.engine_names import PlanEngine
+from runtime.support.syncing import sync_names
 
 MANIFEST_FILE = "bundle.json"
 """The manifest: model, weights, licence, preprocessing, precision, steps of the export, tool versions, and the sha256
@@ -100,6 +101,7 @@ def make_results_folder(bundle: Path) -> Path:
     folder = bundle / RESULTS_FOLDER
     try:
         folder.mkdir(exist_ok=True)
+        sync_names(bundle)
     except OSError as error:
         raise BundleError(
             f"cannot write {folder}: {error.strerror}; copy the bundle to a place where you have write permission"

@@ -21,10 +21,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from runtime.commands.interruption import INTERRUPTED
 from runtime.errors import ExportSslError
-
-# Exit code of a process that Ctrl-C ended: 128 + SIGINT.
-_INTERRUPTED = 130
 
 # Which extra brings a package that a command may find missing; see pyproject.toml.
 _EXTRAS = {
@@ -64,12 +62,25 @@ def one_line_errors() -> Iterator[None]:
         print(f"error: {error.name} is not installed: pip install 'export-ssl[{extra}]'", file=sys.stderr)
         raise typer.Exit(1) from error
     except KeyboardInterrupt as error:
-        print(f"interrupted: {str(error) or 'nothing was written'}", file=sys.stderr)
-        raise typer.Exit(_INTERRUPTED) from error
+        # It may come when all is written and the result is being printed: what is there is whole, and no more is known.
+        print(f"interrupted: {str(error) or 'what was written is whole'}", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from error
     except BrokenPipeError:
         # The reader of our output, `head` for one, has seen enough.
         sys.stderr.close()
         raise typer.Exit(0) from None
+    except OSError as error:
+        # What the code looks for has an error of its own. The rest is the machine's: a full folder of temporary files,
+        # a terminal or a disk that went away.
+        print(f"error: {_describe(error)}", file=sys.stderr)
+        raise typer.Exit(1) from error
+
+
+def _describe(error: OSError) -> str:
+    """Return in one line what the system refused."""
+    what = str(error.filename) if error.filename is not None else "the system"
+    reason = " ".join((error.strerror or str(error)).split())
+    return f"{what}: {reason}; look at the disk and its permissions, and run the same command again"
 
 
 class _SpeedColumn(ProgressColumn):

@@ -1,5 +1,6 @@
 """The `run-ssl` command: each subcommand parses, calls one library function, prints."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -9,6 +10,7 @@ from runtime.commands.bench import bench
 from runtime.commands.console import message_console, one_line_errors, progress_bar, result_console
 from runtime.commands.embed import embed
 from runtime.commands.image_options import Depth16Option, ExifRotateOption
+from runtime.commands.interruption import run_to_end
 from runtime.commands.parsing import split_list
 from runtime.commands.plan_options import (
     BuildChoices,
@@ -354,4 +356,4 @@ app.command()(repo)
 
 def main() -> None:
     """Run the command line."""
-    app()
+    sys.exit(run_to_end(app))

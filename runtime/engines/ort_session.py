@@ -4,7 +4,6 @@ The only place that makes an `InferenceSession`, but for `runtime/bench/peers`, 
 the point. Whether Q/DQ are fused decides what a figure is true of, so every caller says which it means.
 """
 
-import json
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -17,6 +16,7 @@ from runtime.errors import EngineError
 from runtime.support.cpu import int8_sums_saturate
 from runtime.support.engine_names import DISTRIBUTIONS
 from runtime.support.installed import installed_versions
+from runtime.support.json_file import parse_json
 from runtime.support.ort_providers import PROVIDERS
 
 if TYPE_CHECKING:
@@ -122,6 +122,22 @@ def open_session(
     return session
 
 
+def read_profile(profile: Path) -> list[dict[str, Any]]:
+    """Return the events of onnxruntime's profile.
+
+    Raises:
+        EngineError: The profile is absent or cut off: onnxruntime does not say when it could not write it.
+    """
+    try:
+        events: list[dict[str, Any]] = parse_json(profile.read_bytes())
+    except (OSError, ValueError) as error:
+        raise EngineError(
+            f"onnxruntime could not write which kernels ran, into {profile.parent}: free some space there, or set "
+            "TMPDIR to another folder"
+        ) from error
+    return events
+
+
 def find_strays(profile: Path, provider: str) -> str:
     """Return which part of the network ran in another provider, in words, by onnxruntime's profile of one run; or ''.
 
@@ -132,7 +148,7 @@ def find_strays(profile: Path, provider: str) -> str:
         provider: onnxruntime's name of the provider that was asked for.
     """
     ran: Counter[str] = Counter()
-    for event in json.loads(profile.read_text(encoding="utf-8")):
+    for event in read_profile(profile):
         arguments = event.get("args", {})
         operator = arguments.get("op_name", "")
         if not event.get("name", "").endswith("_kernel_time"):
@@ -151,9 +167,8 @@ def profiled_precision(profile: Path) -> str:
     A kernel's type is its first input's: where onnxruntime has no FP16 kernel it casts to FP32, and drops
     most casts back to FP16 between two such kernels.
     """
-    events = json.loads(profile.read_text(encoding="utf-8"))
     types: Counter[str] = Counter()
-    for event in events:
+    for event in read_profile(profile):
         arguments = event.get("args", {})
         if "Conv" in arguments.get("op_name", "") and event.get("name", "").endswith("_kernel_time"):
             first = next(iter(arguments.get("input_type_shape", [{}])[0]), "unknown")

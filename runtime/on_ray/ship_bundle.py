@@ -23,6 +23,7 @@ from runtime.bundle.layout import MANIFEST_FILE, PLANS
 from runtime.errors import BundleError
 from runtime.on_ray.node_folder import alone, own_folder
 from runtime.support.files import hash_file
+from runtime.support.syncing import sync_tree
 
 # In no manifest: a plan belongs to one kind of machine. Its engine checks that before it is loaded.
 _PLAN_FILES = tuple(name for files in PLANS.values() for name in (files.plan, files.sidecar, files.layers))
@@ -89,6 +90,8 @@ def _unpack(packed: PackedBundle, folder: Path) -> None:
         file = partial / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(contents)
+    # The next job takes a folder of this name for whole.
+    sync_tree(partial)
     partial.rename(folder)
 
 

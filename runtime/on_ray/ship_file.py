@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from runtime.errors import BundleError, CheckpointError
 from runtime.on_ray.node_folder import alone, own_folder
-from runtime.support.files import hash_file
+from runtime.support.files import hash_file, put_file
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def unpack_file(packed: PackedFile, *, cache: Path | None = None) -> Path:
                 folder.mkdir(exist_ok=True)
                 partial = file.with_name(f"{packed.name}.partial")
                 packed.contents.tofile(partial)
-                partial.rename(file)
+                put_file(partial, file)
         found = hash_file(file)
     except OSError as error:
         raise BundleError(f"cannot write {file} ({error.strerror}): free some space there") from error

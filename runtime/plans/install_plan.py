@@ -14,6 +14,7 @@ from runtime.errors import BundleError, VerificationError
 from runtime.plans.certify import explain_failure
 from runtime.support.files import atomic_file
 from runtime.support.partial import partial_file
+from runtime.support.syncing import sync_file, sync_names
 
 
 @contextmanager
@@ -66,14 +67,27 @@ def install_plan(
             f"{explain_failure(description.certificate)}; {_hint(description)}"
             f"`run-ssl explain {rejected}` shows the layers"
         )
-    _write(folder / files.layers, layer_information)
-    _write(folder / files.sidecar, description.model_dump_json(indent=2) + "\n")
+    described = {
+        folder / files.layers: layer_information,
+        folder / files.sidecar: description.model_dump_json(indent=2) + "\n",
+    }
     try:
-        staged.chmod(0o644)
-        staged.replace(folder / files.plan)
+        with ExitStack() as stack:
+            ready = {file: stack.enter_context(partial_file(file)) for file in described}
+            for file, text in described.items():
+                ready[file].write_bytes(text.encode())
+            for file in (*ready.values(), staged):
+                file.chmod(0o644)
+                sync_file(file)
+            # An older plan beside the new one's description would be refused as changed: it goes first, once nothing
+            # is left that the disk could refuse.
+            (folder / files.plan).unlink(missing_ok=True)
+            for target, file in (*ready.items(), (folder / files.plan, staged)):
+                file.replace(target)
+            (folder / files.rejected).unlink(missing_ok=True)
+            sync_names(folder)
     except OSError as error:
         raise BundleError(f"cannot write {folder / files.plan}: {error.strerror}") from error
-    (folder / files.rejected).unlink(missing_ok=True)
 
 
 def _hint(description: PlanDescription) -> str:

@@ -12,6 +12,7 @@ from runtime.embed.output.part_files import SEARCH
 from runtime.search.gallery import Gallery
 from runtime.support.files import cannot_write, hash_file
 from runtime.support.partial import partial_folder, replace_folder
+from runtime.support.syncing import sync_names
 
 
 class KeptRecord(BaseModel):
@@ -60,6 +61,7 @@ def made_whole(folder: Path) -> Iterator[Path]:
     """
     try:
         folder.parent.mkdir(exist_ok=True)
+        sync_names(folder.parent.parent)
         with partial_folder(folder) as partial:
             partial.chmod(0o755)
             yield partial

@@ -152,9 +152,8 @@ def _put(staging: Path, place: Place, version: int) -> None:
     """Rename the largest part that is new into place; an old version steps aside, and comes back on failure."""
     repository, model = staging / "new", staging / "new" / place.name
     if not place.repository.exists():
-        repository.rename(place.repository)
-        return
-    if not place.model.exists():
-        model.rename(place.model)
-        return
-    replace_folder(model / str(version), place.model / str(version))
+        replace_folder(repository, place.repository)
+    elif not place.model.exists():
+        replace_folder(model, place.model)
+    else:
+        replace_folder(model / str(version), place.model / str(version))

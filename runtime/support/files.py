@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 from runtime.errors import BundleError
 from runtime.support.partial import partial_file
+from runtime.support.syncing import sync_file, sync_names
 
 # One read per megabyte: large enough that the hash, not the call, is what takes the time.
 _HASH_BLOCK_BYTES = 1 << 20
@@ -37,9 +38,20 @@ def atomic_file(target: Path) -> Iterator[BinaryIO]:
                 yield file
             # A partial file is its owner's; a file is read by whoever may read its folder.
             partial.chmod(0o644)
-            partial.replace(target)
+            put_file(partial, target)
     except OSError as error:
         raise cannot_write(target, error) from error
+
+
+def put_file(whole: Path, target: Path) -> None:
+    """Rename a file to `target`, so that a loss of power leaves the whole file or what stood there before.
+
+    Raises:
+        OSError: The disk cannot take it.
+    """
+    sync_file(whole)
+    whole.replace(target)
+    sync_names(target.parent)
 
 
 def cannot_write(target: Path, error: OSError) -> BundleError:

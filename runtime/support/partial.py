@@ -15,6 +15,8 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 
+from runtime.support.syncing import sync_names, sync_tree
+
 PARTIAL = ".partial"
 _ASIDE = ".old"
 
@@ -58,16 +60,24 @@ def partial_folder(target: Path) -> Iterator[Path]:
 def replace_folder(whole: Path, target: Path) -> None:
     """Rename a folder to `target`; what stands there steps aside first, and comes back on failure.
 
+    A loss of power leaves the whole folder, or what stood there, at its place or aside.
+
     Raises:
         OSError: The disk cannot take it.
     """
+    sync_tree(whole)
     if not target.exists():
         whole.rename(target)
+        sync_names(target.parent)
         return
     with _held(lambda: Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=_ASIDE, dir=target.parent))) as aside:
         try:
+            # The place aside must be there before the old folder goes to it.
+            sync_names(target.parent)
             target.rename(aside / target.name)
+            sync_names(aside)
             whole.rename(target)
+            sync_names(target.parent)
         except BaseException:
             # Ctrl-C too. Where it cannot come back now it stays aside, for the next process.
             _put_back(aside, target)

@@ -208,7 +208,7 @@ def test_ctrl_c_while_calibrating_leaves_nothing(exported, class_folders, tmp_pa
     cache = tmp_path / "cache"
     result = run(*common, "--calib", class_folders, "--calib-cache", cache, "--output", tmp_path / "bundle")
     assert result.exit_code == 130
-    assert result.stderr.splitlines() == ["interrupted: nothing was written"]
+    assert result.stderr.splitlines() == ["interrupted: what was written is whole"]
     assert list(tmp_path.iterdir()) == []
 
 

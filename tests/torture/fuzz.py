@@ -23,7 +23,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -199,7 +199,7 @@ def main() -> None:
             for number, what in found.faults[:20]:
                 print(f"  fault, --replay {name}:{number}: {what}", flush=True)
     if arguments.json:
-        arguments.json.write_text(json.dumps({name: asdict(one) for name, one in outcomes.items()}, indent=1))
+        arguments.json.write_text(json.dumps(outcomes, indent=1, default=vars))
     sys.exit(any(one.faults for one in outcomes.values()))
 
 

@@ -1,14 +1,16 @@
 """Hostile files of every surface: some of each here, by the thousand in `make torture`; and what counts as a fault."""
 
+import json
 import os
 import random
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
 from runtime.errors import DataError
-from tests.torture.fuzz import answer, changed_file, fuzz
+from tests.torture.fuzz import answer, changed_file, fuzz, main
 from tests.torture.surfaces import SURFACES, Surface
 
 INPUTS = 40
@@ -101,3 +103,13 @@ def test_what_ends_hangs_or_writes_elsewhere_is_a_fault_and_the_next_inputs_are_
 
 def test_a_surface_that_does_not_read_its_valid_file_is_a_fault() -> None:
     assert "the valid file is not read" in fuzz(never_reads, inputs=3, seed=0).faults[0][1]
+
+
+def test_the_counts_are_written_as_json(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ["fuzz", "--inputs", "20", "--only", "labels_lines", "--json", str(tmp_path / "counts.json")]
+    monkeypatch.setattr(sys, "argv", arguments)
+    with pytest.raises(SystemExit, match=r"^False$"):
+        main()
+    found = json.loads((tmp_path / "counts.json").read_text(encoding="utf-8"))["labels_lines"]
+    assert found["inputs"] == 20
+    assert found["read"] + sum(found["refused"].values()) == 20

@@ -90,5 +90,6 @@ def exit_codes_page() -> str:
         ["1", f"a check failed, or the command stopped with one line `error: …` on stderr: {named[1]}"],
         ["2", f"an argument is wrong, by Typer's own check or the command's: {named[2]}"],
         ["130", "interrupted with Ctrl-C; a line on stderr says what was kept"],
+        ["129, 143", "interrupted by SIGHUP or SIGTERM, as by Ctrl-C"],
     ]
     return page(_EXIT_CODES, table(["code", "meaning"], rows), _MORE)

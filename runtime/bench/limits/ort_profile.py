@@ -1,6 +1,5 @@
 """What onnxruntime's profile says of a session: each kernel that ran, and for how long."""
 
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import numpy as np
 
 from runtime.bench.limits.counted import Counted
 from runtime.bench.limits.node_names import is_product
-from runtime.engines.ort_session import Fusion, open_session
+from runtime.engines.ort_session import Fusion, open_session, read_profile
 from runtime.engines.precisions import ONNXRUNTIME, compute_type, tensor_type
 
 _BYTES = {"double": 8, "int64": 8, "uint64": 8, "float": 4, "int32": 4, "uint32": 4, "float16": 2, "bfloat16": 2}
@@ -31,14 +30,14 @@ def count_onnxruntime(
         runs: Inferences that do.
 
     Raises:
-        EngineError: onnxruntime is not installed, or cannot load the model.
+        EngineError: onnxruntime is not installed, cannot load the model, or cannot write its profile.
     """
     with tempfile.TemporaryDirectory(prefix="export-ssl-") as folder:
         session = open_session(model, fusion=fusion, threads=threads, profile=Path(folder) / "profile")
         named = {spec.name: array for spec, array in zip(session.get_inputs(), feed, strict=True)}
         for _ in range(warm_up + runs):
             session.run(None, named)
-        events = json.loads(Path(session.end_profiling()).read_text(encoding="utf-8"))
+        events = read_profile(Path(session.end_profiling()))
     kernels: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith(_KERNEL):

@@ -3,7 +3,6 @@
 import csv
 import io
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +25,7 @@ from runtime.images.losses import Losses
 from runtime.support.file_locks import require_posix
 from runtime.support.files import atomic_file, cannot_write
 from runtime.support.partial import PARTIAL
+from runtime.support.syncing import sync_names
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,9 @@ def opened_output(
                 write_job(output, job)
             for folder in (RECORDS, DATA):
                 (output / folder).mkdir(exist_ok=True)
-            shutil.copyfile(bundle.path / LICENCE_FILE, output / LICENCE_COPY)
+            sync_names(output)
+            with atomic_file(output / LICENCE_COPY) as copy:
+                copy.write((bundle.path / LICENCE_FILE).read_bytes())
         except OSError as error:
             raise cannot_write(output, error) from error
         yield
@@ -176,6 +178,7 @@ def _locked(output: Path) -> Iterator[None]:
 
     try:
         output.mkdir(exist_ok=True)
+        sync_names(output.absolute().parent)
         handle = os.open(output, os.O_RDONLY)
     except OSError as error:
         raise cannot_write(output, error) from error

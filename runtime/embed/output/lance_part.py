@@ -19,9 +19,10 @@ from typing import Any
 
 from runtime.embed.output.identity import Job
 from runtime.embed.output.part_columns import ColumnsPart, schema_of
-from runtime.embed.output.part_files import LANCE_VERSIONS, list_done
+from runtime.embed.output.part_files import LANCE_TRANSACTIONS, LANCE_VERSIONS, list_done
 from runtime.errors import BundleError
 from runtime.support.files import cannot_write
+from runtime.support.syncing import sync_names, sync_tree
 
 SUFFIX = ".lance"
 
@@ -94,6 +95,10 @@ def commit_parts(output: Path, job: Job) -> None:
             FragmentMetadata(number, [DataFile.create(found, name)], rows) for number, (name, rows) in enumerate(parts)
         ]
         lance.LanceDataset.commit(str(output), lance.LanceOperation.Overwrite(schema_of(job), fragments))
+        # Lance syncs nothing of its own.
+        for folder in (LANCE_VERSIONS, LANCE_TRANSACTIONS):
+            sync_tree(output / folder)
+        sync_names(output)
 
 
 def read_rows(file: Path, columns: Sequence[str], *, start: int = 0, count: int | None = None) -> Any:

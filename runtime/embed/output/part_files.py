@@ -17,7 +17,6 @@
    too. Names of what lies beside it begin with `_`, so that pyarrow and Spark read OUT itself as well.
 """
 
-import os
 import re
 import secrets
 import shutil
@@ -30,9 +29,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from runtime.embed.output.rows import Rows
 from runtime.errors import BundleError
 from runtime.images.losses import Losses
-from runtime.support.files import cannot_write
+from runtime.support.files import cannot_write, put_file
 from runtime.support.json_file import first_problem, write_model
 from runtime.support.partial import PARTIAL
+from runtime.support.syncing import sync_names
 
 # What a reader is given.
 DATA = "data"
@@ -148,10 +148,8 @@ def finish_part(output: Path, record: PartRecord, written: dict[str, Path]) -> P
     for suffix, partial in written.items():
         target = output / DATA / f"{part_name(record.number)}{suffix}"
         try:
-            with partial.open("rb+") as opened:
-                os.fsync(opened.fileno())
             size = partial.stat().st_size
-            partial.replace(target)
+            put_file(partial, target)
         except OSError as error:
             raise cannot_write(target, error) from error
         files.append(PartFile(name=target.name, size_bytes=size))
@@ -219,6 +217,8 @@ def remove_output(output: Path) -> None:
     for folder in (RECORDS, SEARCH, LANCE_VERSIONS, LANCE_TRANSACTIONS):
         if (output / folder).is_dir():
             shutil.rmtree(output / folder)
+    # Nor after a loss of power.
+    sync_names(output)
     beside = [output / name for name in (UNREADABLE_FILE, LICENCE_COPY, PLACES_FILE)]
     folders = [folder for folder in (output, output / DATA) if folder.is_dir()]
     for file in [file for folder in folders for file in folder.iterdir()]:

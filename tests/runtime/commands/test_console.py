@@ -28,9 +28,17 @@ def test_missing_module_of_our_own_is_not_hidden():
         raise ModuleNotFoundError(name="runtime.absent")
 
 
-def test_interrupt_says_that_nothing_was_written(capsys):
+def test_interrupt_says_that_what_was_written_is_whole(capsys):
     assert _exit_code(KeyboardInterrupt()) == 130
-    assert capsys.readouterr().err == "interrupted: nothing was written\n"
+    assert capsys.readouterr().err == "interrupted: what was written is whole\n"
+
+
+def test_what_the_system_refuses_is_one_line(capsys):
+    assert _exit_code(OSError(28, "No space left on device", "/disk/file")) == 1
+    next_step = "look at the disk and its permissions, and run the same command again"
+    assert capsys.readouterr().err == f"error: /disk/file: No space left on device; {next_step}\n"
+    assert _exit_code(FileNotFoundError(2, "No usable temporary directory found in\n['/']")) == 1
+    assert capsys.readouterr().err.startswith("error: the system: No usable temporary directory found in ['/']; ")
 
 
 def test_bar_that_never_started_prints_nothing(capsys):

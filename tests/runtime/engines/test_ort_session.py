@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 from onnx import helper
 
-from runtime.engines.ort_session import Fusion, open_session
+from runtime.engines.ort_session import Fusion, open_session, read_profile
 from runtime.errors import EngineError
 from tests.helpers.graphs import make_model
 
@@ -104,3 +104,11 @@ def test_graph_that_cannot_be_loaded_is_one_line(tmp_path: Path) -> None:
         open_session(b"no graph", fusion="all")
     with pytest.raises(EngineError, match=rf"^onnxruntime \S+ cannot load {re.escape(str(tmp_path))}/no\.onnx: .+$"):
         open_session(tmp_path / "no.onnx", fusion="all")
+
+
+@pytest.mark.parametrize("profile", [None, b"", b'[{"cat" : "Session","name" : "mod'])
+def test_a_profile_that_could_not_be_written_is_one_line(profile: bytes | None, tmp_path: Path) -> None:
+    if profile is not None:
+        (tmp_path / "profile.json").write_bytes(profile)
+    with pytest.raises(EngineError, match=r"could not write which kernels ran, into .*: free some space"):
+        read_profile(tmp_path / "profile.json")

@@ -1,0 +1,91 @@
+"""The signals that end a command: each becomes Ctrl-C's KeyboardInterrupt, so that what is half made is removed."""
+
+import os
+import signal
+import sys
+import time
+from types import FrameType
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    import typer
+
+# What a terminal, a batch system, a container or a closed session sends. Windows has no SIGHUP.
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+# coreutils' `timeout` sends its signal to the process and then to its group: within so many seconds two are one.
+_ONE_S = 1.0
+# Exit code of a process that a signal ended is this and the signal's number, as shells have it.
+_ENDED_BY = 128
+# What `one_line_errors` ends with, whichever the signal was.
+INTERRUPTED = _ENDED_BY + signal.SIGINT
+
+
+class Interruption:
+    """Listens for the signals that end a command, from `listen` to `stop_listening`.
+
+    1. The first one raises KeyboardInterrupt in the main thread.
+    2. One that comes more than a second later ends the process at once: whoever sends it does not want to wait. What
+       it leaves is removed when the same is made again.
+    3. A signal that the process was started to ignore, as `nohup` has it, stays ignored.
+    """
+
+    def __init__(self) -> None:
+        self._received: signal.Signals | None = None
+        self._at_s = 0.0
+
+    def listen(self) -> None:
+        """Begin to listen."""
+        for number in _SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._hear)
+
+    def stop_listening(self) -> None:
+        """Let signals end the process at once: nothing is left to be kept or removed."""
+        for number in _SIGNALS:
+            if signal.getsignal(number) == self._hear:
+                signal.signal(number, signal.SIG_DFL)
+
+    def exit_code(self, code: int) -> int:
+        """Return the exit code of a process that would end with `code`: what did not succeed, the signal ended."""
+        return _ENDED_BY + self._received if code and self._received is not None else code
+
+    def _hear(self, number: int, _frame: FrameType | None) -> None:
+        now = time.monotonic()
+        if self._received is None:
+            self._received, self._at_s = signal.Signals(number), now
+            raise KeyboardInterrupt
+        if now - self._at_s > _ONE_S:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+
+def run_to_end(app: "typer.Typer") -> int:
+    """Run a command line and return its exit code, all it printed flushed.
+
+    Args:
+        app: The commands.
+    """
+    interruption, code = Interruption(), 0
+    interruption.listen()
+    try:
+        app()
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else int(end.code is not None)
+    except KeyboardInterrupt:
+        # Before the command began, or behind its end.
+        code = INTERRUPTED
+    for stream in (sys.stdout, sys.stderr):
+        if not stream.closed:
+            _flush(stream)
+    interruption.stop_listening()
+    return interruption.exit_code(code)
+
+
+def _flush(stream: TextIO) -> None:
+    """Flush a stream; where its reader has seen enough, what is left of it goes nowhere."""
+    try:
+        stream.flush()
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
