@@ -5,7 +5,8 @@ import onnxsim
 import pytest
 from onnx import TensorProto, helper
 
-from exporter.passes.simplify import count_operators, infer_shapes, pool_globally, simplify
+from calibration.graph.checks import infer_shapes
+from exporter.passes.simplify import count_operators, pool_globally, simplify
 from runtime.errors import GraphError
 from tests.helpers.graphs import IR_VERSION, OPSET, evaluate, make_model, operators
 
