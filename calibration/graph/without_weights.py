@@ -1,7 +1,7 @@
 """A graph whose large constants stand outside it, so that it is copied, checked and opened without copying them.
 
-A ResNet-18's graph is 33 kB, its weights are 45 MB. Every step from onnx-ir to
-ONNX's protobuf, to bytes and into onnxruntime copies what it is given, so the steps here are given the graph alone:
+A ResNet-18's graph is 33 kB, its weights are 45 MB. Every step from onnx-ir to ONNX's protobuf, to bytes and into
+onnxruntime copies what it is given, so the steps here are given the graph alone:
 
 1. A constant from `LARGE` bytes on becomes a stub: name, type and shape, its data said to be external. Its values stay
    the array that they are.
@@ -136,4 +136,4 @@ def _is_stub(tensor: onnx.TensorProto) -> bool:
 
 def _stub(name: str, tensor: ir.TensorProtocol | None) -> ir.ExternalTensor:
     assert tensor is not None
-    return ir.ExternalTensor(_LOCATION, 0, tensor.nbytes, tensor.dtype, shape=tensor.shape, name=name)
+    return ir.ExternalTensor(_LOCATION, 0, tensor.nbytes, tensor.dtype, shape=ir.Shape(tensor.shape.numpy()), name=name)

@@ -171,7 +171,7 @@ def test_no_step_of_the_export_is_refused(recipe: Recipe) -> None:
     check(model, golden, required)
     finished = convert_opset(ir.to_proto(model), 17)
     fix_batch(finished, 3)
-    check(finished.SerializeToString(), golden, required, as_written=False)
+    check(Skeleton(finished, {}), golden, required, as_written=False)
 
 
 FAULTS = (

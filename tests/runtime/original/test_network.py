@@ -89,7 +89,7 @@ def test_a_copy_that_shares_its_tensors_computes_the_same_and_holds_no_second_we
 
 def test_other_tensors_and_hooks_in_the_copy_leave_the_network_as_it_is(network, normalised):
     before = network(normalised)
-    shared = share_tensors(network)
+    shared: Any = share_tensors(network)
     map_tensors(shared, torch.zeros_like)
     shared.conv1.register_forward_hook(lambda _module, _inputs, output: output + 1)
     assert not shared(normalised).any()

@@ -47,13 +47,13 @@ def test_garbage_in_cycles_goes_where_the_collector_is_off():
 
 
 def test_a_collector_that_is_on_is_left_to_itself(monkeypatch):
-    monkeypatch.setattr(memory.gc, "collect", lambda: pytest.fail("collected"))
+    monkeypatch.setattr("runtime.support.memory.gc.collect", lambda: pytest.fail("collected"))
     memory.free_memory()
 
 
 def test_nothing_is_called_elsewhere(monkeypatch):
-    monkeypatch.setattr(memory.sys, "platform", "win32")
-    monkeypatch.setattr(memory.ctypes, "CDLL", lambda _name: pytest.fail("a library was opened"))
+    monkeypatch.setattr("runtime.support.memory.sys.platform", "win32")
+    monkeypatch.setattr("runtime.support.memory.ctypes.CDLL", lambda _name: pytest.fail("a library was opened"))
     memory.trim_heap()
 
 
