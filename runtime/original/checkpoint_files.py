@@ -95,6 +95,14 @@ class _Mapping(dict[Any, Any]):
         return {}
 
 
+class _Sequence(list[Any]):
+    """The stand-in for a kind of list: a plain one."""
+
+    def __new__(cls, *_arguments: object) -> "list[Any]":  # type: ignore[misc]
+        """Return a plain list: from 2.15 on PyTorch fills no other."""
+        return []
+
+
 # Source: the globals in files that NumPy 1 and 2, Lightning 2.6, mmengine 0.10, OmegaConf 2.3 and the standard
 # library write, as `torch.serialization.get_unsafe_globals_in_checkpoint` lists them. mmengine's `getattr` is bound to
 # the stand-in too: nothing is looked up.
@@ -110,15 +118,16 @@ _VALUES = (
     *(f"datetime.{kind}" for kind in ("datetime", "date", "timedelta")),
     "types.SimpleNamespace",
     "typing.Any",
-    "collections.deque",
-    *(f"builtins.{kind}" for kind in ("frozenset", "slice", "dict", "list", "int", "float", "str", "getattr")),
+    *(f"builtins.{kind}" for kind in ("frozenset", "slice", "int", "float", "str", "getattr")),
     *(f"omegaconf.base.{kind}" for kind in ("ContainerMetadata", "Metadata")),
     *(f"omegaconf.nodes.{kind}Node" for kind in ("Any", "String", "Integer", "Float", "Boolean", "Enum", "Path")),
     "omegaconf.dictconfig.DictConfig",
     "omegaconf.listconfig.ListConfig",
     "mmengine.logging.history_buffer.HistoryBuffer",
 )
+_SEQUENCES = ("collections.deque", "builtins.list")
 _MAPPINGS = (
+    "builtins.dict",
     "collections.defaultdict",
     "lightning.fabric.utilities.data.AttributeDict",
     "lightning_fabric.utilities.data.AttributeDict",
@@ -165,6 +174,7 @@ def _read_pickle(path: Path, start: bytes) -> object:
     known: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
         argparse.Namespace,
         *((_Ignored, name) for name in _VALUES),
+        *((_Sequence, name) for name in _SEQUENCES),
         *((_Mapping, name) for name in _MAPPINGS),
     ]
     try:

@@ -227,7 +227,7 @@ def _ms(account: PlanAccount, name: str) -> float:
 
 def _without_time(first: PlanAccount, second: PlanAccount) -> str:
     counts = (
-        f"{one.label} has {_convolutions(one)} convolutions, {one.group(REFORMATS).count} reformats and"
+        f"{one.label} has convolutions ({_convolutions(one)}), {one.group(REFORMATS).count} reformats and"
         f" {one.group(QUANTISATIONS).count} stand-alone quantise or dequantise layers"
         for one in (first, second)
     )

@@ -16,9 +16,11 @@ MARKED: dict[str, tuple[str, ...]] = {
     # Each starts a process for nearly every test, exports a network again, or builds networks that are large.
     "slow": (
         "documents/",
+        "exporter/checks/test_tolerance_search.py",
         "exporter/passes/test_tracing.py",
         "exporter/test_channels.py",
         "exporter/test_cli.py",
+        "exporter/test_foreign_checkpoints.py",
         "exporter/test_int8.py",
         "exporter/test_plan.py",
         "house/test_loaded_modules.py",
@@ -28,6 +30,7 @@ MARKED: dict[str, tuple[str, ...]] = {
         "runtime/commands/test_bench.py",
         "runtime/commands/test_build.py",
         "runtime/commands/test_compare.py",
+        "runtime/commands/test_compare_backbone.py",
         "runtime/commands/test_embed_check.py",
         "runtime/embed/neighbours/test_check.py",
         "runtime/embed/test_kill.py",

@@ -122,6 +122,7 @@ def test_folders_that_name_other_classes_are_told_of_in_words(exported, class_fo
     assert "no better than guessing among 1,000 classes" in " ".join(done.stdout.split())
 
 
+@pytest.mark.slow
 def test_golden_images_that_lose_something_are_told_of_by_the_export(deep, tmp_path):
     arguments = [
         *("--model", "resnet18", "--weights", "random", "--num-classes", "4", "--img-size", "32", "--json"),

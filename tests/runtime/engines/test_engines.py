@@ -140,7 +140,11 @@ def batches_of(pixels):
 
 @pytest.mark.parametrize(
     ("name", "precision"),
-    [*((name, "fp32") for name in ENGINES), ("openvino", "bf16"), ("pytorch", "bf16")],
+    [
+        *((name, "fp32") for name in GRAPH_ENGINES),
+        ("openvino", "bf16"),
+        *(pytest.param("pytorch", precision, marks=pytest.mark.slow) for precision in ("fp32", "bf16")),
+    ],
 )
 def test_eight_threads_get_what_one_gets_to_the_bit(exported, reference, name, precision):
     batches = batches_of(reference.pixels)

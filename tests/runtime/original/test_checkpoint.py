@@ -275,6 +275,7 @@ VALUES = {
     "settings": types.SimpleNamespace(depth=18),
     "recent": collections.deque([1.0, 2.0], maxlen=5),
     "meters": collections.defaultdict(list, loss=[0.5]),
+    "windows": collections.defaultdict(collections.deque, loss=collections.deque([0.5, 0.25])),
     "frozen": frozenset({"fc"}),
 }
 
