@@ -15,9 +15,9 @@ class QuantizeOptions:
 
     Attributes:
         method: How clipping thresholds of activations are found; `auto` tries all.
-        target: `tensorrt` (activations signed, which TensorRT demands), `rtx` (also one weight scale for the
-            whole tensor, which TensorRT for RTX needs to fuse a convolution; FP16 around it) or `cpu` (non-negative
-            ones unsigned: one bit more, and what onnxruntime's and OpenVINO's CPU kernels are fast with).
+        target: `tensorrt` (activations in INT8, which TensorRT demands), `rtx` (also one weight scale for the
+            whole tensor, which TensorRT for RTX needs to fuse a convolution; FP16 around it) or `cpu` (in UINT8, what
+            onnxruntime's and OpenVINO's CPU kernels are fast with; one bit more where they cannot be negative).
         classifier: Whether the classifier is quantised too.
         keep_float: Names of layers that stay float.
         equalize: Whether to try channel equalisation.

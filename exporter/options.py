@@ -242,10 +242,10 @@ Int8Option = Annotated[
 Int8TargetOption = Annotated[
     Int8Target,
     typer.Option(
-        help="`tensorrt`: all activations are signed, which every engine accepts. `rtx`: also one scale for each "
-        "weight tensor, with FP16 around it as with --fp16, which TensorRT for RTX fuses into the convolutions. `cpu`: "
-        "activations that are never negative are unsigned, which is more accurate, and fast in onnxruntime and "
-        "OpenVINO, but TensorRT refuses it.",
+        help="`tensorrt`: activations are signed, which every engine accepts. `rtx`: also one scale for each weight "
+        "tensor, with FP16 around it as with --fp16, which TensorRT for RTX fuses into the convolutions. `cpu`: "
+        "activations are unsigned, which is more accurate, and fast in onnxruntime, on ARM too, and in OpenVINO on "
+        "x86, but TensorRT refuses it.",
         rich_help_panel=_PRECISION,
     ),
 ]

@@ -3,8 +3,10 @@
     tensor ─► QuantizeLinear ─► DequantizeLinear ─► every use that the placement names
     INT8 initializer ─► DequantizeLinear (one scale per output channel; `rtx`: one in all) ─► Conv, Gemm
 
-The integers' meaning is in the graph: zero point 0, round half to even, clip to INT8 (ONNX QuantizeLinear).
-Biases stay float. Zero points are written out, since TensorRT reads the type from them.
+The integers' meaning is in the graph: round half to even, add the zero point, clip to the type (ONNX QuantizeLinear).
+Weights and activations are INT8 with zero point 0; for `cpu` activations are UINT8, with zero point 128 where they can
+be negative, which stands for the same 256 numbers as INT8. Biases stay float. Zero points are written out, since
+TensorRT reads the type from them.
 """
 
 from collections.abc import Mapping
@@ -17,6 +19,10 @@ from calibration.graph.edit import add_constant, drop_if_unused
 from calibration.qdq.placement import Placement, QuantizedTensor
 from calibration.weights.scales import WeightQuantization
 from runtime.errors import CalibrationError
+from runtime.support.engine_names import Int8Target
+
+# UINT8's level for zero where half of the levels stand for negative numbers: INT8's integers are 128 less.
+_MIDDLE = 128
 
 
 def write_qdq(
@@ -72,7 +78,10 @@ def insert_qdq(
         scale = activation_scales.get(tensor.name, 0.0)
         if not scale > 0 or not np.isfinite(scale):
             raise CalibrationError(f"tensor {tensor.name} has scale {scale}: expected a positive one; calibrate again")
-        _quantize_activation(graph, values[tensor.name], nodes, tensor=tensor, scale=scale)
+        zero_point = _zero_point(graph, placement.target, tensor)
+        _quantize_activation(
+            graph, values[tensor.name], nodes, tensor=tensor, scale=np.array(scale, np.float32), zero_point=zero_point
+        )
     for name in placement.weights:
         _quantize_weight(
             graph, nodes[name], weights[name], float_weights=float_weights, per_tensor=placement.target == "rtx"
@@ -85,13 +94,15 @@ def scale_name(tensor: str) -> str:
 
 
 def _quantize_activation(
-    graph: ir.Graph, value: ir.Value, nodes: Mapping[str | None, ir.Node], *, tensor: QuantizedTensor, scale: float
+    graph: ir.Graph,
+    value: ir.Value,
+    nodes: Mapping[str | None, ir.Node],
+    *,
+    tensor: QuantizedTensor,
+    scale: np.ndarray,
+    zero_point: ir.Value,
 ) -> None:
-    kind = np.uint8 if tensor.unsigned else np.int8
-    parameters = [
-        add_constant(graph, scale_name(tensor.name), np.array(scale, np.float32)),
-        _zero_point(graph, kind),
-    ]
+    parameters = [add_constant(graph, scale_name(tensor.name), scale), zero_point]
     quantize = ir.node("QuantizeLinear", [value, *parameters], name=f"{value.name}.quantize")
     dequantize = ir.node("DequantizeLinear", [quantize.outputs[0], *parameters], name=f"{value.name}.dequantize")
     quantize.outputs[0].name = f"{value.name}.quantized"
@@ -135,7 +146,9 @@ def _quantize_weight(
     drop_if_unused(graph, old)
 
 
-def _zero_point(graph: ir.Graph, kind: type[np.generic]) -> ir.Value:
-    """Return the zero point that all activations of one type share."""
-    name = f"zero_point.{np.dtype(kind).name}"
-    return graph.initializers[name] if name in graph.initializers else add_constant(graph, name, np.array(0, kind))
+def _zero_point(graph: ir.Graph, target: Int8Target, tensor: QuantizedTensor) -> ir.Value:
+    """Return the zero point of an activation, which others of its kind share; its type is the integers'."""
+    middle = 0 if tensor.unsigned else _MIDDLE
+    value = np.array(middle, np.uint8) if target == "cpu" else np.array(0, np.int8)
+    name = f"zero_point.{value.dtype.name}.{value}"
+    return graph.initializers[name] if name in graph.initializers else add_constant(graph, name, value)

@@ -44,7 +44,8 @@ class Activation(_Part):
     Attributes:
         name: The tensor, in the graph.
         scale: real = integer * scale.
-        unsigned: Whether it is stored as unsigned INT8.
+        unsigned: Whether all 256 levels stand for zero and above. For the target `cpu` all activations are UINT8, with
+            the zero point 0 where this holds and 128 elsewhere; for the others all are INT8 with zero point 0.
         clip: Magnitude above which values are clipped.
         low: Smallest value on the calibration images, after equalisation.
         high: Largest value, likewise.

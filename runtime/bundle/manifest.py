@@ -254,8 +254,8 @@ class Int8(_Part):
     """How the INT8 part of a graph was calibrated; all of it is in `calibration.json`.
 
     Attributes:
-        target: `tensorrt` (signed activations) or `cpu` (unsigned where they cannot be negative, which
-            TensorRT does not take).
+        target: `tensorrt` (activations in INT8) or `cpu` (in UINT8, which TensorRT does not take: with zero point 0
+            where they cannot be negative, and 128 elsewhere).
         method: How the clipping thresholds of activations were found.
         techniques: What was kept on top, such as `layer-wise rounding`.
         images: Calibration images, held-out ones included.

@@ -8,7 +8,8 @@ is one step too small. A ResNet-18 lost 5 dB by one such layer.
 1. OpenVINO reads QuantizeLinear as FakeQuantize and a conversion to integers, and DequantizeLinear as a conversion
    back and a multiplication. Wherever it finds them around a convolution it uses integer kernels. No public option
    turns that off.
-2. Every FakeQuantize is replaced by what it stands for: clamp(round(x / scale), lowest, highest), ties to even.
+2. Every FakeQuantize is replaced by what it stands for: clamp(round(x / scale) + zero point, lowest, highest), ties
+   to even.
 3. The two conversions behind it are dropped: whole numbers from -128 to 255 are the same in FP32.
 
 The network is the one that the bundle states, at the speed of FP32.
@@ -43,6 +44,10 @@ def compute_in_floats(model: Any) -> Any:
         value = node.input_value(0)
         scale = opset.constant(np.float32((high - low) / (highest - lowest)), dtype=value.get_element_type())
         rounded = opset.round(opset.divide(value, scale), "half_to_even")
+        # The bounds are FP32: what they say of a whole number is off by some of the last bits.
+        zero_point = round(lowest - low * (highest - lowest) / (high - low))
+        if zero_point:
+            rounded = opset.add(rounded, opset.constant(np.float32(zero_point), dtype=value.get_element_type()))
         whole = opset.clamp(rounded, lowest, highest)
         _move_readers(node, whole)
         _drop_conversions(whole)

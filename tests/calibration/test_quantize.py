@@ -465,15 +465,18 @@ def test_the_classifier_is_quantised_only_if_asked_for(images: Path, classifier:
     assert ("fc" in result.calibration.layers, "fc" in result.calibration.float_layers) == (classifier, not classifier)
 
 
-def test_for_a_cpu_what_follows_a_relu_is_unsigned(images: Path) -> None:
+def test_for_a_cpu_all_are_unsigned_and_what_follows_a_relu_begins_at_zero(images: Path) -> None:
     result = quantize_model(tiny_resnet(), images, PREPROCESSING, options=replace(FAST, method="max", target="cpu"))
-    kinds = {
-        node.input[0]: constants(result.model)[node.input[2]].dtype
+    zero_points = {
+        node.input[0]: constants(result.model)[node.input[2]]
         for node in result.model.graph.node
         if node.op_type == "QuantizeLinear"
     }
-    signed = [kinds.pop(name) for name in ("x", "a.conv2", "b.conv2", "b.downsample")]
-    assert set(signed) == {np.dtype(np.int8)}
-    assert set(kinds.values()) == {np.dtype(np.uint8)}
+    assert {zero_point.dtype for zero_point in zero_points.values()} == {np.dtype(np.uint8)}
+    negative = {"x", "a.conv2", "b.conv2", "b.downsample"}
+    assert {name: int(zero_point) for name, zero_point in zero_points.items()} == {
+        name: 128 if name in negative else 0 for name in zero_points
+    }
+    assert negative < zero_points.keys()
     fresh = np.stack([draw(seed) for seed in range(1000, 1008)])
     assert reference_sqnr_db(result.model, tiny_resnet(), fresh) > FLOOR_DB

@@ -1,5 +1,6 @@
 #include "openvino_floats.h"
 
+#include <cmath>
 #include <openvino/op/ops.hpp>
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -75,8 +76,14 @@ void compute_in_floats(const std::shared_ptr<ov::Model> &model) {
         const auto value = node->input_value(0);
         const auto scale = ov::op::v0::Constant::create(value.get_element_type(), {},
                                                         {static_cast<float>((high - low) / (highest - lowest))});
-        const auto rounded = std::make_shared<ov::op::v5::Round>(std::make_shared<ov::op::v1::Divide>(value, scale),
-                                                                 ov::op::v5::Round::RoundMode::HALF_TO_EVEN);
+        std::shared_ptr<ov::Node> rounded = std::make_shared<ov::op::v5::Round>(
+            std::make_shared<ov::op::v1::Divide>(value, scale), ov::op::v5::Round::RoundMode::HALF_TO_EVEN);
+        // The bounds are FP32: what they say of a whole number is off by some of the last bits.
+        const auto zero_point = static_cast<float>(std::round(lowest - low * (highest - lowest) / (high - low)));
+        if (zero_point != 0.0F) {
+            rounded = std::make_shared<ov::op::v1::Add>(
+                rounded, ov::op::v0::Constant::create(value.get_element_type(), {}, {zero_point}));
+        }
         const auto whole = std::make_shared<ov::op::v0::Clamp>(rounded, lowest, highest)->output(0);
         move_readers(node->output(0), whole);
         for (const auto &integer : conversions(whole)) {

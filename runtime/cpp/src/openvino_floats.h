@@ -11,7 +11,7 @@ namespace rne {
 // zero points are one too small with some scales.
 bool int8_kernels_differ();
 
-// Replaces every FakeQuantize by clamp(round(x / scale)), and drops the conversions to integers and back behind it.
+// Replaces every FakeQuantize by clamp(round(x / scale) + zero point), and drops the conversions to integers and back behind it.
 void compute_in_floats(const std::shared_ptr<ov::Model> &model);
 
 } // namespace rne

@@ -31,7 +31,7 @@ def ranges_section(inputs: Inputs) -> Section:
     blocks: list[Block] = []
     for number, (bundle, facts) in enumerate(found, 1):
         blocks.append(_range_figure(number, bundle.name, facts.activations))
-        blocks.append(_range_table(bundle.name, facts.activations))
+        blocks.append(_range_table(bundle.name, facts))
     return Section(name="ranges", title=title, blocks=tuple(blocks))
 
 
@@ -162,7 +162,7 @@ def _range_figure(number: int, name: str, activations: tuple[Activation, ...]) -
     )
 
 
-def _range_table(name: str, activations: tuple[Activation, ...]) -> Table:
+def _range_table(name: str, facts: CalibrationFacts) -> Table:
     return Table(
         title=f"Scales: {name}",
         columns=(
@@ -175,10 +175,17 @@ def _range_table(name: str, activations: tuple[Activation, ...]) -> Table:
             Column(name="largest before equalisation", form="number"),
         ),
         rows=tuple(
-            (one.name, "uint8" if one.unsigned else "int8", one.scale, one.clip, one.low, one.high, one.amax_before)
-            for one in activations
+            (one.name, _stored_as(facts, one), one.scale, one.clip, one.low, one.high, one.amax_before)
+            for one in facts.activations
         ),
     )
+
+
+def _stored_as(facts: CalibrationFacts, activation: Activation) -> str:
+    """Return the type of an activation's integers, and the level of zero where it is in the middle."""
+    if facts.target != "cpu":
+        return "int8"
+    return "uint8" if activation.unsigned else "uint8, zero at 128"
 
 
 def _convergence_text(name: str, facts: CalibrationFacts) -> Text:

@@ -118,12 +118,13 @@ def test_names_follow_the_tensor_and_a_shared_tensor_has_one_pair():
     assert sum(node.op_type == "QuantizeLinear" for node in written.graph) == 5
 
 
-def test_zero_points_are_written_out_signed_for_tensorrt_and_unsigned_where_allowed():
-    for target, expected in (("tensorrt", ir.DataType.INT8), ("cpu", ir.DataType.UINT8)):
+def test_zero_points_are_written_out_in_one_type_for_all_activations():
+    for target, kind, middle in (("tensorrt", ir.DataType.INT8, 0), ("cpu", ir.DataType.UINT8, 128)):
         nodes = {node.name: node for node in quantized(basic_block(), target=target).graph}
-        zero_point = nodes["b.act1.quantize"].inputs[2]
-        assert (zero_point.dtype, zero_point.const_value.numpy().tolist()) == (expected, 0)
-        assert nodes["x.quantize"].inputs[2].dtype == ir.DataType.INT8
+        for name, expected in (("b.act1", 0), ("x", middle)):
+            for pair in ("quantize", "dequantize"):
+                zero_point = nodes[f"{name}.{pair}"].inputs[2]
+                assert (zero_point.dtype, zero_point.const_value.numpy().tolist()) == (kind, expected)
 
 
 def test_the_target_rtx_has_one_scale_for_a_weight():
@@ -271,6 +272,23 @@ def test_unsigned_levels_reach_from_0_to_255():
     images = (np.random.default_rng(6).integers(-600, 600, (2, 3, 16, 16)) / 8).astype(np.float32)
     np.testing.assert_array_equal(evaluate(written, images)[0], np.clip(np.round(images / 0.25), 0, 255) * 0.25)
     assert images.max() > 255 * 0.25
+
+
+def test_levels_of_a_tensor_that_may_be_negative_reach_from_minus_128_to_127_for_every_target():
+    net = Network()
+    net.conv("conv1", "x", shape=(3, 1, 1), group=3)
+    net.constants["conv1.bias"][:] = 0
+    model = make_model(net.nodes, net.constants, input_shape=("n", 3, 16, 16), outputs={"conv1": ("n", 3, 16, 16)})
+    weights = {"conv1": WeightQuantization(np.ones((3, 1, 1, 1), np.int8), np.ones(3, np.float32), 0)}
+    # Many lie in the middle between two levels: a zero point may not change to which side they go.
+    images = (np.random.default_rng(6).integers(-300, 300, (2, 3, 16, 16)) / 8).astype(np.float32)
+    expected = np.clip(np.round(images / 0.25), -128, 127) * 0.25
+    for target in ("tensorrt", "cpu"):
+        prepared = prepare(model)
+        written = write_qdq(prepared, place(prepared, target=target), activation_scales={"x": 0.25}, weights=weights)
+        np.testing.assert_array_equal(evaluate(written, images)[0], expected)
+    assert images.max() > 127 * 0.25
+    assert images.min() < -128 * 0.25
 
 
 def test_of_a_residual_add_only_the_skip_side_is_rounded():

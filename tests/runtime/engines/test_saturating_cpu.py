@@ -47,7 +47,9 @@ def pixels(lowest: float) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("zero", "lowest"), [(np.array(0, np.int8), -128), (np.array(0, np.uint8), 0)], ids=["int8", "uint8"]
+    ("zero", "lowest"),
+    [(np.array(0, np.int8), -128), *((np.array(level, np.uint8), -level) for level in (0, 3, 128, 255))],
+    ids=["int8", "uint8", "uint8-3", "uint8-128", "uint8-255"],
 )
 def test_openvino_in_floats_gives_what_onnx_defines(zero: np.ndarray, lowest: int) -> None:
     model, x = quantised(zero), pixels(lowest)
