@@ -26,6 +26,7 @@ from calibration.activations.collect import collect_statistics
 from calibration.graph.checks import prepare
 from calibration.graph.run import judged_outputs, run_outputs
 from calibration.graph.structure import constant, layers, nonnegative_tensors
+from calibration.graph.without_weights import Skeleton, without_weights
 from calibration.images.fingerprint import make_fingerprint
 from calibration.images.lint import Finding, PixelLint, hash_images, lint_sample, lint_unreadable, raise_refusals
 from calibration.images.sampling import CalibrationSample, sample_images, split_held_out
@@ -60,7 +61,7 @@ class QuantizedModel:
         placement: Which tensors and weights are quantised.
         findings: What is wrong with the images, but not so wrong as to refuse them.
         open_judge: Gives the held-out images with the float network's outputs.
-        float_model: The float network that it was made from.
+        float_graph: The float network that it was made from, its large constants apart.
         feed: Function from pixels, (N, H, W, C) uint8, to what both networks take.
         options: What it was told.
     """
@@ -71,13 +72,18 @@ class QuantizedModel:
     placement: Placement
     findings: tuple[Finding, ...]
     open_judge: Callable[[], Judge]
-    float_model: onnx.ModelProto
+    float_graph: Skeleton
     feed: Callable[[Pixels], Feed]
     options: QuantizeOptions
 
+    @property
+    def float_model(self) -> onnx.ModelProto:
+        """The float network that it was made from, copied together with its weights."""
+        return self.float_graph.whole()
+
 
 def quantize_model(
-    model: onnx.ModelProto,
+    model: onnx.ModelProto | ir.Model,
     images: Path,
     preprocessing: Preprocessing,
     *,
@@ -94,7 +100,8 @@ def quantize_model(
 
     Args:
         model: A float32 ResNet with BatchNorm folded, opset 13 or newer; its one input takes (N, H, W, C) uint8
-            pixels, or (N, C, H, W) float32 that is normalised by `preprocessing`. Not changed.
+            pixels, or (N, C, H, W) float32 that is normalised by `preprocessing`. Not changed; of onnx-ir's
+            graph the weights are used where they are.
         images: A folder of class folders or images, tar shards, Parquet files, or a list.
         preprocessing: Preprocessing from image file to pixels, as for evaluation.
         count: How many images to draw.
@@ -122,7 +129,7 @@ class _Calibration:
 
     def __init__(
         self,
-        model: onnx.ModelProto,
+        model: onnx.ModelProto | ir.Model,
         preprocessing: Preprocessing,
         options: QuantizeOptions,
         listener: Listener,
@@ -131,10 +138,9 @@ class _Calibration:
     ) -> None:
         self._graph = prepare(model)
         _check_finite(self._graph)
-        self._proto: onnx.ModelProto = ir.to_proto(self._graph)
-        # Over the same bytes: the weights are held once.
-        self._graph = ir.from_proto(self._proto)
-        self._takes_pixels = takes_pixels(self._proto, preprocessing)
+        # Over the same arrays: the weights are held once.
+        self._float = without_weights(self._graph)
+        self._takes_pixels = takes_pixels(self._float.model, preprocessing)
         self._preprocessing, self._options, self._listener = preprocessing, options, listener
         self._fp16 = fp16
         self._placement = place(
@@ -149,7 +155,13 @@ class _Calibration:
         findings = [*lint_sample(sample, hashes, eval_data=eval_data)]
         raise_refusals(findings)
         options = self._options.for_fingerprint(fp16=self._fp16) | {"seed": str(sample.seed)}
-        fingerprint = make_fingerprint(self._proto, hashes, preprocessing=self._preprocessing, options=options)
+        fingerprint = make_fingerprint(
+            self._float.model,
+            hashes,
+            preprocessing=self._preprocessing,
+            options=options,
+            weights=self._float.weights,
+        )
         measured, held_out = split_held_out(sample)
         if cache is not None and cache.exists():
             calibration, arrays = read_cache(cache, fingerprint)
@@ -165,7 +177,7 @@ class _Calibration:
             placement=self._placement,
             findings=(*findings, *(Finding("warning", text) for text in calibration.warnings)),
             open_judge=lambda: self._judge(held_out, PixelLint())[0],
-            float_model=self._proto,
+            float_graph=self._float,
             feed=self._feed,
             options=self._options,
         )
@@ -204,7 +216,8 @@ class _Calibration:
                 lint.add(batch.pixels)
                 batches.append(self._feed(batch.pixels))
         lint.lost += loader.lost
-        reference = run_outputs(self._proto, judged_outputs(self._proto), batches, threads=self._options.threads)
+        model, weights = self._float.model, self._float.weights
+        reference = run_outputs(model, judged_outputs(model), batches, weights=weights, threads=self._options.threads)
         judge = Judge(batches, reference, self._options.threads, on_candidate=lambda: self._listener.on_steps(1))
         return judge, loader.unreadable
 
@@ -236,7 +249,9 @@ class _Calibration:
 
             nonnegative = nonnegative_tensors(self._graph)
             tensors = {tensor.name: tensor.name in nonnegative for tensor in self._placement.activations}
-            statistics = collect_statistics(self._proto, tensors, feeds(), threads=self._options.threads)
+            statistics = collect_statistics(
+                self._float.model, tensors, feeds(), weights=self._float.weights, threads=self._options.threads
+            )
         unreadable.extend(loader.unreadable)
         lint.lost += loader.lost
         return statistics, kept

@@ -11,6 +11,8 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 
+from calibration.graph.checks import infer_shapes
+from calibration.graph.without_weights import without_weights
 from exporter.models import ModelSpec, default_labels, describe_labels, licence_of, resolve_model
 from exporter.passes.count_layers import count_layers
 from exporter.passes.fix_batch import fix_batch
@@ -18,7 +20,7 @@ from exporter.passes.fold_batchnorm import fold_batchnorm
 from exporter.passes.fp16 import FP16_LIMIT, Fp16Report, convert_to_fp16
 from exporter.passes.opset import check_opset, convert_opset
 from exporter.passes.ranges import measure_ranges
-from exporter.passes.simplify import count_operators, infer_shapes, simplify
+from exporter.passes.simplify import count_operators, simplify
 from exporter.passes.tracing import IR_VERSION, OPSET, trace_network
 from exporter.passes.written_roundings import write_roundings
 from exporter.request import ExportRequest
@@ -104,7 +106,7 @@ def export_bundle(request: ExportRequest, listener: Listener | None = None) -> E
             precision = _int8_precision(quantized, model, checks)
         if request.fp16:
             listener.on_stage("fp16", None)
-            report = convert_to_fp16(model, measure_ranges(ir.to_proto(model), subject.feed))
+            report = _convert_to_fp16(model, subject)
             model = infer_shapes(model)
             precision = _fp16_precision(precision, report, model, checks, macs)
         listener.on_stage("verify", None)
@@ -162,7 +164,7 @@ def _finish(manifest: Manifest, model: ir.Model, checks: Checks) -> tuple[bytes,
     if manifest.fixed_batch is not None:
         written += f"batch fixed at {manifest.fixed_batch}; "
     summary = f"{written}metadata and licence written; {how}"
-    checks.add("final", graph, model=model, summary=summary, as_written=False)
+    checks.add_final(graph, model=model, summary=summary)
     return graph, manifest.model_copy(update={"steps": checks.steps()})
 
 
@@ -178,23 +180,24 @@ def _trace_and_simplify(request: ExportRequest, checks: Checks, listener: Listen
         outputs=output_names(classes),
     )
     checks.allow_rounding(model)
-    checks.add("trace", _serialise(model), model=model, summary=f"opset {OPSET}, IR version {IR_VERSION}")
+    checks.add("trace", model, summary=f"opset {OPSET}, IR version {IR_VERSION}")
     listener.on_stage("simplify", None)
     report = fold_batchnorm(model)
     summary = f"{report.folded} BatchNorms folded into convolutions in float64"
     if report.left:
         summary += f", {len(report.left)} left: {first_few(report.left)}"
-    checks.add("fold-batchnorm", _serialise(model), model=model, summary=summary)
+    checks.add("fold-batchnorm", model, summary=summary)
     before = sum(count_operators(model).values())
     model = infer_shapes(simplify(model))
     after = sum(count_operators(model).values())
-    checks.add("simplify", _serialise(model), model=model, summary=f"onnxsim: {before} nodes to {after}")
+    checks.add("simplify", model, summary=f"onnxsim: {before} nodes to {after}")
+    checks.forget_original()
     return model
 
 
 def _int8_precision(quantized: QuantizedGraph, model: ir.Model, checks: Checks) -> Precision:
     """Return the precision of an INT8 graph, whose tolerance is the noise of the graph run as written."""
-    checks.add_int8("int8", _serialise(model), model=model, summary=quantized.summary)
+    checks.add_int8("int8", without_weights(model), model=model, summary=quantized.summary)
     return Precision(name="int8", min_sqnr_db=checks.required_db, int8=quantized.int8)
 
 
@@ -209,9 +212,8 @@ def _fp16_precision(precision: Precision, report: Fp16Report, model: ir.Model, c
         }
     )
     check = checks.add_fp16 if precision.int8 is None else checks.add_int8
-    proto = ir.to_proto(model)
-    check("fp16", write_roundings(proto), model=model, summary=_summarise(found))
-    started = checks.start_fp16_sums(proto, macs) if precision.int8 is None else None
+    check("fp16", write_roundings(without_weights(model)), model=model, summary=_summarise(found))
+    started = checks.start_fp16_sums(model, macs) if precision.int8 is None else None
     sums = None if started is None else checks.describe_fp16_sums(started.result())
     return found.model_copy(update={"min_sqnr_db": checks.required_db, "fp16_sums": sums})
 
@@ -220,9 +222,9 @@ def _rounded(report: Fp16Report) -> dict[str, float]:
     return {name: float(f"{amax:.4g}") for name, amax in report.overflowing.items()}
 
 
-def _serialise(model: ir.Model) -> bytes:
-    serialised: bytes = ir.to_proto(model).SerializeToString()
-    return serialised
+def _convert_to_fp16(model: ir.Model, subject: Subject) -> Fp16Report:
+    skeleton = without_weights(model)
+    return convert_to_fp16(model, measure_ranges(skeleton.model, subject.feed, weights=skeleton.weights))
 
 
 def _summarise(precision: Precision) -> str:

@@ -34,14 +34,13 @@ from benchmarks.int8.peers import (
     PEER_FOLDER,
     PEERS,
     Kind,
-    Usage,
     measured_before,
     peer_environment,
-    run_measured,
     run_peer,
 )
 from benchmarks.int8.scoring import Score, run_engines, run_onnxruntime, score
 from benchmarks.shared.environment import describe_environment
+from benchmarks.shared.run_measured import Usage, run_measured
 
 OURS = "ours"
 JOB = Path(__file__).with_name("project_job.py")

@@ -4,15 +4,15 @@ The environment holds what the peers add and falls back on this one's packages (
 NumPy), so that all quantise and run with the same versions.
 """
 
-import json
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from benchmarks.shared.run_measured import Usage, read_usage, run_measured
+
 JOB = Path(__file__).with_name("peer_job.py")
-MEASURE = Path(__file__).parents[1] / "shared" / "measure_process.py"
 # One for all benchmarks, as `export/speed.py` has one for its peer.
 PEER_FOLDER = Path(sys.prefix) / "peers" / "int8"
 # `--no-deps`, since nvidia-modelopt asks for cupy and a torch of its own. Beside the two: what they import that
@@ -66,14 +66,6 @@ PEERS = (
 )
 
 
-@dataclass(frozen=True)
-class Usage:
-    """What a process took: wall time in seconds, and peak resident memory in MB, from the kernel."""
-
-    seconds: float
-    peak_mb: float
-
-
 def peer_environment(folder: Path) -> Path:
     """Return the Python of the peers' environment, made in `folder` unless one with these packages is there."""
     python = folder / "bin" / "python"
@@ -113,21 +105,4 @@ def measured_before(output: Path) -> Usage | None:
     result = output.with_suffix(".usage.json")
     if not (output.exists() and result.exists()):
         return None
-    return Usage(**json.loads(result.read_text(encoding="utf-8")))
-
-
-def run_measured(command: list[str], *, log: Path) -> Usage:
-    """Run a command to its end and return what it took.
-
-    Raises:
-        RuntimeError: The process failed; the message ends with what it said.
-    """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    result = log.with_suffix(".usage.json")
-    with log.open("w") as file:
-        measured = [sys.executable, str(MEASURE), str(result), *command]
-        done = subprocess.run(measured, stdout=file, stderr=subprocess.STDOUT, check=False)
-    if done.returncode:
-        said = log.read_text(encoding="utf-8", errors="replace")[-2000:]
-        raise RuntimeError(f"{' '.join(command)} exited with {done.returncode}:\n{said}")
-    return Usage(**json.loads(result.read_text(encoding="utf-8")))
+    return read_usage(result)

@@ -33,9 +33,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.compare.throughput import write_pictures
-from benchmarks.int8.peers import PEER_FOLDER, PEERS, peer_environment, run_measured, run_peer
+from benchmarks.int8.peers import PEER_FOLDER, PEERS, peer_environment, run_peer
 from benchmarks.int8.project_job import StreamingPass, feeds
 from benchmarks.shared.environment import describe_environment
+from benchmarks.shared.run_measured import run_measured
 from calibration.quantize import quantize_model
 from exporter.pipeline import export_bundle
 from exporter.request import ExportRequest, WeightsChoice

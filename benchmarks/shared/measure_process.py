@@ -21,7 +21,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    """Run, write seconds and peak resident memory in MB, and exit as the command did."""
+    """Run, write seconds, processor seconds and peak resident memory in MB, and exit as the command did."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--every", type=float)
     parser.add_argument("result", type=Path)
@@ -33,7 +33,12 @@ def main() -> None:
     _pid, status, usage = os.wait4(process.pid, 0)
     seconds = time.perf_counter() - began
     process.returncode = os.waitstatus_to_exitcode(status)
-    taken = {"seconds": seconds, "peak_mb": usage.ru_maxrss / 1024, **found}
+    taken = {
+        "seconds": seconds,
+        "cpu_seconds": usage.ru_utime + usage.ru_stime,
+        "peak_mb": usage.ru_maxrss / 1024,
+        **found,
+    }
     arguments.result.write_text(json.dumps(taken), encoding="utf-8")
     # Ended by a signal, such as the one for memory, it has no exit status of its own.
     sys.exit(process.returncode if process.returncode >= 0 else 128 - process.returncode)

@@ -24,7 +24,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from calibration.activations.activation_statistics import Accumulator, TensorStatistics
 from calibration.graph.run import extract, logits_name, open_session
+from calibration.graph.without_weights import NO_WEIGHTS, Weights
 from runtime.errors import CalibrationError
+from runtime.support.memory import free_memory
 
 SAMPLED_PER_IMAGE = 1 << 13
 _HIGH, _LOW, _MEAN, _SAMPLE = "::high", "::low", "::mean", "::sample"
@@ -50,6 +52,7 @@ def collect_statistics(
     tensors: Mapping[str, bool],
     batches: Iterable[npt.NDArray[np.generic]],
     *,
+    weights: Weights = NO_WEIGHTS,
     threads: int | None = None,
 ) -> dict[str, TensorStatistics]:
     """Return the statistics of tensors over images.
@@ -58,13 +61,14 @@ def collect_statistics(
         model: A float32 graph with inferred shapes; not changed.
         tensors: Name of a tensor, (N, C, H, W) or (N, C), to whether it cannot be negative.
         batches: The graph's input, batch by batch.
+        weights: Large constants that stand outside the graph, by name.
         threads: Threads of onnxruntime; None leaves its choice.
 
     Raises:
         CalibrationError: A tensor holds NaN or infinity; the message names the layer.
     """
     described = _describe(model, tensors)
-    session = open_session(_extend(model, described), threads=threads)
+    session = open_session(_extend(model, described), weights=weights, threads=threads)
     source, logits = session.get_inputs()[0].name, logits_name(model)
     names = [logits, *(name for tensor in described for name in _outputs(tensor))]
     kept = {tensor.name: Accumulator(tensor.name, tensor.channels) for tensor in described}
@@ -76,10 +80,14 @@ def collect_statistics(
             # A mean may also be infinite because the sum of large values is: that is no fault.
             if np.isnan(found[tensor.name + _MEAN]).any() or not (np.isfinite(high).all() and np.isfinite(low).all()):
                 finite = {earlier.name for earlier in described[:place]}
-                raise CalibrationError(_not_finite(model, tensor.name, finite=finite, feed={source: batch}))
+                raise CalibrationError(
+                    _not_finite(model, tensor.name, finite=finite, feed={source: batch}, weights=weights)
+                )
             kept[tensor.name].add(low, high, sample)
         if not np.isfinite(found[logits]).all():
-            raise CalibrationError(_not_finite(model, logits, finite=set(kept), feed={source: batch}))
+            raise CalibrationError(_not_finite(model, logits, finite=set(kept), feed={source: batch}, weights=weights))
+    del session
+    free_memory()
     return {name: accumulator.finish() for name, accumulator in kept.items()}
 
 
@@ -153,17 +161,27 @@ def _measure(tensor: _Tensor, *, axes_are_inputs: bool) -> list[onnx.NodeProto]:
 
 
 def _not_finite(
-    model: onnx.ModelProto, tensor: str, *, finite: set[str], feed: Mapping[str, npt.NDArray[np.generic]]
+    model: onnx.ModelProto,
+    tensor: str,
+    *,
+    finite: set[str],
+    feed: Mapping[str, npt.NDArray[np.generic]],
+    weights: Weights,
 ) -> str:
     """Return what to say of a tensor found not to be finite, after those in `finite` were found to be."""
-    culprit = _first_not_finite(model, tensor, finite=finite, feed=feed)
+    culprit = _first_not_finite(model, tensor, finite=finite, feed=feed, weights=weights)
     node = next((node for node in model.graph.node if culprit in node.output), None)
     layer = f"{node.op_type} {node.name} (tensor {culprit})" if node is not None else f"the input {culprit}"
     return f"{layer} gives NaN or infinity on the calibration images: check the weights, and the preprocessing"
 
 
 def _first_not_finite(
-    model: onnx.ModelProto, tensor: str, *, finite: set[str], feed: Mapping[str, npt.NDArray[np.generic]]
+    model: onnx.ModelProto,
+    tensor: str,
+    *,
+    finite: set[str],
+    feed: Mapping[str, npt.NDArray[np.generic]],
+    weights: Weights,
 ) -> str:
     """Return the first tensor in graph order, of those between `finite` and `tensor`, that is not finite.
 
@@ -181,7 +199,7 @@ def _first_not_finite(
     between.reverse()
     if not between:
         return tensor
-    values = open_session(extract(model, between)).run(between, feed)
+    values = open_session(extract(model, between), weights=weights).run(between, feed)
     for name, value in zip(between, values, strict=True):
         if not np.isfinite(value).all():
             return name

@@ -85,9 +85,15 @@ def _squared_error(edges: Doubles, counts: Counts, clip: float, levels: int) -> 
     step = clip / levels
     units = np.minimum(edges, clip) / step
     nearest = np.rint(units)
-    rounding = step**3 * (nearest / 12 + (units - nearest) ** 3 / 3)
-    integral = rounding + np.maximum(edges - clip, 0) ** 3 / 3
+    rounding = step**3 * (nearest / 12 + _cube(units - nearest) / 3)
+    integral = rounding + _cube(np.maximum(edges - clip, 0)) / 3
     return float((counts * np.diff(integral) / np.diff(edges)).sum())
+
+
+def _cube(values: Doubles) -> Doubles:
+    """Return the third powers; NumPy's ** takes many times as long as two products."""
+    cubes: Doubles = values * values * values
+    return cubes
 
 
 def _entropy(counts: Counts, width: float, amax: float, _levels: int) -> float:

@@ -7,6 +7,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common as common_passes
 
 from calibration.graph.structure import layers
+from calibration.graph.without_weights import hold_arrays, put_back, stubs_as_inputs, without_weights
 from runtime.errors import GraphError
 
 # QuantizeLinear has an axis from opset 13 on.
@@ -21,18 +22,35 @@ _QUANTIZED = (
 )
 
 
-def prepare(model: onnx.ModelProto) -> ir.Model:
+def prepare(model: onnx.ModelProto | ir.Model) -> ir.Model:
     """Return a checked copy of a graph, constants as initializers, nodes named, shapes inferred.
+
+    Its large constants are the graph's own where that is onnx-ir's, and arrays copied once where it is a protobuf.
 
     Raises:
         GraphError: The graph cannot be quantised; the message says what to do.
     """
-    inferred = check_onnx(model)
-    graph_model: ir.Model = ir.from_proto(inferred)
+    # A protobuf is checked as it is: onnx-ir makes no sense of a graph that is not valid.
+    graph_model = infer_shapes(model) if isinstance(model, ir.Model) else ir.from_proto(check_onnx(model))
     common_passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(graph_model)
     name_nodes(graph_model.graph)
     check_quantizable(graph_model)
+    hold_arrays(graph_model)
     return graph_model
+
+
+def infer_shapes(model: ir.Model) -> ir.Model:
+    """Return the graph with the type and shape of every tensor, after ONNX's full check.
+
+    Args:
+        model: A graph; not changed. Its large constants are the result's too, not copied.
+
+    Raises:
+        GraphError: The graph is not valid ONNX.
+    """
+    inputs = without_weights(model).model
+    stubs_as_inputs(inputs)
+    return put_back(check_onnx(inputs), model)
 
 
 def check_onnx(model: onnx.ModelProto) -> onnx.ModelProto:

@@ -44,6 +44,8 @@ def drop_if_unused(graph: ir.Graph, value: ir.Value) -> None:
     if value.is_initializer() and not value.uses() and not value.is_graph_output():
         assert value.name is not None
         del graph.initializers[value.name]
+        # Nodes that are gone may still refer to it, in cycles that only the garbage collector ends.
+        value.const_value = None
 
 
 def drop_unused_constants(graph: ir.Graph) -> None:

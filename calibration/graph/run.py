@@ -6,14 +6,18 @@ from typing import TYPE_CHECKING
 import onnx
 from onnx import helper
 
+from calibration.graph.without_weights import NO_WEIGHTS, Weights, stub_names
 from runtime.engines import ort_session
 from runtime.support.arrays import Feed, Floats
+from runtime.support.memory import free_memory
 
 if TYPE_CHECKING:
     import onnxruntime
 
 
-def open_session(model: onnx.ModelProto, *, threads: int | None = None) -> "onnxruntime.InferenceSession":
+def open_session(
+    model: onnx.ModelProto, *, weights: Weights = NO_WEIGHTS, threads: int | None = None
+) -> "onnxruntime.InferenceSession":
     """Return a CPU session on a graph.
 
     Q/DQ are not fused into integer kernels: the search judges the graph, not this machine. Idle threads sleep, since
@@ -21,6 +25,7 @@ def open_session(model: onnx.ModelProto, *, threads: int | None = None) -> "onnx
 
     Args:
         model: The graph.
+        weights: Large constants that stand outside the graph, by name; others than the graph's own are passed over.
         threads: Threads for one run; None leaves onnxruntime's choice.
 
     Raises:
@@ -29,7 +34,12 @@ def open_session(model: onnx.ModelProto, *, threads: int | None = None) -> "onnx
     # Without the memory pattern: with the measuring nodes of calibration/activations/collect.py a run takes 1.2
     # times as long with it (docs/explanation/decisions.md).
     return ort_session.open_session(
-        model.SerializeToString(), fusion="float", threads=threads, spin=False, memory_pattern=False
+        model.SerializeToString(),
+        weights={name: weights[name] for name in stub_names(model)},
+        fusion="float",
+        threads=threads,
+        spin=False,
+        memory_pattern=False,
     )
 
 
@@ -46,12 +56,20 @@ def judged_outputs(model: onnx.ModelProto) -> tuple[str, ...]:
 
 
 def run_outputs(
-    model: onnx.ModelProto, names: Sequence[str], batches: Sequence[Feed], *, threads: int | None = None
+    model: onnx.ModelProto,
+    names: Sequence[str],
+    batches: Sequence[Feed],
+    *,
+    weights: Weights = NO_WEIGHTS,
+    threads: int | None = None,
 ) -> list[list[Floats]]:
     """Return some of a graph's outputs, (N, ...) float32 each, for every batch of its input."""
-    session = open_session(model, threads=threads)
+    session = open_session(model, weights=weights, threads=threads)
     source = session.get_inputs()[0].name
-    return [session.run(list(names), {source: batch}) for batch in batches]
+    found = [session.run(list(names), {source: batch}) for batch in batches]
+    del session
+    free_memory()
+    return found
 
 
 def run_with_constants(
@@ -60,6 +78,7 @@ def run_with_constants(
     batches: Sequence[Feed],
     constants: Sequence[Mapping[str, Feed]],
     *,
+    weights: Weights = NO_WEIGHTS,
     threads: int | None = None,
 ) -> Iterator[list[list[Floats]]]:
     """Yield what `run_outputs` returns, once for each setting of some constants, with one session for all.
@@ -69,15 +88,18 @@ def run_with_constants(
         names: Outputs that are wanted.
         batches: The graph's input, batch by batch.
         constants: Names of initializers to their values, of their own dtype and shape; the same names each time.
+        weights: Large constants that stand outside the graph, by name; others than the graph's own are passed over.
         threads: Threads of onnxruntime; None leaves its choice.
     """
     for tensor in model.graph.initializer:
         if tensor.name in constants[0]:
             model.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
-    session = open_session(model, threads=threads)
+    session = open_session(model, weights=weights, threads=threads)
     source = session.get_inputs()[0].name
     for values in constants:
         yield [session.run(list(names), {source: batch, **values}) for batch in batches]
+    del session
+    free_memory()
 
 
 def run_logits(model: onnx.ModelProto, batches: Sequence[Feed], *, threads: int | None = None) -> list[Floats]:

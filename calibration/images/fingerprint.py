@@ -3,8 +3,10 @@
 import hashlib
 from collections.abc import Mapping
 
+import numpy as np
 import onnx
 
+from calibration.graph.without_weights import NO_WEIGHTS, Weights
 from runtime.bundle.calibration_json import Fingerprint
 from runtime.bundle.manifest import Preprocessing
 from runtime.support.engine_names import DISTRIBUTIONS
@@ -14,7 +16,12 @@ _TOOLS = ("export-ssl", "onnx", *DISTRIBUTIONS["onnxruntime"], "numpy", "pillow"
 
 
 def make_fingerprint(
-    model: onnx.ModelProto, hashes: Mapping[str, str], *, preprocessing: Preprocessing, options: Mapping[str, str]
+    model: onnx.ModelProto,
+    hashes: Mapping[str, str],
+    *,
+    preprocessing: Preprocessing,
+    options: Mapping[str, str],
+    weights: Weights = NO_WEIGHTS,
 ) -> Fingerprint:
     """Return the fingerprint of a calibration.
 
@@ -23,11 +30,12 @@ def make_fingerprint(
         hashes: Image name to the sha256 of its file, in the order of use.
         preprocessing: Preprocessing from image file to pixels.
         options: Option to its value in words.
+        weights: Large constants that stand outside the graph, by name.
     """
     images = "".join(f"{name}\0{digest}\n" for name, digest in hashes.items())
     return Fingerprint(
         graph_sha256=_hash_graph(model),
-        weights_sha256=_hash_weights(model),
+        weights_sha256=_hash_weights(model, weights),
         images=len(hashes),
         images_sha256=hashlib.sha256(images.encode(errors="surrogateescape")).hexdigest(),
         preprocessing=preprocessing,
@@ -75,10 +83,10 @@ def _hash_graph(model: onnx.ModelProto) -> str:
     return digest.hexdigest()
 
 
-def _hash_weights(model: onnx.ModelProto) -> str:
+def _hash_weights(model: onnx.ModelProto, weights: Weights) -> str:
     digest = hashlib.sha256()
     for tensor in sorted(model.graph.initializer, key=lambda tensor: tensor.name):
-        array = onnx.numpy_helper.to_array(tensor)
+        array = weights[tensor.name] if tensor.name in weights else onnx.numpy_helper.to_array(tensor)
         digest.update(f"{tensor.name} {array.dtype} {array.shape}\n".encode())
-        digest.update(array.tobytes())
+        digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()

@@ -16,6 +16,7 @@ import numpy.typing as npt
 import onnx
 
 from calibration.graph.run import logits_name, open_session
+from calibration.graph.without_weights import NO_WEIGHTS, Weights
 from runtime.bundle.sensitivity_json import PairedCounts
 from runtime.data.batches import Batch
 from runtime.errors import DataError
@@ -53,16 +54,21 @@ class FindHits(Protocol):
 
 
 def graph_infer(
-    model: onnx.ModelProto, feed: Callable[[Pixels], npt.NDArray[np.generic]], *, threads: int | None = None
+    model: onnx.ModelProto,
+    feed: Callable[[Pixels], npt.NDArray[np.generic]],
+    *,
+    weights: Weights = NO_WEIGHTS,
+    threads: int | None = None,
 ) -> Infer:
     """Return a graph as a function from pixels to what is judged, Q/DQ as ONNX defines them.
 
     Args:
         model: The graph.
         feed: Function from pixels, (N, H, W, C) uint8, to what the graph takes.
+        weights: Large constants that stand outside the graph, by name.
         threads: Threads of onnxruntime; None leaves its choice.
     """
-    session = open_session(model, threads=threads)
+    session = open_session(model, weights=weights, threads=threads)
     name, source = logits_name(model), session.get_inputs()[0].name
 
     def infer(pixels: Pixels) -> AnyFloats:

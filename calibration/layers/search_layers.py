@@ -163,7 +163,10 @@ def _search(
 
     find_hits: FindHits = top1_hits if question.labels else neighbour_hits
     listener.on_stage(f"{question.figure} of the float network", len(images))
-    float_hits = find_hits(graph_infer(quantized.float_model, quantized.feed), load, on_images=listener.on_steps)
+    original = quantized.float_graph
+    float_hits = find_hits(
+        graph_infer(original.model, quantized.feed, weights=original.weights), load, on_images=listener.on_steps
+    )
 
     def evaluate(kept: frozenset[str]) -> PairedCounts:
         listener.on_stage(f"{question.figure} with {len(kept)} of {len(ranked)} layers float", len(images))

@@ -171,9 +171,10 @@ class Chooser:
             clips = [{name: self._clip(form.statistics[name], one) for name in self._unsigned} for one in methods]
             scales = [self._scales(found) for found in clips]
             # The methods differ in scales alone: one graph, whose scales are set anew for each.
-            graph = Parts(form.model, scales[0]).candidate(placement)
+            graph = Parts(form.model, scales[0]).skeleton(placement)
             named = [{scale_name(name): np.array(value, np.float32) for name, value in one.items()} for one in scales]
-            for method, found, sqnr_db in zip(methods, clips, self._judge.each_sqnr_db(graph, named), strict=True):
+            reached = self._judge.each_sqnr_db(graph.model, named, weights=graph.weights)
+            for method, found, sqnr_db in zip(methods, clips, reached, strict=True):
                 yield _Scaled(form, method, found, sqnr_db)
 
     def _forms(self, model: ir.Model, statistics: Mapping[str, TensorStatistics]) -> Iterator[_Form]:
@@ -238,7 +239,8 @@ class Chooser:
         return [node for node in parts.model.graph if node.name in self._placement.weights]
 
     def _sqnr_db(self, parts: Parts) -> float:
-        return self._judge.sqnr_db(parts.candidate(self._placement))
+        graph = parts.skeleton(self._placement)
+        return self._judge.sqnr_db(graph.model, weights=graph.weights)
 
     def _to_nearest(self, node: ir.Node, rule: Rule) -> WeightQuantization:
         rows, axis = weight_rows(node)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import onnx
 
 from calibration.graph.run import judged_outputs, run_outputs, run_with_constants
+from calibration.graph.without_weights import NO_WEIGHTS, Weights
 from runtime.support.arrays import Feed, Floats
 from runtime.support.paired_statistics import SqnrSum
 
@@ -37,18 +38,23 @@ class Judge:
         """How many images there are."""
         return sum(len(batch) for batch in self.batches)
 
-    def sqnr_db(self, model: onnx.ModelProto) -> float:
+    def sqnr_db(self, model: onnx.ModelProto, *, weights: Weights = NO_WEIGHTS) -> float:
         """Return the SQNR of a graph's outputs against the float network's, decibels; see the module."""
-        return self._judged(run_outputs(model, judged_outputs(model), self.batches, threads=self.threads))
+        found = run_outputs(model, judged_outputs(model), self.batches, weights=weights, threads=self.threads)
+        return self._judged(found)
 
-    def each_sqnr_db(self, model: onnx.ModelProto, constants: Sequence[Mapping[str, Feed]]) -> Iterator[float]:
+    def each_sqnr_db(
+        self, model: onnx.ModelProto, constants: Sequence[Mapping[str, Feed]], *, weights: Weights = NO_WEIGHTS
+    ) -> Iterator[float]:
         """Yield the SQNR of a graph once for each setting of some of its constants; see the module.
 
         Args:
             model: A graph; these constants become inputs of it.
             constants: Names of constants to their values, the same names each time.
+            weights: Large constants that stand outside the graph, by name.
         """
-        runs = run_with_constants(model, judged_outputs(model), self.batches, constants, threads=self.threads)
+        names = judged_outputs(model)
+        runs = run_with_constants(model, names, self.batches, constants, weights=weights, threads=self.threads)
         for found in runs:
             yield self._judged(found)
 

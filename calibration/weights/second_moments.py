@@ -23,7 +23,9 @@ import onnx_ir as ir
 
 from calibration.graph.run import extract, open_session
 from calibration.graph.structure import constant
+from calibration.graph.without_weights import without_weights
 from runtime.support.arrays import Doubles, Floats
+from runtime.support.memory import free_memory
 
 POSITIONS = 64
 _GROUP_BYTES = 128 << 20
@@ -146,10 +148,11 @@ def collect_moments(
         threads: Threads of onnxruntime; None leaves its choice.
     """
     nodes = [node for node in model.graph if node.name in steps]
+    skeleton = without_weights(model)
     for group in _in_groups(nodes):
         layers = [_describe(node) for node in group]
         sources = sorted({layer.source for layer in layers})
-        session = open_session(extract(ir.to_proto(model), sources), threads=threads)
+        session = open_session(extract(skeleton.model, sources), weights=skeleton.weights, threads=threads)
         done = 0
         values: dict[str, Floats] = {}
         for batch in batches():
@@ -160,6 +163,7 @@ def collect_moments(
         # The session holds all weights up to here, and a layer's sums are of no use once it is rounded: neither is kept
         # while the caller works.
         del session, values
+        free_memory()
         for layer in layers:
             layer.moments.finish()
         while layers:

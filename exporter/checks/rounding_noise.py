@@ -19,7 +19,6 @@ Source: Higham and Mary 2019, "A new approach to probabilistic rounding error an
 partial sums in place of its bound on them by sum |p|, which only products of one sign reach.
 """
 
-import copy
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -30,7 +29,7 @@ from exporter.checks.golden import named_outputs, run_original
 from runtime.bundle.bundle import Golden
 from runtime.bundle.manifest import Preprocessing
 from runtime.images.preprocessing import normalise
-from runtime.original.network import wrap
+from runtime.original.network import share_tensors, wrap
 from runtime.support.arrays import Floats
 from runtime.support.paired_statistics import SqnrSum
 
@@ -52,7 +51,7 @@ class RoundingNoise:
     """A copy of a network whose layers are noisy as rounding makes them, made before the network is traced."""
 
     def __init__(self, network: "torch.nn.Module", preprocessing: Preprocessing) -> None:
-        """Copy the network.
+        """Copy the network's modules; its tensors are shared.
 
         Args:
             network: timm's network in float32; it is left as it is.
@@ -60,7 +59,7 @@ class RoundingNoise:
         """
         import torch
 
-        self._network, self._preprocessing = copy.deepcopy(network), preprocessing
+        self._network, self._preprocessing = share_tensors(network), preprocessing
         self._generator = torch.Generator().manual_seed(_SEED)
 
     def measure(self, golden: Golden) -> dict[str, float]:

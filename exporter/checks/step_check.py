@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from calibration.graph.without_weights import NO_WEIGHTS, Weights
 from exporter.checks.golden import named_outputs
 from runtime.bundle.bundle import Golden
 from runtime.engines.contract import run_batches
@@ -46,6 +47,7 @@ def check_step(
     feed: Pixels | Floats,
     golden: Golden,
     required: Tolerance,
+    weights: Weights = NO_WEIGHTS,
     as_written: bool = True,
     advice: str = REPORT,
 ) -> Check:
@@ -57,6 +59,7 @@ def check_step(
         feed: The golden images as the graph's input.
         golden: PyTorch's outputs for them.
         required: What each output must reach.
+        weights: Large constants that stand outside the graph, by name.
         as_written: Keep onnxruntime from fusing nodes, which would check another graph. A finished graph is run
             fused, as a user runs it, but for Q/DQ: they are computed as written, not by this machine's integer
             kernels.
@@ -66,7 +69,7 @@ def check_step(
         VerificationError: An output is not finite or differs by more than its tolerance.
     """
     references = named_outputs(golden.logits, golden.embedding)
-    found = _run(graph, feed, tuple(references), as_written=as_written)
+    found = _run(graph, feed, tuple(references), weights=weights, as_written=as_written)
     reached = {name: _compare(step, name, reference, found[name]) for name, reference in references.items()}
     check = Check(reached, {name: required[name] for name in references})
     name = check.worst
@@ -79,10 +82,12 @@ def check_step(
     return check
 
 
-def _run(graph: bytes, feed: Pixels | Floats, outputs: tuple[str, ...], *, as_written: bool) -> dict[str, Floats]:
+def _run(
+    graph: bytes, feed: Pixels | Floats, outputs: tuple[str, ...], *, weights: Weights, as_written: bool
+) -> dict[str, Floats]:
     # Integer kernels that saturate are for `run-ssl verify` to find in an engine; here the graph is judged. The export
     # goes on in the other thread meanwhile; more threads here would only take its core.
-    session = open_session(graph, fusion="none" if as_written else "float", threads=1)
+    session = open_session(graph, weights=weights, fusion="none" if as_written else "float", threads=1)
     given = session.get_inputs()[0]
     # A number where the batch is fixed, else the dimension's name.
     batch = given.shape[0]

@@ -45,7 +45,7 @@ from exporter.checks.rounding_noise import FLOAT32_UNIT_ROUNDOFF
 from exporter.checks.step_check import Check, Tolerance
 from runtime.bundle.manifest import Preprocessing
 from runtime.bundle.node_costs import reduction_length
-from runtime.original.network import wrap
+from runtime.original.network import map_tensors, share_tensors, wrap
 from runtime.support.arrays import Floats, Pixels
 from runtime.support.paired_statistics import sqnr_db
 
@@ -192,8 +192,6 @@ def emulate_fp16(network: "torch.nn.Module", preprocessing: Preprocessing, pixel
         preprocessing: Preprocessing of the wrapper around the network.
         pixels: (N, H, W, C) uint8.
     """
-    import copy
-
     import torch
 
     def rounded(tensor: torch.Tensor) -> torch.Tensor:
@@ -203,11 +201,10 @@ def emulate_fp16(network: "torch.nn.Module", preprocessing: Preprocessing, pixel
     def hook(_module: torch.nn.Module, _inputs: Any, output: Any) -> Any:
         return rounded(output) if isinstance(output, torch.Tensor) else output
 
-    emulated = copy.deepcopy(network)
-    with torch.no_grad():
-        for parameter in emulated.parameters():
-            parameter.copy_(rounded(parameter))
-        for module in emulated.modules():
-            if not list(module.children()):
-                module.register_forward_hook(hook)
+    emulated = share_tensors(network)
+    kept = {id(buffer) for buffer in emulated.buffers()}
+    map_tensors(emulated, lambda tensor: tensor if id(tensor) in kept else rounded(tensor))
+    for module in emulated.modules():
+        if not list(module.children()):
+            module.register_forward_hook(hook)
     return named_outputs(*run_original(wrap(emulated, preprocessing, input_kind="uint8"), pixels))

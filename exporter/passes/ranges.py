@@ -11,6 +11,7 @@ import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper
 
+from calibration.graph.without_weights import NO_WEIGHTS, Weights
 from runtime.engines.ort_session import open_session
 from runtime.errors import GraphError
 
@@ -30,19 +31,22 @@ class Range:
         return max(abs(self.low), abs(self.high))
 
 
-def measure_ranges(model: onnx.ModelProto, feed: npt.NDArray[np.generic]) -> dict[str, Range]:
+def measure_ranges(
+    model: onnx.ModelProto, feed: npt.NDArray[np.generic], *, weights: Weights = NO_WEIGHTS
+) -> dict[str, Range]:
     """Return the range of every float32 tensor that depends on the input.
 
     Args:
         model: A float32 graph with one input and inferred shapes; not changed.
         feed: One batch for it, with the input's own shape and dtype.
+        weights: Large constants that stand outside the graph, by name.
 
     Raises:
         GraphError: A tensor holds NaN or infinity; the message names the first in graph order.
     """
     tensors = _float_tensors(model)
     # The tensors must be those of the graph as written, not of a fused one.
-    session = open_session(_with_reductions(model, tensors).SerializeToString(), fusion="none")
+    session = open_session(_with_reductions(model, tensors).SerializeToString(), weights=weights, fusion="none")
     names = [f"{tensor}{end}" for tensor in tensors for end in (_LOW, _HIGH)]
     values = [float(value) for value in session.run(names, {model.graph.input[0].name: feed})]
     ranges = {

@@ -14,8 +14,9 @@ from collections import Counter
 import onnx_ir as ir
 from onnx_ir.passes import common as common_passes
 
-from calibration.graph.checks import check_onnx, name_nodes
+from calibration.graph.checks import name_nodes
 from calibration.graph.structure import is_global_pool
+from calibration.graph.without_weights import put_back, stubs_as_inputs, without_weights
 from runtime.errors import GraphError
 
 
@@ -27,19 +28,36 @@ def simplify(model: ir.Model) -> ir.Model:
     """
     import onnxsim
 
+    skeleton = without_weights(model, keep=_foldable(model))
+    stubs_as_inputs(skeleton.model)
     try:
-        proto, checked = onnxsim.simplify(ir.to_proto(model))
+        proto, checked = onnxsim.simplify(skeleton.model)
     except Exception as error:
         raise GraphError(f"onnxsim cannot simplify the graph: {str(error).strip().splitlines()[0]}") from error
     if not checked:
         raise GraphError("onnxsim says that its result differs from its input: export with another onnxsim version")
-    simplified: ir.Model = ir.from_proto(proto)
+    simplified = put_back(proto, model)
     simplified.metadata_props.clear()
     name_nodes(simplified.graph)
     pool_globally(simplified.graph)
     name_nodes(simplified.graph)
     common_passes.RemoveUnusedNodesPass()(simplified)
     return simplified
+
+
+def _foldable(model: ir.Model) -> frozenset[str]:
+    """Return the names of constants that a node reads beside constants alone: onnxsim computes what it makes of them.
+
+    The weights of layers are read beside an activation, and onnxsim has no use for their values.
+    """
+    known = set(model.graph.initializers.values())
+    names: set[str] = set()
+    for node in model.graph:
+        inputs = [value for value in node.inputs if value is not None]
+        if known.issuperset(inputs):
+            known.update(node.outputs)
+            names.update(value.name for value in inputs if value.name)
+    return frozenset(names)
 
 
 def pool_globally(graph: ir.Graph) -> int:
@@ -68,16 +86,6 @@ def _take_over(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:
     ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
     old.name, new.name = None, name
     assert old not in graph.outputs
-
-
-def infer_shapes(model: ir.Model) -> ir.Model:
-    """Return the graph with the type and shape of every tensor, after ONNX's full check.
-
-    Raises:
-        GraphError: The graph is not valid ONNX.
-    """
-    inferred: ir.Model = ir.from_proto(check_onnx(ir.to_proto(model)))
-    return inferred
 
 
 def count_operators(model: ir.Model) -> dict[str, int]:

@@ -16,17 +16,20 @@ Sums inside a kernel are FP32 here, as in tensor cores with FP32 accumulation.
 """
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from calibration.graph.without_weights import Skeleton
 
-def write_roundings(model: onnx.ModelProto) -> bytes:
-    """Return the serialised FP32 graph that rounds wherever `model` has an FP16 tensor.
+
+def write_roundings(skeleton: Skeleton) -> Skeleton:
+    """Return the FP32 graph that rounds wherever a graph has an FP16 tensor.
 
     Args:
-        model: A graph with the type of every tensor; not changed.
+        skeleton: A graph with the type of every tensor; not changed.
     """
-    graph = model.graph
+    model, graph = skeleton.model, skeleton.model.graph
     fp16 = {info.name for info in graph.value_info if info.type.tensor_type.elem_type == TensorProto.FLOAT16}
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
@@ -42,13 +45,20 @@ def write_roundings(model: onnx.ModelProto) -> bytes:
                 nodes.append(helper.make_node("Cast", [f"{name}.narrow"], [name], to=TensorProto.FLOAT))
     constants = [_widened(tensor) for tensor in graph.initializer]
     written = helper.make_graph(nodes, graph.name, graph.input, graph.output, constants)
-    result: bytes = helper.make_model(
-        written, opset_imports=model.opset_import, ir_version=model.ir_version
-    ).SerializeToString()
-    return result
+    wide_model = helper.make_model(written, opset_imports=model.opset_import, ir_version=model.ir_version)
+    return Skeleton(wide_model, {name: _wide(array) for name, array in skeleton.weights.items()})
 
 
 def _widened(tensor: onnx.TensorProto) -> onnx.TensorProto:
     if tensor.data_type != TensorProto.FLOAT16:
         return tensor
+    if tensor.data_location == TensorProto.EXTERNAL:
+        wide = TensorProto()
+        wide.CopyFrom(tensor)
+        wide.data_type = TensorProto.FLOAT
+        return wide
     return numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float32), tensor.name)
+
+
+def _wide(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    return array.astype(np.float32) if array.dtype == np.float16 else array

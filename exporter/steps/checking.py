@@ -9,11 +9,12 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 
+from calibration.graph.without_weights import NO_WEIGHTS, Skeleton, without_weights
 from exporter.checks.fp16_sums import Fp16Run, affordable_images, loss_db, run_with_fp16_sums
 from exporter.checks.golden import named_outputs, run_original
 from exporter.checks.rounding_noise import RoundingNoise
@@ -31,11 +32,17 @@ from exporter.checks.tolerance import (
 from exporter.passes.simplify import count_operators
 from exporter.steps.subject import Subject
 from runtime.bundle.manifest import Fp16Sums, Step, StepOutput
-from runtime.original.network import wrap_fp16
+from runtime.original.network import share_tensors, wrap_fp16
 from runtime.support.arrays import Floats
+from runtime.support.memory import free_memory, trim_heap
 from runtime.support.paired_statistics import sqnr_db
 
+if TYPE_CHECKING:
+    import torch
+
 _Outputs = dict[str, Floats]
+# Bytes: more than a ResNet-18's 47 MB.
+_WORTH_COLLECTING = 64 << 20
 # Layers that the manifest names for what FP16 sums lose in them.
 _NAMED_LAYERS = 3
 
@@ -62,6 +69,7 @@ class Checks:
         self._references = named_outputs(subject.golden.logits, subject.golden.embedding)
         noise = RoundingNoise(subject.network, subject.preprocessing)
         self._rounding = self.pool.submit(noise.measure, subject.golden)
+        self._allowed_db = ACCUMULATION_DB if has_grouped_convolutions(subject.network) else 0.0
         self._original_fp16 = _start_fp16(subject, self.pool) if self.fp16 else None
         self._done: list[tuple[str, dict[str, int], str, Future[Check]]] = []
 
@@ -69,13 +77,15 @@ class Checks:
         """Let graphs differ from here on by the rounding of float32; `traced` says how much is summed."""
         self._fp32 = self.tolerance = fp32_tolerance(traced, self._references, self._rounding.result())
 
-    def add(
-        self, step: str, graph: bytes, *, model: ir.Model, summary: str, as_written: bool = True
-    ) -> "Future[Check]":
-        """Start the comparison of a step's graph, `model` serialised, by the tolerance that holds now."""
-        return self._add(step, graph, self.tolerance, model=model, summary=summary, as_written=as_written)
+    def add(self, step: str, model: ir.Model, *, summary: str) -> "Future[Check]":
+        """Start the comparison of a step's graph by the tolerance that holds now."""
+        return self._add(step, without_weights(model), self.tolerance, model=model, summary=summary)
 
-    def add_int8(self, step: str, graph: bytes, *, model: ir.Model, summary: str) -> None:
+    def add_final(self, graph: bytes, *, model: ir.Model, summary: str) -> "Future[Check]":
+        """Start the comparison of the finished graph, `model` as it will be written, run as a user runs it."""
+        return self._add("final", graph, self.tolerance, model=model, summary=summary, as_written=False)
+
+    def add_int8(self, step: str, graph: Skeleton, *, model: ir.Model, summary: str) -> None:
         """Judge an INT8 graph, and let graphs differ from here on as an engine of it may."""
         advice = (
             f"it was judged on {self.subject.golden_images.description}: pass --golden FOLDER with images like those "
@@ -86,13 +96,13 @@ class Checks:
         ).result()
         self.tolerance = int8_tolerance(check, self._references, fp32=self._fp32)
 
-    def add_fp16(self, step: str, graph: bytes, *, model: ir.Model, summary: str) -> None:
+    def add_fp16(self, step: str, graph: Skeleton, *, model: ir.Model, summary: str) -> None:
         """Start the comparison of an FP16 graph, and let graphs differ from here on by the rounding of FP16."""
         advice = (
             f"it was judged on {self.subject.golden_images.description}: if the network will see others, pass --golden "
             "FOLDER with such images; if not, FP16 is too coarse for it: leave --fp16 out"
         )
-        self._fp16, allowed_db = self._rounded_outputs()
+        self._fp16, allowed_db = self._rounded
         self.tolerance = fp16_tolerance(self._references, self._fp16, fp32=self._fp32, allowed_db=allowed_db)
         self._add(step, graph, self.tolerance, model=model, summary=summary, advice=advice)
 
@@ -108,7 +118,7 @@ class Checks:
     def _add(
         self,
         step: str,
-        graph: bytes,
+        graph: Skeleton | bytes,
         required: Tolerance,
         *,
         model: ir.Model,
@@ -118,7 +128,8 @@ class Checks:
     ) -> "Future[Check]":
         check = self.pool.submit(
             check_step,
-            graph,
+            graph if isinstance(graph, bytes) else graph.to_bytes(),
+            weights=NO_WEIGHTS if isinstance(graph, bytes) else graph.weights,
             step=step,
             feed=self.subject.feed,
             golden=self.subject.golden,
@@ -129,7 +140,16 @@ class Checks:
         self._done.append((step, count_operators(model), summary, check))
         return check
 
-    def start_fp16_sums(self, model: onnx.ModelProto, macs: int) -> "Future[Fp16Run] | None":
+    def forget_original(self) -> None:
+        """Let go of PyTorch's weights once the graph has its own: from here on the golden outputs stand for it."""
+        if self.fp16:
+            self._rounded = self._rounded_outputs()
+        held = sum(tensor.nbytes for tensor in self.subject.network.parameters())
+        self.subject.forget_weights()
+        # The trace's own garbage refers to the weights; to find it takes longer than small ones are worth.
+        (free_memory if held >= _WORTH_COLLECTING else trim_heap)()
+
+    def start_fp16_sums(self, model: ir.Model, macs: int) -> "Future[Fp16Run] | None":
         """Start to run the FP16 graph with FP16 sums on some golden images; None where that would take too long.
 
         Args:
@@ -139,7 +159,7 @@ class Checks:
         images = affordable_images(macs, len(self.subject.feed))
         if not images:
             return None
-        return self.pool.submit(run_with_fp16_sums, model, self.subject.feed[:images])
+        return self.pool.submit(run_with_fp16_sums, ir.to_proto(model), self.subject.feed[:images])
 
     def describe_fp16_sums(self, run: Fp16Run) -> Fp16Sums:
         """Return what the manifest says of FP16 sums; `add_fp16` comes before it."""
@@ -161,12 +181,11 @@ class Checks:
 
     def _rounded_outputs(self) -> tuple[_Outputs, float]:
         """Return the outputs of the network in FP16 with FP32 sums, and what is allowed on top of their noise."""
-        if self._original_fp16 is not None:
-            found = self._original_fp16.result()
-            if all(np.isfinite(array).all() for array in found.values()):
-                return found, 0.0
-        subject = self.subject
-        return emulate_fp16(subject.network, subject.preprocessing, subject.golden.pixels), ACCUMULATION_DB
+        assert self._original_fp16 is not None
+        found, allowed_db = self._original_fp16.result(), self._allowed_db
+        if allowed_db or all(np.isfinite(array).all() for array in found.values()):
+            return found, allowed_db
+        return _emulate_fp16(self.subject, self.subject.network), ACCUMULATION_DB
 
 
 @contextmanager
@@ -179,16 +198,21 @@ def one_worker() -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _start_fp16(subject: Subject, pool: ThreadPoolExecutor) -> "Future[_Outputs] | None":
-    """Start PyTorch's run in FP16, which shares no lock with the tracer and costs no time beside it.
+def _start_fp16(subject: Subject, pool: ThreadPoolExecutor) -> "Future[_Outputs]":
+    """Start the run of the original in FP16, which shares no lock with the tracer and costs no time beside it.
 
-    None where it would be too slow. The FP16 copy is made here, in the tracer's own thread:
-    while it traces, the network holds the tracer's stand-ins for its parameters.
+    It is PyTorch's own, or emulated where that would be too slow. The copy is made here, in the tracer's own thread:
+    while it traces, the network holds the tracer's stand-ins for its parameters. The copy's FP16 weights are made in
+    the other thread, and go with the run.
     """
-    if has_grouped_convolutions(subject.network):
-        return None
-    module, pixels = wrap_fp16(subject.network, subject.preprocessing), subject.golden.pixels
-    return pool.submit(lambda: named_outputs(*run_original(module, pixels)))
+    network, pixels = share_tensors(subject.network), subject.golden.pixels
+    if has_grouped_convolutions(network):
+        return pool.submit(_emulate_fp16, subject, network)
+    return pool.submit(lambda: named_outputs(*run_original(wrap_fp16(network, subject.preprocessing), pixels)))
+
+
+def _emulate_fp16(subject: Subject, network: "torch.nn.Module") -> _Outputs:
+    return emulate_fp16(network, subject.preprocessing, subject.golden.pixels)
 
 
 def _describe_step(name: str, nodes: dict[str, int], summary: str, check: Check) -> Step:

@@ -66,7 +66,7 @@ def quantize_graph(
         ExportSslError: The images, the graph, the cache or the budget cannot be used; the message says which.
     """
     quantized = quantize_model(
-        ir.to_proto(model),
+        model,
         request.images,
         subject.preprocessing,
         count=request.count,

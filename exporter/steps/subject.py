@@ -57,6 +57,10 @@ class Subject:
     notices: tuple[str, ...] = ()
     stem: Stem = "timm"
 
+    def forget_weights(self) -> None:
+        """Let go of the network's weights: `network` and `module` are shapes alone from here on."""
+        self.network.to("meta")
+
 
 def load_subject(request: ExportRequest, spec: ModelSpec) -> Subject:
     """Load the weights and run the original on the golden images.

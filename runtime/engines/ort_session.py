@@ -5,10 +5,14 @@ the point. Whether Q/DQ are fused decides what a figure is true of, so every cal
 """
 
 import os
+import weakref
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import numpy.typing as npt
 
 from runtime.bundle.manifest import Precision
 from runtime.engines.precisions import ONNXRUNTIME, compute_type
@@ -76,6 +80,7 @@ def open_session(
     spin: bool = True,
     memory_pattern: bool = True,
     profile: Path | None = None,
+    weights: Mapping[str, npt.NDArray[np.generic]] | None = None,
     providers: Sequence[Any] = PROVIDERS["cpu"].chain,
 ) -> "onnxruntime.InferenceSession":
     """Return a session on a graph.
@@ -90,6 +95,7 @@ def open_session(
             time where many tensors are outputs and are large.
         profile: Start of a path, such as `FOLDER/profile`: kernels are recorded until `end_profiling`, which returns
             the file. None records nothing.
+        weights: Constants that the graph says are external data, by name; used as they are, without a copy.
         providers: onnxruntime's names of execution providers in the order of preference, or pairs (name, options).
 
     Raises:
@@ -111,6 +117,11 @@ def open_session(
     if profile is not None:
         options.enable_profiling = True
         options.profile_file_prefix = str(profile)
+    # A copy of an array that is not contiguous must live as long as the session does, too.
+    arrays = {name: np.ascontiguousarray(array) for name, array in (weights or {}).items()}
+    values = [ort.OrtValue.ortvalue_from_numpy(array) for array in arrays.values()]
+    if arrays:
+        options.add_external_initializers(list(arrays), values)
     try:
         session: onnxruntime.InferenceSession = ort.InferenceSession(
             model if isinstance(model, bytes) else str(model), options, providers=list(providers)
@@ -119,6 +130,9 @@ def open_session(
         reason = str(error).strip().splitlines()[0]
         what = "the graph" if isinstance(model, bytes) else model
         raise EngineError(f"onnxruntime {ort.__version__} cannot load {what}: {reason}") from error
+    if arrays:
+        # onnxruntime reads them where they are and holds no reference: they go when the session does.
+        weakref.finalize(session, arrays.clear).atexit = False
     return session
 
 

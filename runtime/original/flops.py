@@ -1,9 +1,9 @@
 """Multiply-accumulates of the PyTorch original, and the rule behind the model card's "FLOPs"."""
 
-import copy
 from typing import TYPE_CHECKING, Any
 
 from runtime.bundle.manifest import sides
+from runtime.original.network import share_tensors
 from runtime.original.stems import input_channels
 
 if TYPE_CHECKING:
@@ -79,4 +79,4 @@ def count_parameters(network: "torch.nn.Module") -> int:
 
 def _on_meta(network: "torch.nn.Module") -> "torch.nn.Module":
     """Return a copy without data: shapes are all that counting needs."""
-    return copy.deepcopy(network).to("meta").eval()
+    return share_tensors(network).to("meta").eval()

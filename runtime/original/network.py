@@ -12,7 +12,7 @@ with that prefix. What it computes, for `pixels` (N, H, W, C) uint8:
    embedding is its only output.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -107,7 +107,7 @@ def wrap(network: "torch.nn.Module", preprocessing: Preprocessing, *, input_kind
 def wrap_fp16(network: "torch.nn.Module", preprocessing: Preprocessing) -> "torch.nn.Module":
     """Return PyTorch's own FP16 model of `wrap`'s uint8 module: the reference of an FP16 graph.
 
-    The normalisation is in float32 and its result is cast to float16; the network, a deep copy, is
+    The normalisation is in float32 and its result is cast to float16; the network, a copy, is
     float16 in weights and activations; the outputs are cast to float32.
 
     Args:
@@ -117,9 +117,34 @@ def wrap_fp16(network: "torch.nn.Module", preprocessing: Preprocessing) -> "torc
     Raises:
         GraphError: The network's global pool is not the average.
     """
+    import torch
+
+    narrow = share_tensors(network)
+    map_tensors(narrow, lambda tensor: tensor.half() if tensor.dtype == torch.float32 else tensor)
+    return _wrap(narrow, preprocessing, input_kind="uint8", fp16=True)
+
+
+def share_tensors(network: "torch.nn.Module") -> "torch.nn.Module":
+    """Return a copy of a network's modules that holds the same parameters and buffers, not copies of them.
+
+    Hooks on the copy, and other tensors in it, do not change the original; nor does tracing the original, which puts
+    stand-ins into its modules for a while, change the copy.
+    """
     import copy
 
-    return _wrap(copy.deepcopy(network).half(), preprocessing, input_kind="uint8", fp16=True)
+    tensors = (*network.parameters(), *network.buffers())
+    return copy.deepcopy(network, {id(tensor): tensor for tensor in tensors})
+
+
+def map_tensors(network: "torch.nn.Module", change: "Callable[[torch.Tensor], torch.Tensor]") -> None:
+    """Put other tensors in the place of a network's parameters and buffers; those that it had are left as they are."""
+    import torch
+
+    for module in network.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            setattr(module, name, torch.nn.Parameter(change(parameter.data), requires_grad=False))
+        for name, buffer in module.named_buffers(recurse=False):
+            setattr(module, name, change(buffer))
 
 
 def _wrap(

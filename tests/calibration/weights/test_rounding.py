@@ -1,6 +1,7 @@
 import itertools
 
 import numpy as np
+import pytest
 
 from calibration.weights.rounding import DAMPING, cholesky, output_errors, round_rows
 from calibration.weights.scales import max_scales, round_to_nearest
@@ -95,3 +96,25 @@ def test_a_wide_layer_is_rounded_in_float32_as_well_as_in_float64() -> None:
     nearest = round_to_nearest(rows, max_scales(rows)) * max_scales(rows)[:, None]
     ours = output_error(rows, levels * scales[:, None].astype(np.float64), inputs)
     assert ours.sum() < output_error(rows, nearest, inputs).sum() / 4
+
+
+@pytest.mark.parametrize("size", [1, 255, 256, 257, 700, 1100])
+def test_factor_of_several_panels_is_numpys(size: int) -> None:
+    inputs = RNG.normal(size=(2 * size + 8, size))
+    moments = inputs.T @ inputs / len(inputs)
+    before = moments.copy()
+    factor, damping = cholesky(moments)
+    want = np.linalg.cholesky(moments + damping * np.eye(size))
+    # From 1,024 on it is computed in float32: some 1e-7 of the largest entry for each step.
+    tolerance = 1e-12 if size < 1024 else 1e-4
+    np.testing.assert_allclose(factor, want, rtol=0, atol=tolerance * np.abs(want).max())
+    np.testing.assert_array_equal(moments, before)
+
+
+def test_matrix_that_is_indefinite_behind_the_first_panel_gets_more_damping() -> None:
+    moments = np.eye(300)
+    moments[298, 299] = moments[299, 298] = 1.5
+    factor, damping = cholesky(moments)
+    # Positive definite from 0.5 on: 0.01 and 0.1 are too little.
+    assert damping == pytest.approx(1.0)
+    np.testing.assert_allclose(factor @ factor.T, moments + damping * np.eye(300), atol=1e-12)

@@ -44,7 +44,7 @@ def test_mse_scales_are_as_good_as_a_finer_search_by_hand() -> None:
     reached = squared_error(rows, mse_scales(rows).astype(np.float64))
     amax = np.abs(rows).max(axis=1)
     searched = np.min([squared_error(rows, amax * clip / 127) for clip in np.linspace(0.3, 1, 701)], axis=0)
-    # The grid of 51 steps misses the best of 701 by a little in single rows.
+    # The grid of hundredths misses the best of 701 by a little in single rows.
     assert (reached <= searched * 1.2).all()
     assert (reached <= squared_error(rows, amax / 127) * 1.000001).all()
 

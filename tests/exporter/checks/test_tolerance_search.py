@@ -19,6 +19,8 @@ import pytest
 from hypothesis import assume, event, example, given, settings
 from hypothesis import strategies as st
 
+from calibration.graph.checks import infer_shapes
+from calibration.graph.without_weights import Skeleton, without_weights
 from exporter.checks.golden import golden_outputs, named_outputs, run_original
 from exporter.checks.rounding_noise import RoundingNoise
 from exporter.checks.step_check import Check, check_step
@@ -28,7 +30,7 @@ from exporter.passes.fold_batchnorm import fold_batchnorm
 from exporter.passes.fp16 import convert_to_fp16
 from exporter.passes.opset import convert_opset
 from exporter.passes.ranges import measure_ranges
-from exporter.passes.simplify import infer_shapes, simplify
+from exporter.passes.simplify import simplify
 from exporter.passes.tracing import trace_network
 from exporter.passes.written_roundings import write_roundings
 from runtime.bundle.bundle import Golden
@@ -104,9 +106,17 @@ def float32_graph(network: SmallNetwork, *, shuffled: int | None = None) -> ir.M
     return infer_shapes(model)
 
 
-def check(model: ir.Model | bytes, golden: Golden, required: dict[str, float], *, as_written: bool = True) -> Check:
-    graph = model if isinstance(model, bytes) else ir.to_proto(model).SerializeToString()
-    return check_step(graph, step="search", feed=golden.pixels, golden=golden, required=required, as_written=as_written)
+def check(model: ir.Model | Skeleton, golden: Golden, required: dict[str, float], *, as_written: bool = True) -> Check:
+    graph = model if isinstance(model, Skeleton) else without_weights(model)
+    return check_step(
+        graph.to_bytes(),
+        step="search",
+        feed=golden.pixels,
+        golden=golden,
+        required=required,
+        weights=graph.weights,
+        as_written=as_written,
+    )
 
 
 def tolerance_of(network: SmallNetwork, golden: Golden) -> dict[str, float]:
@@ -161,7 +171,7 @@ def test_no_step_of_the_export_is_refused(recipe: Recipe) -> None:
     check(model, golden, required)
     finished = convert_opset(ir.to_proto(model), 17)
     fix_batch(finished, 3)
-    check(finished.SerializeToString(), golden, required, as_written=False)
+    check(Skeleton(finished, {}), golden, required, as_written=False)
 
 
 FAULTS = (
@@ -250,12 +260,12 @@ def test_no_wrong_graph_is_passed_in_float32(recipe: Recipe, fault: str, strengt
         check(float32_graph(wrong, shuffled=1), golden, tolerance_of(network, golden))
 
 
-def fp16_graph(network: SmallNetwork, golden: Golden, *, like: SmallNetwork, shuffled: int) -> bytes:
+def fp16_graph(network: SmallNetwork, golden: Golden, *, like: SmallNetwork, shuffled: int) -> Skeleton:
     """Return a graph's FP16 form with its roundings written out; `like` decides which layers stay FP32."""
     ranges = measure_ranges(ir.to_proto(float32_graph(like, shuffled=shuffled)), golden.pixels)
     model = float32_graph(network, shuffled=shuffled)
     convert_to_fp16(model, ranges)
-    return write_roundings(ir.to_proto(infer_shapes(model)))
+    return write_roundings(without_weights(infer_shapes(model)))
 
 
 def pytorch_fp16(network: SmallNetwork, golden: Golden) -> dict[str, np.ndarray]:

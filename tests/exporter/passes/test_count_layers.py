@@ -6,8 +6,8 @@ import torch
 from onnx import TensorProto, helper
 from torch.utils.flop_counter import FlopCounterMode
 
+from calibration.graph.checks import infer_shapes
 from exporter.passes.count_layers import count_layers
-from exporter.passes.simplify import infer_shapes
 from runtime.bundle.bundle import open_bundle
 from runtime.bundle.layers import total_macs, total_parameters
 from runtime.bundle.node_costs import reduction_length

@@ -4,9 +4,9 @@ import onnx_ir as ir
 import pytest
 from onnx import helper
 
+from calibration.graph.checks import infer_shapes
 from exporter.passes.fp16 import convert_to_fp16
 from exporter.passes.ranges import measure_ranges
-from exporter.passes.simplify import infer_shapes
 from tests.helpers.graphs import evaluate, make_model, two_convolutions, two_images
 
 # Twice the unit roundoff of binary16 for each of the two convolutions, with room for the sums.

@@ -5,7 +5,9 @@ import onnxsim
 import pytest
 from onnx import TensorProto, helper
 
-from exporter.passes.simplify import count_operators, infer_shapes, pool_globally, simplify
+from calibration.graph.checks import infer_shapes
+from calibration.graph.without_weights import hold_arrays
+from exporter.passes.simplify import count_operators, pool_globally, simplify
 from runtime.errors import GraphError
 from tests.helpers.graphs import IR_VERSION, OPSET, evaluate, make_model, operators
 
@@ -184,3 +186,26 @@ def test_operators_are_counted_most_frequent_first():
         outputs={"y": ("n", 4)},
     )
     assert list(count_operators(ir.from_proto(model)).items()) == [("Neg", 2), ("Abs", 1), ("Relu", 1)]
+
+
+def test_large_constants_that_stand_alone_are_folded_and_weights_of_layers_are_not_copied():
+    rng = np.random.default_rng(0)
+    kernel, matrix = rng.normal(size=(64, 64, 3, 3)).astype(np.float32), rng.normal(size=(64, 128)).astype(np.float32)
+    nodes = [
+        helper.make_node("Conv", ["x", "kernel"], ["c"], name="conv", pads=[1, 1, 1, 1]),
+        helper.make_node("GlobalAveragePool", ["c"], ["p"], name="pool"),
+        helper.make_node("Flatten", ["p"], ["embedding"], name="flat"),
+        helper.make_node("Transpose", ["matrix"], ["turned"], name="turn", perm=[1, 0]),
+        helper.make_node("Gemm", ["embedding", "turned"], ["logits"], name="fc", transB=1),
+    ]
+    constants = {"kernel": kernel, "matrix": matrix}
+    outputs = {"logits": ("n", 128), "embedding": ("n", 64)}
+    whole = ir.from_proto(make_model(nodes, constants, input_shape=("n", 64, 8, 8), outputs=outputs))
+    hold_arrays(whole)
+    weight = whole.graph.initializers["kernel"].const_value
+    simplified = simplify(whole.clone())
+    assert operators(simplified) == ["Conv", "GlobalAveragePool", "Flatten", "Gemm"]
+    assert simplified.graph.initializers["kernel"].const_value is weight
+    x = rng.normal(size=(2, 64, 8, 8)).astype(np.float32)
+    for found, want in zip(evaluate(simplified, x), evaluate(whole, x), strict=True):
+        np.testing.assert_allclose(found, want, rtol=0, atol=1e-5 * np.abs(want).max())

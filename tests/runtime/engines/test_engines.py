@@ -17,9 +17,9 @@ from onnx import TensorProto, helper
 from safetensors.torch import load_file, save_file
 
 import runtime.engines.open_engine
+from calibration.graph.checks import infer_shapes
 from exporter.passes.fp16 import convert_to_fp16
 from exporter.passes.ranges import Range, measure_ranges
-from exporter.passes.simplify import infer_shapes
 from runtime.bundle.bundle import open_bundle
 from runtime.engines.open_engine import EngineOptions, installed_engines, load_engine, parse_engine
 from runtime.engines.ort_session import import_onnxruntime

@@ -9,7 +9,15 @@ from torchvision.transforms.functional import normalize, to_tensor
 
 from runtime.bundle.manifest import Preprocessing
 from runtime.errors import GraphError, UnknownModelError, UsageError
-from runtime.original.network import build_network, fitting_architecture, resnet_architectures, wrap, wrap_fp16
+from runtime.original.network import (
+    build_network,
+    fitting_architecture,
+    map_tensors,
+    resnet_architectures,
+    share_tensors,
+    wrap,
+    wrap_fp16,
+)
 from runtime.original.random_weights import randomise
 
 MEAN = (0.485, 0.456, 0.406)
@@ -70,6 +78,31 @@ def test_fp16_module_is_float16_inside_and_float32_outside(network, pixels, norm
 def test_making_the_fp16_module_leaves_the_network_as_it_is(network):
     wrap_fp16(network, preprocessing())
     assert {value.dtype for value in network.parameters()} == {torch.float32}
+
+
+def test_a_copy_that_shares_its_tensors_computes_the_same_and_holds_no_second_weights(network, normalised):
+    shared = share_tensors(network)
+    assert all(a is b for a, b in zip(network.parameters(), shared.parameters(), strict=True))
+    assert all(a is b for a, b in zip(network.buffers(), shared.buffers(), strict=True))
+    assert torch.equal(shared(normalised), network(normalised))
+
+
+def test_other_tensors_and_hooks_in_the_copy_leave_the_network_as_it_is(network, normalised):
+    before = network(normalised)
+    shared: Any = share_tensors(network)
+    map_tensors(shared, torch.zeros_like)
+    shared.conv1.register_forward_hook(lambda _module, _inputs, output: output + 1)
+    assert not shared(normalised).any()
+    assert torch.equal(network(normalised), before)
+
+
+def test_a_copy_keeps_its_weights_while_the_network_has_none(network, normalised):
+    before = network(normalised)
+    original = copy.deepcopy(network)
+    shared = share_tensors(original)
+    original.to("meta")
+    assert all(value.is_meta for value in original.parameters())
+    assert torch.equal(shared(normalised), before)
 
 
 def test_wrapped_parameters_keep_timms_names(network):
