@@ -28,6 +28,7 @@ from exporter.pipeline import export_bundle
 from exporter.request import ExportRequest, Int8Request, WeightsChoice
 from runtime.bundle.bundle import open_bundle
 from runtime.images.preprocessing import normalise
+from runtime.support.engine_names import Int8Target
 from runtime.support.files import atomic_file
 from runtime.support.paired_statistics import sqnr_db
 
@@ -47,7 +48,8 @@ KINDS: dict[str, tuple[str, ...]] = {
 def export_kind(kind: str, folder: Path) -> Path:
     """Return a bundle of a kind, calibrated where it is INT8 on the pieces of photographs in `folder/pictures`."""
     words = KINDS[kind]
-    target = next((word for word in words if word in ("tensorrt", "cpu")), None)
+    targets: dict[str, Int8Target] = {"tensorrt": "tensorrt", "cpu": "cpu"}
+    target = next((targets[word] for word in words if word in targets), None)
     int8 = None
     if target:
         # Rounding layer by layer takes most of the time, and changes numbers alone, not the graph.

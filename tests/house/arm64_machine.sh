@@ -89,7 +89,7 @@ cross_compile() {
       -L"$root/cpp-cross/lib" -lresnet_engine -Wl,-rpath,/cpp-cross/lib -Wl,--allow-shlib-undefined \
       -o "$root/cpp-cross/bin/onnxruntime_main" || return 1
   # The loader looks for libraries where they are on the machine that runs it.
-  ! readelf -d "$root"/cpp-cross/{lib/*.so,bin/*} | grep -F "$root" >&2 || return 1
+  ! readelf -d "$root"/cpp-cross/{lib/*.so,bin/*} | grep -E "R(UN)?PATH" | grep -F "$root" >&2 || return 1
   rm -rf "$work"
 } >"$root.cross.log"
 
