@@ -46,7 +46,7 @@ class Environment:
 
     Attributes:
         program: The program.
-        folder: Its environment: of `venv`, or a folder with `node_modules`.
+        folder: The folder that `venv` made for it, or that has its `node_modules`.
     """
 
     program: Program
