@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 import time
 from types import FrameType
 from typing import TYPE_CHECKING, TextIO
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 # coreutils' `timeout` sends its signal to the process and then to its group: within so many seconds two are one.
 _ONE_S = 1.0
+_AGAIN_S = 0.01
 # Exit code of a process that a signal ended is this and the signal's number, as shells have it.
 _ENDED_BY = 128
 # What `one_line_errors` ends with, whichever the signal was.
@@ -27,20 +29,24 @@ class Interruption:
     2. One that comes more than a second later ends the process at once: whoever sends it does not want to wait. What
        it leaves is removed when the same is made again.
     3. A signal that the process was started to ignore, as `nohup` has it, stays ignored.
+    4. Python drops what is raised while it destroys an object: then the first one is raised again a moment later.
     """
 
     def __init__(self) -> None:
         self._received: signal.Signals | None = None
         self._at_s = 0.0
+        self._usual_hook = sys.unraisablehook
 
     def listen(self) -> None:
         """Begin to listen."""
+        self._usual_hook, sys.unraisablehook = sys.unraisablehook, self._hear_dropped
         for number in _SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._hear)
 
     def stop_listening(self) -> None:
         """Let signals end the process at once: nothing is left to be kept or removed."""
+        sys.unraisablehook = self._usual_hook
         for number in _SIGNALS:
             if signal.getsignal(number) == self._hear:
                 signal.signal(number, signal.SIG_DFL)
@@ -57,6 +63,26 @@ class Interruption:
         if now - self._at_s > _ONE_S:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+
+    def _hear_dropped(self, dropped: "sys.UnraisableHookArgs") -> None:
+        """Raise a KeyboardInterrupt that Python dropped once more: rule 4."""
+        if self._received is None or not isinstance(dropped.exc_value, KeyboardInterrupt):
+            self._usual_hook(dropped)
+            return
+        number, self._received = self._received, None
+        # From a thread, as the object is still being destroyed: the main thread hears it a little later.
+        again = threading.Timer(_AGAIN_S, _signal_main_thread, (number,))
+        again.daemon = True
+        again.start()
+
+
+def _signal_main_thread(number: signal.Signals) -> None:
+    """Send a signal to the main thread, so that it wakes where it waits; Windows has no such call."""
+    main = threading.main_thread().ident
+    if hasattr(signal, "pthread_kill") and main is not None:
+        signal.pthread_kill(main, number)
+    else:
+        signal.raise_signal(number)
 
 
 def run_to_end(app: "typer.Typer") -> int:

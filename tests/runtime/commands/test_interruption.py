@@ -37,6 +37,44 @@ _LIMIT_S = 60.0
 _WHOLE = "interrupted: what was written is whole\n"
 
 
+# A command that is destroying an object for a second, and then waits.
+_DESTROYING = """
+import sys, time
+import typer
+from runtime.commands.console import one_line_errors
+from runtime.commands.interruption import run_to_end
+
+class Slow:
+    def __del__(self):
+        print("ready", flush=True)
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            time.sleep(0.05)
+
+app = typer.Typer()
+
+@app.command()
+def wait() -> None:
+    with one_line_errors():
+        one = Slow()
+        del one
+        time.sleep(60)
+
+sys.exit(run_to_end(app))
+"""
+
+
+def test_a_signal_that_comes_while_an_object_is_destroyed_is_not_lost() -> None:
+    command = [sys.executable, "-c", _DESTROYING]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=_LIMIT_S)[1]
+    assert process.returncode == 143
+    assert said == _WHOLE
+
+
 def start(folder: Path, *arguments: str, ignored: bool = False) -> "subprocess.Popen[str]":
     """Start the command and wait until it is half way; `ignored`: as nohup does."""
     process = subprocess.Popen(
