@@ -17,6 +17,8 @@ MARKED: dict[str, tuple[str, ...]] = {
     "slow": (
         "documents/",
         "exporter/checks/test_tolerance_search.py",
+        "exporter/passes/test_fix_batch.py",
+        "exporter/passes/test_opset.py",
         "exporter/passes/test_tracing.py",
         "exporter/test_channels.py",
         "exporter/test_cli.py",
@@ -33,6 +35,7 @@ MARKED: dict[str, tuple[str, ...]] = {
         "runtime/commands/test_compare_backbone.py",
         "runtime/commands/test_embed_check.py",
         "runtime/embed/neighbours/test_check.py",
+        "runtime/embed/output/test_readers.py",
         "runtime/embed/test_kill.py",
         "runtime/engines/trt/test_lane.py",
         "runtime/engines/trt/test_trt_engine.py",
@@ -46,6 +49,7 @@ MARKED: dict[str, tuple[str, ...]] = {
         "runtime/plans/test_rtx_builds.py",
         "runtime/plans/test_parse_onnx.py",
         "tensorrt_bindings/",
+        "torture/",
     ),
 }
 LEFT_OUT = (*MARKED, "gpu")

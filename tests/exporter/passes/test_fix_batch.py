@@ -77,7 +77,6 @@ def test_the_manifest_says_the_graph_s_own_shapes(fixed_batch):
     assert manifest.fixed_batch == BATCH
 
 
-@pytest.mark.slow
 def test_the_command_fixes_the_batch_of_any_opset_and_input_and_says_so(exported, tmp_path):
     arguments = ["--model", "ssl_resnet18", "--weights", str(exported.checkpoint), "--img-size", "32", "--batch", "1"]
     more = ["--opset", "17", "--input", "float32", "--fp16", "--output", str(tmp_path / "one")]

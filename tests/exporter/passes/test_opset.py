@@ -56,7 +56,6 @@ def test_fp16_tensors_are_quantised_from_opset_19_on():
         check_opset(18, fp16_qdq=True)
 
 
-@pytest.mark.slow
 def test_an_export_in_an_old_opset_is_verified_and_runs(exported, reference, tmp_path):
     arguments = ["--model", "ssl_resnet18", "--weights", str(exported.checkpoint), "--img-size", "64", "--opset", "17"]
     done = CliRunner().invoke(app, [*arguments, "--output", str(tmp_path / "old")])
