@@ -346,7 +346,7 @@ def test_parameters_of_an_older_header_are_taken(exported):
 @pytest.mark.parametrize(
     ("params", "word"),
     [({"max_batch": 0}, "max_batch"), ({"max_batch": -1}, "max_batch"), ({"threads": -1}, "threads"),
-     ({"backend": 3}, "backend"), ({"backend": -1}, "backend"), ({"backend": 2**31 - 1}, "backend")],
+     ({"backend": 4}, "backend"), ({"backend": -1}, "backend"), ({"backend": 2**31 - 1}, "backend")],
 )  # fmt: skip
 def test_impossible_parameters_are_refused(exported, params, word):
     refused_folder(exported.fp32, word, status=Status.INVALID_ARGUMENT, **params)

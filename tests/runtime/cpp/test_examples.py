@@ -300,7 +300,7 @@ def test_latency_prints_ordered_figures_of_at_least_200_runs(programs, exported,
         ("embed", ("bundle", "folder", "out", "more")), ("latency", ()), ("latency", ("bundle", "--batch")),
         ("latency", ("bundle", "--batch", "0")), ("latency", ("bundle", "--batch", "0.5")),
         ("latency", ("bundle", "--batch", "2x")), ("latency", ("bundle", "--threads", "nan")),
-        ("latency", ("bundle", "--backend", "onnxruntime")), ("latency", ("bundle", "--unknown", "1")),
+        ("latency", ("bundle", "--backend", "tflite")), ("latency", ("bundle", "--unknown", "1")),
     ],
 )  # fmt: skip
 def test_wrong_usage_ends_with_2(programs, name, words):
