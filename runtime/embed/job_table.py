@@ -44,16 +44,17 @@ def render(result: JobResult, console: Console) -> None:
         # Paths may be longer than a line, and hold what would be markup.
         console.print(Text(line), soft_wrap=True)
 
-    parts = counted(result.parts, "part")
-    show(f"{result.rows:,} embeddings of {result.images:,} images in {parts}: {result.output / DATA}")
+    embeddings, images, parts = (
+        counted(number, noun)
+        for number, noun in ((result.rows, "embedding"), (result.images, "image"), (result.parts, "part"))
+    )
+    show(f"{embeddings} of {images} in {parts}: {result.output / DATA}")
     if result.images_before == result.images:
         show("nothing was left to do: an earlier run had finished the job")
     else:
         before = f", {result.images_before:,} were done before" if result.images_before else ""
-        show(
-            f"{result.engine} ({result.executes}), {result.images_per_s:,.0f} images/s with decoding, "
-            f"{result.seconds:,.1f} s{before}"
-        )
+        rate = f"{result.images_per_s:,.0f}" if result.images_per_s >= 10 else f"{result.images_per_s:.1f}"
+        show(f"{result.engine} ({result.executes}), {rate} images/s with decoding, {result.seconds:,.1f} s{before}")
     for sentence in (*result.lost.sentences(), *describe_repeats(result.repeated, result.rows, what="embedding")):
         show(f"warning: {sentence}")
     if result.unreadable_file is not None:

@@ -25,6 +25,7 @@ _PROGRAM = (
     *BACKEND,
     *_TESTS,
     "src/backend.cpp",
+    "src/backend_openvino_absent.cpp",
     "src/plan_check.cpp",
     "src/sha256.cpp",
     "tests/tensorrt_allocations.cpp",

@@ -89,7 +89,7 @@ def test_a_job_says_how_many_it_wrote_and_where_and_nothing_on_stderr(
     assert (result.exit_code, result.stderr) == (0, "")
     first, second = result.stdout.splitlines()
     assert first == f"5 embeddings of 5 images in 1 part: {tmp_path / 'out' / 'data'}"
-    assert re.fullmatch(r"sums \(exact\), [\d,]+ images/s with decoding, \d+\.\d s", second)
+    assert re.fullmatch(r"sums \(exact\), [\d,.]+ images/s with decoding, \d+\.\d s", second)
     again = run(bundle, pictures, "-o", tmp_path / "out")
     assert again.exit_code == 0
     assert again.stdout.splitlines() == [first, "nothing was left to do: an earlier run had finished the job"]
