@@ -4,7 +4,7 @@
 # Expected: as in earlier versions, telemetry is gathered on Windows alone; disable_telemetry_events() is there for those
 # builds. Seen: the import starts a thread, and writes a file `.ses` with an identity into the folder for temporary files,
 # before any function can be called. disable_telemetry_events() comes too late for both. ORT_DISABLE_TELEMETRY=1 in the
-# environment prevents them. An earlier version, 1.24.1, does neither.
+# environment prevents them, and so do CI and GITHUB_ACTIONS. An earlier version, 1.24.1, does neither.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -31,7 +31,7 @@ see() {
   shift 2
   rm -rf seen && mkdir seen
   # One thread for NumPy's OpenBLAS, whose own threads would be counted.
-  env -u ORT_DISABLE_TELEMETRY TMPDIR="$work/seen" OPENBLAS_NUM_THREADS=1 $settings "venv-$version/bin/python" see.py "$@"
+  env -u ORT_DISABLE_TELEMETRY -u CI -u GITHUB_ACTIONS TMPDIR="$work/seen" OPENBLAS_NUM_THREADS=1 $settings "venv-$version/bin/python" see.py "$@"
 }
 seen=$(see 1.24.1 "" && see 1.32.0 "" && see 1.32.0 "" disable && see 1.32.0 ORT_DISABLE_TELEMETRY=1 variable)
 echo "$seen"
