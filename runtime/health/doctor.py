@@ -82,7 +82,7 @@ def _cpu() -> Finding:
     if FP16_ARITHMETIC & flags:
         notes.append("has FP16 arithmetic: onnxruntime adds up in FP16, and `onnxruntime:fp32` does not")
     if is_arm64():
-        notes.append("INT8 bundles: onnxruntime has integer kernels, most layers of `--int8-target cpu` stay FP32")
+        notes.append("INT8 bundles: of `--int8-target cpu` onnxruntime runs all layers in integers, OpenVINO none")
     instructions = ", ".join(fast) or ("none that speed up inference" if flags else "not known on this system")
     return Finding("CPU", "ok", "; ".join([f"{usable_cores()} usable cores, instructions {instructions}", *notes]))
 

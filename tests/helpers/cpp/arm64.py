@@ -29,19 +29,26 @@ def require_arm64() -> tuple[str, str]:
     return compiler, require_tool(QEMU, package="qemu-user-static")
 
 
-def build_for_arm64(folder: Path) -> Path:
+def build_for_arm64(folder: Path, *, sanitized: bool = False) -> Path:
     """Return a program that runs `preprocess_main` for 64-bit ARM in QEMU; skip the test without a tool.
 
     Args:
         folder: Where it is written.
+        sanitized: Whether the first memory error, or the first undefined behaviour, ends it.
     """
     compiler, qemu = require_arm64()
     # Static: no library of another architecture is needed here. -O3 is what CMake's release build has.
-    flags = ("-O3", "-static")
+    flags: tuple[str, ...] = ("-O3", "-static")
+    environment, libraries = "", ""
+    if sanitized:
+        # The sanitizers' libraries are shared ones; leaks are looked for with ptrace, which QEMU does not have.
+        flags = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+        environment, libraries = "ASAN_OPTIONS=detect_leaks=0 ", "-L /usr/aarch64-linux-gnu "
     require_flags(compiler, flags, package="g++-aarch64-linux-gnu")
     program = build_preprocess(compiler, folder / "preprocess_main", *flags)
     runner = folder / "run"
-    runner.write_text(f'#!/bin/sh\nexec {qemu} -cpu {PROCESSOR} {program} "$@"\n', encoding="utf-8")
+    words = f'{environment}exec {qemu} -cpu {PROCESSOR} {libraries}{program} "$@"'
+    runner.write_text(f"#!/bin/sh\n{words}\n", encoding="utf-8")
     runner.chmod(0o755)
     return runner
 

@@ -29,6 +29,9 @@ from tests.helpers.cpp.random_pictures import (
     random_requests,
 )
 
+# The sanitizers take some ten times as long.
+SANITIZED_IMAGES = 100
+
 pytestmark = pytest.mark.skipif(
     platform.machine() in ("aarch64", "arm64"), reason="the other tests try this processor itself"
 )
@@ -49,6 +52,13 @@ def test_every_byte_is_pillows(runner, path):
 @pytest.mark.parametrize("colour", ["L", "RGBA"])
 def test_every_byte_of_one_and_of_four_channels_is_pillows(runner, colour):
     requests = [replace(request, colour=colour) for request in random_requests(RANDOM_IMAGES)]
+    answers = answer_requests(runner, "neon", [request.encode() for request in requests])
+    assert differing(answers, requests, [pillows_pixels(request) for request in requests]) == []
+
+
+def test_no_memory_error_and_no_undefined_behaviour_is_found(tmp_path):
+    runner = build_for_arm64(tmp_path, sanitized=True)
+    requests = [*random_requests(SANITIZED_IMAGES), *random_recipes(SANITIZED_IMAGES)]
     answers = answer_requests(runner, "neon", [request.encode() for request in requests])
     assert differing(answers, requests, [pillows_pixels(request) for request in requests]) == []
 

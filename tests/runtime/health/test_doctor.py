@@ -57,7 +57,7 @@ def test_an_arm_machine_is_told_what_its_engines_compute_in(monkeypatch: pytest.
     monkeypatch.setattr("runtime.health.doctor.read_cpuinfo", lambda: {"Features": "fp asimd fphp asimdhp asimddp"})
     text = findings(monkeypatch, CPU_ONLY)["CPU"].text
     assert "onnxruntime adds up in FP16, and `onnxruntime:fp32` does not" in text
-    assert "onnxruntime has integer kernels" in text
+    assert "onnxruntime runs all layers in integers" in text
     monkeypatch.setattr("runtime.health.doctor.read_cpuinfo", lambda: {"Features": "fp asimd"})
     assert "adds up in FP16" not in findings(monkeypatch, CPU_ONLY)["CPU"].text
 
