@@ -39,16 +39,16 @@ ModelOption = Annotated[
 WeightsOption = Annotated[
     str,
     typer.Option(
-        help="`hub`: download timm's weights. A path: your own checkpoint, in PyTorch's format or safetensors; the "
-        "ResNet in it is found. `random`: untrained weights, to test the speed without a download.",
+        help="`hub`: download timm's weights. A path: your own checkpoint, a file of PyTorch or safetensors; the "
+        "ResNet in it is found automatically. `random`: untrained weights, to test the speed without a download.",
         rich_help_panel=_MODEL,
     ),
 ]
 WeightsKeyOption = Annotated[
     str | None,
     typer.Option(
-        help="With --weights FILE that holds several networks: key of the one to take, such as state_dict or teacher; "
-        "inner keys follow after a dot.",
+        help="If the --weights FILE holds several networks: key of the network to take, such as state_dict or "
+        "teacher. An inner key is written after a dot: KEY.INNER.",
         show_default="found",
         rich_help_panel=_MODEL,
     ),
@@ -56,8 +56,8 @@ WeightsKeyOption = Annotated[
 WeightsPrefixOption = Annotated[
     str | None,
     typer.Option(
-        help="With --weights FILE: what the names of the network's tensors begin with, such as module.encoder_q. "
-        "Whatever lies beside them is left out.",
+        help="With --weights FILE: first part of the names of the network's tensors, such as module.encoder_q. All "
+        "other tensors are left out.",
         show_default="found",
         rich_help_panel=_MODEL,
     ),
@@ -70,7 +70,8 @@ NumClassesOption = Annotated[
     int | None,
     typer.Option(
         min=0,
-        help="With --weights random: number of classes. 0, with any weights, is --no-classifier.",
+        help="With --weights random: number of classes. 0 works with any weights, and means the same as "
+        "--no-classifier.",
         show_default="timm's",
         rich_help_panel=_MODEL,
     ),
@@ -79,16 +80,16 @@ NoClassifierOption = Annotated[
     bool,
     typer.Option(
         "--no-classifier",
-        help="Leave the classifier out: the embedding is then the only output. A checkpoint without a classifier needs "
-        "no option.",
+        help="Leave the classifier out: the embedding is then the only output. A checkpoint without a classifier does "
+        "not need this option.",
         rich_help_panel=_MODEL,
     ),
 ]
 InChansOption = Annotated[
     int | None,
     typer.Option(
-        help="With --weights random: channels of the images, 1 (grey), 3 (RGB) or 4 (RGB and alpha). A checkpoint's "
-        "own are found.",
+        help="With --weights random: number of image channels, 1 (grey), 3 (RGB) or 4 (RGB and alpha). For a "
+        "checkpoint, the number is found automatically.",
         show_default="3",
         rich_help_panel=_MODEL,
     ),
@@ -96,8 +97,9 @@ InChansOption = Annotated[
 StemOption = Annotated[
     Stem | None,
     typer.Option(
-        help="How a network for small images begins, which is not in a checkpoint. `cifar`: one 3x3 convolution of "
-        "stride 1, no max-pool. `solo-learn`: the same with padding 2. `cifar-pool`: as `cifar`, with the max-pool.",
+        help="First layers of a network for small images; a checkpoint does not tell which they are. `cifar`: one 3x3 "
+        "convolution of stride 1, no max-pool. `solo-learn`: the same with padding 2. `cifar-pool`: like `cifar`, but "
+        "with the max-pool.",
         show_default="timm's",
         rich_help_panel=_MODEL,
     ),
@@ -105,8 +107,8 @@ StemOption = Annotated[
 LabelsOption = Annotated[
     Path | None,
     typer.Option(
-        help="File of class names: one per line, JSON (a list, or id2label) or a CSV table. Or the training folder, "
-        "whose sorted class folders are the classes.",
+        help="File of class names: one per line, JSON (a list, or id2label) or a CSV table. Or the training folder: "
+        "the sorted names of its class folders are the classes.",
         show_default="ImageNet's, or class_0000 …",
         rich_help_panel=_MODEL,
     ),
@@ -142,8 +144,8 @@ BatchOption = Annotated[
     typer.Option(
         min=1,
         max=_MOST_IMAGES,
-        help="Fix the batch of the exported network: every run takes so many images. For runtimes and compilers "
-        "without dynamic shapes.",
+        help="Fix the batch of the exported network: every run takes exactly this many images. For runtimes and "
+        "compilers without dynamic shapes.",
         show_default="any number of images",
         rich_help_panel=_OUTPUT,
     ),
@@ -152,7 +154,7 @@ ImgSizeOption = Annotated[
     str | None,
     typer.Option(
         metavar="N or H W",
-        help="Height and width of the input image, in pixels; one number where they are equal.",
+        help="Height and width of the input image, in pixels. If they are equal, one number is enough.",
         show_default="timm's",
         rich_help_panel=_PREPROCESSING,
     ),
@@ -168,9 +170,9 @@ CropPctOption = Annotated[
 ResizeModeOption = Annotated[
     ResizeMode | None,
     typer.Option(
-        help="How the image is resized before the crop. `short`: its short side gets the size. `cover`: it covers "
-        "height and width, without distortion. `squash`: it is stretched to height and width, like torchvision's "
-        "Resize((H, W)), and not cropped unless --crop-pct or --resize-size says so.",
+        help="How the image is resized before the crop. `short`: its short side gets the size. `cover`: it is resized "
+        "without distortion until it covers height and width. `squash`: it is stretched to height and width, like "
+        "torchvision's Resize((H, W)); it is cropped only if --crop-pct or --resize-size is given.",
         show_default="short, or cover where the input is not square",
         rich_help_panel=_PREPROCESSING,
     ),
@@ -179,7 +181,7 @@ ResizeSizeOption = Annotated[
     str | None,
     typer.Option(
         metavar="N or H W",
-        help="Size before the crop, in pixels, instead of --crop-pct.",
+        help="Size of the resized image before the crop, in pixels. Use it instead of --crop-pct.",
         show_default="image size / --crop-pct",
         rich_help_panel=_PREPROCESSING,
     ),
@@ -201,7 +203,7 @@ StdOption = Annotated[
     str | None,
     typer.Option(
         metavar="R G B",
-        help="Standard deviation of the normalisation, likewise.",
+        help="Standard deviation of the normalisation, given in the same way as --mean.",
         show_default="timm's",
         rich_help_panel=_PREPROCESSING,
     ),
@@ -210,15 +212,15 @@ ExifRotateOption = Annotated[
     bool,
     typer.Option(
         "--exif-rotate",
-        help="Turn images as their EXIF orientation says. timm does not.",
+        help="Turn images as their EXIF orientation says. timm does not turn them.",
         rich_help_panel=_PREPROCESSING,
     ),
 ]
 Depth16Option = Annotated[
     Depth16,
     typer.Option(
-        help="16-bit greyscale images. `clip`: values above 255 become 255, as in timm. `scale`: the high byte of each "
-        "value is taken.",
+        help="How 16-bit greyscale images are read. `clip`: values above 255 become 255, as in timm. `scale`: the "
+        "high byte of each value is taken.",
         rich_help_panel=_PREPROCESSING,
     ),
 ]
@@ -242,10 +244,10 @@ Int8Option = Annotated[
 Int8TargetOption = Annotated[
     Int8Target,
     typer.Option(
-        help="`tensorrt`: activations are signed, which every engine accepts. `rtx`: also one scale for each weight "
-        "tensor, with FP16 around it as with --fp16, which TensorRT for RTX fuses into the convolutions. `cpu`: "
-        "activations are unsigned, which is more accurate, and fast in onnxruntime, on ARM too, and in OpenVINO on "
-        "x86, but TensorRT refuses it.",
+        help="Form of the INT8 network. `tensorrt`: activations are signed. Every engine accepts this. `rtx`: "
+        "activations are signed, each weight tensor has one scale, and other layers are FP16, as with --fp16. "
+        "TensorRT for RTX fuses this into the convolutions. `cpu`: activations are unsigned. This is more accurate, "
+        "and fast in onnxruntime (on ARM too) and in OpenVINO on x86, but TensorRT refuses it.",
         rich_help_panel=_PRECISION,
     ),
 ]
@@ -269,8 +271,8 @@ Int8FloatWeightsOption = Annotated[
 CalibOption = Annotated[
     Path | None,
     typer.Option(
-        help="Calibration images, required with --int8: training images in class folders, such as imagenet/train, or "
-        "tar shards, Parquet files, or a list.",
+        help="Calibration images, required with --int8: a folder of training images in class folders, such as "
+        "imagenet/train. Tar shards, Parquet files or a list are taken too.",
         rich_help_panel=_INT8,
     ),
 ]
@@ -278,8 +280,8 @@ CalibImagesOption = Annotated[
     int,
     typer.Option(
         min=1,
-        help="How many calibration images to draw, spread evenly over the classes. One image in eight is held out: it "
-        "is only used to judge the result.",
+        help="Number of calibration images to draw, spread evenly over the classes. One image in eight is held out: "
+        "it is used only to judge the result.",
         rich_help_panel=_INT8,
     ),
 ]
@@ -295,8 +297,8 @@ CalibMethodOption = Annotated[
 CalibCacheOption = Annotated[
     Path | None,
     typer.Option(
-        help="File that stores the calibration. If it does not exist, it is written. If it exists, it is used, or "
-        "refused if it is for another model, other images or other options.",
+        help="File that stores the calibration. If it does not exist, it is written. If it exists, it is used. If it "
+        "is for another model, other images or other options, it is refused.",
         rich_help_panel=_INT8,
     ),
 ]
@@ -320,9 +322,9 @@ MaxDropOption = Annotated[
     float | None,
     typer.Option(
         min=0,
-        help="Largest loss of top-1 accuracy on --eval-data that you accept, in percentage points; without a "
-        "classifier, of the accuracy of nearest neighbours. To stay within it, layers are kept in floating point, as "
-        "few as possible.",
+        help="Largest loss of top-1 accuracy on --eval-data that you accept, in percentage points. Without a "
+        "classifier, it is the loss of nearest-neighbour accuracy. To stay within this limit, as few layers as "
+        "possible are kept in floating point.",
         show_default="no limit",
         rich_help_panel=_INT8,
     ),
@@ -347,8 +349,8 @@ OverwriteOption = Annotated[
 GoldenOption = Annotated[
     Path | None,
     typer.Option(
-        help="Folder of images to verify the export with, like those that the network will see. Eight of them are "
-        "used.",
+        help="Folder of images to verify the export with. They should be like the images that the network will see. "
+        "Eight of them are used.",
         show_default="eight of --calib, left out there; else four packaged photographs",
         rich_help_panel=_OUTPUT,
     ),
@@ -376,8 +378,8 @@ EngineOption = Annotated[
 EmitCppOption = Annotated[
     Path | None,
     typer.Option(
-        help="Directory to write a C++ project into that classifies images with this bundle, or without a classifier "
-        "embeds them.",
+        help="Directory for a new C++ project that classifies images with this bundle. Without a classifier, the "
+        "project embeds them.",
         show_default="none",
         rich_help_panel=_ALSO,
     ),

@@ -28,8 +28,8 @@ def bench(
     scope: Annotated[
         Literal["model", "copies", "end-to-end"],
         typer.Option(
-            help="What to time. `model`: only the engine's call, or its kernels on a GPU. `copies`: also the copies "
-            "between host and device. `end-to-end`: everything from image files (see --data) to outputs."
+            help="What to time. `model`: only the engine's call; on a GPU, only its kernels. `copies`: also the "
+            "copies between host and device. `end-to-end`: everything from image files (see --data) to outputs."
         ),
     ] = "model",
     data: Annotated[
@@ -39,7 +39,7 @@ def bench(
         int, typer.Option(min=6, help="Smallest number of timed calls per measurement. A p99 needs at least 200.")
     ] = 200,
     seconds: Annotated[
-        float, typer.Option(min=0, help="Shortest time per measurement. Calls are made until it has passed.")
+        float, typer.Option(min=0, help="Shortest time per measurement. Calls are repeated until this time has passed.")
     ] = 0,
     rounds: Annotated[
         int, typer.Option(min=2, help="Number of rounds. In each round every engine and bundle takes its turn.")
@@ -55,13 +55,16 @@ def bench(
     budget_ms: Annotated[
         float | None,
         typer.Option(
-            min=0, help="Recommend the batch with the most images/s among those whose p99 latency is not above this."
+            min=0,
+            help="Highest p99 latency that you accept. Of the batches that stay within it, the one with the most "
+            "images/s is recommended.",
         ),
     ] = None,
     limit: Annotated[
         bool,
         typer.Option(
-            help="Also time each layer, and measure the best that this machine can do, to show how far it is from that."
+            help="Also time each layer, and measure the best that this machine can do, to show how far the network is "
+            "from this limit."
         ),
     ] = True,
     against: Annotated[
@@ -69,7 +72,10 @@ def bench(
     ] = None,
     gate: Annotated[
         str,
-        typer.Option(help="With --against: exit with 1 if anything is slower by more than this, and significantly so."),
+        typer.Option(
+            help="With --against: exit with 1 if anything is slower by more than this, and the difference is "
+            "significant."
+        ),
     ] = "5%",
     force: Annotated[
         bool, typer.Option("--force", help="Compare with --against even if it comes from another machine.")

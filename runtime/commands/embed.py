@@ -45,7 +45,8 @@ def embed(
     output_format: Annotated[
         Literal["parquet", "lance", "npy"],
         typer.Option(
-            "--format", help="File format of the output parts. `lance`: the output is a data set of Lance when it ends."
+            "--format",
+            help="File format of the output parts. `lance`: when the job has ended, the output is a Lance data set.",
         ),
     ] = "parquet",
     dtype: Annotated[
@@ -56,12 +57,12 @@ def embed(
         bool, typer.Option("--normalise", "--normalize", help="Divide each embedding by its L2 norm.")
     ] = False,
     top_k: Annotated[
-        int, typer.Option(min=0, help="Also write this many of the likeliest classes, with their probabilities.")
+        int, typer.Option(min=0, help="Also write this many of the most likely classes, with their probabilities.")
     ] = 0,
     engine: Annotated[
         str,
         typer.Option(
-            help=f"{', '.join(_FIRST_NAMES)} or {_LAST_NAME}. `:bf16` after a name sets the precision, as in "
+            help=f"Engine: {', '.join(_FIRST_NAMES)} or {_LAST_NAME}. `:bf16` after a name sets the precision, as in "
             "`run-ssl compare`.",
             rich_help_panel=_ENGINE,
         ),
@@ -86,7 +87,7 @@ def embed(
     root: Annotated[
         Path | None,
         typer.Option(
-            help="Folder from which the relative paths of a list, or in a column, start.",
+            help="Folder where the relative paths of a list, or of a Parquet column, start.",
             show_default="the folder of the list or table",
             rich_help_panel=_IMAGES,
         ),
@@ -102,7 +103,7 @@ def embed(
     key_column: Annotated[
         str | None,
         typer.Option(
-            help="Column of a Parquet file that holds the keys, which name the images.",
+            help="Column of a Parquet file that holds the keys. A key is the name of an image.",
             show_default="found by its name; without one, row numbers",
             rich_help_panel=_IMAGES,
         ),
@@ -118,7 +119,8 @@ def embed(
     native: Annotated[
         Path | None,
         typer.Option(
-            help="Path of the C library to preprocess with, libresnet_engine.so from `make cpp`: faster, same result.",
+            help="Path of libresnet_engine.so, the C library that `make cpp` builds. It preprocesses the images "
+            "faster, with the same result.",
             show_default="Pillow",
             rich_help_panel=_IMAGES,
         ),
@@ -177,7 +179,8 @@ def embed(
         bool,
         typer.Option(
             "--append",
-            help="Add to a finished output: embed only images that are new, and keep its parts as they are.",
+            help="Add new images to a finished output. Only the new images are embedded; the existing parts stay as "
+            "they are.",
         ),
     ] = False,
     overwrite: Annotated[

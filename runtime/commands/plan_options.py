@@ -30,7 +30,8 @@ ComputeCapabilityOption = Annotated[
     str,
     typer.Option(
         metavar="CAPABILITIES",
-        help="The same by compute capability, such as 86,89.",
+        help="Compute capabilities of the RTX GPUs that the plan is for, comma-separated, such as 86,89. Use it "
+        "instead of --gpu.",
         show_default="Ampere and later",
         rich_help_panel=PLAN_PANEL,
     ),
@@ -46,7 +47,7 @@ WorkspaceOption = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Most scratch memory that a layer may use, in MiB.",
+        help="Largest scratch memory that one layer may use, in MiB.",
         show_default="all of the GPU's memory",
         rich_help_panel=PLAN_PANEL,
     ),

@@ -24,8 +24,8 @@ def repo(
         Literal["auto", "tensorrt", "onnxruntime", "openvino"],
         typer.Option(
             help="`auto` keeps the backend of a model that is already served. For a new model it chooses tensorrt if "
-            "the bundle has a plan, openvino for int8-fp16 on CPUs, where onnxruntime would be wrong, and otherwise "
-            "onnxruntime."
+            "the bundle has a plan. Without a plan it chooses openvino for int8-fp16 on CPUs, where onnxruntime gives "
+            "wrong results, and else onnxruntime."
         ),
     ] = "auto",
     device: Annotated[
@@ -45,7 +45,7 @@ def repo(
         int | None,
         typer.Option(
             min=0,
-            help="How long a request may wait to be batched with others, in microseconds.",
+            help="Longest time that a request may wait for others to share its batch, in microseconds.",
             show_default=f"{_STANDING} 0",
         ),
     ] = None,

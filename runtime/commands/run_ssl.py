@@ -46,8 +46,8 @@ _PROVIDER_HELP = " or ".join(f"`onnxruntime:{name}`" for name, provider in PROVI
 EnginesOption = Annotated[
     str,
     typer.Option(
-        help=f"Comma-separated: {', '.join(DISTRIBUTIONS)}. `:bf16` or `:fp16` after a name sets the precision it "
-        f"computes in; {_PROVIDER_HELP} runs it on a GPU.",
+        help=f"Engines, comma-separated: {', '.join(DISTRIBUTIONS)}. `:bf16` or `:fp16` after a name sets the "
+        f"engine's precision; {_PROVIDER_HELP} runs onnxruntime on a GPU.",
         show_default="all that are installed",
     ),
 ]
@@ -110,15 +110,15 @@ def compare(
     gallery: Annotated[
         str | None,
         typer.Option(
-            help="If the network has no classifier: labelled images whose nearest neighbours decide the class, such as "
-            "the training images.",
+            help="For a network without a classifier: labelled images, such as the training images. The nearest of "
+            "them decide the class.",
             show_default="the images of --data, each among all others",
         ),
     ] = None,
     labels: Annotated[
         Path | None, typer.Option(help="For a folder without class folders: a file with lines `filename label`.")
     ] = None,
-    split: Annotated[str, typer.Option(help="If --data names a data set: its split.")] = "validation",
+    split: Annotated[str, typer.Option(help="Split of the data set, if --data names a data set.")] = "validation",
     root: Annotated[
         Path | None,
         typer.Option(help="Folder of the files of a named data set, or from which paths in a list or column start."),
@@ -129,7 +129,7 @@ def compare(
     ] = None,
     label_column: Annotated[
         str | None,
-        typer.Option(help="Column of a Parquet file with the classes.", show_default="found by its name"),
+        typer.Option(help="Column of a Parquet file that holds the classes.", show_default="found by its name"),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per inference.")] = 32,
     workers: Annotated[
@@ -140,13 +140,14 @@ def compare(
     skip_unreadable: Annotated[
         bool,
         typer.Option(
-            "--skip-unreadable", help="Leave unreadable images out instead of stopping; they are listed and counted."
+            "--skip-unreadable", help="Do not stop at unreadable images: leave them out, list them and count them."
         ),
     ] = False,
     native: Annotated[
         Path | None,
         typer.Option(
-            help="Path of the C library to preprocess with, libresnet_engine.so from `make cpp`: faster, same result.",
+            help="Path of libresnet_engine.so, the C library that `make cpp` builds. It preprocesses the images "
+            "faster, with the same result.",
             show_default="Pillow",
         ),
     ] = None,
@@ -227,8 +228,8 @@ def build(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Instead of a bundle: any ONNX graph. Nodes that NVIDIA's parser takes in another sense than ONNX are "
-            "named, and nothing is built. Only for tensorrt-rtx.",
+            help="Any ONNX graph, instead of a bundle. If NVIDIA's parser understands a node differently from ONNX, "
+            "the node is named and nothing is built. Only for tensorrt-rtx.",
         ),
     ] = None,
     engine: Annotated[
@@ -249,9 +250,9 @@ def build(
 ) -> None:
     """Build the bundle's TensorRT plan for this machine's GPU, and check its precision and its outputs.
 
-    TensorRT's plans are not portable: build on the machine where the plan will run. Plans of TensorRT for RTX are
-    built anywhere; their precision is checked there, their outputs are not. An existing plan is replaced. A new plan
-    is discarded if it does not run in the promised precision or its outputs are wrong. Examples:
+    TensorRT's plans are not portable: build on the machine where the plan will run. A plan of TensorRT for RTX can be
+    built on any machine, which checks its precision, but not its outputs. An existing plan is replaced. A new plan is
+    discarded if it does not run in the promised precision or its outputs are wrong. Examples:
 
       run-ssl build ssl_resnet50-int8-fp16
 
@@ -301,15 +302,15 @@ def explain(
     plans: Annotated[
         list[str],
         typer.Argument(
-            help="Bundles with a plan, or LAYERS.json[,PROFILE.json] as trtexec writes them with --exportLayerInfo and "
-            "--exportProfile. The first one is compared with each of the others."
+            help="Bundles with a plan, or LAYERS.json[,PROFILE.json]: the files that trtexec writes with "
+            "--exportLayerInfo and --exportProfile. The first one is compared with each of the others."
         ),
     ],
 ) -> None:
     """Show where the time of a TensorRT plan goes, and why one plan is faster than another.
 
-    Counts kernels and the bytes that they read and write for an image, where the plan's batch is dynamic. Of a bundle
-    with plans of both libraries, both are read. Needs neither a GPU nor TensorRT. Examples:
+    Counts the kernels, and if the plan's batch is dynamic, also the bytes that they read and write for one image. If a
+    bundle has plans of both TensorRT and TensorRT for RTX, both are read. Needs neither a GPU nor TensorRT. Examples:
 
       run-ssl explain r50-int8-fp16 r50-fp16
 

@@ -13,20 +13,21 @@ def search(
     queries: Annotated[list[Path], typer.Argument(metavar="QUERIES...", help="Images to search for.")],
     k: Annotated[int, typer.Option("-k", min=1, help="Number of nearest images to find for each query.")] = 10,
     metric: Annotated[
-        Literal["cosine", "euclidean"], typer.Option(help="Distance: `cosine` is 1 less the cosine.")
+        Literal["cosine", "euclidean"], typer.Option(help="Distance to search by. `cosine` is 1 minus the cosine.")
     ] = "cosine",
     index: Annotated[
         bool,
         typer.Option(
-            "--index", help="Search an index of faiss, which is made once and kept in the output: faster, approximate."
+            "--index",
+            help="Search with a faiss index: faster, but approximate. The index is made once and kept in the output.",
         ),
     ] = False,
     unpack: Annotated[
         bool,
         typer.Option(
             "--unpack",
-            help="Keep a copy of the embeddings in the output that is not compressed: exact searches of Parquet and "
-            "Lance read it from then on, and take a fraction of the time.",
+            help="Keep an uncompressed copy of the embeddings in the output. From then on, exact searches of Parquet "
+            "and Lance read this copy, and take a fraction of the time.",
         ),
     ] = False,
     bundle: Annotated[
