@@ -34,7 +34,7 @@ def check_plan_choices(request: ExportRequest, choices: BuildChoices, *, wanted:
     library, options = LIBRARIES[choices.engine], choices.read()
     if request.int8 is not None and request.int8.options.target == "cpu":
         raise UsageError(
-            f"--int8-target cpu makes some activations unsigned, and {library.label} accepts only signed ones: drop "
+            f"--int8-target cpu makes activations unsigned, and {library.label} accepts only signed ones: drop "
             f"--engine {library.engine}, or pass --int8-target tensorrt"
         )
     if TURING in options.compute_capabilities and request.int8 is not None:

@@ -56,7 +56,7 @@ def check_can_build(bundle: Bundle, library: Library = TENSORRT) -> None:
     int8 = bundle.manifest.precision.int8
     if int8 is not None and int8.target == "cpu":
         raise EngineError(
-            f"{bundle.path} is INT8 for CPUs, where some activations are unsigned, and {library.label} accepts only "
+            f"{bundle.path} is INT8 for CPUs, where activations are unsigned, and {library.label} accepts only "
             "signed ones: export one for TensorRT with `export-ssl --int8 --int8-target tensorrt`"
         )
 
