@@ -16,33 +16,33 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import onnx
 import onnx_ir as ir
 from onnx import TensorProto
 
 from calibration.activations.activation_statistics import TensorStatistics
 from calibration.activations.collect import collect_statistics
-from calibration.graph.checks import prepare
+from calibration.graph.checks import check_finite, prepare
 from calibration.graph.run import judged_outputs, run_outputs
-from calibration.graph.structure import constant, layers, nonnegative_tensors
+from calibration.graph.structure import nonnegative_tensors
 from calibration.graph.without_weights import Skeleton, without_weights
 from calibration.images.fingerprint import make_fingerprint
 from calibration.images.lint import Finding, PixelLint, hash_images, lint_sample, lint_unreadable, raise_refusals
 from calibration.images.sampling import CalibrationSample, sample_images, split_held_out
 from calibration.options import QuantizeOptions
-from calibration.qdq.placement import Placement, place
+from calibration.qdq.placement import Placement, either_sides, place
 from calibration.search.calibration_cache import check_cache_target, read_cache, write_cache
 from calibration.search.choose import Choice, Chooser
 from calibration.search.describe import describe_calibration
 from calibration.search.judge import Judge
 from calibration.search.parts import Parts, parts_from_arrays
+from calibration.search.sides import smaller_main_sides
 from calibration.weights.second_moments import LayerMoments, Step, collect_moments
 from runtime.bundle.calibration_json import Calibration, Fingerprint
 from runtime.bundle.manifest import Preprocessing
 from runtime.data.batches import Loader, Unreadable, load_batches
 from runtime.data.dataset import Dataset
-from runtime.errors import CalibrationError, GraphError
+from runtime.errors import GraphError
 from runtime.images.preprocessing import normalise
 from runtime.support.arrays import Feed, Pixels
 from runtime.support.progress import Listener
@@ -137,15 +137,15 @@ class _Calibration:
         fp16: bool,
     ) -> None:
         self._graph = prepare(model)
-        _check_finite(self._graph)
+        check_finite(self._graph)
         # Over the same arrays: the weights are held once.
         self._float = without_weights(self._graph)
         self._takes_pixels = takes_pixels(self._float.model, preprocessing)
         self._preprocessing, self._options, self._listener = preprocessing, options, listener
         self._fp16 = fp16
-        self._placement = place(
-            self._graph, target=options.target, classifier=options.classifier, keep_float=options.keep_float
-        )
+        self._placement = self._place(frozenset())
+        # Which side of these Adds has the pair, what the tensors do decides.
+        self._sides = either_sides(self._graph, self._placement)
 
     def run(self, sample: CalibrationSample, *, eval_data: Path | None, cache: Path | None) -> QuantizedModel:
         if cache is not None:
@@ -165,6 +165,8 @@ class _Calibration:
         measured, held_out = split_held_out(sample)
         if cache is not None and cache.exists():
             calibration, arrays = read_cache(cache, fingerprint)
+            pairs = {tensor.name for tensor in calibration.activations}
+            self._placement = self._place(frozenset(side.add for side in self._sides if side.main in pairs))
             parts = parts_from_arrays(self._graph, calibration, arrays)
         else:
             calibration, parts = self._calibrate(measured, held_out, sample.folder, fingerprint)
@@ -193,6 +195,8 @@ class _Calibration:
             *lint_unreadable(unreadable, folder=folder, remaining=lint.images),
         )
         raise_refusals(findings)
+        self._placement = self._place(smaller_main_sides(self._sides, statistics))
+        statistics = {tensor.name: statistics[tensor.name] for tensor in self._placement.activations}
         choice = self._choose(statistics, kept, judge)
         calibration = describe_calibration(
             choice,
@@ -204,6 +208,16 @@ class _Calibration:
             graph=self._graph,
         )
         return calibration, choice.parts
+
+    def _place(self, main_sides: frozenset[str]) -> Placement:
+        options = self._options
+        return place(
+            self._graph,
+            target=options.target,
+            classifier=options.classifier,
+            keep_float=options.keep_float,
+            main_sides=main_sides,
+        )
 
     def _feed(self, pixels: Pixels) -> Feed:
         return pixels if self._takes_pixels else normalise(pixels, self._preprocessing)
@@ -248,7 +262,9 @@ class _Calibration:
                     self._listener.on_steps(len(batch.pixels))
 
             nonnegative = nonnegative_tensors(self._graph)
-            tensors = {tensor.name: tensor.name in nonnegative for tensor in self._placement.activations}
+            names = [tensor.name for tensor in self._placement.activations]
+            names += [side.main for side in self._sides]
+            tensors = {name: name in nonnegative for name in names}
             statistics = collect_statistics(
                 self._float.model, tensors, feeds(), weights=self._float.weights, threads=self._options.threads
             )
@@ -272,16 +288,6 @@ class _Calibration:
         self._listener.on_stage("candidates", None)
         chooser = Chooser(self._placement, judge, self._options, fp16=self._fp16)
         return chooser.choose(self._graph, statistics, moments)
-
-
-def _check_finite(model: ir.Model) -> None:
-    for node in layers(model):
-        for index, kind in ((1, "weight"), (2, "bias")):
-            value = node.inputs[index] if index < len(node.inputs) else None
-            if value is not None and value.const_value is not None and not np.isfinite(constant(node, index)).all():
-                raise CalibrationError(
-                    f"{node.op_type} {node.name}: its {kind} holds NaN or infinity: check the checkpoint"
-                )
 
 
 def takes_pixels(model: onnx.ModelProto, preprocessing: Preprocessing) -> bool:

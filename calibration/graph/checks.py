@@ -2,13 +2,14 @@
 
 import itertools
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 from onnx_ir.passes import common as common_passes
 
-from calibration.graph.structure import layers
+from calibration.graph.structure import constant, layers
 from calibration.graph.without_weights import hold_arrays, put_back, stubs_as_inputs, without_weights
-from runtime.errors import GraphError
+from runtime.errors import CalibrationError, GraphError
 
 # QuantizeLinear has an axis from opset 13 on.
 OLDEST_OPSET = 13
@@ -119,3 +120,18 @@ def name_nodes(graph: ir.Graph) -> None:
             node.name = next(name for name in itertools.chain([base], numbered) if name not in taken)
             taken.add(node.name)
         seen.add(node.name)
+
+
+def check_finite(model: ir.Model) -> None:
+    """Refuse a graph whose weights or biases hold NaN or infinity.
+
+    Raises:
+        CalibrationError: One does; the message names the layer.
+    """
+    for node in layers(model):
+        for index, kind in ((1, "weight"), (2, "bias")):
+            value = node.inputs[index] if index < len(node.inputs) else None
+            if value is not None and value.const_value is not None and not np.isfinite(constant(node, index)).all():
+                raise CalibrationError(
+                    f"{node.op_type} {node.name}: its {kind} holds NaN or infinity: check the checkpoint"
+                )

@@ -141,6 +141,7 @@ def _place(quantized: QuantizedModel, kept: frozenset[str]) -> Placement:
         target=placement.target,
         classifier=placement.classifier,
         keep_float=kept | quantized.options.keep_float,
+        main_sides=placement.main_sides,
     )
 
 

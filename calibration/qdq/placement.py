@@ -5,8 +5,11 @@ Rules:
 1. The data input of every convolution. The pair stands on the tensor that the convolution reads, after
    ReLU and after a max pool: TensorRT commutes a pool with its Q/DQ, and a pool that others read as an
    identity needs the pair there anyway.
-2. Of a residual Add, the skip side only, so that convolution, Add and ReLU become one INT8 kernel that
-   reads the skip in INT8. An identity shares the pair of its block's input. The main branch stays float.
+2. Of a residual Add, one side only, so that convolution, Add and ReLU become one INT8 kernel that reads that side
+   in INT8: the skip side. An identity shares the pair of its block's input, and the main branch stays float. Where both
+   sides are convolutions that nothing else reads, as in a downsample block, either can have the pair, and the Add goes
+   into the kernel of the other. Then `main_sides` says for which Adds it is the main branch: whichever side has the
+   smaller range (`calibration/search/sides.py`).
 3. The input of the global average pool, which does not commute with Q/DQ.
 4. One pair per tensor, shared by all that read it.
 5. The classifier stays float, whatever the batch: it is less than 0.1 % of the multiply-accumulates and
@@ -67,12 +70,29 @@ class Placement:
         weights: Names of the layers whose weights are INT8, in graph order.
         target: What the graph is for.
         classifier: Whether the classifier is quantised.
+        main_sides: Names of the Adds whose main branch has the pair that the skip side has elsewhere; rule 2.
     """
 
     activations: tuple[QuantizedTensor, ...]
     weights: tuple[str, ...]
     target: Int8Target
     classifier: bool
+    main_sides: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class EitherSide:
+    """An Add of which either side can have the pair; rule 2.
+
+    Attributes:
+        add: Name of the Add.
+        skip: The tensor on its skip side.
+        main: The tensor on its main branch.
+    """
+
+    add: str
+    skip: str
+    main: str
 
 
 def place(
@@ -81,6 +101,7 @@ def place(
     target: Int8Target = "tensorrt",
     classifier: bool = False,
     keep_float: Iterable[str] = (),
+    main_sides: Iterable[str] = (),
 ) -> Placement:
     """Return where Q/DQ go.
 
@@ -89,6 +110,7 @@ def place(
         target: What it is for; rule 7.
         classifier: Whether Gemm and MatMul are quantised; rule 5.
         keep_float: Names of layers that stay float; rule 6.
+        main_sides: Names of Adds whose main branch has the pair; rule 2.
 
     Raises:
         GraphError: `keep_float` names a layer that the graph does not have.
@@ -106,7 +128,8 @@ def place(
         assert value is not None
         uses.setdefault(value, []).append((node.name or "", index))
 
-    adds = {add.node: add for add in residual_adds(model)}
+    mains = frozenset(main_sides)
+    adds = {add.node: ResidualAdd(add.node, 1 - add.skip) if add.node in mains else add for add in residual_adds(model)}
     for node in model.graph:
         if node in quantized:
             use(node, 0)
@@ -126,7 +149,36 @@ def place(
         weights=tuple(node.name or "" for node in candidates if node in quantized),
         target=target,
         classifier=classifier,
+        main_sides=mains,
     )
+
+
+def either_sides(model: ir.Model, placement: Placement) -> tuple[EitherSide, ...]:
+    """Return the Adds of which either side can have the pair, in graph order; rule 2.
+
+    Args:
+        model: The graph that was placed.
+        placement: Where Q/DQ go in it.
+    """
+    if placement.target == "cpu":
+        return ()
+    placed = {use: tensor.name for tensor in placement.activations for use in tensor.uses}
+    weights = frozenset(placement.weights)
+    found = []
+    for add in residual_adds(model):
+        node = next(node for node in model.graph if node.name == add.node)
+        sides = [node.inputs[add.skip], node.inputs[1 - add.skip]]
+        if {(add.node, 0), (add.node, 1)}.isdisjoint(placed) or not all(_is_own_layer(side, weights) for side in sides):
+            continue
+        skip, main = (side.name or "" for side in sides if side is not None)
+        found.append(EitherSide(add.node, skip, main))
+    return tuple(found)
+
+
+def _is_own_layer(value: ir.Value | None, quantized: frozenset[str]) -> bool:
+    """Return whether a quantised convolution writes a tensor that one node alone reads."""
+    producer = _producer(value)
+    return producer is not None and producer.name in quantized and value is not None and len(value.uses()) == 1
 
 
 def _over_images(node: ir.Node) -> bool:

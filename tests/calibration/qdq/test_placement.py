@@ -67,6 +67,17 @@ def test_skip_side_follows_the_identity_when_the_inputs_are_swapped():
     assert swapped == {**DOWNSAMPLE, "b.downsample": [("b.add", 0)]}
 
 
+def test_the_main_branch_of_an_add_has_the_pair_where_told():
+    main = {name: uses for name, uses in DOWNSAMPLE.items() if name != "b.downsample"} | {"b.conv2": [("b.add", 0)]}
+    assert placed(downsample_block(), main_sides={"b.add"}) == main
+    # The kernel that would add it is the downsample convolution's.
+    kept = {name: uses for name, uses in main.items() if name != "b.conv2"}
+    assert placed(downsample_block(), main_sides={"b.add"}, keep_float={"b.downsample"}) == {
+        **kept,
+        "act1": [("b.conv1", 0)],
+    }
+
+
 def test_every_convolution_is_int8_and_the_classifier_is_not():
     placement = place(prepare(bottleneck()))
     assert placement.weights == ("conv1", "b.conv1", "b.conv2", "b.conv3")
