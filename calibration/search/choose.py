@@ -7,47 +7,33 @@
 2. Weights are rounded to nearest, with the scales of largest magnitude and with the MSE-optimal ones.
 3. Layer-wise rounding (`calibration/weights/rounding.py`), then bias correction, each on top of the best so far.
 4. Of the graph that lost in rule 1, rule 2 is done too; where it is ahead of the other's end, it goes through rule 3
-   as well, and the better one is taken.
+   as well, and is judged against the other.
 
-What is judged is the SQNR of the outputs on images that no statistic has seen (`calibration/search/judge.py`).
+What is judged is the SQNR of the outputs on images that no statistic has seen (`calibration/search/judge.py`). They are
+few, and a gain on them can be luck: where the 95 % interval of a gain has zero in it, the two graphs are a tie, and the
+simpler one is kept. Simpler is the graph as it is, the scales of largest magnitude, rounding to nearest, and the biases
+as they are. The methods are equally simple, one number for each tensor, so the best of them is taken.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 from calibration.activations.activation_statistics import TensorStatistics, channel_ranges
 from calibration.activations.thresholds import METHODS, threshold
 from calibration.graph.channel_groups import channel_groups
-from calibration.graph.structure import constant
 from calibration.options import Method, QuantizeOptions
 from calibration.qdq.placement import Placement
 from calibration.qdq.write import scale_name
-from calibration.search.judge import Judge
-from calibration.search.parts import Parts, weight_rows
-from calibration.weights.bias_correction import mean_output_error
+from calibration.search.judge import Judge, Judged
+from calibration.search.layer_weights import LayerWeights, Moments
+from calibration.search.parts import Parts
 from calibration.weights.equalize import SHARE, equalize, equalize_statistics
-from calibration.weights.rounding import round_rows
-from calibration.weights.scales import (
-    LEVELS,
-    WeightQuantization,
-    fp16_scales,
-    max_scales,
-    mse_scales,
-    round_to_nearest,
-)
-from calibration.weights.second_moments import LayerMoments, Step
+from calibration.weights.scales import LEVELS, UNSIGNED_LEVELS
 from runtime.bundle.calibration_json import Tried
-from runtime.support.arrays import Doubles, Floats
-
-UNSIGNED_LEVELS = 255
-
-# Scales of a layer's weights, (K,) float32, from its node and rows (K, D) float64.
-Rule = Callable[[ir.Node, Doubles], Floats]
-Moments = Callable[[ir.Model, Mapping[str, Step]], Iterator[tuple[str, LayerMoments]]]
+from runtime.support.arrays import Doubles
 
 
 @dataclass(frozen=True)
@@ -86,7 +72,7 @@ class _Scaled:
     form: _Form
     method: Method
     clips: Mapping[str, float]
-    sqnr_db: float
+    judged: Judged
 
 
 @dataclass(frozen=True)
@@ -96,31 +82,30 @@ class _Whole:
     Attributes:
         scaled: Where its activations' scales come from.
         parts: What it is made of.
-        sqnr_db: What it reaches.
+        judged: What it reaches.
         trials: What was tried on it.
     """
 
     scaled: _Scaled
     parts: Parts
-    sqnr_db: float
+    judged: Judged
     trials: tuple[Tried, ...]
 
 
-@dataclass(frozen=True)
-class _Layers:
-    """Layer name to what the moments of its input gave."""
-
-    rounded: dict[str, WeightQuantization]
-    biases_nearest: dict[str, Floats]
-    biases_rounded: dict[str, Floats]
+def _tried(name: str, judged: Judged, *, kept: bool, before: Judged | None = None) -> Tried:
+    gain = None if before is None else judged.gain_ci95(before)
+    ends = None if gain is None else (round(gain[0], 3), round(gain[1], 3))
+    return Tried(name=name, sqnr_db=round(judged.db, 3), kept=kept, gain_ci95_db=ends)
 
 
-def _tried(name: str, sqnr_db: float, *, kept: bool) -> Tried:
-    return Tried(name=name, sqnr_db=round(sqnr_db, 3), kept=kept)
+def _surely_better(judged: Judged, before: Judged) -> bool:
+    """Return whether a graph is better than a simpler one beyond the luck of few images."""
+    gain = judged.gain_ci95(before)
+    return judged.db > before.db if gain is None else gain[0] > 0
 
 
-def _sqnr_db(judged: _Scaled | _Whole) -> float:
-    return judged.sqnr_db
+def _sqnr_db(one: _Scaled | _Whole) -> float:
+    return one.judged.db
 
 
 class Chooser:
@@ -130,8 +115,7 @@ class Chooser:
         self._placement, self._judge, self._options, self._fp16 = placement, judge, options, fp16
         self._per_tensor = placement.target == "rtx"
         self._unsigned = {tensor.name: tensor.unsigned for tensor in placement.activations}
-        # They are wanted for rounding to nearest and again for layer-wise rounding.
-        self._mse_scales: dict[ir.Node, Floats] = {}
+        self._weights = LayerWeights(placement, fp16=fp16, rounding=options.rounding)
 
     def choose(self, model: ir.Model, statistics: Mapping[str, TensorStatistics], moments: Moments) -> Choice:
         """Return the best of what was tried.
@@ -143,20 +127,34 @@ class Chooser:
         """
         tried = list(self._try_methods(model, statistics))
         leaders = [max(group, key=_sqnr_db) for group in self._by_form(tried)]
-        wholes = [self._clip_weights(leader) for leader in sorted(leaders, key=_sqnr_db, reverse=True)]
+        if len(leaders) > 1 and _surely_better(leaders[1].judged, leaders[0].judged):
+            leaders.reverse()
+        wholes = [self._clip_weights(leader) for leader in leaders]
         if self._per_tensor:
             # With one scale for all channels the weights lose more than the activations: they decide.
             wholes.sort(key=_sqnr_db, reverse=True)
         first, *others = wholes
         best = self._refine(first, moments)
         for other in others:
-            told = _tried(f"instead, {other.scaled.form.name}: weights to nearest", other.sqnr_db, kept=False)
+            told = _tried(
+                f"instead, {other.scaled.form.name}: weights to nearest", other.judged, kept=False, before=best.judged
+            )
             best = replace(best, trials=(told, *best.trials))
             # What equalisation costs the weights shows only here; layer-wise rounding nearly always makes up for it.
-            if other.sqnr_db > best.sqnr_db:
-                best = max(best, self._refine(other, moments), key=_sqnr_db)
+            if other.judged.db > best.judged.db:
+                refined = self._refine(other, moments)
+                simpler = not refined.scaled.form.factors
+                if _surely_better(refined.judged, best.judged) or (simpler and refined.judged.db > best.judged.db):
+                    best = refined
+        kept = best.scaled
         candidates = tuple(
-            _tried(f"{one.method}, {one.form.name}", one.sqnr_db, kept=one is best.scaled) for one in tried
+            _tried(
+                f"{one.method}, {one.form.name}",
+                one.judged,
+                kept=one is kept,
+                before=None if one is kept else kept.judged,
+            )
+            for one in tried
         )
         return Choice(best.parts, best.scaled.method, best.scaled.clips, candidates, best.trials)
 
@@ -173,9 +171,9 @@ class Chooser:
             # The methods differ in scales alone: one graph, whose scales are set anew for each.
             graph = Parts(form.model, scales[0]).skeleton(placement)
             named = [{scale_name(name): np.array(value, np.float32) for name, value in one.items()} for one in scales]
-            reached = self._judge.each_sqnr_db(graph.model, named, weights=graph.weights)
-            for method, found, sqnr_db in zip(methods, clips, reached, strict=True):
-                yield _Scaled(form, method, found, sqnr_db)
+            reached = self._judge.judge_each(graph.model, named, weights=graph.weights)
+            for method, found, judged in zip(methods, clips, reached, strict=True):
+                yield _Scaled(form, method, found, judged)
 
     def _forms(self, model: ir.Model, statistics: Mapping[str, TensorStatistics]) -> Iterator[_Form]:
         yield _Form(model, statistics, {}, "as it is")
@@ -197,30 +195,28 @@ class Chooser:
         return UNSIGNED_LEVELS if self._unsigned[tensor] else LEVELS
 
     def _scales(self, clips: Mapping[str, float]) -> dict[str, float]:
-        scales = self._fit(np.array([clips[name] / self._levels(name) for name in clips], np.float32))
+        scales = self._weights.fit(np.array([clips[name] / self._levels(name) for name in clips], np.float32))
         return {name: float(scale) for name, scale in zip(clips, scales, strict=True)}
 
     def _clip_weights(self, scaled: _Scaled) -> _Whole:
         """Return the INT8 graph with weights rounded to nearest, by the better rule for their scales; rule 2."""
         parts = Parts(scaled.form.model, self._scales(scaled.clips), factors=scaled.form.factors)
         nodes = self._nodes(parts)
-        found = []
-        rules: dict[str, Rule] = {
-            "weights: largest magnitude": lambda _node, rows: max_scales(rows),
-            "weights: MSE clipping": lambda node, rows: self._mse(node, rows),
-        }
-        for name, rule in rules.items():
-            trial = replace(parts, weights={node.name or "": self._to_nearest(node, rule) for node in nodes})
-            found.append((name, trial, self._sqnr_db(trial)))
-        best = max(found, key=lambda trial: trial[2])
-        trials = tuple(_tried(name, reached, kept=trial is best[1]) for name, trial, reached in found)
-        return _Whole(scaled, best[1], best[2], trials)
+        widest, clipped = (
+            replace(parts, weights=self._weights.to_nearest(nodes, clipped=clips)) for clips in (False, True)
+        )
+        judged = self._judged(widest)
+        told = _tried("weights: largest magnitude", judged, kept=True)
+        found = self._keep_if_better(_Whole(scaled, widest, judged, (told,)), clipped, "weights: MSE clipping")
+        # One rule in place of the other: of the two, one is kept.
+        replaced = told.model_copy(update={"kept": found.parts is widest})
+        return replace(found, trials=(replaced, *found.trials[1:]))
 
     def _refine(self, whole: _Whole, moments: Moments) -> _Whole:
         """Return the graph after layer-wise rounding and bias correction, each if it helps; rule 3."""
         if not self._options.needs_moments:
             return whole
-        layers = self._layer_by_layer(self._nodes(whole.parts), whole.parts, moments)
+        layers = self._weights.layer_by_layer(self._nodes(whole.parts), whole.parts, moments)
         if self._options.rounding:
             whole = self._keep_if_better(whole, replace(whole.parts, weights=layers.rounded), "layer-wise rounding")
         if self._options.bias_correction:
@@ -230,82 +226,14 @@ class Chooser:
         return whole
 
     def _keep_if_better(self, whole: _Whole, trial: Parts, name: str) -> _Whole:
-        reached = self._sqnr_db(trial)
-        better = reached > whole.sqnr_db
-        trials = (*whole.trials, _tried(name, reached, kept=better))
+        reached = self._judged(trial)
+        better = _surely_better(reached, whole.judged)
+        trials = (*whole.trials, _tried(name, reached, kept=better, before=whole.judged))
         return _Whole(whole.scaled, trial, reached, trials) if better else replace(whole, trials=trials)
 
     def _nodes(self, parts: Parts) -> list[ir.Node]:
         return [node for node in parts.model.graph if node.name in self._placement.weights]
 
-    def _sqnr_db(self, parts: Parts) -> float:
+    def _judged(self, parts: Parts) -> Judged:
         graph = parts.skeleton(self._placement)
-        return self._judge.sqnr_db(graph.model, weights=graph.weights)
-
-    def _to_nearest(self, node: ir.Node, rule: Rule) -> WeightQuantization:
-        rows, axis = weight_rows(node)
-        found = rule(node, rows.reshape(1, -1) if self._per_tensor else rows)
-        scales = self._fit(np.repeat(found, len(rows)) if self._per_tensor else found)
-        return _weight(round_to_nearest(rows, scales), scales, node=node, axis=axis)
-
-    def _mse(self, node: ir.Node, rows: Doubles) -> Floats:
-        """Return `mse_scales` of a layer's rows, computed once."""
-        if node not in self._mse_scales:
-            self._mse_scales[node] = mse_scales(rows)
-        return self._mse_scales[node]
-
-    def _fit(self, scales: Floats) -> Floats:
-        return fp16_scales(scales) if self._fp16 else scales
-
-    def _layer_by_layer(self, nodes: Sequence[ir.Node], nearest: Parts, moments: Moments) -> _Layers:
-        """Return each layer rounded by what it reads, and the biases for both roundings."""
-        steps = {node.name or "": self._step(node, nearest) for node in nodes}
-        by_name = {node.name: node for node in nodes}
-        layers = _Layers({}, {}, {})
-        for name, found in moments(nearest.model, steps):
-            node = by_name[name]
-            rows, axis = weight_rows(node)
-            old = nearest.weights[name]
-            layers.rounded[name] = (
-                self._round(rows, found, old, node=node, axis=axis) if self._options.rounding else old
-            )
-            if len(node.inputs) > 2 and node.inputs[2] is not None:
-                for biases, weight in (
-                    (layers.biases_nearest, old),
-                    (layers.biases_rounded, layers.rounded[name]),
-                ):
-                    real = np.moveaxis(weight.real, axis, 0).reshape(len(rows), -1).astype(np.float64)
-                    error = mean_output_error(rows, real, found)
-                    biases[name] = (constant(node, 2).astype(np.float64) + error).astype(np.float32)
-        return layers
-
-    def _step(self, node: ir.Node, parts: Parts) -> Step:
-        source = node.inputs[0]
-        assert source is not None
-        assert source.name is not None
-        unsigned = self._unsigned[source.name]
-        lowest, highest = (0, UNSIGNED_LEVELS) if unsigned else (-LEVELS - 1, LEVELS)
-        return Step(parts.activation_scales[source.name], lowest, highest)
-
-    def _round(
-        self, rows: Doubles, moments: LayerMoments, nearest: WeightQuantization, *, node: ir.Node, axis: int
-    ) -> WeightQuantization:
-        # Rounding chooses row by row: where all rows share a scale, it may only have that one.
-        candidates = (
-            (nearest.scales,) if self._per_tensor else (self._fit(max_scales(rows)), self._fit(self._mse(node, rows)))
-        )
-        groups = len(moments.totals)
-        levels, scales = [], []
-        for group, part in enumerate(np.split(rows, groups)):
-            own = tuple(np.split(one, groups)[group] for one in candidates)
-            found, chosen = round_rows(part, moments.products[group], candidates=own)
-            levels.append(found)
-            scales.append(chosen)
-        return _weight(np.concatenate(levels), np.concatenate(scales), node=node, axis=axis)
-
-
-def _weight(levels: npt.NDArray[np.generic], scales: Floats, *, node: ir.Node, axis: int) -> WeightQuantization:
-    """Return levels (K, D) in the shape and order of the layer's weight."""
-    shape = constant(node, 1).shape
-    values = levels.astype(np.int8)
-    return WeightQuantization(values.T.copy() if axis else values.reshape(shape), scales, axis)
+        return self._judge.judge(graph.model, weights=graph.weights)

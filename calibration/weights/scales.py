@@ -12,6 +12,8 @@ from runtime.errors import CalibrationError
 from runtime.support.arrays import Doubles, Floats
 
 LEVELS = 127
+# Of an activation that is stored as UINT8 and cannot be negative.
+UNSIGNED_LEVELS = 255
 # -128 is left unused: with it the negative of a weight would not always exist, and NVIDIA's and
 # OpenVINO's symmetric quantisers leave it unused too.
 LOWEST = -127

@@ -68,11 +68,15 @@ class Tried(_Part):
         name: Name of the method or technique.
         sqnr_db: SQNR of the outputs on the held-out images with it, decibels; all outputs count alike.
         kept: Whether it was kept.
+        gain_ci95_db: 95 % interval of its SQNR less that of what it was compared with, decibels: a technique with the
+            graph before it, a candidate with the one that was kept. None where there was nothing to compare with, and
+            in files that were written before it was measured.
     """
 
     name: str
     sqnr_db: float
     kept: bool
+    gain_ci95_db: tuple[float, float] | None = None
 
 
 class Convergence(_Part):

@@ -241,7 +241,7 @@ def sample_calibration() -> dict[str, object]:
         "target": "cpu",
         "method": "mse",
         "candidates": [{"name": "max, as it is", "sqnr_db": 28.1, "kept": False}],
-        "techniques": [{"name": "bias correction", "sqnr_db": 33.0, "kept": True}],
+        "techniques": [{"name": "bias correction", "sqnr_db": 33.0, "kept": True, "gain_ci95_db": [0.04, 0.311]}],
         "activations": [
             {
                 "name": "div",

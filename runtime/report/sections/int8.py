@@ -241,8 +241,26 @@ def _tried_table(name: str, facts: CalibrationFacts) -> Table:
     stages = (("clipping, float weights", facts.candidates), ("on the INT8 graph", facts.techniques))
     return Table(
         title=f"Tried and kept: {name}",
-        columns=(Column(name="what"), Column(name="stage"), Column(name="SQNR", form="db"), Column(name="kept")),
-        rows=tuple(
-            (one.name, stage, one.sqnr_db, "yes" if one.kept else "no") for stage, tried in stages for one in tried
+        columns=(
+            Column(name="what"),
+            Column(name="stage"),
+            Column(name="SQNR", form="db"),
+            Column(name="gain (95 %)"),
+            Column(name="kept"),
         ),
+        rows=tuple(
+            (one.name, stage, one.sqnr_db, _gain(one), "yes" if one.kept else "no")
+            for stage, tried in stages
+            for one in tried
+        ),
+        note="The gain is over the graph before, or for a way to clip over the one that was kept. Its interval is drawn"
+        " from the held-out images. Where zero lies inside, the two are a tie, and the simpler one is kept.",
     )
+
+
+def _gain(tried: Tried) -> str | None:
+    """Return the interval of what something adds, in words."""
+    if tried.gain_ci95_db is None:
+        return None
+    low, high = tried.gain_ci95_db
+    return f"{low:+.2f} to {high:+.2f} dB"

@@ -449,3 +449,10 @@ def test_layers_of_other_networks_are_not_put_side_by_side(bundles, tmp_path):
     (tmp_path / "bench.json").write_text(other.model_dump_json())
     report = build_report(replace(ReportRequest(bundles), bench=tmp_path / "bench.json"))
     assert "layers-against" not in sections(report)
+
+
+def test_what_calibration_tried_stands_with_the_interval_of_its_gain(report):
+    table = next(table for table in blocks(report, Table) if table.title.startswith("Tried and kept"))
+    gains = {row[0]: row[3] for row in table.rows}
+    # The candidate of the sample is from a file that has no interval.
+    assert gains == {"max, as it is": None, "bias correction": "+0.04 to +0.31 dB"}
