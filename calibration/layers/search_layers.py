@@ -121,10 +121,16 @@ def _keep_float(quantized: QuantizedModel, kept: tuple[str, ...], judge: Judge) 
     """Return the network with some more layers float, and what calibration.json then says."""
     placement = _place(quantized, frozenset(kept))
     model = quantized.parts.build(placement, float_weights=quantized.options.float_weights)
-    calibration, names = quantized.calibration, {tensor.name for tensor in placement.activations}
+    calibration = quantized.calibration
+    placement, scales = quantized.parts.for_placement(placement)
+    unsigned = {tensor.name: tensor.unsigned for tensor in placement.activations}
     changed = calibration.model_copy(
         update={
-            "activations": tuple(tensor for tensor in calibration.activations if tensor.name in names),
+            "activations": tuple(
+                tensor.model_copy(update={"scale": scales[tensor.name], "unsigned": unsigned[tensor.name]})
+                for tensor in calibration.activations
+                if tensor.name in unsigned
+            ),
             "layers": placement.weights,
             "float_layers": (*calibration.float_layers, *kept),
             "held_out_sqnr_db": round(judge.sqnr_db(model), 3),

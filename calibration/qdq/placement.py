@@ -18,7 +18,8 @@ Rules:
    convolution reads the same tensor or writes the Add's main branch, and the global pool's input while one
    of the nearest convolutions before it is quantised; without, a pair would only cost.
 7. `cpu` stores all as UINT8, with the zero point 0 where a tensor cannot be negative and 128 elsewhere;
-   `tensorrt` and `rtx` store all as INT8, since TensorRT takes no other. One type for all matters: onnxruntime on
+   `tensorrt` and `rtx` store all as INT8, since TensorRT takes no other, and shift what cannot be negative where they
+   can (`calibration/qdq/shift.py`). One type for all matters: onnxruntime on
    ARM runs a convolution in integers only where its input and its output have the same type. `cpu` also
    quantises the main branch of an Add: onnxruntime has no kernel of convolution and Add, and without that pair
    runs the convolution in FP32: INT8 is then 1.5 times as slow as FP32.
@@ -29,7 +30,7 @@ Source: NVIDIA TensorRT Developer Guide, "Explicit Quantization", Q/DQ placement
 rule 1 alone is no faster than FP16; with rules 2 and 3 it takes 0.58 of FP16's time (docs/explanation/decisions.md).
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -42,6 +43,7 @@ from calibration.graph.structure import (
     nonnegative_tensors,
     residual_adds,
 )
+from calibration.qdq.shift import shiftable
 from runtime.errors import GraphError
 from runtime.support.engine_names import Int8Target
 
@@ -53,7 +55,8 @@ class QuantizedTensor:
     Attributes:
         name: The tensor.
         uses: Node name and input index of everything that reads it quantised, in graph order.
-        unsigned: Whether all levels stand for zero and above; it cannot be negative.
+        unsigned: Whether all levels stand for zero and above; it cannot be negative. `cpu` stores it as UINT8, the
+            other targets shift it (`calibration/qdq/shift.py`).
     """
 
     name: str
@@ -139,7 +142,7 @@ def place(
                 use(node, 1 - adds[node.name].skip)
         elif is_global_pool(node) and _reads_quantized(node, quantized):
             use(node, 0)
-    unsigned = nonnegative_tensors(model) if target == "cpu" else frozenset()
+    unsigned = nonnegative_tensors(model) if target == "cpu" else _shiftable(model, uses)
     order = _positions(model)
     return Placement(
         activations=tuple(
@@ -179,6 +182,13 @@ def _is_own_layer(value: ir.Value | None, quantized: frozenset[str]) -> bool:
     """Return whether a quantised convolution writes a tensor that one node alone reads."""
     producer = _producer(value)
     return producer is not None and producer.name in quantized and value is not None and len(value.uses()) == 1
+
+
+def _shiftable(model: ir.Model, uses: Mapping[ir.Value, Sequence[tuple[str, int]]]) -> frozenset[str]:
+    nodes = {node.name or "": node for node in model.graph}
+    return frozenset(
+        value.name or "" for value, found in uses.items() if shiftable(value, [(nodes[n], i) for n, i in found], uses)
+    )
 
 
 def _over_images(node: ir.Node) -> bool:

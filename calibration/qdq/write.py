@@ -4,12 +4,14 @@
     INT8 initializer ─► DequantizeLinear (one scale per output channel; `rtx`: one in all) ─► Conv, Gemm
 
 The integers' meaning is in the graph: round half to even, add the zero point, clip to the type (ONNX QuantizeLinear).
-Weights and activations are INT8 with zero point 0; for `cpu` activations are UINT8, with zero point 128 where they can
-be negative, which stands for the same 256 numbers as INT8. Biases stay float. Zero points are written out, since
-TensorRT reads the type from them.
+Weights are INT8 with zero point 0. Activations are INT8 with zero point 0 too, and those that cannot be negative are
+shifted where they can be (`shift.py`). For `cpu` activations are UINT8, with zero point 128 where they can be negative,
+which stands for the same 256 numbers as INT8. Biases stay float. Zero points are written out, since TensorRT reads the
+type from them.
 """
 
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 import onnx_ir as ir
@@ -17,12 +19,19 @@ import onnx_ir as ir
 from calibration.graph.checks import check_onnx
 from calibration.graph.edit import add_constant, drop_if_unused
 from calibration.qdq.placement import Placement, QuantizedTensor
+from calibration.qdq.shift import shift
 from calibration.weights.scales import WeightQuantization
 from runtime.errors import CalibrationError
 from runtime.support.engine_names import Int8Target
 
-# UINT8's level for zero where half of the levels stand for negative numbers: INT8's integers are 128 less.
-_MIDDLE = 128
+_Kind = Literal["signed", "shifted", "unsigned", "middle"]
+_ZERO_POINTS: Mapping[_Kind, np.ndarray] = {
+    "signed": np.array(0, np.int8),
+    "shifted": np.array(0, np.int8),
+    "unsigned": np.array(0, np.uint8),
+    # Half of the levels stand for negative numbers: INT8's integers are 128 less.
+    "middle": np.array(128, np.uint8),
+}
 
 
 def write_qdq(
@@ -58,6 +67,7 @@ def insert_qdq(
     activation_scales: Mapping[str, float],
     weights: Mapping[str, WeightQuantization],
     float_weights: bool = False,
+    shifted: bool = True,
 ) -> None:
     """Put Q/DQ into a graph, unchecked: what only judges a candidate, dozens of times, is checked by its engine.
 
@@ -67,25 +77,35 @@ def insert_qdq(
         activation_scales: Tensor name to scale, real = integer * scale.
         weights: Layer name to its INT8 weight.
         float_weights: Store what the INT8 weights mean as float with Q/DQ behind it, instead of INT8.
+        shifted: Shift what `cpu` would store as UINT8 with zero point 0. Without, it is stored so for every target: the
+            same numbers, and no bias depends on a scale, so that scales can be set anew.
 
     Raises:
         CalibrationError: A tensor of the placement has no scale, or none above zero.
     """
     graph = written.graph
     nodes = {node.name: node for node in graph}
-    values = {value.name: value for value in (*graph.inputs, *(out for node in graph for out in node.outputs))}
+    values = {value.name or "": value for value in (*graph.inputs, *(out for node in graph for out in node.outputs))}
+    paired = {values[tensor.name] for tensor in placement.activations}
     for tensor in placement.activations:
-        scale = activation_scales.get(tensor.name, 0.0)
-        if not scale > 0 or not np.isfinite(scale):
-            raise CalibrationError(f"tensor {tensor.name} has scale {scale}: expected a positive one; calibrate again")
-        zero_point = _zero_point(graph, placement.target, tensor)
-        _quantize_activation(
-            graph, values[tensor.name], nodes, tensor=tensor, scale=np.array(scale, np.float32), zero_point=zero_point
-        )
+        _check_scale(tensor.name, activation_scales)
+    kinds = {tensor.name: _kind(tensor, placement.target, shifted=shifted) for tensor in placement.activations}
+    steps = {values[name]: activation_scales[name] for name, kind in kinds.items() if kind == "shifted"}
+    read = shift(graph, steps, paired, {name: weights[name] for name in placement.weights})
+    for tensor in placement.activations:
+        value, zero_point = values[tensor.name], _zero_point(graph, kinds[tensor.name])
+        scale = np.array(activation_scales[tensor.name], np.float32)
+        _quantize_activation(graph, read.get(value, value), nodes, tensor=tensor, scale=scale, zero_point=zero_point)
     for name in placement.weights:
         _quantize_weight(
             graph, nodes[name], weights[name], float_weights=float_weights, per_tensor=placement.target == "rtx"
         )
+
+
+def _check_scale(tensor: str, scales: Mapping[str, float]) -> None:
+    scale = scales.get(tensor, 0.0)
+    if not scale > 0 or not np.isfinite(scale):
+        raise CalibrationError(f"tensor {tensor} has scale {scale}: expected a positive one; calibrate again")
 
 
 def scale_name(tensor: str) -> str:
@@ -103,10 +123,10 @@ def _quantize_activation(
     zero_point: ir.Value,
 ) -> None:
     parameters = [add_constant(graph, scale_name(tensor.name), scale), zero_point]
-    quantize = ir.node("QuantizeLinear", [value, *parameters], name=f"{value.name}.quantize")
-    dequantize = ir.node("DequantizeLinear", [quantize.outputs[0], *parameters], name=f"{value.name}.dequantize")
-    quantize.outputs[0].name = f"{value.name}.quantized"
-    dequantize.outputs[0].name = f"{value.name}.dequantized"
+    quantize = ir.node("QuantizeLinear", [value, *parameters], name=f"{tensor.name}.quantize")
+    dequantize = ir.node("DequantizeLinear", [quantize.outputs[0], *parameters], name=f"{tensor.name}.dequantize")
+    quantize.outputs[0].name = f"{tensor.name}.quantized"
+    dequantize.outputs[0].name = f"{tensor.name}.dequantized"
     producer = value.producer()
     if producer is None:
         graph.insert_before(graph[0], [quantize, dequantize])
@@ -146,9 +166,16 @@ def _quantize_weight(
     drop_if_unused(graph, old)
 
 
-def _zero_point(graph: ir.Graph, target: Int8Target, tensor: QuantizedTensor) -> ir.Value:
+def _kind(tensor: QuantizedTensor, target: Int8Target, *, shifted: bool) -> _Kind:
+    if target == "cpu":
+        return "unsigned" if tensor.unsigned else "middle"
+    if not tensor.unsigned:
+        return "signed"
+    return "shifted" if shifted else "unsigned"
+
+
+def _zero_point(graph: ir.Graph, kind: _Kind) -> ir.Value:
     """Return the zero point of an activation, which others of its kind share; its type is the integers'."""
-    middle = 0 if tensor.unsigned else _MIDDLE
-    value = np.array(middle, np.uint8) if target == "cpu" else np.array(0, np.int8)
+    value = _ZERO_POINTS[kind]
     name = f"zero_point.{value.dtype.name}.{value}"
     return graph.initializers[name] if name in graph.initializers else add_constant(graph, name, value)

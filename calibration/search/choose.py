@@ -169,7 +169,7 @@ class Chooser:
             clips = [{name: self._clip(form.statistics[name], one) for name in self._unsigned} for one in methods]
             scales = [self._scales(found) for found in clips]
             # The methods differ in scales alone: one graph, whose scales are set anew for each.
-            graph = Parts(form.model, scales[0]).skeleton(placement)
+            graph = self._parts(form, scales[0]).skeleton(placement)
             named = [{scale_name(name): np.array(value, np.float32) for name, value in one.items()} for one in scales]
             reached = self._judge.judge_each(graph.model, named, weights=graph.weights)
             for method, found, judged in zip(methods, clips, reached, strict=True):
@@ -187,6 +187,10 @@ class Chooser:
                 }
                 yield _Form(equalized, scaled, factors, "equalised")
 
+    def _parts(self, form: _Form, scales: Mapping[str, float]) -> Parts:
+        unsigned = frozenset(name for name, unsigned in self._unsigned.items() if unsigned)
+        return Parts(form.model, scales, factors=form.factors, unsigned=unsigned)
+
     def _clip(self, statistics: TensorStatistics, method: Method) -> float:
         levels = self._levels(statistics.name)
         return threshold(statistics.counts, statistics.width, statistics.amax, method=method, levels=levels)
@@ -200,7 +204,7 @@ class Chooser:
 
     def _clip_weights(self, scaled: _Scaled) -> _Whole:
         """Return the INT8 graph with weights rounded to nearest, by the better rule for their scales; rule 2."""
-        parts = Parts(scaled.form.model, self._scales(scaled.clips), factors=scaled.form.factors)
+        parts = self._parts(scaled.form, self._scales(scaled.clips))
         nodes = self._nodes(parts)
         widest, clipped = (
             replace(parts, weights=self._weights.to_nearest(nodes, clipped=clips)) for clips in (False, True)

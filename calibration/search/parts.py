@@ -1,7 +1,7 @@
 """Everything that a quantised graph is made of, so that it can be written again with other layers in float."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from calibration.graph.without_weights import Skeleton, without_weights
 from calibration.qdq.placement import Placement
 from calibration.qdq.write import insert_qdq
 from calibration.weights.equalize import apply_factors
-from calibration.weights.scales import WeightQuantization
+from calibration.weights.scales import LEVELS, UNSIGNED_LEVELS, WeightQuantization
 from runtime.bundle.calibration_json import Calibration
 from runtime.support.arrays import Doubles, Floats
 
@@ -31,6 +31,7 @@ class Parts:
         weights: Layer name to its INT8 weight.
         biases: Layer name to its bias with the mean error taken out, (K,) float32; layers left out keep theirs.
         factors: Tensor name to the channel factors that `model` was equalised by; empty if it was not.
+        unsigned: Names of the tensors whose scales are for 255 levels above zero.
     """
 
     model: ir.Model
@@ -38,6 +39,23 @@ class Parts:
     weights: Mapping[str, WeightQuantization] = field(default_factory=dict)
     biases: Mapping[str, Floats] = field(default_factory=dict)
     factors: Mapping[str, Doubles] = field(default_factory=dict)
+    unsigned: frozenset[str] = frozenset()
+
+    def for_placement(self, placement: Placement) -> tuple[Placement, dict[str, float]]:
+        """Return a placement and its activations' scales, when it is not the one that the scales were chosen for.
+
+        A tensor that a layer kept in float reads too cannot be shifted any more: its scale is then for 127 levels above
+        zero. One whose scale is for 127 stays so.
+
+        Args:
+            placement: Where Q/DQ go, with more layers in float than before.
+        """
+        scales, activations = {}, []
+        for tensor in placement.activations:
+            scale, unsigned = self.activation_scales[tensor.name], tensor.name in self.unsigned
+            scales[tensor.name] = scale * UNSIGNED_LEVELS / LEVELS if unsigned and not tensor.unsigned else scale
+            activations.append(replace(tensor, unsigned=tensor.unsigned and unsigned))
+        return replace(placement, activations=tuple(activations)), scales
 
     def build(self, placement: Placement, *, float_weights: bool = False) -> onnx.ModelProto:
         """Return the Q/DQ graph, float32, checked.
@@ -60,10 +78,14 @@ class Parts:
         return proto
 
     def skeleton(self, placement: Placement) -> Skeleton:
-        """Return the same graph, weights in INT8, with its large constants apart, so that none is copied."""
-        return without_weights(self._write(placement, float_weights=False))
+        """Return the same graph, weights in INT8, with its large constants apart, so that none is copied.
 
-    def _write(self, placement: Placement, *, float_weights: bool) -> ir.Model:
+        Nothing is shifted in it, so that its activations' scales can be set anew.
+        """
+        return without_weights(self._write(placement, float_weights=False, shifted=False))
+
+    def _write(self, placement: Placement, *, float_weights: bool, shifted: bool = True) -> ir.Model:
+        placement, scales = self.for_placement(placement)
         model: ir.Model = self.model.clone()
         for node in list(model.graph):
             if node.name in placement.weights and node.name in self.biases:
@@ -71,9 +93,10 @@ class Parts:
         insert_qdq(
             model,
             placement,
-            activation_scales=self.activation_scales,
+            activation_scales=scales,
             weights=self.weights,
             float_weights=float_weights,
+            shifted=shifted,
         )
         return model
 
@@ -108,6 +131,7 @@ def parts_from_arrays(graph: ir.Model, calibration: Calibration, arrays: Mapping
         },
         biases=named("bias"),
         factors=factors,
+        unsigned=frozenset(tensor.name for tensor in calibration.activations if tensor.unsigned),
     )
 
 

@@ -46,7 +46,7 @@ def _print_tried(calibration: Calibration, console: Console) -> None:
 def _sentences(calibration: Calibration) -> tuple[str, ...]:
     settled = calibration.convergence
     floats = ", ".join(calibration.float_layers) or "no layer"
-    branch = ", the main branch of every residual Add" if calibration.target != "cpu" else ""
+    branch = ", one side of every residual Add" if calibration.target != "cpu" else ""
     return (
         f"target {calibration.target}; kept of {len(calibration.candidates)} ways to clip activations: "
         f"{', '.join(tried.name for tried in calibration.candidates if tried.kept)}; then: "

@@ -45,7 +45,8 @@ class Activation(_Part):
         name: The tensor, in the graph.
         scale: real = integer * scale.
         unsigned: Whether all 256 levels stand for zero and above. For the target `cpu` all activations are UINT8, with
-            the zero point 0 where this holds and 128 elsewhere; for the others all are INT8 with zero point 0.
+            the zero point 0 where this holds and 128 elsewhere; for the others all are INT8 with zero point 0, and
+            where this holds the graph's tensor is shifted: real = (integer + 128) * scale.
         clip: Magnitude above which values are clipped.
         low: Smallest value on the calibration images, after equalisation.
         high: Largest value, likewise.

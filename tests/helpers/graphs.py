@@ -34,10 +34,12 @@ def make_model(
     return onnx.shape_inference.infer_shapes(model, strict_mode=True)
 
 
-def evaluate(model: onnx.ModelProto | ir.Model, x: npt.NDArray[Any]) -> list[npt.NDArray[Any]]:
-    """Return the outputs by onnx's own reference implementation."""
+def evaluate(
+    model: onnx.ModelProto | ir.Model, x: npt.NDArray[Any], names: list[str] | None = None
+) -> list[npt.NDArray[Any]]:
+    """Return the outputs by onnx's own reference implementation, or the tensors that `names` has."""
     proto = ir.to_proto(model) if isinstance(model, ir.Model) else model
-    return list(ReferenceEvaluator(proto).run(None, {proto.graph.input[0].name: x}))
+    return list(ReferenceEvaluator(proto).run(names, {proto.graph.input[0].name: x}))
 
 
 def operators(model: ir.Model) -> list[str]:

@@ -184,7 +184,7 @@ def _range_table(name: str, facts: CalibrationFacts) -> Table:
 def _stored_as(facts: CalibrationFacts, activation: Activation) -> str:
     """Return the type of an activation's integers, and the level of zero where it is in the middle."""
     if facts.target != "cpu":
-        return "int8"
+        return "int8, zero at -128" if activation.unsigned else "int8"
     return "uint8" if activation.unsigned else "uint8, zero at 128"
 
 
