@@ -13,6 +13,7 @@ from typing_extensions import Self
 
 from runtime.bundle.bundle import Bundle
 from runtime.engines.contract import EngineBase, describe_precision
+from runtime.engines.openvino_package import import_openvino
 from runtime.errors import EngineError
 from runtime.support.arrays import Pixels
 from runtime.support.temporary import temporary_folder
@@ -117,10 +118,7 @@ class RawOpenVino(EngineBase):
         super().__init__(bundle.manifest)
         from runtime.engines.openvino_engine import executed_precision
 
-        try:
-            import openvino as ov
-        except ImportError as error:
-            raise EngineError(f"OpenVINO cannot be imported ({error}): pip install 'export-ssl[cpu]'") from error
+        ov = import_openvino()
         config = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
         if threads is not None:
             config["INFERENCE_NUM_THREADS"] = threads
