@@ -350,7 +350,7 @@ GoldenOption = Annotated[
     Path | None,
     typer.Option(
         help="Folder of images to verify the export with. They should be like the images that the network will see. "
-        "Eight of them are used.",
+        "Eight of them are used, spread evenly over all of the folder.",
         show_default="eight of --calib, left out there; else four packaged photographs",
         rich_help_panel=_OUTPUT,
     ),

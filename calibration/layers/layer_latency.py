@@ -14,6 +14,7 @@ from typing import Any, Literal
 import onnx
 
 from runtime.engines.open_engine import installed_engines
+from runtime.engines.openvino_package import import_openvino
 from runtime.engines.ort_session import open_session
 from runtime.errors import EngineError
 from runtime.support.arrays import Feed
@@ -86,8 +87,7 @@ def _time(infer: Callable[[Feed], Any], feed: Feed, runs: int) -> list[float]:
 
 
 def _open_openvino(model: onnx.ModelProto, threads: int | None) -> Callable[[Feed], Any]:
-    import openvino
-
+    openvino = import_openvino()
     # The same settings as `runtime.engines.openvino_engine`: FP32 stays FP32, and one request gets all cores.
     config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
     if threads is not None:

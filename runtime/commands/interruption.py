@@ -3,8 +3,10 @@
 import os
 import signal
 import sys
+import tempfile
 import threading
 import time
+from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING, TextIO
 
@@ -92,6 +94,9 @@ def run_to_end(app: "typer.Typer") -> int:
         app: The commands.
     """
     interruption, code = Interruption(), 0
+    # The first time Python writes a file there to see whether it can: a signal that is heard would leave it.
+    with suppress(OSError):
+        tempfile.gettempdir()
     interruption.listen()
     try:
         app()

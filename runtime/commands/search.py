@@ -10,7 +10,7 @@ from runtime.commands.console import message_console, one_line_errors, result_co
 
 def search(
     output: Annotated[Path, typer.Argument(help="The output of a `run-ssl embed` job that is finished.")],
-    queries: Annotated[list[Path], typer.Argument(metavar="QUERIES...", help="Images to search for.")],
+    queries: Annotated[list[Path], typer.Argument(help="Images to search for.")],
     k: Annotated[int, typer.Option("-k", min=1, help="Number of nearest images to find for each query.")] = 10,
     metric: Annotated[
         Literal["cosine", "euclidean"], typer.Option(help="Distance to search by. `cosine` is 1 minus the cosine.")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from runtime.bundle.bundle import Bundle
 from runtime.engines.contract import EngineBase, ExecutionPrecision, Outputs, describe_precision
 from runtime.engines.openvino_floats import compute_in_floats, int8_kernels_differ
+from runtime.engines.openvino_package import import_openvino
 from runtime.engines.precisions import OPENVINO, OPENVINO_HINTS, compute_type
 from runtime.errors import EngineError
 from runtime.support.arrays import Feed, Floats, Pixels
@@ -47,7 +48,7 @@ class OpenVinoEngine(EngineBase):
         """
         super().__init__(bundle.manifest)
         self.runs_on_gpu = device.startswith("GPU")
-        ov = _import_openvino()
+        ov = import_openvino()
         config: dict[str, Any] = {
             "INFERENCE_PRECISION_HINT": OPENVINO_HINTS[precision],
             "PERFORMANCE_HINT": "LATENCY",
@@ -95,14 +96,6 @@ class OpenVinoEngine(EngineBase):
             if self._compiled is None:
                 raise EngineError("the OpenVINO engine is closed: open it again with load_engine")
             return self._idle.pop() if self._idle else self._compiled.create_infer_request()
-
-
-def _import_openvino() -> Any:
-    try:
-        import openvino
-    except ImportError as error:
-        raise EngineError(f"OpenVINO cannot be imported ({error}): pip install 'export-ssl[cpu]'") from error
-    return openvino
 
 
 def read_graph(core: Any, bundle: Bundle, device: str) -> Any:

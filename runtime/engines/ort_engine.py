@@ -1,6 +1,5 @@
 """The onnxruntime engine."""
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from runtime.engines.ort_session import find_strays, fusion_on_cpu, import_onnxr
 from runtime.errors import EngineError, UsageError
 from runtime.support.arrays import Pixels
 from runtime.support.ort_providers import PROVIDERS, Provider
+from runtime.support.temporary import temporary_folder
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -56,14 +56,14 @@ class OrtEngine(EngineBase):
         asked = PROVIDERS[provider]
         self.runs_on_gpu = asked.gpu
         _require_available(asked)
-        with tempfile.TemporaryDirectory(prefix="export-ssl-") as folder:
+        with temporary_folder() as folder:
             # The profile of one inference says which kernels run; afterwards profiling is off.
             self._session: onnxruntime.InferenceSession | None = open_session(
                 compute_in_floats(bundle.model_path) if in_floats else bundle.model_path,
                 fusion="all" if asked.gpu else fusion_on_cpu(bundle.manifest.precision),
                 threads=threads,
                 spin=not share_cores,
-                profile=Path(folder) / "profile",
+                profile=folder / "profile",
                 providers=_with_options(asked, bundle),
             )
             _require_used(self._session, asked)

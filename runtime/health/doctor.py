@@ -14,6 +14,7 @@ from runtime.bundle.bundle import Bundle, open_bundle
 from runtime.bundle.licence import check_licence
 from runtime.bundle.plan_json import build_command, read_sidecar
 from runtime.engines.open_engine import installed_engines
+from runtime.engines.openvino_package import import_openvino
 from runtime.engines.trt.capabilities import describe_capabilities
 from runtime.engines.trt.library import RTX, TENSORRT
 from runtime.engines.trt.machine import Machine, find_machine
@@ -142,9 +143,9 @@ def _openvino() -> Finding:
     if not installed_versions(DISTRIBUTIONS["openvino"]):
         return Finding("OpenVINO", "missing", "not installed: pip install 'export-ssl[cpu]'")
     try:
-        import openvino
-    except (ImportError, OSError) as error:
-        return Finding("OpenVINO", "bad", f"cannot be imported ({error}): reinstall it")
+        openvino = import_openvino()
+    except (EngineError, OSError) as error:
+        return Finding("OpenVINO", "bad", str(error))
     core = openvino.Core()
     devices = [f"{name} ({core.get_property(name, 'FULL_DEVICE_NAME')})" for name in core.available_devices]
     return Finding(

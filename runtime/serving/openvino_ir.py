@@ -12,6 +12,7 @@ from typing import Any
 from runtime.bundle.bundle import Bundle
 from runtime.engines.contract import network_input, read_outputs, run_batches
 from runtime.engines.openvino_floats import compute_in_floats, int8_kernels_differ
+from runtime.engines.openvino_package import import_openvino
 from runtime.errors import EngineError, VerificationError
 from runtime.support.arrays import Feed, Floats
 from runtime.support.paired_statistics import sqnr_db
@@ -36,11 +37,9 @@ def write_ir(bundle: Bundle, folder: Path) -> float:
         VerificationError: The outputs differ from the golden ones by more than the manifest allows.
     """
     try:
-        import openvino
-    except ImportError as error:
-        raise EngineError(
-            f"--backend openvino needs OpenVINO to convert the graph ({error}): pip install 'export-ssl[cpu]'"
-        ) from error
+        openvino = import_openvino()
+    except EngineError as error:
+        raise EngineError(f"--backend openvino needs OpenVINO to convert the graph: {error}") from error
     golden, required_db = bundle.golden(), bundle.manifest.precision.min_sqnr_db
     try:
         core = openvino.Core()

@@ -8,7 +8,7 @@ so that those are met too that take no time. In one try of three it is started a
 
 1. it ended by that, or had finished, and it said at most one line of it;
 2. what stands in the folder is whole, or absent;
-3. no process of its own outlives it;
+3. no process of its own outlives it, and after SIGTERM or SIGINT no temporary file;
 4. the same command succeeds and makes the same files as undisturbed, and nothing beside them; or it refuses to make
    again what is finished, as an export without --overwrite does.
 """
@@ -120,6 +120,10 @@ def _judge(site: Site, blow: Blow, ending: Ending, usual: Undisturbed, checker: 
         yield f"it said {len(said)} lines: {' / '.join(said)[:600]!r}"
     if ending.orphans:
         yield f"{ending.orphans} of its processes outlived it"
+    # SIGKILL, and a signal that it does not hear, leave a process no time to remove them.
+    told = blow.number != signal.SIGKILL and not unheard
+    if told and (kept := sorted(one.name for one in site.temporary.iterdir())):
+        yield f"it left temporary files: {kept}"
     if not_whole := checker.wrong():
         yield f"not whole: {not_whole}"
 

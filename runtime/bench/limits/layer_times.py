@@ -9,7 +9,7 @@ import numpy as np
 
 from runtime.bench.limits.counted import Counted
 from runtime.bench.limits.node_names import NodeNames
-from runtime.bench.limits.openvino_counters import count_openvino, import_openvino, openvino_config
+from runtime.bench.limits.openvino_counters import count_openvino, openvino_config
 from runtime.bench.limits.ort_profile import count_onnxruntime
 from runtime.bundle.bundle import Bundle
 from runtime.bundle.layers import Layer
@@ -19,6 +19,7 @@ from runtime.engines.contract import ExecutionPrecision
 from runtime.engines.open_engine import TENSORRT, parse_engine
 from runtime.engines.openvino_engine import NAME as OPENVINO
 from runtime.engines.openvino_engine import read_graph
+from runtime.engines.openvino_package import import_openvino
 from runtime.engines.ort_engine import NAME as ONNXRUNTIME
 from runtime.engines.ort_session import fusion_on_cpu, import_onnxruntime
 from runtime.errors import BundleError, EngineError, UsageError

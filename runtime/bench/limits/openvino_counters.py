@@ -9,22 +9,8 @@ from runtime.bench.limits.counted import Counted
 from runtime.bench.limits.node_names import is_product
 from runtime.engines.contract import ExecutionPrecision
 from runtime.engines.precisions import OPENVINO, OPENVINO_HINTS, compute_type, tensor_type
-from runtime.errors import EngineError
 
 _BYTES = {"f64": 8, "i64": 8, "f32": 4, "i32": 4, "f16": 2, "bf16": 2, "i8": 1, "u8": 1, "boolean": 1}
-
-
-def import_openvino() -> Any:
-    """Return the openvino module.
-
-    Raises:
-        EngineError: OpenVINO is not installed.
-    """
-    try:
-        import openvino
-    except ImportError as error:
-        raise EngineError(f"OpenVINO cannot be imported ({error}): pip install 'export-ssl[cpu]'") from error
-    return openvino
 
 
 def openvino_config(threads: int | None, precision: ExecutionPrecision) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """What onnxruntime's profile says of a session: each kernel that ran, and for how long."""
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from runtime.bench.limits.counted import Counted
 from runtime.bench.limits.node_names import is_product
 from runtime.engines.ort_session import Fusion, open_session, read_profile
 from runtime.engines.precisions import ONNXRUNTIME, compute_type, tensor_type
+from runtime.support.temporary import temporary_folder
 
 _BYTES = {"double": 8, "int64": 8, "uint64": 8, "float": 4, "int32": 4, "uint32": 4, "float16": 2, "bfloat16": 2}
 _KERNEL = "_kernel_time"
@@ -32,8 +32,8 @@ def count_onnxruntime(
     Raises:
         EngineError: onnxruntime is not installed, cannot load the model, or cannot write its profile.
     """
-    with tempfile.TemporaryDirectory(prefix="export-ssl-") as folder:
-        session = open_session(model, fusion=fusion, threads=threads, profile=Path(folder) / "profile")
+    with temporary_folder() as folder:
+        session = open_session(model, fusion=fusion, threads=threads, profile=folder / "profile")
         named = {spec.name: array for spec, array in zip(session.get_inputs(), feed, strict=True)}
         for _ in range(warm_up + runs):
             session.run(None, named)

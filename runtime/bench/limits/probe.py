@@ -13,12 +13,13 @@ import numpy as np
 
 from runtime.bench.limits.counted import Counted
 from runtime.bench.limits.node_names import is_product
-from runtime.bench.limits.openvino_counters import count_openvino, import_openvino, openvino_config
+from runtime.bench.limits.openvino_counters import count_openvino, openvino_config
 from runtime.bench.limits.ort_profile import count_onnxruntime
 from runtime.bench.limits.tiny_onnx import tiny_model
 from runtime.engines.contract import ExecutionPrecision
 from runtime.engines.open_engine import parse_engine
 from runtime.engines.openvino_engine import NAME as OPENVINO
+from runtime.engines.openvino_package import import_openvino
 from runtime.engines.ort_engine import NAME as ONNXRUNTIME
 from runtime.errors import EngineError
 

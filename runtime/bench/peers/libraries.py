@@ -5,7 +5,6 @@ logits and embedding, or the embedding alone, untouched. The settings that decid
 threads, FP32 arithmetic, one stream.
 """
 
-import tempfile
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -14,8 +13,10 @@ from typing_extensions import Self
 
 from runtime.bundle.bundle import Bundle
 from runtime.engines.contract import EngineBase, describe_precision
+from runtime.engines.openvino_package import import_openvino
 from runtime.errors import EngineError
 from runtime.support.arrays import Pixels
+from runtime.support.temporary import temporary_folder
 
 AutocastPrecision = Literal["fp32", "bf16", "fp16"]
 _TORCH_DEVICES = {"cpu": "cpu", "gpu": "cuda"}
@@ -75,10 +76,10 @@ class RawOnnxRuntime(EngineBase):
         if bundle.manifest.precision.needs_unfused_qdq:
             # As `fusion="float"` in runtime.engines.ort_session, which says why.
             options.add_session_config_entry("session.disable_quant_qdq", "1")
-        with tempfile.TemporaryDirectory(prefix="export-ssl-") as folder:
+        with temporary_folder() as folder:
             # One inference says which kernels run; afterwards profiling is off, and costs nothing.
             options.enable_profiling = True
-            options.profile_file_prefix = str(Path(folder) / "profile")
+            options.profile_file_prefix = str(folder / "profile")
             try:
                 session = ort.InferenceSession(str(bundle.model_path), options, providers=["CPUExecutionProvider"])
             except Exception as error:
@@ -117,10 +118,7 @@ class RawOpenVino(EngineBase):
         super().__init__(bundle.manifest)
         from runtime.engines.openvino_engine import executed_precision
 
-        try:
-            import openvino as ov
-        except ImportError as error:
-            raise EngineError(f"OpenVINO cannot be imported ({error}): pip install 'export-ssl[cpu]'") from error
+        ov = import_openvino()
         config = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
         if threads is not None:
             config["INFERENCE_NUM_THREADS"] = threads

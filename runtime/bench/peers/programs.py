@@ -10,7 +10,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from runtime.bundle.manifest import TensorSpec
 from runtime.bundle.plan_json import Sidecar, read_sidecar
 from runtime.engines.contract import ExecutionPrecision, describe_precision
 from runtime.errors import EngineError, UsageError
+from runtime.support.temporary import temporary_folder
 
 INSTALL = {
     BENCHMARK_APP: "pip install openvino, which has it",
@@ -105,8 +105,8 @@ def benchmark_app_precision(bundle: Bundle) -> str:
         EngineError: The program is not installed, or fails.
     """
     command = benchmark_app_command(bundle.path, bundle.manifest.input, batch=1, threads=None, seconds=1)
-    with tempfile.TemporaryDirectory(prefix="export-ssl-") as folder:
-        graph = Path(folder) / "graph.xml"
+    with temporary_folder() as folder:
+        graph = folder / "graph.xml"
         # The last two words are the time that it measures for.
         once = (*command[:-2], "-niter", "1", "-exec_graph_path", str(graph))
         _run(once, patience_s=_PATIENCE_S, errors=APP_ERROR)

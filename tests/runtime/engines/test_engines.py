@@ -22,6 +22,7 @@ from exporter.passes.fp16 import convert_to_fp16
 from exporter.passes.ranges import Range, measure_ranges
 from runtime.bundle.bundle import open_bundle
 from runtime.engines.open_engine import EngineOptions, installed_engines, load_engine, parse_engine
+from runtime.engines.openvino_package import import_openvino
 from runtime.engines.ort_session import import_onnxruntime
 from runtime.errors import CheckpointError, EngineError, UsageError
 from tests.conftest import IMAGE_SIZE
@@ -333,6 +334,35 @@ def test_onnxruntime_gathers_nothing_unless_it_is_asked_to(tmp_path, wanted):
     if wanted and not written:
         pytest.skip(f"onnxruntime {onnxruntime.__version__} gathers nothing")
     assert written == ([".ses"] if wanted else [])
+
+
+# Starts a process as OpenVINO's statistics do, and says what they would have sent.
+_OPENVINO_SENDS = """
+import openvino_telemetry.backend.backend_ga4 as backend
+backend.GA4Backend.send = lambda _self, message: print("sent", flush=True)
+"""
+
+
+@pytest.mark.parametrize("imported", [False, True], ids=["unless", "imported before"])
+def test_openvino_sends_nothing_unless_its_statistics_were_imported_before(tmp_path, imported):
+    # In continuous integration it sends nothing by itself.
+    silent = ("CI", "TF_BUILD", "JENKINS_URL")
+    inherited = {name: value for name, value in os.environ.items() if name not in silent}
+    code = _OPENVINO_SENDS if imported else ""
+    code += "from runtime.engines.openvino_package import import_openvino; import_openvino()"
+    environment = {**inherited, "HOME": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
+    # The identity that they keep.
+    written = [file.name for file in tmp_path.iterdir()]
+    if imported and not done.stdout:
+        pytest.skip(f"OpenVINO {openvino.__version__} sends nothing")
+    assert (done.stdout.split(), written) == ((["sent"], ["intel"]) if imported else ([], []))
+
+
+def test_openvinos_statistics_stay_importable(monkeypatch):
+    monkeypatch.delitem(sys.modules, "openvino_telemetry", raising=False)
+    assert import_openvino() is openvino
+    assert "openvino_telemetry" not in sys.modules
 
 
 def test_one_onnxruntime_of_either_name_is_fine(monkeypatch):

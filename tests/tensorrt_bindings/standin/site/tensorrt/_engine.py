@@ -152,6 +152,8 @@ class EngineState(State):
     @cached_property
     def session(self) -> Any:
         """An onnxruntime session with one thread and without QDQ fusions, so that it computes the graph as written."""
+        # Its telemetry would leave a file in the folder for temporary files, which TensorRT does not.
+        os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
