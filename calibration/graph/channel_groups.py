@@ -1,6 +1,6 @@
 """Which tensors share channels, and so must share one factor per channel."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -36,7 +36,8 @@ def channel_groups(model: ir.Model) -> tuple[ChannelGroup, ...]:
     Rules:
 
     1. The output of a convolution begins a group. ReLU, pooling and, behind a global pool, Flatten hand it on
-       channel by channel; a residual Add joins its inputs' groups and its output's.
+       channel by channel, and so does the product with a gate, one number a channel, as squeeze-and-excitation has it;
+       a residual Add joins its inputs' groups and its output's.
     2. Its producers are the convolutions that write its tensors, its consumers the Conv, Gemm and MatMul that
        read them.
     3. It is scalable if nothing else touches it: no other operator, no graph input or constant, and no graph
@@ -58,6 +59,8 @@ class _Groups:
                 for value in node.inputs:
                     assert value is not None
                     self._join(value, node.outputs[0])
+            elif (gated := _gated(node)) is not None:
+                self._join(gated, node.outputs[0])
 
     def groups(self) -> Iterator[ChannelGroup]:
         graph = self._model.graph
@@ -77,7 +80,7 @@ class _Groups:
         consumers = list(dict.fromkeys(node for node, index in uses if node.op_type in LAYERS and index == 0))
         inside = set(producers) | set(consumers)
         touching = {node for node, _ in uses} | {node for value in tensors if (node := value.producer())}
-        strangers = [node for node in touching - inside if not (_hands_on_channels(node) or _adds_activations(node))]
+        strangers = [node for node in touching - inside if not _keeps_factors(node, tensors)]
         channels = len(constant(producers[0], 1))
         whole = all(node.op_type != "Conv" or len(constant(node, 1)) == channels for node in producers) and all(
             _reads(node) == channels for node in consumers
@@ -102,6 +105,33 @@ class _Groups:
         older, newer = self._find(first), self._find(second)
         if older is not newer:
             self._parents[newer] = older
+
+
+def _keeps_factors(node: ir.Node, tensors: Collection[ir.Value]) -> bool:
+    """Return whether a node that touches a group's tensors gives divided ones where it is given divided ones."""
+    if _hands_on_channels(node) or _adds_activations(node):
+        return True
+    gated = _gated(node)
+    # The gate itself is no part of the group: it is as it was, whatever its channels are divided by.
+    return (
+        gated is not None
+        and gated in tensors
+        and not any(value in tensors for value in node.inputs if value is not gated)
+    )
+
+
+def _gated(node: ir.Node) -> ir.Value | None:
+    """Return what a Mul multiplies by one number for each image and channel, (N, C, 1, 1); None for other nodes."""
+    if node.op_type != "Mul" or any(value is None or value.const_value is not None for value in node.inputs):
+        return None
+    gates = [value for value in node.inputs if value is not None and _is_gate(value)]
+    others = [value for value in node.inputs if value not in gates]
+    return others[0] if len(gates) == len(others) == 1 else None
+
+
+def _is_gate(value: ir.Value) -> bool:
+    shape = value.shape
+    return shape is not None and len(shape) == 4 and list(shape[2:]) == [1, 1]
 
 
 def _hands_on_channels(node: ir.Node) -> bool:

@@ -97,3 +97,17 @@ def channel_attention_block() -> onnx.ModelProto:
     net.node("Sigmoid", "b.se.gate", net.node("Reshape", "b.se.back", "b.se.conv", "b.se.image"))
     net.node("Add", "b.add", net.node("Mul", "b.se.scaled", main, "b.se.gate"), "act1")
     return net.finish(net.node("Relu", "b.act2", "b.add"), 4)
+
+
+def excitation_block(*, gate_first: bool = False) -> onnx.ModelProto:
+    """A basic block with squeeze-and-excitation: each channel times a number that two convolutions make of all means."""
+    net = Network()
+    net.node("Relu", "act1", net.conv("conv1", "x", shape=(4, 3, 3)))
+    main = net.conv("b.conv1", "act1", shape=(4, 4, 3))
+    net.node("GlobalAveragePool", "b.se.pool", main)
+    net.node("Relu", "b.se.act", net.conv("b.se.fc1", "b.se.pool", shape=(2, 4, 1)))
+    net.node("Sigmoid", "b.se.gate", net.conv("b.se.fc2", "b.se.act", shape=(4, 2, 1)))
+    net.node("Mul", "b.se.scaled", *(("b.se.gate", main) if gate_first else (main, "b.se.gate")))
+    net.node("Relu", "b.act2", net.node("Add", "b.add", "b.se.scaled", "act1"))
+    net.node("Relu", "c.act1", net.conv("c.conv1", "b.act2", shape=(4, 4, 3)))
+    return net.finish("c.act1", 4)

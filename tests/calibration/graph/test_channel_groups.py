@@ -4,8 +4,16 @@ from onnx import numpy_helper
 
 from calibration.graph.channel_groups import channel_groups
 from calibration.graph.checks import prepare
+from calibration.weights.equalize import apply_factors
 from tests.helpers.graphs import evaluate, make_model
-from tests.helpers.resnet_graphs import Network, basic_block, bottleneck, downsample_block
+from tests.helpers.resnet_graphs import (
+    Network,
+    basic_block,
+    bottleneck,
+    channel_attention_block,
+    downsample_block,
+    excitation_block,
+)
 
 # A factor is divided out of one weight and multiplied into the next, each rounded to float32 once.
 SCALING_TOLERANCE = 1e-5
@@ -78,6 +86,37 @@ def test_an_average_pool_before_a_downsample_hands_on_channels():
     stream = groups["b.downsample"]
     assert stream.producers == ("b.conv2", "b.downsample")
     assert (stream.channels, stream.scalable) == (8, False)
+
+
+@pytest.mark.parametrize("gate_first", [False, True])
+def test_channels_that_a_gate_multiplies_stay_apart_and_the_gate_is_none_of_them(gate_first):
+    model = excitation_block(gate_first=gate_first)
+    groups = groups_by_tensor(model)
+    stream = groups["b.conv1"]
+    assert set(stream.tensors) == {*("conv1", "act1", "b.conv1", "b.se.pool", "b.se.scaled", "b.add", "b.act2")}
+    assert (stream.producers, stream.scalable) == (("conv1", "b.conv1"), True)
+    assert set(stream.consumers) == {"b.conv1", "b.se.fc1", "c.conv1"}
+    # What makes the gate goes through a sigmoid.
+    assert not groups["b.se.fc2"].scalable
+    factors = np.array([0.25, 3.0, 0.5, 1.7])
+    prepared = prepare(model)
+    scaled = apply_factors(prepared, channel_groups(prepared), {stream.tensors[0]: factors})
+    want, have = evaluate(model, IMAGES)[0], evaluate(scaled, IMAGES)[0]
+    np.testing.assert_allclose(have, want, atol=SCALING_TOLERANCE * np.abs(want).max(), rtol=0)
+    (gated,) = evaluate(scaled, IMAGES, ["b.se.scaled"])
+    np.testing.assert_allclose(
+        gated * factors[:, None, None], evaluate(model, IMAGES, ["b.se.scaled"])[0], rtol=1e-4, atol=1e-5
+    )
+
+
+def test_a_gate_that_mixes_channels_and_one_that_is_divided_itself_leave_none_scalable():
+    assert not groups_by_tensor(channel_attention_block())["b.conv1"].scalable
+    net = Network()
+    data = net.conv("c", "x", shape=(4, 3, 1))
+    # The gate is the channels' own mean: both sides would be divided, and the product by the square.
+    net.node("Mul", "product", data, net.node("GlobalAveragePool", "mean", data))
+    net.conv("d", "product", shape=(4, 4, 1))
+    assert not groups_by_tensor(net.finish("d", 4))["c"].scalable
 
 
 @pytest.mark.parametrize("source", ["x", "shift"])
