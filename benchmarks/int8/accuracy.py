@@ -169,7 +169,6 @@ def main() -> None:
     arguments = parse_arguments()
     networks, peers = chosen_networks(arguments), chosen_peers(arguments.tool, slow=arguments.slow)
     environment = describe_environment("torch", "timm", "onnx", "onnxruntime", "openvino", "numpy")
-    environment["peers"] = {tool.name: tool.packages for tool in TOOLS if tool.packages}
     cache = arguments.folders[0] / "int8"
     (cache / "peers").mkdir(parents=True, exist_ok=True)
     console, rows, failures, told = Console(width=150), list[Row](), list[Failure](), {}
@@ -195,6 +194,7 @@ def main() -> None:
             )
         result = {
             **environment,
+            "peers": {tool.name: tool.packages for tool in TOOLS if tool.packages},
             "networks": told,
             "rows": [asdict(row) for row in rows],
             "failures": [asdict(failure) for failure in failures],

@@ -98,14 +98,14 @@ def measure_peer(bundle: Bundle, batches: list[np.ndarray], *, folder: Path, rou
     ours, alone, peer, idle = [], [], [], []
     np.save(folder / "one.npy", images[:1])
     np.save(folder / "all.npy", images)
-    # This environment has onnxruntime: none is made.
-    files = {"environments": PEER_FOLDER, "output": folder / "peer.onnx"}
+    output = folder / "peer.onnx"
     split = [images[start : start + 8] for start in range(0, len(images), 8)]
     for number in range(rounds + 1):
         taken = clock(lambda: StreamingPass(model).run(iter(split)))
         one = clock(lambda: StreamingPass(model).run(iter([images[:1]])))
         whole, nothing = (
-            run_peer(PEER, bundle.model_path, calibration=folder / name, **files) for name in ("all.npy", "one.npy")
+            run_peer(PEER, bundle.model_path, environments=PEER_FOLDER, calibration=folder / name, output=output)
+            for name in ("all.npy", "one.npy")
         )
         if number:
             ours.append(taken)

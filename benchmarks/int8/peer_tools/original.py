@@ -23,7 +23,7 @@ def load_original(task: Task, images: Floats) -> torch.nn.Module:
         raise ValueError("the task names no PyTorch network: this tool takes no ONNX")
     state = load_state_dict(task.original.checkpoint)
     classes = len(state["fc.weight"])
-    network = timm.create_model(task.original.architecture, pretrained=False, num_classes=classes)
+    network: torch.nn.Module = timm.create_model(task.original.architecture, pretrained=False, num_classes=classes)
     network.load_state_dict(state)
     network.eval()
     session = onnxruntime.InferenceSession(str(task.model))

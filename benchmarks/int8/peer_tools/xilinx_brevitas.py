@@ -4,6 +4,7 @@ Before it, each optional: `gptq`, its GPTQ on quantised activations; `bias_corre
 20 rounds, as its own examples do.
 """
 
+from collections.abc import Mapping
 from functools import partial
 
 import onnx
@@ -63,7 +64,7 @@ def quantize(task: Task, images: Floats) -> None:
     )
 
 
-def _place(network: torch.fx.GraphModule, task: Task, common: dict[str, object]) -> torch.fx.GraphModule:
+def _place(network: torch.fx.GraphModule, task: Task, common: Mapping[str, object]) -> torch.fx.GraphModule:
     """Return the network with quantised weights and activations exactly where the task wants them.
 
     The ONNX file's nodes are named as PyTorch's modules.
