@@ -48,6 +48,9 @@ def quantize(task: Task, images: Floats) -> None:
     else:
         network = _place(network, task, common)
     ptq_common.calibrate(loader, network)
+    with torch.no_grad():
+        # The scales of weights exist from the first run on.
+        network(loader[0][0])
     if "gptq" in task.steps:
         ptq_common.apply_gptq(loader, network, act_order=True, use_quant_activations=True)
     if "bias_correction" in task.steps:
