@@ -19,7 +19,7 @@ class Tool:
     """A package that quantises.
 
     Attributes:
-        name: Its folder's name, and its file's in `int8/peer_tools`.
+        name: The name of its folder, and of its file in `int8/peer_tools`.
         packages: Requirements, the tool first; none where this environment has the tool.
     """
 

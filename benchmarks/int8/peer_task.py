@@ -31,7 +31,7 @@ class Task:
     Attributes:
         recipe: What to use, joined by `+`; the tool's file in `int8/peer_tools` lists what it takes.
         kind: Whether activations are signed with zero point 0, or unsigned with any.
-        placement: Who decides which tensors are quantised.
+        placement: The one who decides which tensors are quantised.
         model: The FP32 network, ONNX.
         calibration: File of the graph's own input, (N, 3, H, W) float32.
         output: File to write.

@@ -29,7 +29,7 @@ class Peer:
         tool: Name of its environment and of its file in `int8/peer_tools`.
         recipe: What that file is asked for.
         kind: Whether its activations are signed with no zero point, as TensorRT demands, or not.
-        placement: Who decides which tensors are quantised.
+        placement: The one who decides which tensors are quantised.
         suffix: Suffix of the file that it writes.
         counts: How many calibration images it is given, one run each.
         slow: Whether it trains roundings, which takes from minutes to an hour.
@@ -112,7 +112,7 @@ def run_peer(
     """Let a peer quantise `model` into `output`, calibrated on the images of a .npy file.
 
     Args:
-        peer: Who, and how.
+        peer: The tool with its recipe.
         model: The FP32 network, ONNX.
         environments: Folder of the tools' environments; what is missing is installed.
         calibration: File of the graph's own input, (N, 3, H, W) float32.

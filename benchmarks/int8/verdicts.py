@@ -24,7 +24,7 @@ class Row:
         kind: Whether activations are signed.
         who: The quantiser and its recipe.
         images: Calibration images.
-        placement: Who decided which tensors are quantised.
+        placement: The one who decided which tensors are quantised.
         engine: What ran it.
         score: How near it is to FP32.
         usage: What quantising took, the whole process.
