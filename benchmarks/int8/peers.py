@@ -90,9 +90,9 @@ PEERS = (
     *_recipes("AIMET", "aimet", "own", "tf_enhanced"),
     *_recipes("AIMET", "aimet", "same", "adaround+tf_enhanced", slow=True),
     *_recipes("AIMET", "aimet", "lean", "adaround+tf_enhanced", slow=True, kinds=_CPU),
-    *_recipes("Quark", "amd_quark", "same", "percentile min_mse cle+percentile bias_correction+percentile"),
+    *_recipes("Quark", "amd_quark", "same", "percentile min_mse cle+percentile"),
     *_recipes("Quark", "amd_quark", "lean", "percentile", kinds=_CPU),
-    *_recipes("Quark", "amd_quark", "own", "percentile"),
+    *_recipes("Quark", "amd_quark", "own", "percentile bias_correction+percentile"),
     # Their own targets leave no choice of the kind: XINT8 is signed, IMX500's are unsigned after a ReLU.
     *_recipes("Quark", "amd_quark", "own", "power_of_two", kinds=("signed",)),
     *_recipes("Quark", "amd_quark", "same", "adaround+percentile adaquant+percentile", slow=True),

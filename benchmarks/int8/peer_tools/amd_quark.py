@@ -1,8 +1,9 @@
 """AMD Quark for ONNX. A recipe ends with how ranges are found: percentile, min_mse or power_of_two.
 
-`percentile` is its default for both; `min_mse` takes it for activations and the least squared error for weights, since
-for activations Quark offers the latter with scales that are powers of two alone: `power_of_two`, its XINT8. Before it,
-each optional: `cle`, cross-layer equalisation; `bias_correction`; `adaround` and `adaquant`, trained layer by layer.
+`percentile` is its default for activations, with the largest magnitude for weights; `min_mse` takes the least squared
+error for weights, since for activations Quark offers that with scales that are powers of two alone: `power_of_two`, its
+XINT8. Before it, each optional: `cle`, cross-layer equalisation; `bias_correction`, which fails where a layer or a bias
+stays float; `adaround` and `adaquant`, trained layer by layer.
 """
 
 import numpy as np
@@ -75,13 +76,13 @@ def _layer_config(ranges: str, *, signed: bool) -> QLayerConfig:
 
 def _options(task: Task) -> dict[str, object]:
     """Return what puts Q/DQ where the task wants it: after every node whose output is among its tensors."""
-    # Biases stay float, as everywhere here; Int32 ones would be exact but for their rounding.
     if task.placement == "own":
         return {"PrintSummary": False}
     graph = onnx.load(task.model).graph
     quantized = [node for node in graph.node if node.name in task.layers or node.op_type == "GlobalAveragePool"]
     return {
         "PrintSummary": False,
+        # As everywhere here.
         "QuantizeBias": False,
         "NodesToQuantize": [node.name for node in quantized],
         "OpTypesToQuantize": sorted({node.op_type for node in quantized}),
