@@ -23,7 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.compare.throughput import write_pictures
-from benchmarks.int8.peers import PEER_FOLDER, PEERS, peer_environment, peer_versions, run_peer
+from benchmarks.int8.peer_environments import PEER_FOLDER, tool_versions
+from benchmarks.int8.peers import PEERS, run_peer
 from benchmarks.int8.project_job import feeds
 from benchmarks.shared.environment import describe_environment
 from calibration.options import QuantizeOptions
@@ -34,7 +35,7 @@ from runtime.bundle.bundle import open_bundle
 
 MODELS = ("ssl_resnet18", "ssl_resnet50")
 JOB = Path(__file__).with_name("latency_job.py")
-NNCF = next(peer for peer in PEERS if peer.job == "nncf/fast")
+NNCF = next(peer for peer in PEERS if peer.tool == "intel_nncf" and peer.recipe == "fast")
 IMAGES, RUNS = 64, 50
 FP32, BF16, INT8, INT8_CPU, PEER = "OpenVINO f32", "OpenVINO bf16", "OpenVINO INT8", "OpenVINO INT8 cpu", "NNCF's IR"
 ORT_FP32, ORT_INT8 = "onnxruntime FP32", "onnxruntime INT8 cpu"
@@ -66,7 +67,7 @@ class Subject:
     file: Path
 
 
-def make_subjects(model: str, folder: Path, pictures: Path, *, python: Path) -> dict[str, Subject]:
+def make_subjects(model: str, folder: Path, pictures: Path, *, environments: Path) -> dict[str, Subject]:
     """Return what is timed, by name."""
     target = folder / model
     weights = WeightsChoice(source="random", seed=0)
@@ -84,7 +85,7 @@ def make_subjects(model: str, folder: Path, pictures: Path, *, python: Path) -> 
         onnx.save(quantized.model, files[kind])
     calibration, ir = folder / f"{model}.npy", folder / f"{model}.xml"
     np.save(calibration, np.concatenate(list(feeds(float_model, pictures, preprocessing, count=IMAGES))))
-    run_peer(python, NNCF, bundle.model_path, calibration=calibration, output=ir)
+    run_peer(NNCF, bundle.model_path, environments=environments, calibration=calibration, output=ir)
     return {
         FP32: Subject("openvino:f32", bundle.model_path),
         BF16: Subject("openvino:bf16", bundle.model_path),
@@ -157,17 +158,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5, help=f"rounds of {RUNS} runs (default: %(default)s)")
     parser.add_argument("--batch", type=int, action="append", help="may be repeated (default: 1 and 8)")
     parser.add_argument("--model", action="append", choices=MODELS, help="default: both")
-    parser.add_argument("--peers", type=Path, default=PEER_FOLDER, help="environment of the peers")
+    parser.add_argument("--peers", type=Path, default=PEER_FOLDER, help="folder of the peers' environments")
     parser.add_argument("--output", type=Path, help="where to write the JSON (default: not written)")
     arguments = parser.parse_args()
     environment = describe_environment("torch", "onnx", "onnxruntime", "openvino", "numpy")
-    python = peer_environment(arguments.peers.resolve())
-    environment["versions"] |= peer_versions(python)
+    environment["versions"] |= tool_versions("intel_nncf")
     measured = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         for model in arguments.model or MODELS:
-            subjects = make_subjects(model, folder, folder / "pictures", python=python)
+            subjects = make_subjects(model, folder, folder / "pictures", environments=arguments.peers.resolve())
             for batch in arguments.batch or (1, 8):
                 found = measure(subjects, batch=batch, rounds=arguments.rounds)
                 wanted = ratios(model, found)

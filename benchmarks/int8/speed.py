@@ -1,6 +1,6 @@
 """Speed and memory of INT8 calibration: ours, onnxruntime's, and the plain forward pass.
 
-    python -m benchmarks.int8.speed [--rounds N] [--peers FOLDER] [--output FILE]
+    python -m benchmarks.int8.speed [--rounds N] [--output FILE]
 
 ResNet-50, 224 px, random weights, JPEGs of 500 x 375 on average as in `compare/throughput.py`.
 
@@ -33,7 +33,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.compare.throughput import write_pictures
-from benchmarks.int8.peers import PEER_FOLDER, PEERS, peer_environment, run_peer
+from benchmarks.int8.peer_environments import PEER_FOLDER
+from benchmarks.int8.peers import PEERS, run_peer
 from benchmarks.int8.project_job import StreamingPass, feeds
 from benchmarks.shared.environment import describe_environment
 from benchmarks.shared.run_measured import run_measured
@@ -44,7 +45,7 @@ from runtime.bundle.bundle import Bundle, open_bundle
 from runtime.support.progress import Listener
 
 MODEL = "ssl_resnet50"
-PEER = next(peer for peer in PEERS if peer.job == "onnxruntime/Entropy/signed")
+PEER = next(peer for peer in PEERS if peer.tool == "ort_static" and peer.recipe == "Entropy" and peer.kind == "signed")
 JOB = Path(__file__).with_name("project_job.py")
 FEW, MANY = 64, 512
 IMAGES_OF_PEER, IMAGES_OF_FORWARD = 32, 64
@@ -90,21 +91,20 @@ def clock(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def measure_peer(
-    bundle: Bundle, batches: list[np.ndarray], *, python: Path, folder: Path, rounds: int
-) -> dict[str, Any]:
+def measure_peer(bundle: Bundle, batches: list[np.ndarray], *, folder: Path, rounds: int) -> dict[str, Any]:
     """Return A: seconds of both on the same images, in turn."""
     images = np.concatenate(batches)[:IMAGES_OF_PEER]
     model = onnx.load(bundle.model_path)
     ours, alone, peer, idle = [], [], [], []
     np.save(folder / "one.npy", images[:1])
     np.save(folder / "all.npy", images)
+    output = folder / "peer.onnx"
     split = [images[start : start + 8] for start in range(0, len(images), 8)]
     for number in range(rounds + 1):
         taken = clock(lambda: StreamingPass(model).run(iter(split)))
         one = clock(lambda: StreamingPass(model).run(iter([images[:1]])))
         whole, nothing = (
-            run_peer(python, PEER, bundle.model_path, calibration=folder / name, output=folder / "peer.onnx")
+            run_peer(PEER, bundle.model_path, environments=PEER_FOLDER, calibration=folder / name, output=output)
             for name in ("all.npy", "one.npy")
         )
         if number:
@@ -207,11 +207,9 @@ def main() -> None:
     """Measure, print a table and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--rounds", type=int, default=5, help="timed rounds (default: %(default)s)")
-    parser.add_argument("--peers", type=Path, default=PEER_FOLDER, help="environment of the peers")
     parser.add_argument("--output", type=Path, help="where to write the JSON (default: not written)")
     arguments = parser.parse_args()
     environment = describe_environment("torch", "onnx", "onnxruntime", "numpy", "pillow")
-    python = peer_environment(arguments.peers.resolve())
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         bundle, pictures, preprocessing = make_input(folder)
@@ -220,7 +218,7 @@ def main() -> None:
         result = {
             **environment,
             "model": MODEL,
-            "peer": measure_peer(bundle, batches, python=python, folder=folder, rounds=arguments.rounds),
+            "peer": measure_peer(bundle, batches, folder=folder, rounds=arguments.rounds),
             "forward": measure_forward(bundle, batches, rounds=arguments.rounds),
             "memory": measure_memory(bundle, pictures, preprocessing, folder=folder),
             "stages_s": measure_stages(bundle, pictures),
