@@ -100,7 +100,7 @@ def channel_attention_block() -> onnx.ModelProto:
 
 
 def excitation_block(*, gate_first: bool = False) -> onnx.ModelProto:
-    """A basic block with squeeze-and-excitation: each channel times a number that two convolutions make of all means."""
+    """A basic block with squeeze-and-excitation: each channel times what two convolutions make of all means."""
     net = Network()
     net.node("Relu", "act1", net.conv("conv1", "x", shape=(4, 3, 3)))
     main = net.conv("b.conv1", "act1", shape=(4, 4, 3))
