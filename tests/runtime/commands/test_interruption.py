@@ -75,6 +75,12 @@ def test_a_signal_that_comes_while_an_object_is_destroyed_is_not_lost() -> None:
     assert said == _WHOLE
 
 
+def _as_in_a_terminal() -> None:
+    """A pytest in the background ignores SIGINT, and one that nohup started SIGHUP; its children would too."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 def start(folder: Path, *arguments: str, ignored: bool = False) -> "subprocess.Popen[str]":
     """Start the command and wait until it is half way; `ignored`: as nohup does."""
     process = subprocess.Popen(
@@ -83,8 +89,7 @@ def start(folder: Path, *arguments: str, ignored: bool = False) -> "subprocess.P
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-        # A pytest in the background ignores SIGINT, and its children would too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        preexec_fn=_as_in_a_terminal,
     )
     assert process.stdout is not None
     assert process.stdout.readline() == "ready\n"
