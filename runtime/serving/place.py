@@ -21,6 +21,8 @@ from runtime.support.partial import partial_folder, recover, replace_folder
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # Triton ignores versions with leading zeros; OpenVINO Model Server wants more than 0. Both read a 64-bit number.
 _VERSION = re.compile(r"[1-9][0-9]{0,17}")
+# As `runtime/support/partial.py` names it.
+_MOVED_ASIDE = re.compile(r"\.([1-9][0-9]{0,17})\..+")
 
 
 @dataclass(frozen=True)
@@ -68,10 +70,18 @@ def find_place(repository: Path, name: str) -> Place:
         return Place(repository, name, (), None)
     if model.is_symlink() or not model.is_dir():
         raise BundleError(f"{model} is no plain folder of {repository}: remove it, or pass another --name")
+    _put_versions_back(model)
     found = sorted(int(path.name) for path in model.iterdir() if path.is_dir() and _VERSION.fullmatch(path.name))
     if not found:
         raise BundleError(f"{model} has no version made by run-ssl repo: remove it, or pass another --name")
     return Place(repository, name, tuple(found), read_record(model / str(found[-1])))
+
+
+def _put_versions_back(model: Path) -> None:
+    """Put back the versions that a process moved aside and was killed before it could replace."""
+    for path in list(model.iterdir()):
+        if aside := _MOVED_ASIDE.fullmatch(path.name):
+            recover(model / aside[1])
 
 
 def check_repository(repository: Path) -> None:

@@ -86,6 +86,11 @@ def draw_blow(rng: random.Random, number: int, usual: Ending) -> Blow:
     return Blow(number, rng.uniform(0, usual.seconds), to_group=to_group)
 
 
+def temporary_files(site: Site) -> set[str]:
+    """Return the names of what stands in the folder for temporary files."""
+    return {one.name for one in site.temporary.iterdir()}
+
+
 def try_once(
     command: Command, site: Site, blows: list[Blow], usual: Undisturbed, checker: Checker
 ) -> tuple[bool, list[str]]:
@@ -93,9 +98,18 @@ def try_once(
     site.begin(command)
     wrong, finished = [], False
     for blow in blows:
+        stood, kept = listing(site.folder), temporary_files(site)
         ending = run(command, site, blow)
         finished = ending.code == 0
-        wrong += [f"{signal.Signals(blow.number).name}: {what}" for what in _judge(site, blow, ending, usual, checker)]
+        # Before it listens, and behind its end, when all is written, any signal ends a process. An earlier one may have
+        # left what no undisturbed command does.
+        states = (set(stood), set(usual.before), set(usual.after))
+        unheard = ending.code == -blow.number and set(listing(site.folder)) in states
+        found = [*_judge(blow, ending, usual, checker, unheard=unheard)]
+        # SIGKILL, and a signal that it does not hear, leave a process no time to remove them.
+        if blow.number != signal.SIGKILL and not unheard and (more := temporary_files(site) - kept):
+            found.append(f"it left temporary files: {sorted(more)}")
+        wrong += [f"{signal.Signals(blow.number).name}: {what}" for what in found]
     again = run(command, site)
     if refuses(again):
         return finished, wrong
@@ -106,13 +120,11 @@ def try_once(
     return finished, wrong
 
 
-def _judge(site: Site, blow: Blow, ending: Ending, usual: Undisturbed, checker: Checker) -> Iterator[str]:
+def _judge(blow: Blow, ending: Ending, usual: Undisturbed, checker: Checker, *, unheard: bool) -> Iterator[str]:
     """Yield what is wrong right after a blow."""
     if ending.code is None:
         yield "it hung"
         return
-    # Before it listens, and behind its end, when all is written, any signal ends a process.
-    unheard = ending.code == -blow.number and set(listing(site.folder)) in (set(usual.before), set(usual.after))
     if not (unheard or refuses(ending)) and ending.code not in (0, CODES[signal.Signals(blow.number)]):
         yield f"exit code {ending.code}: {ending.stderr[-300:]!r}"
     said = [line for line in ending.stderr.splitlines() if line.strip() and line not in usual.ending.stderr]
@@ -120,10 +132,6 @@ def _judge(site: Site, blow: Blow, ending: Ending, usual: Undisturbed, checker: 
         yield f"it said {len(said)} lines: {' / '.join(said)[:600]!r}"
     if ending.orphans:
         yield f"{ending.orphans} of its processes outlived it"
-    # SIGKILL, and a signal that it does not hear, leave a process no time to remove them.
-    told = blow.number != signal.SIGKILL and not unheard
-    if told and (kept := sorted(one.name for one in site.temporary.iterdir())):
-        yield f"it left temporary files: {kept}"
     if not_whole := checker.wrong():
         yield f"not whole: {not_whole}"
 

@@ -182,6 +182,20 @@ def test_a_failed_rename_leaves_what_was_there(bundle, models, monkeypatch, vers
     assert contents(models.parent) == before
 
 
+@pytest.mark.parametrize("version", [None, 1, 2])
+def test_the_only_version_that_a_killed_process_moved_aside_comes_back(bundle, models, version):
+    # A repository whose only version was being replaced: no version is left under its own name.
+    before = contents(models / "tiny/1")
+    aside = models / "tiny" / ".1.abcd1234.old"
+    aside.mkdir()
+    (models / "tiny/1").rename(aside / "1")
+    written = write(bundle, models, version=version, overwrite=True).version
+    assert written == (version or 2)
+    assert not aside.exists()
+    if written != 1:
+        assert contents(models / "tiny/1") == before
+
+
 def test_ctrl_c_leaves_no_repository(bundle, tmp_path, monkeypatch):
     def interrupt(*_arguments):
         raise KeyboardInterrupt
