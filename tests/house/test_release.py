@@ -23,11 +23,13 @@ SUFFIXES = {".py", ".toml", ".txt", ".in", ".h", ".cpp", ".inc", ".md", ".yml", 
 # Each with the code that it names and the messages that it quotes.
 REFUSALS = (ROOT / "SECURITY.md").read_text(encoding="utf-8").partition("## What is not protected")[0].split("### ")[1:]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-# The changelog dates a version, so it may name it; recorded results say what they were measured with.
+# The changelog dates a version, so it may name it; recorded results say what they were measured with. `make coverage`
+# leaves a database.
+_OTHERS = {"CHANGELOG.md", ".coverage"}
 SOURCES = [
     path
     for path in (*ROOT.iterdir(), *(path for folder in FOLDERS for path in (ROOT / folder).rglob("*")))
-    if path.suffix in SUFFIXES and path.is_file() and path.name != "CHANGELOG.md"
+    if path.suffix in SUFFIXES and path.is_file() and path.name not in _OTHERS
 ]
 
 
