@@ -118,7 +118,7 @@ def residual_adds(model: ir.Model) -> tuple[ResidualAdd, ...]:
         first, second = (node.inputs[0], node.inputs[1]) if node.op_type == "Add" else (None, None)
         if first is None or second is None or first.const_value is not None or second.const_value is not None:
             continue
-        own = [_is_own_convolution(value) for value in (first, second)]
+        own = [own_convolution(value) is not None for value in (first, second)]
         if own[0] != own[1]:
             skip = own.index(False)
         else:
@@ -128,9 +128,10 @@ def residual_adds(model: ir.Model) -> tuple[ResidualAdd, ...]:
     return tuple(adds)
 
 
-def _is_own_convolution(value: ir.Value) -> bool:
-    producer = value.producer()
-    return producer is not None and producer.op_type == "Conv" and len(value.uses()) == 1
+def own_convolution(value: ir.Value | None) -> ir.Node | None:
+    """Return the convolution that writes a tensor, where one node alone reads it; None elsewhere."""
+    producer = value.producer() if value is not None and len(value.uses()) == 1 else None
+    return producer if producer is not None and producer.op_type == "Conv" else None
 
 
 def _branch_lengths(first: ir.Value, second: ir.Value) -> tuple[int, int]:

@@ -41,6 +41,7 @@ from calibration.graph.structure import (
     is_global_pool,
     layers,
     nonnegative_tensors,
+    own_convolution,
     residual_adds,
 )
 from calibration.qdq.shift import shiftable
@@ -165,23 +166,15 @@ def either_sides(model: ir.Model, placement: Placement) -> tuple[EitherSide, ...
     """
     if placement.target == "cpu":
         return ()
-    placed = {use: tensor.name for tensor in placement.activations for use in tensor.uses}
-    weights = frozenset(placement.weights)
+    nodes = {node.name: node for node in model.graph}
     found = []
     for add in residual_adds(model):
-        node = next(node for node in model.graph if node.name == add.node)
-        sides = [node.inputs[add.skip], node.inputs[1 - add.skip]]
-        if {(add.node, 0), (add.node, 1)}.isdisjoint(placed) or not all(_is_own_layer(side, weights) for side in sides):
-            continue
-        skip, main = (side.name or "" for side in sides if side is not None)
-        found.append(EitherSide(add.node, skip, main))
+        node = nodes[add.node]
+        writers = [own_convolution(node.inputs[side]) for side in (add.skip, 1 - add.skip)]
+        if all(writer is not None and writer.name in placement.weights for writer in writers):
+            skip, main = (writer.outputs[0].name or "" for writer in writers if writer is not None)
+            found.append(EitherSide(add.node, skip, main))
     return tuple(found)
-
-
-def _is_own_layer(value: ir.Value | None, quantized: frozenset[str]) -> bool:
-    """Return whether a quantised convolution writes a tensor that one node alone reads."""
-    producer = _producer(value)
-    return producer is not None and producer.name in quantized and value is not None and len(value.uses()) == 1
 
 
 def _shiftable(model: ir.Model, uses: Mapping[ir.Value, Sequence[tuple[str, int]]]) -> frozenset[str]:

@@ -25,7 +25,7 @@ import numpy as np
 import onnx_ir as ir
 
 from calibration.graph.edit import replace_constant
-from calibration.graph.structure import constant
+from calibration.graph.structure import constant, own_convolution
 from calibration.weights.scales import WeightQuantization
 from runtime.support.arrays import Doubles
 
@@ -106,8 +106,9 @@ def _absorber(value: ir.Value | None, paired: Collection[ir.Value]) -> ir.Node |
 
 
 def _own_convolution(value: ir.Value | None, paired: Collection[ir.Value]) -> ir.Node | None:
-    node = value.producer() if value is not None and value not in paired and _read_once(value) else None
-    return node if node is not None and node.op_type == "Conv" and _has_bias(node) else None
+    """Return the convolution whose bias can move a tensor that is neither quantised nor an output."""
+    node = None if value is None or value in paired or value.is_graph_output() else own_convolution(value)
+    return node if node is not None and _has_bias(node) else None
 
 
 def _gives_back(node: ir.Node, paired: Collection[ir.Value]) -> bool:
