@@ -43,6 +43,7 @@ def test_a_task_is_read_as_it_was_written(tmp_path):
     assert task.steps == ("cle", "percentile")
 
 
+@pytest.mark.slow
 def test_a_tool_that_cannot_be_installed_is_an_error_with_pips_last_words(tmp_path):
     missing = str(tmp_path / "nowhere-1.0-py3-none-any.whl")
     with pytest.raises(RuntimeError, match=r"could not be installed:[\s\S]*nowhere-1\.0"):

@@ -174,6 +174,7 @@ def test_sizes_and_numbers_are_read_or_refused():
         read_numbers("--std", "a,b")
 
 
+@pytest.mark.slow
 def test_a_network_with_other_normalisation_and_an_oblong_input_exports_verifies_and_says_what_was_done(tmp_path):
     arguments = [
         *("--model", "resnet18", "--weights", "random", "--num-classes", "5", "--output", str(tmp_path / "out")),

@@ -97,6 +97,7 @@ def turned_copy(folders, target, orientation):
     return target
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("orientation", [3, 6])
 def test_turned_pictures_are_told_of_and_score_as_upright_ones_with_the_option(
     exported, class_folders, tmp_path, orientation

@@ -337,6 +337,7 @@ def test_wds_damage_is_an_error_where_timm_leaves_it_out(tmp_path: Path) -> None
             list(stream("wds/x", split="bad.tar", root=tmp_path))
 
 
+@pytest.mark.slow
 def test_wds_samples_with_several_dots_other_endings_and_long_names_are_told_apart(tmp_path: Path) -> None:
     pytest.importorskip("webdataset", reason="webdataset is not installed: pip install webdataset")
     samples = {

@@ -249,6 +249,7 @@ def test_embeddings_of_a_real_network_are_those_of_timm_with_its_own_transform(e
     assert pq.read_table(job.output).column("classes").to_pylist() == logits.argmax(1, keepdim=True).tolist()
 
 
+@pytest.mark.slow
 def test_a_bundle_with_an_embedding_alone_embeds_as_the_bundle_with_its_classifier(
     exported: Any, backbone: Any, tmp_path: Path
 ) -> None:
@@ -264,6 +265,7 @@ def test_a_bundle_with_an_embedding_alone_embeds_as_the_bundle_with_its_classifi
         embed(top_k)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("engine", ["onnxruntime", "openvino"])
 @pytest.mark.parametrize("precision", ["fp32", "fp16", "int8"])
 def test_a_real_engines_bytes_do_not_depend_on_threads_workers_or_overlap(

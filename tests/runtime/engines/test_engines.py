@@ -65,6 +65,7 @@ def test_fp32_gives_pytorchs_logits_and_embedding(exported, reference, name):
         np.testing.assert_array_equal(logits.argmax(axis=1), reference.logits.argmax(axis=1))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENGINES)
 def test_a_network_without_a_classifier_gives_pytorchs_embedding_and_no_logits(backbone, reference, name):
     bundle = open_bundle(backbone.fp32)
@@ -159,6 +160,7 @@ def test_eight_threads_get_what_one_gets_to_the_bit(exported, reference, name, p
         np.testing.assert_array_equal(outputs.embedding, expected.embedding)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", GRAPH_ENGINES)
 @pytest.mark.parametrize("kind", ["fp16", "int8", "int8-fp16"])
 def test_eight_threads_get_what_one_gets_in_every_precision(exported, quantized, reference, name, kind):

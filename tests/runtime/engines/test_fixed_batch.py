@@ -17,6 +17,7 @@ from tests.helpers.exported import decibels
 ENGINES = ["onnxruntime", "openvino", "pytorch"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ENGINES)
 @pytest.mark.parametrize("images", [1, 2, 3, 4, 7])
 def test_any_number_of_images_gives_timm_s_outputs(exported, fixed_batch, reference, name, images):
