@@ -2,8 +2,9 @@
 
     python -m benchmarks.int8.latency_job ENGINE MODEL --batch N --runs N --size PX
 
-ENGINE is onnxruntime, or openvino:HINT with f32 or bf16. Prints the seconds of every run, and the precision that most
-convolutions execute in, as JSON. The graph takes float32, (N, 3, H, W).
+ENGINE is onnxruntime, or openvino:HINT with f32 or bf16; an ONNX file is rewritten for OpenVINO as the runtime does it.
+Prints the seconds of every run, and the precision that most convolutions execute in, as JSON. The graph takes float32,
+(N, 3, H, W).
 """
 
 import argparse
@@ -22,11 +23,13 @@ def open_openvino(model: Path, hint: str, images: np.ndarray) -> tuple[Callable[
     import openvino
 
     from runtime.engines.openvino_engine import executed_precision
+    from runtime.engines.openvino_unsigned import make_unsigned
 
     core = openvino.Core()
     # As `runtime.engines.openvino_engine` does it.
     config = {"INFERENCE_PRECISION_HINT": hint, "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
-    compiled = core.compile_model(core.read_model(model), "CPU", config)
+    graph = core.read_model(model)
+    compiled = core.compile_model(make_unsigned(graph) if model.suffix == ".onnx" else graph, "CPU", config)
     request = compiled.create_infer_request()
     return lambda: request.infer([images], share_inputs=True), executed_precision(compiled)
 

@@ -16,6 +16,7 @@ from runtime.bundle.bundle import Bundle
 from runtime.engines.contract import EngineBase, ExecutionPrecision, Outputs, describe_precision
 from runtime.engines.openvino_floats import compute_in_floats, int8_kernels_differ
 from runtime.engines.openvino_package import import_openvino
+from runtime.engines.openvino_unsigned import make_unsigned
 from runtime.engines.precisions import OPENVINO, OPENVINO_HINTS, compute_type
 from runtime.errors import EngineError
 from runtime.support.arrays import Feed, Floats, Pixels
@@ -101,8 +102,8 @@ class OpenVinoEngine(EngineBase):
 def read_graph(core: Any, bundle: Bundle, device: str) -> Any:
     """Return a bundle's graph as it is compiled for a device.
 
-    On a CPU whose INT8 kernels are another function an INT8 graph is rounded in floats
-    (`runtime/engines/openvino_floats.py`).
+    On a CPU an INT8 graph gets unsigned integers where no value is negative (`runtime/engines/openvino_unsigned.py`),
+    and on one whose INT8 kernels are another function it is rounded in floats (`runtime/engines/openvino_floats.py`).
 
     Args:
         core: OpenVINO's `Core`.
@@ -110,9 +111,9 @@ def read_graph(core: Any, bundle: Bundle, device: str) -> Any:
         device: OpenVINO device.
     """
     model = core.read_model(bundle.model_path)
-    if device == "CPU" and bundle.manifest.precision.int8 is not None and int8_kernels_differ():
-        return compute_in_floats(model)
-    return model
+    if device != "CPU" or bundle.manifest.precision.int8 is None:
+        return model
+    return compute_in_floats(model) if int8_kernels_differ() else make_unsigned(model)
 
 
 def executed_precision(compiled: Any) -> str:

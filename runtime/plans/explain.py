@@ -97,8 +97,8 @@ def _crossings(account: PlanAccount) -> list[tuple[float, str]]:
             (
                 beside or 0.0,
                 f"{counted(len(residual), 'INT8 convolution')} {verb_for(len(residual), 'read')} or"
-                f" {verb_for(len(residual), 'write')} FP16 or FP32 around a residual Add, whose skip side or sum has no"
-                f" Q/DQ{price}; put Q/DQ on both (`export-ssl --int8` does)",
+                f" {verb_for(len(residual), 'write')} FP16 or FP32 around a residual Add without Q/DQ on an input and"
+                f" on its sum{price}; put them there (`export-ssl --int8` does)",
             )
         )
     if others:

@@ -6,6 +6,7 @@
 #include "backend.h"
 #include "fixed_batch.h"
 #include "openvino_floats.h"
+#include "openvino_unsigned.h"
 #include "status.h"
 
 namespace rne {
@@ -69,8 +70,8 @@ public:
         const std::string text(bundle.model.begin(), bundle.model.end());
         // No weights beside it: everything is in the ONNX file.
         auto model = core.read_model(text, ov::Tensor());
-        if (manifest_.precision.rfind("int8", 0) == 0 && int8_kernels_differ()) {
-            compute_in_floats(model);
+        if (manifest_.precision.rfind("int8", 0) == 0) {
+            int8_kernels_differ() ? compute_in_floats(model) : make_unsigned(model);
         }
         compiled_ = core.compile_model(model, "CPU", config);
         request_ = compiled_.create_infer_request();

@@ -1,25 +1,13 @@
 #include "openvino_floats.h"
 
 #include <cmath>
-#include <openvino/op/ops.hpp>
+#include <vector>
 
 #include "cpu.h"
+#include "openvino_graph.h"
 
 namespace rne {
 namespace {
-
-// The one constant of a node's input; the bounds of an activation hold for the whole tensor.
-float bound(const ov::Node &node, std::size_t input) {
-    const auto constant = ov::as_type_ptr<ov::op::v0::Constant>(node.get_input_node_shared_ptr(input));
-    OPENVINO_ASSERT(constant && ov::shape_size(constant->get_shape()) == 1, "a FakeQuantize without constant bounds");
-    return constant->cast_vector<float>().front();
-}
-
-void move_readers(const ov::Output<ov::Node> &from, const ov::Output<ov::Node> &to) {
-    for (auto reader : from.get_target_inputs()) {
-        reader.replace_source_output(to);
-    }
-}
 
 // What converts an output to another type.
 std::vector<ov::Output<ov::Node>> conversions(const ov::Output<ov::Node> &output) {
@@ -47,10 +35,7 @@ void compute_in_floats(const std::shared_ptr<ov::Model> &model) {
         if (!ov::is_type<ov::op::v0::FakeQuantize>(node)) {
             continue;
         }
-        const double low = bound(*node, 1);
-        const double high = bound(*node, 2);
-        const double lowest = bound(*node, 3);
-        const double highest = bound(*node, 4);
+        const auto [low, high, lowest, highest] = bounds_of(*node);
         const auto value = node->input_value(0);
         const auto scale = ov::op::v0::Constant::create(value.get_element_type(), {},
                                                         {static_cast<float>((high - low) / (highest - lowest))});
@@ -63,12 +48,13 @@ void compute_in_floats(const std::shared_ptr<ov::Model> &model) {
                 rounded, ov::op::v0::Constant::create(value.get_element_type(), {}, {zero_point}));
         }
         const auto whole = std::make_shared<ov::op::v0::Clamp>(rounded, lowest, highest)->output(0);
-        move_readers(node->output(0), whole);
+        move_readers(node->output(0).get_target_inputs(), whole);
         for (const auto &integer : conversions(whole)) {
             for (const auto &again : conversions(integer)) {
                 const auto type = again.get_element_type();
                 const bool same = type == whole.get_element_type();
-                move_readers(again, same ? whole : std::make_shared<ov::op::v0::Convert>(whole, type)->output(0));
+                move_readers(again.get_target_inputs(),
+                             same ? whole : std::make_shared<ov::op::v0::Convert>(whole, type)->output(0));
             }
         }
     }

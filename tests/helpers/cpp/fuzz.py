@@ -24,6 +24,7 @@ SECONDS = int(os.environ.get("RNE_FUZZ_SECONDS", "10"))
 LEFT_OUT = (
     "backend_openvino.cpp",
     "openvino_floats.cpp",
+    "openvino_unsigned.cpp",
     "backend_onnxruntime.cpp",
     "onnxruntime_",
     "backend_tensorrt.cpp",
