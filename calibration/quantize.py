@@ -34,7 +34,7 @@ from calibration.qdq.placement import Placement, either_sides, place
 from calibration.search.calibration_cache import check_cache_target, read_cache, write_cache
 from calibration.search.choose import Choice, Chooser
 from calibration.search.describe import describe_calibration
-from calibration.search.judge import Judge
+from calibration.search.judge import Judge, spread
 from calibration.search.parts import Parts, parts_from_arrays
 from calibration.search.sides import smaller_main_sides
 from calibration.weights.second_moments import LayerMoments, Step, collect_moments
@@ -230,6 +230,7 @@ class _Calibration:
                 lint.add(batch.pixels)
                 batches.append(self._feed(batch.pixels))
         lint.lost += loader.lost
+        batches = spread(batches)
         model, weights = self._float.model, self._float.weights
         reference = run_outputs(model, judged_outputs(model), batches, weights=weights, threads=self._options.threads)
         judge = Judge(batches, reference, self._options.threads, on_candidate=lambda: self._listener.on_steps(1))

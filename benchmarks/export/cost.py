@@ -44,7 +44,8 @@ CASES: Mapping[str, tuple[str, ...]] = {
     "fp16-large": ("--model", "ssl_resnext101_32x16d", "--fp16"),
 }
 PEER = "timmx"
-PEER_ARGUMENTS = ("export", "onnx", "resnet18", "--batch-size", "2", "--dynamic-batch")
+# Its own name for the file is refused where the file exists, in every round but the first.
+PEER_ARGUMENTS = ("export", "onnx", "resnet18", "--batch-size", "2", "--dynamic-batch", "--output", "resnet18.onnx")
 BUNDLE = "bundle"
 OURS, OTHER = "ours", "other"
 # Fewer would be refused as too few to calibrate on, or would not show that memory does not grow.

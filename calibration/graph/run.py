@@ -1,6 +1,7 @@
 """Run a graph in onnxruntime so that Q/DQ mean exactly what ONNX says."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import onnx
@@ -72,33 +73,34 @@ def run_outputs(
     return found
 
 
-def run_with_constants(
+@contextmanager
+def open_with_constants(
     model: onnx.ModelProto,
     names: Sequence[str],
-    batches: Sequence[Feed],
-    constants: Sequence[Mapping[str, Feed]],
+    constants: Collection[str],
     *,
     weights: Weights = NO_WEIGHTS,
     threads: int | None = None,
-) -> Iterator[list[list[Floats]]]:
-    """Yield what `run_outputs` returns, once for each setting of some constants, with one session for all.
+) -> Iterator[Callable[[Mapping[str, Feed], Sequence[Feed]], list[list[Floats]]]]:
+    """Open a graph and give a function that runs it with other values of some constants.
+
+    The function takes the constants' values by name, of their own dtype and shape, and batches of the graph's input; it
+    returns what `run_outputs` returns.
 
     Args:
         model: A graph; these constants become inputs of it, with their values as defaults.
         names: Outputs that are wanted.
-        batches: The graph's input, batch by batch.
-        constants: Names of initializers to their values, of their own dtype and shape; the same names each time.
+        constants: Names of initializers.
         weights: Large constants that stand outside the graph, by name; others than the graph's own are passed over.
         threads: Threads of onnxruntime; None leaves its choice.
     """
     for tensor in model.graph.initializer:
-        if tensor.name in constants[0]:
+        if tensor.name in constants:
             model.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
-    session = open_session(model, weights=weights, threads=threads)
-    source = session.get_inputs()[0].name
-    for values in constants:
-        yield [session.run(list(names), {source: batch, **values}) for batch in batches]
-    del session
+    opened = [open_session(model, weights=weights, threads=threads)]
+    source = opened[0].get_inputs()[0].name
+    yield lambda values, batches: [opened[0].run(list(names), {source: batch, **values}) for batch in batches]
+    opened.clear()
     free_memory()
 
 

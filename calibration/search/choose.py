@@ -12,7 +12,8 @@
 What is judged is the SQNR of the outputs on images that no statistic has seen (`calibration/search/judge.py`). They are
 few, and a gain on them can be luck: where the 95 % interval of a gain has zero in it, the two graphs are a tie, and the
 simpler one is kept. Simpler is the graph as it is, the scales of largest magnitude, rounding to nearest, and the biases
-as they are. The methods are equally simple, one number for each tensor, so the best of them is taken.
+as they are. The methods are equally simple, one number for each tensor, so the best of them is taken. What is surely
+worse on the first images is not judged on the others.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -92,20 +93,15 @@ class _Whole:
     trials: tuple[Tried, ...]
 
 
-def _tried(name: str, judged: Judged, *, kept: bool, before: Judged | None = None) -> Tried:
-    gain = None if before is None else judged.gain_ci95(before)
-    ends = None if gain is None else (round(gain[0], 3), round(gain[1], 3))
-    return Tried(name=name, sqnr_db=round(judged.db, 3), kept=kept, gain_ci95_db=ends)
-
-
 def _surely_better(judged: Judged, before: Judged) -> bool:
     """Return whether a graph is better than a simpler one beyond the luck of few images."""
     gain = judged.gain_ci95(before)
     return judged.db > before.db if gain is None else gain[0] > 0
 
 
-def _sqnr_db(one: _Scaled | _Whole) -> float:
-    return one.judged.db
+def _reached(one: _Scaled | _Whole) -> tuple[int, float]:
+    """Return what puts graphs in order: one that was dropped after the first images never leads one that was not."""
+    return one.judged.images, one.judged.db
 
 
 class Chooser:
@@ -125,30 +121,23 @@ class Chooser:
             statistics: Statistics of every tensor that the placement quantises.
             moments: Gives the moments of the layers whose names are asked for.
         """
-        tried = list(self._try_methods(model, statistics))
-        leaders = [max(group, key=_sqnr_db) for group in self._by_form(tried)]
+        tried = self._try_methods(model, statistics)
+        leaders = [max(group, key=_reached) for group in self._by_form(tried)]
         if len(leaders) > 1 and _surely_better(leaders[1].judged, leaders[0].judged):
             leaders.reverse()
-        wholes = [self._clip_weights(leader) for leader in leaders]
         if self._per_tensor:
             # With one scale for all channels the weights lose more than the activations: they decide.
-            wholes.sort(key=_sqnr_db, reverse=True)
-        first, *others = wholes
-        best = self._refine(first, moments)
+            wholes = sorted(map(self._clip_weights, leaders), key=_reached, reverse=True)
+            best = self._refine(wholes[0], moments)
+            others = wholes[1:]
+        else:
+            best = self._refine(self._clip_weights(leaders[0]), moments)
+            others = [self._clip_weights(leader, rival=best.judged) for leader in leaders[1:]]
         for other in others:
-            told = _tried(
-                f"instead, {other.scaled.form.name}: weights to nearest", other.judged, kept=False, before=best.judged
-            )
-            best = replace(best, trials=(told, *best.trials))
-            # What equalisation costs the weights shows only here; layer-wise rounding nearly always makes up for it.
-            if other.judged.db > best.judged.db:
-                refined = self._refine(other, moments)
-                simpler = not refined.scaled.form.factors
-                if _surely_better(refined.judged, best.judged) or (simpler and refined.judged.db > best.judged.db):
-                    best = refined
+            best = self._instead(best, other, moments)
         kept = best.scaled
         candidates = tuple(
-            _tried(
+            self._tried(
                 f"{one.method}, {one.form.name}",
                 one.judged,
                 kept=one is kept,
@@ -158,22 +147,45 @@ class Chooser:
         )
         return Choice(best.parts, best.scaled.method, best.scaled.clips, candidates, best.trials)
 
+    def _instead(self, best: _Whole, other: _Whole, moments: Moments) -> _Whole:
+        """Return the better of the graph so far and of the other form's, refined where it may be better; rule 4."""
+        name = f"instead, {other.scaled.form.name}: weights to nearest"
+        told = self._tried(name, other.judged, kept=False, before=best.judged)
+        best = replace(best, trials=(told, *best.trials))
+        # What equalisation costs the weights shows only here; layer-wise rounding nearly always makes up for it.
+        if _reached(other) <= _reached(best):
+            return best
+        refined = self._refine(other, moments)
+        simpler = not refined.scaled.form.factors
+        better = _surely_better(refined.judged, best.judged) or (simpler and refined.judged.db > best.judged.db)
+        return refined if better else best
+
+    def _tried(self, name: str, judged: Judged, *, kept: bool, before: Judged | None = None) -> Tried:
+        gain = None if before is None else judged.gain_ci95(before)
+        ends = None if gain is None else (round(gain[0], 3), round(gain[1], 3))
+        images = judged.images if judged.images < self._judge.images else None
+        return Tried(name=name, sqnr_db=round(judged.db, 3), kept=kept, gain_ci95_db=ends, images=images)
+
     def _by_form(self, tried: Sequence[_Scaled]) -> list[list[_Scaled]]:
         forms = dict.fromkeys(one.form.name for one in tried)
         return [[one for one in tried if one.form.name == name] for name in forms]
 
-    def _try_methods(self, model: ir.Model, statistics: Mapping[str, TensorStatistics]) -> Iterator[_Scaled]:
+    def _try_methods(self, model: ir.Model, statistics: Mapping[str, TensorStatistics]) -> list[_Scaled]:
         methods = METHODS if self._options.method == "auto" else (self._options.method,)
         placement = replace(self._placement, weights=())
-        for form in self._forms(model, statistics):
+        tried: list[_Scaled] = []
+        # The equalised graph is nearly always ahead: tried first, it leaves little to do for the other one.
+        for form in reversed(list(self._forms(model, statistics))):
+            rival = max(tried, key=_reached).judged if tried else None
             clips = [{name: self._clip(form.statistics[name], one) for name in self._unsigned} for one in methods]
             scales = [self._scales(found) for found in clips]
             # The methods differ in scales alone: one graph, whose scales are set anew for each.
             graph = self._parts(form, scales[0]).skeleton(placement)
             named = [{scale_name(name): np.array(value, np.float32) for name, value in one.items()} for one in scales]
-            reached = self._judge.judge_each(graph.model, named, weights=graph.weights)
-            for method, found, judged in zip(methods, clips, reached, strict=True):
-                yield _Scaled(form, method, found, judged)
+            reached = self._judge.race(graph.model, named, weights=graph.weights, rival=rival)
+            triples = zip(methods, clips, reached, strict=True)
+            tried = [*(_Scaled(form, method, found, judged) for method, found, judged in triples), *tried]
+        return tried
 
     def _forms(self, model: ir.Model, statistics: Mapping[str, TensorStatistics]) -> Iterator[_Form]:
         yield _Form(model, statistics, {}, "as it is")
@@ -202,15 +214,21 @@ class Chooser:
         scales = self._weights.fit(np.array([clips[name] / self._levels(name) for name in clips], np.float32))
         return {name: float(scale) for name, scale in zip(clips, scales, strict=True)}
 
-    def _clip_weights(self, scaled: _Scaled) -> _Whole:
-        """Return the INT8 graph with weights rounded to nearest, by the better rule for their scales; rule 2."""
+    def _clip_weights(self, scaled: _Scaled, *, rival: Judged | None = None) -> _Whole:
+        """Return the INT8 graph with weights rounded to nearest, by the better rule for their scales; rule 2.
+
+        Args:
+            scaled: Where its activations' scales come from.
+            rival: Another graph; if this one is surely worse with the first rule, the second one is not tried.
+        """
         parts = self._parts(scaled.form, self._scales(scaled.clips))
         nodes = self._nodes(parts)
-        widest, clipped = (
-            replace(parts, weights=self._weights.to_nearest(nodes, clipped=clips)) for clips in (False, True)
-        )
-        judged = self._judged(widest)
-        told = _tried("weights: largest magnitude", judged, kept=True)
+        widest = replace(parts, weights=self._weights.to_nearest(nodes, clipped=False))
+        judged = self._judged(widest, rival=rival)
+        told = self._tried("weights: largest magnitude", judged, kept=True)
+        if rival is not None and judged.surely_worse(rival):
+            return _Whole(scaled, widest, judged, (told,))
+        clipped = replace(parts, weights=self._weights.to_nearest(nodes, clipped=True))
         found = self._keep_if_better(_Whole(scaled, widest, judged, (told,)), clipped, "weights: MSE clipping")
         # One rule in place of the other: of the two, one is kept.
         replaced = told.model_copy(update={"kept": found.parts is widest})
@@ -230,14 +248,14 @@ class Chooser:
         return whole
 
     def _keep_if_better(self, whole: _Whole, trial: Parts, name: str) -> _Whole:
-        reached = self._judged(trial)
+        reached = self._judged(trial, rival=whole.judged)
         better = _surely_better(reached, whole.judged)
-        trials = (*whole.trials, _tried(name, reached, kept=better, before=whole.judged))
+        trials = (*whole.trials, self._tried(name, reached, kept=better, before=whole.judged))
         return _Whole(whole.scaled, trial, reached, trials) if better else replace(whole, trials=trials)
 
     def _nodes(self, parts: Parts) -> list[ir.Node]:
         return [node for node in parts.model.graph if node.name in self._placement.weights]
 
-    def _judged(self, parts: Parts) -> Judged:
+    def _judged(self, parts: Parts, *, rival: Judged | None = None) -> Judged:
         graph = parts.skeleton(self._placement)
-        return self._judge.judge(graph.model, weights=graph.weights)
+        return self._judge.judge(graph.model, weights=graph.weights, rival=rival)

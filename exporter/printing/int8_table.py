@@ -35,10 +35,10 @@ def _print_tried(calibration: Calibration, console: Console) -> None:
     table.add_column("held-out SQNR dB", justify="right")
     table.add_column("kept")
     for tried in calibration.candidates:
-        table.add_row(f"activations: {tried.name}", f"{tried.sqnr_db:.2f}", "yes" if tried.kept else "")
+        table.add_row(f"activations: {tried.label}", f"{tried.sqnr_db:.2f}", "yes" if tried.kept else "")
     table.add_section()
     for tried in calibration.techniques:
-        table.add_row(tried.name, f"{tried.sqnr_db:.2f}", "yes" if tried.kept else "")
+        table.add_row(tried.label, f"{tried.sqnr_db:.2f}", "yes" if tried.kept else "")
     console.print(table)
     console.print()
 

@@ -72,12 +72,20 @@ class Tried(_Part):
         gain_ci95_db: 95 % interval of its SQNR less that of what it was compared with, decibels: a technique with the
             graph before it, a candidate with the one that was kept. None where there was nothing to compare with, and
             in files that were written before it was measured.
+        images: How many of the held-out images it was judged on, where that was not all of them: on the first ones it
+            was surely worse than what it was compared with.
     """
 
     name: str
     sqnr_db: float
     kept: bool
     gain_ci95_db: tuple[float, float] | None = None
+    images: int | None = None
+
+    @property
+    def label(self) -> str:
+        """The name, with the number of images where that was not all of them."""
+        return self.name if self.images is None else f"{self.name} ({self.images} images)"
 
 
 class Convergence(_Part):

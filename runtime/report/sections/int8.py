@@ -231,7 +231,7 @@ def _tried_trace(tried: list[Tried], *, kept: bool) -> dict[str, Any]:
         "y": [row for row, _ in rows],
         "x": [one.sqnr_db for _, one in rows],
         "marker": {"color": "var(--c3)" if kept else "var(--faint)"},
-        "text": [one.name for _, one in rows],
+        "text": [one.label for _, one in rows],
         "textposition": "none",
         "hovertemplate": "<b>%{text}</b><br>%{x:.1f} dB<extra></extra>",
     }
@@ -249,12 +249,13 @@ def _tried_table(name: str, facts: CalibrationFacts) -> Table:
             Column(name="kept"),
         ),
         rows=tuple(
-            (one.name, stage, one.sqnr_db, _gain(one), "yes" if one.kept else "no")
+            (one.label, stage, one.sqnr_db, _gain(one), "yes" if one.kept else "no")
             for stage, tried in stages
             for one in tried
         ),
         note="The gain is over the graph before, or for a way to clip over the one that was kept. Its interval is drawn"
-        " from the held-out images. Where zero lies inside, the two are a tie, and the simpler one is kept.",
+        " from the held-out images. Where zero lies inside, the two are a tie, and the simpler one is kept. What was"
+        " surely worse on the first images was not judged on the others.",
     )
 
 

@@ -3,7 +3,7 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from calibration.graph.run import extract, logits_name, open_session, run_logits, run_with_constants
+from calibration.graph.run import extract, logits_name, open_session, open_with_constants, run_logits
 from tests.helpers.graphs import evaluate, make_model
 
 RNG = np.random.default_rng(0)
@@ -42,9 +42,8 @@ def test_logits_are_the_reference_evaluators_batch_by_batch() -> None:
 
 def test_scales_that_are_set_anew_give_what_graphs_with_these_scales_give() -> None:
     wanted = [np.array(scale, np.float32) for scale in (0.02, 0.05, 0.007)]
-    found = run_with_constants(
-        quantized_convolution(), ["logits"], [X[:2], X[2:]], [{"scale": scale} for scale in wanted], threads=1
-    )
+    with open_with_constants(quantized_convolution(), ["logits"], {"scale"}, threads=1) as run:
+        found = [run({"scale": scale}, [X[:2], X[2:]]) for scale in wanted]
     for scale, batches in zip(wanted, found, strict=True):
         model = quantized_convolution()
         (constant,) = (tensor for tensor in model.graph.initializer if tensor.name == "scale")

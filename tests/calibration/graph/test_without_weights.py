@@ -7,7 +7,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from calibration.graph.checks import infer_shapes, prepare
-from calibration.graph.run import open_session, run_outputs, run_with_constants
+from calibration.graph.run import open_session, open_with_constants, run_outputs
 from calibration.graph.without_weights import LARGE, hold_arrays, put_back, stub_names, stubs_as_inputs, without_weights
 from runtime.errors import GraphError
 from tests.helpers.graphs import evaluate, make_model
@@ -89,10 +89,8 @@ def test_a_session_keeps_the_weights_that_nothing_else_holds():
 def test_scales_are_set_anew_beside_weights_that_stand_outside():
     skeleton = without_weights(ir.from_proto(network()))
     scales = [{"scale": np.full(CHANNELS, value, np.float32)} for value in (0.01, 0.02)]
-    one, two = (
-        outputs[0][0]
-        for outputs in run_with_constants(skeleton.model, ["y"], [images()], scales, weights=skeleton.weights)
-    )
+    with open_with_constants(skeleton.model, ["y"], {"scale"}, weights=skeleton.weights) as run:
+        one, two = (run(scale, [images()])[0][0] for scale in scales)
     np.testing.assert_allclose(two, 2 * one, rtol=1e-5, atol=1e-5 * np.abs(two).max())
 
 

@@ -2,10 +2,11 @@ import math
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from scipy import stats
 
-from calibration.search.judge import Judge, Judged
+from calibration.search.judge import Judge, Judged, spread
 from tests.helpers.graphs import make_model
 from tests.helpers.resnet_graphs import Network
 
@@ -71,3 +72,47 @@ def test_signal_and_noise_are_summed_image_by_image_and_output_by_output() -> No
     found = Judge(batches, reference, threads=1).judge(model)
     np.testing.assert_array_equal(found.signal, [[100, 4, 10], [100, 8, 2]])
     np.testing.assert_array_equal(found.noise, [[25, 1, 2], [25, 2, 2]])
+
+
+def scaled_copy() -> onnx.ModelProto:
+    """A graph that multiplies by a constant `factor`."""
+    net = Network()
+    net.constants["factor"] = np.array(1, np.float32)
+    net.node("Mul", "logits", "x", "factor")
+    return make_model(net.nodes, net.constants, input_shape=("n", 2), outputs={"logits": ("n", 2)})
+
+
+def test_what_is_surely_worse_on_the_first_images_is_not_judged_on_the_others() -> None:
+    # The noise of a factor f is (f - 1)^2 of the signal, image by image: no draw of images changes it.
+    batches = [np.ones((8, 2), np.float32) for _ in range(5)]
+    judge = Judge(batches, [[batch] for batch in batches], threads=1)
+    factors = [{"factor": np.array(factor, np.float32)} for factor in (1.5, 1.25, 1.125)]
+    found = judge.race(scaled_copy(), factors)
+    assert [one.images for one in found] == [16, 16, 40]
+    assert [one.db for one in found] == pytest.approx([-20 * math.log10(step) for step in (0.5, 0.25, 0.125)])
+    # A rival that is better drops all of them, one that is worse none.
+    rival = found[2]
+    assert [one.images for one in judge.race(scaled_copy(), factors[:2], rival=rival)] == [16, 16]
+    assert judge.judge(scaled_copy(), rival=found[0]).images == 40
+    assert found[0].surely_worse(rival)
+    assert not rival.surely_worse(found[0])
+
+
+def test_ties_and_few_images_are_judged_on_all() -> None:
+    batches = [np.ones((8, 2), np.float32) for _ in range(5)]
+    same = [{"factor": np.array(1.5, np.float32)}] * 2
+    judge = Judge(batches, [[batch] for batch in batches], threads=1)
+    assert [one.images for one in judge.race(scaled_copy(), same)] == [40, 40]
+    few = Judge(batches[:3], [[batch] for batch in batches[:3]], threads=1)
+    different = [{"factor": np.array(factor, np.float32)} for factor in (1.5, 1.25)]
+    assert [one.images for one in few.race(scaled_copy(), different)] == [24, 24]
+
+
+def test_the_first_images_are_spread_over_all() -> None:
+    images = np.arange(64, dtype=np.float32).reshape(64, 1)
+    batches = spread([images[at : at + 8] for at in range(0, 64, 8)])
+    assert [len(batch) for batch in batches] == [8] * 8
+    np.testing.assert_array_equal(np.concatenate(batches[:2]).ravel(), np.arange(0, 64, 4))
+    np.testing.assert_array_equal(np.sort(np.concatenate(batches), axis=None), np.arange(64))
+    assert [list(batch.ravel()) for batch in spread([images[:3], images[3:5]])] == [[0, 1, 2], [3, 4]]
+    assert spread([]) == []
