@@ -25,6 +25,7 @@ from benchmarks.export.cost import OTHER, OURS, print_result, run_rounds, summar
 from benchmarks.shared.environment import describe_environment
 from benchmarks.shared.run_measured import run_measured
 from benchmarks.shared.throughput_rounds import write_result
+from runtime.bundle.bundle import open_bundle
 
 BUNDLE, PICTURES = "bundle", "pictures"
 EXPORT = ("--model", "ssl_resnet18", "--weights", "random", "--output", BUNDLE)
@@ -33,14 +34,13 @@ CASES = {
     "embed": ("embed", BUNDLE, PICTURES, "--output", "embeddings", "--overwrite", "--engine", "onnxruntime"),
     "compare": ("compare", BUNDLE, "--data", PICTURES, "--limit", "1", "--engines", "openvino"),
 }
-# ImageNet's, of which the pictures get a few as folders.
-_LABELS = 1000
 
 
 def main() -> None:
     """Measure, print tables and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--against", type=Path, required=True, help="another checkout's export-ssl")
+    parser.add_argument("--case", action="append", choices=CASES, help="may be repeated (default: all)")
     parser.add_argument("--rounds", type=int, default=7, help="counted rounds (default: %(default)s)")
     parser.add_argument("--output", type=Path, help="where to write the JSON (default: not written)")
     arguments = parser.parse_args()
@@ -51,9 +51,9 @@ def main() -> None:
         for name, program in programs.items():
             (folder / name).mkdir()
             run_measured([str(program), *EXPORT], log=folder / f"{name}.log", folder=folder / name)
-            write_pictures(folder / name / PICTURES, 1, [f"n{number:08}" for number in range(_LABELS)])
-        for case, words in CASES.items():
-            lines = {name: [str(program.with_name("run-ssl")), *words] for name, program in programs.items()}
+            write_pictures(folder / name / PICTURES, 1, open_bundle(folder / OURS / BUNDLE).labels())
+        for case in arguments.case or CASES:
+            lines = {name: [str(program.with_name("run-ssl")), *CASES[case]] for name, program in programs.items()}
             found = run_rounds(lines, folder, 1 + arguments.rounds)
             results.append({"case": case, **summarise({name: taken[1:] for name, taken in found.items()})})
             print_result(results[-1])
