@@ -26,16 +26,15 @@ def make_unsigned(model: Any) -> Any:
     """Return an OpenVINO model whose activations behind a ReLU are UINT8; it is changed in place.
 
     Args:
-        model: An `openvino.Model` read from ONNX, whose FakeQuantize have constant bounds for a whole tensor.
+        model: An `openvino.Model` read from ONNX.
     """
     for node in model.get_ordered_ops():
         if node.get_type_name() != "FakeQuantize":
             continue
-        low, high, lowest, highest = (float(node.input_value(index).get_node().get_data()) for index in range(1, 5))
-        # The bounds are FP32: what they say of a whole number is off by some of the last bits.
-        without_zero_point = round(low * highest / high) == lowest
-        if not without_zero_point or (lowest, highest) not in (_SIGNED, _UNSIGNED):
+        bounds = _bounds(node)
+        if bounds is None:
             continue
+        high, lowest = bounds
         path = _path_to(node)
         relu, ends = path[0].input_value(0), _dequantised(node)
         if relu.get_node().get_type_name() != "Relu" or not ends:
@@ -52,6 +51,21 @@ def make_unsigned(model: Any) -> Any:
             _write_unsigned(node, high)
     model.validate_nodes_and_infer_types()
     return model
+
+
+def _bounds(node: Any) -> tuple[float, float] | None:
+    """Return the value that a FakeQuantize's highest integer stands for, and its lowest integer.
+
+    Returns:
+        The two numbers; None with a zero point, with other integers than INT8's or UINT8's, or with bounds by channel.
+    """
+    values = [node.input_value(index).get_node() for index in range(1, 5)]
+    if any(value.get_type_name() != "Constant" or value.get_data().size != 1 for value in values):
+        return None
+    low, high, lowest, highest = (float(value.get_data().item()) for value in values)
+    # The bounds are FP32: what they say of a whole number is off by some of the last bits.
+    known = (lowest, highest) in (_SIGNED, _UNSIGNED) and high > 0 and round(low * highest / high) == lowest
+    return (high, lowest) if known else None
 
 
 def _path_to(node: Any) -> list[Any]:

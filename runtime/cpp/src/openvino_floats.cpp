@@ -35,7 +35,9 @@ void compute_in_floats(const std::shared_ptr<ov::Model> &model) {
         if (!ov::is_type<ov::op::v0::FakeQuantize>(node)) {
             continue;
         }
-        const auto [low, high, lowest, highest] = bounds_of(*node);
+        const auto bounds = bounds_of(*node);
+        OPENVINO_ASSERT(bounds, "a FakeQuantize without constant bounds");
+        const auto [low, high, lowest, highest] = *bounds;
         const auto value = node->input_value(0);
         const auto scale = ov::op::v0::Constant::create(value.get_element_type(), {},
                                                         {static_cast<float>((high - low) / (highest - lowest))});

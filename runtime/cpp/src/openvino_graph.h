@@ -1,14 +1,15 @@
 // What the rewritings of OpenVINO's graphs share.
 #pragma once
 
+#include <array>
 #include <openvino/op/ops.hpp>
 #include <openvino/openvino.hpp>
+#include <optional>
 #include <set>
 
 namespace rne {
 
-// The bounds of a FakeQuantize, which hold for the whole tensor: the values of its lowest and its highest integer, and
-// these integers.
+// The values of a FakeQuantize's lowest and highest integer, and these integers.
 struct Bounds {
     double low;
     double high;
@@ -16,14 +17,17 @@ struct Bounds {
     double highest;
 };
 
-inline Bounds bounds_of(const ov::Node &node) {
-    const auto bound = [&node](std::size_t input) {
-        const auto constant = ov::as_type_ptr<ov::op::v0::Constant>(node.get_input_node_shared_ptr(input));
-        OPENVINO_ASSERT(constant && ov::shape_size(constant->get_shape()) == 1,
-                        "a FakeQuantize without constant bounds");
-        return static_cast<double>(constant->cast_vector<float>().front());
-    };
-    return {bound(1), bound(2), bound(3), bound(4)};
+// The bounds of a FakeQuantize; none where they are not constants for the whole tensor.
+inline std::optional<Bounds> bounds_of(const ov::Node &node) {
+    std::array<double, 4> found{};
+    for (std::size_t place = 0; place < found.size(); ++place) {
+        const auto constant = ov::as_type_ptr<ov::op::v0::Constant>(node.get_input_node_shared_ptr(1 + place));
+        if (!constant || ov::shape_size(constant->get_shape()) != 1) {
+            return std::nullopt;
+        }
+        found.at(place) = constant->cast_vector<float>().front();
+    }
+    return Bounds{found[0], found[1], found[2], found[3]};
 }
 
 inline void move_readers(const std::set<ov::Input<ov::Node>> &readers, const ov::Output<ov::Node> &to) {

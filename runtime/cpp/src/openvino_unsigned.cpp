@@ -21,7 +21,7 @@ constexpr double kUnsignedHighest = 255;
 bool is_symmetric(const Bounds &bounds) {
     const bool known = bounds.lowest == kSignedLowest ? bounds.highest == kSignedHighest
                                                       : bounds.lowest == 0 && bounds.highest == kUnsignedHighest;
-    return known && std::round(bounds.low * bounds.highest / bounds.high) == bounds.lowest;
+    return known && bounds.high > 0 && std::round(bounds.low * bounds.highest / bounds.high) == bounds.lowest;
 }
 
 bool is_pool(const std::shared_ptr<ov::Node> &node) { return node->get_type_info().name == std::string("MaxPool"); }
@@ -116,11 +116,11 @@ void make_unsigned(const std::shared_ptr<ov::Model> &model) {
         if (!ov::is_type<ov::op::v0::FakeQuantize>(node)) {
             continue;
         }
-        const Bounds bounds = bounds_of(*node);
+        const auto bounds = bounds_of(*node);
         auto path = path_to(node);
         const auto relu = path.front()->input_value(0);
         const auto ends = dequantised(*node);
-        if (!is_symmetric(bounds) || !ov::is_type<ov::op::v0::Relu>(relu.get_node()) || ends.empty()) {
+        if (!bounds || !is_symmetric(*bounds) || !ov::is_type<ov::op::v0::Relu>(relu.get_node()) || ends.empty()) {
             continue;
         }
         std::vector<std::shared_ptr<ov::Node>> pools;
@@ -132,9 +132,9 @@ void make_unsigned(const std::shared_ptr<ov::Model> &model) {
             link(relu, path);
             move_readers(readers, link(ends.front(), pools));
         }
-        if (bounds.lowest != 0) {
-            clamp(*path.front(), bounds.high);
-            write_unsigned(*node, bounds.high);
+        if (bounds->lowest != 0) {
+            clamp(*path.front(), bounds->high);
+            write_unsigned(*node, bounds->high);
         }
     }
     model->validate_nodes_and_infer_types();

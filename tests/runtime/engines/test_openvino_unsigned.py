@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import openvino
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from runtime.bundle.bundle import open_bundle
 from runtime.engines.openvino_engine import read_graph
@@ -117,6 +117,18 @@ def test_what_may_be_negative_or_has_a_zero_point_stays(before: list[str], zero:
     graph = rewritten(model)
     assert integers(graph) == [{"int8": "i8", "uint8": "u8"}[zero.dtype.name]]
     assert "Clamp" not in {node.get_type_name() for node in graph.get_ordered_ops()}
+    np.testing.assert_allclose(run(graph, x)[0], evaluate(model, x)[0], **ROUNDINGS)
+
+
+def test_scales_by_channel_stay() -> None:
+    model, x = network(["Relu"], np.int8(0)), images()
+    for tensor in model.graph.initializer:
+        if tensor.name in ("scale", "zero"):
+            kind = np.float32 if tensor.name == "scale" else np.int8
+            values = np.arange(1, 9) * SCALE if tensor.name == "scale" else np.zeros(8)
+            tensor.CopyFrom(numpy_helper.from_array(values.astype(kind), tensor.name))
+    graph = rewritten(model)
+    assert integers(graph) == ["i8"]
     np.testing.assert_allclose(run(graph, x)[0], evaluate(model, x)[0], **ROUNDINGS)
 
 
