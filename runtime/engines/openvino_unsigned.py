@@ -42,7 +42,7 @@ def make_unsigned(model: Any) -> Any:
         pools = [one for one in path if one.get_type_name() == "MaxPool"]
         # With more ends than one, each would need a MaxPool of its own.
         if pools and len(ends) == 1:
-            path = [one for one in path if one not in pools]
+            path = [one for one in path if one.get_type_name() != "MaxPool"]
             readers = _readers(ends[0])
             _link(relu, path)
             _move(readers, _link(ends[0], pools))
