@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from runtime.engines.openvino_graph import move_readers, readers_of
 from runtime.support.cpu import int8_sums_saturate, is_arm64
 
 
@@ -49,15 +50,10 @@ def compute_in_floats(model: Any) -> Any:
         if zero_point:
             rounded = opset.add(rounded, opset.constant(np.float32(zero_point), dtype=value.get_element_type()))
         whole = opset.clamp(rounded, lowest, highest)
-        _move_readers(node, whole)
+        move_readers(readers_of(node.output(0)), whole.output(0))
         _drop_conversions(whole)
     model.validate_nodes_and_infer_types()
     return model
-
-
-def _move_readers(old: Any, new: Any) -> None:
-    for reader in list(old.output(0).get_target_inputs()):
-        reader.replace_source_output(new.output(0))
 
 
 def _drop_conversions(whole: Any) -> None:
@@ -68,9 +64,10 @@ def _drop_conversions(whole: Any) -> None:
         for to_float in _conversions(to_integer):
             kind = to_float.get_element_type()
             same = kind == whole.get_element_type()
-            _move_readers(to_float, whole if same else opset.convert(whole, kind.get_type_name()))
+            value = whole if same else opset.convert(whole, kind.get_type_name())
+            move_readers(readers_of(to_float.output(0)), value.output(0))
 
 
 def _conversions(node: Any) -> list[Any]:
-    readers = (reader.get_node() for reader in node.output(0).get_target_inputs())
+    readers = (reader.get_node() for reader in readers_of(node.output(0)))
     return [reader for reader in readers if reader.get_type_name() == "Convert"]

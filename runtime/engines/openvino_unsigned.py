@@ -19,6 +19,8 @@ Source: ONNX QuantizeLinear, opset 19; OpenVINO FakeQuantize-1.
 
 from typing import Any
 
+from runtime.engines.openvino_graph import move_readers, readers_of
+
 _SIGNED, _UNSIGNED = (-128.0, 127.0), (0.0, 255.0)
 
 
@@ -43,9 +45,9 @@ def make_unsigned(model: Any) -> Any:
         # With more ends than one, each would need a MaxPool of its own.
         if pools and len(ends) == 1:
             path = [one for one in path if one.get_type_name() != "MaxPool"]
-            readers = _readers(ends[0])
+            readers = readers_of(ends[0])
             _link(relu, path)
-            _move(readers, _link(ends[0], pools))
+            move_readers(readers, _link(ends[0], pools))
         if lowest:
             _clamp(path, high)
             _write_unsigned(node, high)
@@ -73,7 +75,7 @@ def _path_to(node: Any) -> list[Any]:
     found = [node]
     while True:
         source = found[0].input_value(0)
-        if source.get_node().get_type_name() not in ("MaxPool", "Convert") or len(_readers(source)) > 1:
+        if source.get_node().get_type_name() not in ("MaxPool", "Convert") or len(readers_of(source)) > 1:
             return found
         found.insert(0, source.get_node())
 
@@ -83,7 +85,7 @@ def _clamp(path: list[Any], high: float) -> None:
     from openvino import opset13 as opset
 
     relu = path[0].input_value(0)
-    alone = len(_readers(relu)) == 1
+    alone = len(readers_of(relu)) == 1
     clamped = opset.clamp(relu.get_node().input_value(0) if alone else relu, 0.0, high)
     if alone:
         clamped.set_friendly_name(relu.get_node().get_friendly_name())
@@ -105,11 +107,11 @@ def _write_unsigned(node: Any, high: float) -> None:
     zero, top = opset.constant(lowest, dtype=kind), opset.constant(highest, dtype=kind)
     span = opset.constant(high / _SIGNED[1] * highest, dtype=kind)
     unsigned = opset.fake_quantize(value, zero, span, zero, top, levels=256)
-    for reader in _readers(node.output(0)):
+    for reader in readers_of(node.output(0)):
         to_integer = reader.get_node()
         converted = opset.convert(unsigned, "u8")
         converted.set_friendly_name(to_integer.get_friendly_name())
-        _move(_readers(to_integer.output(0)), converted.output(0))
+        move_readers(readers_of(to_integer.output(0)), converted.output(0))
 
 
 def _dequantised(node: Any) -> list[Any]:
@@ -119,14 +121,14 @@ def _dequantised(node: Any) -> list[Any]:
         The outputs of these multiplications; an empty list where anything else reads the integers.
     """
     found = []
-    for reader in _readers(node.output(0)):
+    for reader in readers_of(node.output(0)):
         to_integer = reader.get_node()
-        if to_integer.get_type_name() != "Convert" or not _readers(to_integer.output(0)):
+        if to_integer.get_type_name() != "Convert" or not readers_of(to_integer.output(0)):
             return []
-        for again in _readers(to_integer.output(0)):
+        for again in readers_of(to_integer.output(0)):
             end = again.get_node()
-            while end.get_type_name() in ("Convert", "Subtract") and len(_readers(end.output(0))) == 1:
-                end = _readers(end.output(0))[0].get_node()
+            while end.get_type_name() in ("Convert", "Subtract") and len(readers_of(end.output(0))) == 1:
+                end = readers_of(end.output(0))[0].get_node()
             if end.get_type_name() != "Multiply":
                 return []
             found.append(end.output(0))
@@ -139,12 +141,3 @@ def _link(output: Any, nodes: list[Any]) -> Any:
         node.input(0).replace_source_output(output)
         output = node.output(0)
     return output
-
-
-def _move(readers: list[Any], output: Any) -> None:
-    for reader in readers:
-        reader.replace_source_output(output)
-
-
-def _readers(output: Any) -> list[Any]:
-    return list(output.get_target_inputs())
