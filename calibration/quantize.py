@@ -281,7 +281,7 @@ class _Calibration:
 
         def moments(model: ir.Model, steps: Mapping[str, Step]) -> Iterator[tuple[str, LayerMoments]]:
             self._listener.on_stage("layer-wise rounding", len(steps))
-            for found in collect_moments(model, steps, lambda: map(self._feed, split), threads=self._options.threads):
+            for found in collect_moments(model, steps, map(self._feed, split), threads=self._options.threads):
                 yield found
                 self._listener.on_steps(1)
             self._listener.on_stage("candidates", None)

@@ -8,24 +8,23 @@ Rules:
 2. The network runs in float32: a layer is rounded for what it should read. (Rounding for what the
    quantised layers before it give changes nothing: docs/explanation/decisions.md.)
 3. H of a 3x3 convolution on 512 channels takes 85 MB, so layers come in groups of at most
-   `_GROUP_BYTES`, and the images are run once per group, no further than its last layer.
+   `_GROUP_BYTES`, and the network runs from one group to the next (calibration/graph/in_parts.py).
 
 Source: Frantar et al. 2022, GPTQ (arXiv 2210.17323), section 3.
 """
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 
-from calibration.graph.run import extract, open_session
+from calibration.graph.in_parts import run_in_parts
 from calibration.graph.structure import constant
 from calibration.graph.without_weights import without_weights
 from runtime.support.arrays import Doubles, Floats
-from runtime.support.memory import free_memory
 
 POSITIONS = 64
 _GROUP_BYTES = 128 << 20
@@ -133,7 +132,7 @@ class _Layer:
 def collect_moments(
     model: ir.Model,
     steps: Mapping[str, Step],
-    batches: Callable[[], Iterable[npt.NDArray[np.generic]]],
+    batches: Iterable[npt.NDArray[np.generic]],
     *,
     seed: int = 0,
     threads: int | None = None,
@@ -143,29 +142,26 @@ def collect_moments(
     Args:
         model: A float32 graph; not changed.
         steps: Name of a Conv or Gemm to how its input will be quantised; the layers that are wanted.
-        batches: Gives the images, as the graph's input, from the start each time that it is called.
+        batches: The images, as the graph's input; read once.
         seed: Seed of the random positions.
         threads: Threads of onnxruntime; None leaves its choice.
     """
     nodes = [node for node in model.graph if node.name in steps]
     skeleton = without_weights(model)
-    for group in _in_groups(nodes):
+    groups = list(_in_groups(nodes))
+    parts = [sorted({_source(node) for node in group}) for group in groups]
+    run = run_in_parts(skeleton.model, parts, batches, weights=skeleton.weights, threads=threads)
+    for group, part in zip(groups, run, strict=True):
         layers = [_describe(node) for node in group]
-        sources = sorted({layer.source for layer in layers})
-        session = open_session(extract(skeleton.model, sources), weights=skeleton.weights, threads=threads)
         done = 0
-        values: dict[str, Floats] = {}
-        for batch in batches():
-            values = dict(zip(sources, session.run(sources, {session.get_inputs()[0].name: batch}), strict=True))
+        for values in part:
             for layer in layers:
-                layer.moments.add(layer.patches(values[layer.source], done, seed), steps[layer.name])
-            done += len(batch)
-        # The session holds all weights up to here, and a layer's sums are of no use once it is rounded: neither is kept
-        # while the caller works.
-        del session, values
-        free_memory()
+                source = values[layer.source].astype(np.float32, copy=False)
+                layer.moments.add(layer.patches(source, done, seed), steps[layer.name])
+            done += len(source)
         for layer in layers:
             layer.moments.finish()
+        # A layer's sums are of no use once it is rounded: they are not kept while the caller works.
         while layers:
             layer = layers.pop(0)
             yield layer.name, layer.moments
@@ -201,12 +197,9 @@ def _describe(node: ir.Node) -> _Layer:
     convolution = node.op_type == "Conv"
     kernel = constant(node, 1).shape[2:] if convolution else (1, 1)
     automatic = node.attributes.get_string("auto_pad", "NOTSET") if convolution else "NOTSET"
-    source = node.inputs[0]
-    assert source is not None
-    assert source.name is not None
     return _Layer(
         name=node.name or "",
-        source=source.name,
+        source=_source(node),
         kernel=(kernel[0], kernel[1]),
         strides=_pair(node, "strides"),
         dilations=_pair(node, "dilations"),
@@ -220,6 +213,13 @@ def _describe(node: ir.Node) -> _Layer:
             rounded_totals=np.zeros((groups, length)),
         ),
     )
+
+
+def _source(node: ir.Node) -> str:
+    source = node.inputs[0]
+    assert source is not None
+    assert source.name is not None
+    return source.name
 
 
 def _pair(node: ir.Node, name: str) -> tuple[int, int]:

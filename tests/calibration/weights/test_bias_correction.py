@@ -34,7 +34,7 @@ def convolution(weight: npt.NDArray[np.float32], groups: int) -> onnx.ModelProto
 def test_the_correction_takes_the_mean_error_out_of_the_running_layer(groups: int) -> None:
     weight = RNG.normal(size=(8, 4 // groups, 3, 3)).astype(np.float32)
     coarse = (np.round(weight * 4) / 4).astype(np.float32)
-    (found,) = collect_moments(prepare(convolution(weight, groups)), {"conv": STEP}, lambda: [X[:3], X[3:]], threads=1)
+    (found,) = collect_moments(prepare(convolution(weight, groups)), {"conv": STEP}, [X[:3], X[3:]], threads=1)
     rows, rounded_rows = (array.reshape(8, -1).astype(np.float64) for array in (weight, coarse))
     correction = mean_output_error(rows, rounded_rows, found[1])
     # Padding is zero, and zero stays zero when it is quantised.
