@@ -56,12 +56,14 @@ def round_rows(
     least = np.full(len(rows), np.inf)
     tried = candidates or (max_scales(rows), mse_scales(rows))
     # All candidates in one pass, as if they were rows of their own.
-    handed_on = np.split(_hand_on(np.concatenate([rows] * len(tried)), factor, np.concatenate(tried)), len(tried))
-    for scales, handed in zip(tried, handed_on, strict=True):
-        for levels in (round_to_nearest(rows, scales), handed):
-            errors = output_errors(rows, levels, scales, factor=factor, damping=damping)
-            better = errors < least
-            best[better], best_scales[better], least[better] = levels[better], scales[better], errors[better]
+    handed_on, of_them = _hand_on(np.concatenate([rows] * len(tried)), factor, np.concatenate(tried), damping)
+    count = len(tried)
+    for scales, handed, errors in zip(tried, np.split(handed_on, count), np.split(of_them, count), strict=True):
+        nearest = round_to_nearest(rows, scales)
+        others = output_errors(rows, nearest, scales, factor=factor, damping=damping)
+        for levels, found in ((nearest, others), (handed, errors)):
+            better = found < least
+            best[better], best_scales[better], least[better] = levels[better], scales[better], found[better]
     return best, best_scales
 
 
@@ -124,8 +126,11 @@ def _factorise(matrix: Factor) -> None:
             matrix[left:, left:right] -= below[left - end :] @ below[left - end : right - end].T
 
 
-def _hand_on(rows: Doubles, factor: Factor, scales: Floats) -> Factor:
-    """Return levels by rule 2, (K, D), in the factor's type, in which they are computed."""
+def _hand_on(rows: Doubles, factor: Factor, scales: Floats, damping: float) -> tuple[Factor, Doubles]:
+    """Return levels by rule 2, (K, D), in the factor's type, in which they are computed, and `output_errors` of them.
+
+    Where column i is rounded, what is left of entry i of L^T (w - q)^T is known: it needs no product of its own.
+    """
     # A column of weights is what is worked on: as a row of its own it is contiguous.
     columns, real = np.ascontiguousarray(rows.T, factor.dtype), scales.astype(factor.dtype)
     levels = np.empty_like(columns)
@@ -143,4 +148,6 @@ def _hand_on(rows: Doubles, factor: Factor, scales: Floats) -> Factor:
                 owed[near:column] += factor[column, near:column, np.newaxis] * errors[column]
             owed[start:near] += factor[near:near_end, start:near].T @ errors[near:near_end]
         owed[:start] += factor[start:end, :start].T @ errors[start:end]
-    return np.ascontiguousarray(levels.T)
+    owed += np.diag(factor)[:, np.newaxis] * errors
+    seen, moved = (np.einsum("ik,ik->k", part, part, dtype=np.float64) for part in (owed, errors))
+    return np.ascontiguousarray(levels.T), seen - damping * moved
