@@ -4,7 +4,8 @@
 
 1. Every method is tried on the graph as it is and on the equalised one, with float weights: the scales of
    activations are judged by what they cost alone. The best pair is kept for the next step.
-2. Weights are rounded to nearest, with the scales of largest magnitude and with the MSE-optimal ones.
+2. Weights are rounded to nearest, with the scales of largest magnitude and with the MSE-optimal ones. Where layer-wise
+   rounding follows, which tries both scales for every channel, the first images choose between them.
 3. Layer-wise rounding (`calibration/weights/rounding.py`), then bias correction, each on top of the best so far.
 4. Of the graph that lost in rule 1, rule 2 is done too; where it is ahead of the other's end, it goes through rule 3
    as well, and is judged against the other.
@@ -224,12 +225,14 @@ class Chooser:
         parts = self._parts(scaled.form, self._scales(scaled.clips))
         nodes = self._nodes(parts)
         widest = replace(parts, weights=self._weights.to_nearest(nodes, clipped=False))
-        judged = self._judged(widest, rival=rival)
+        briefly = rival is None and self._options.rounding and not self._per_tensor
+        judged = self._judged_on_first(widest) if briefly else self._judged(widest, rival=rival)
         told = self._tried("weights: largest magnitude", judged, kept=True)
         if rival is not None and judged.surely_worse(rival):
             return _Whole(scaled, widest, judged, (told,))
         clipped = replace(parts, weights=self._weights.to_nearest(nodes, clipped=True))
-        found = self._keep_if_better(_Whole(scaled, widest, judged, (told,)), clipped, "weights: MSE clipping")
+        reached = self._judged_on_first(clipped) if briefly else self._judged(clipped, rival=judged)
+        found = self._the_better(_Whole(scaled, widest, judged, (told,)), clipped, reached, "weights: MSE clipping")
         # One rule in place of the other: of the two, one is kept.
         replaced = told.model_copy(update={"kept": found.parts is widest})
         return replace(found, trials=(replaced, *found.trials[1:]))
@@ -240,21 +243,39 @@ class Chooser:
             return whole
         layers = self._weights.layer_by_layer(self._nodes(whole.parts), whole.parts, moments)
         if self._options.rounding:
-            whole = self._keep_if_better(whole, replace(whole.parts, weights=layers.rounded), "layer-wise rounding")
+            rounded = replace(whole.parts, weights=layers.rounded)
+            reached = self._judged(rounded, rival=whole.judged)
+            if not _surely_better(reached, whole.judged):
+                whole = self._judged_on_all(whole)
+            whole = self._the_better(whole, rounded, reached, "layer-wise rounding")
         if self._options.bias_correction:
-            rounded = whole.parts.weights is layers.rounded
-            biases = layers.biases_rounded if rounded else layers.biases_nearest
-            whole = self._keep_if_better(whole, replace(whole.parts, biases=biases), "bias correction")
+            rounds = whole.parts.weights is layers.rounded
+            corrected = replace(whole.parts, biases=layers.biases_rounded if rounds else layers.biases_nearest)
+            reached = self._judged(corrected, rival=whole.judged)
+            whole = self._the_better(whole, corrected, reached, "bias correction")
         return whole
 
-    def _keep_if_better(self, whole: _Whole, trial: Parts, name: str) -> _Whole:
-        reached = self._judged(trial, rival=whole.judged)
+    def _judged_on_all(self, whole: _Whole) -> _Whole:
+        """Return a graph that was judged on the first images, judged on all."""
+        if whole.judged.images == self._judge.images:
+            return whole
+        judged = self._judged(whole.parts)
+        reached = {"sqnr_db": round(judged.db, 3), "images": None}
+        trials = tuple(trial.model_copy(update=reached) if trial.kept else trial for trial in whole.trials)
+        return replace(whole, judged=judged, trials=trials)
+
+    def _the_better(self, whole: _Whole, trial: Parts, reached: Judged, name: str) -> _Whole:
+        """Return the graph so far, or the trial where it is surely better, with the trial told."""
         better = _surely_better(reached, whole.judged)
         trials = (*whole.trials, self._tried(name, reached, kept=better, before=whole.judged))
         return _Whole(whole.scaled, trial, reached, trials) if better else replace(whole, trials=trials)
 
     def _nodes(self, parts: Parts) -> list[ir.Node]:
         return [node for node in parts.model.graph if node.name in self._placement.weights]
+
+    def _judged_on_first(self, parts: Parts) -> Judged:
+        graph = parts.skeleton(self._placement)
+        return self._judge.judge_on_first(graph.model, weights=graph.weights)
 
     def _judged(self, parts: Parts, *, rival: Judged | None = None) -> Judged:
         graph = parts.skeleton(self._placement)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx
 
-from calibration.graph.run import judged_outputs, open_with_constants
+from calibration.graph.run import judged_outputs, open_with_constants, run_outputs
 from calibration.graph.without_weights import NO_WEIGHTS, Weights
 from runtime.support.arrays import Doubles, Feed, Floats
 from runtime.support.paired_statistics import SqnrSum
@@ -128,6 +128,12 @@ class Judge:
                 alone.
         """
         return self.race(model, [{}], weights=weights, rival=rival)[0]
+
+    def judge_on_first(self, model: onnx.ModelProto, *, weights: Weights = NO_WEIGHTS) -> Judged:
+        """Return what `judge` returns on the first images alone: for a graph that what comes on top mostly replaces."""
+        head = self._batches_of_first()
+        found = run_outputs(model, judged_outputs(model), self.batches[:head], weights=weights, threads=self.threads)
+        return self._told([self._judged(found, slice(None, head))])[0]
 
     def race(
         self,

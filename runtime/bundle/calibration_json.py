@@ -73,7 +73,7 @@ class Tried(_Part):
             graph before it, a candidate with the one that was kept. None where there was nothing to compare with, and
             in files that were written before it was measured.
         images: How many of the held-out images it was judged on, where that was not all of them: on the first ones it
-            was surely worse than what it was compared with.
+            was surely worse than what it was compared with, or than layer-wise rounding after it.
     """
 
     name: str

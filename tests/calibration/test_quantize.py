@@ -206,6 +206,35 @@ def test_the_chosen_candidate_is_the_best_of_its_graph_and_what_is_kept_is_bette
     assert searched.calibration.held_out_sqnr_db == kept[-1]
 
 
+def on_int8_levels() -> onnx.ModelProto:
+    """The graph with weights that INT8 with the scale of largest magnitude holds exactly."""
+    model = tiny_resnet()
+    for tensor in model.graph.initializer:
+        if tensor.name.endswith(".weight"):
+            values = numpy_helper.to_array(tensor)
+            rows = values.reshape(len(values), -1)
+            levels = np.rint(rows / np.abs(rows).max(axis=1, keepdims=True) * 127)
+            tensor.CopyFrom(
+                numpy_helper.from_array((levels / 512).astype(np.float32).reshape(values.shape), tensor.name)
+            )
+    return model
+
+
+def test_weights_rounded_to_nearest_are_judged_on_all_images_only_where_nothing_better_comes(tmp_path: Path) -> None:
+    folder = pictures(tmp_path, 260)
+    better = quantize_model(tiny_resnet(), folder, PREPROCESSING, options=ALL).calibration
+    judged = {technique.name: technique.images for technique in better.techniques}
+    assert better.held_out == 32
+    assert judged["weights: largest magnitude"] == judged["weights: MSE clipping"] == 16
+    assert judged["layer-wise rounding"] is None
+    # Nothing to gain by rounding.
+    options = replace(ALL, equalize=False)
+    exact = quantize_model(on_int8_levels(), folder, PREPROCESSING, options=options).calibration
+    (kept,) = [technique for technique in exact.techniques if technique.kept]
+    assert kept.name == "weights: largest magnitude"
+    assert (kept.images, kept.sqnr_db) == (None, exact.held_out_sqnr_db)
+
+
 def test_of_graphs_that_tie_the_simpler_one_is_kept(quantized: QuantizedModel) -> None:
     # Five held-out pictures say that the equalised graph is 2 dB better, give or take more than that.
     best = max(quantized.calibration.candidates, key=lambda candidate: candidate.sqnr_db)

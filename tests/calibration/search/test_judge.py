@@ -98,6 +98,12 @@ def test_what_is_surely_worse_on_the_first_images_is_not_judged_on_the_others() 
     assert not rival.surely_worse(found[0])
 
 
+def test_a_graph_is_judged_on_the_first_images_alone_where_that_is_asked_for() -> None:
+    batches = [np.ones((8, 2), np.float32) for _ in range(5)]
+    found = Judge(batches, [[batch] for batch in batches], threads=1).judge_on_first(scaled_copy())
+    assert found.images == 16
+
+
 def test_ties_and_few_images_are_judged_on_all() -> None:
     batches = [np.ones((8, 2), np.float32) for _ in range(5)]
     same = [{"factor": np.array(1.5, np.float32)}] * 2
