@@ -6,13 +6,14 @@ After every step the graph is run and compared with PyTorch (`exporter/steps/che
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import onnx
 import onnx_ir as ir
 
 from calibration.graph.checks import infer_shapes
-from calibration.graph.without_weights import without_weights
+from calibration.graph.without_weights import drop_large_constants, without_weights
 from exporter.models import ModelSpec, default_labels, describe_labels, licence_of, resolve_model
 from exporter.passes.count_layers import count_layers
 from exporter.passes.fix_batch import fix_batch
@@ -106,17 +107,17 @@ def export_bundle(request: ExportRequest, listener: Listener | None = None) -> E
             precision = _int8_precision(quantized, model, checks)
         if request.fp16:
             listener.on_stage("fp16", None)
-            report = _convert_to_fp16(model, subject)
-            model = infer_shapes(model)
+            report, model = _convert_to_fp16(model, subject)
             precision = _fp16_precision(precision, report, model, checks, macs)
         listener.on_stage("verify", None)
+        layers = count_layers(model)
         graph, manifest = _finish(describe_manifest(request, subject, precision=precision, macs=macs), model, checks)
         listener.on_stage("write", None)
         manifest = write_bundle(
             target,
             graph=graph,
             manifest=manifest,
-            layers=count_layers(model),
+            layers=layers,
             labels=labels,
             golden=subject.golden,
             extras=quantized.files if quantized is not None else {},
@@ -150,8 +151,12 @@ def _doubts_about_recipe(request: ExportRequest, subject: Subject, labels: tuple
 
 
 def _finish(manifest: Manifest, model: ir.Model, checks: Checks) -> tuple[bytes, Manifest]:
-    """Return the final graph with its metadata, and the manifest with every step, all of them verified."""
+    """Return the final graph with its metadata, and the manifest with every step, all of them verified.
+
+    The model's large constants are given up: they are in the graph then.
+    """
     proto: onnx.ModelProto = convert_opset(ir.to_proto(model), manifest.opset)
+    drop_large_constants(model)
     if manifest.fixed_batch is not None:
         # Calibration and the checks before took as many images as there were; the finished graph takes so many.
         fix_batch(proto, manifest.fixed_batch)
@@ -164,6 +169,8 @@ def _finish(manifest: Manifest, model: ir.Model, checks: Checks) -> tuple[bytes,
     if manifest.fixed_batch is not None:
         written += f"batch fixed at {manifest.fixed_batch}; "
     summary = f"{written}metadata and licence written; {how}"
+    # While the comparison runs, the graph is there once.
+    del proto
     checks.add_final(graph, model=model, summary=summary)
     return graph, manifest.model_copy(update={"steps": checks.steps()})
 
@@ -212,7 +219,7 @@ def _fp16_precision(precision: Precision, report: Fp16Report, model: ir.Model, c
         }
     )
     check = checks.add_fp16 if precision.int8 is None else checks.add_int8
-    check("fp16", write_roundings(without_weights(model)), model=model, summary=_summarise(found))
+    check("fp16", partial(write_roundings, without_weights(model)), model=model, summary=_summarise(found))
     started = checks.start_fp16_sums(model, macs) if precision.int8 is None else None
     sums = None if started is None else checks.describe_fp16_sums(started.result())
     return found.model_copy(update={"min_sqnr_db": checks.required_db, "fp16_sums": sums})
@@ -222,9 +229,14 @@ def _rounded(report: Fp16Report) -> dict[str, float]:
     return {name: float(f"{amax:.4g}") for name, amax in report.overflowing.items()}
 
 
-def _convert_to_fp16(model: ir.Model, subject: Subject) -> Fp16Report:
+def _convert_to_fp16(model: ir.Model, subject: Subject) -> tuple[Fp16Report, ir.Model]:
+    """Return what the pass did, and the FP16 graph with inferred shapes; the given one is of no use afterwards."""
     skeleton = without_weights(model)
-    return convert_to_fp16(model, measure_ranges(skeleton.model, subject.feed, weights=skeleton.weights))
+    report = convert_to_fp16(model, measure_ranges(skeleton.model, subject.feed, weights=skeleton.weights))
+    converted = infer_shapes(model)
+    # A graph refers to itself: what goes out of use here would stay until garbage is collected.
+    drop_large_constants(model)
+    return report, converted
 
 
 def _summarise(precision: Precision) -> str:

@@ -5,8 +5,8 @@ onnxruntime copies what it is given, so the steps here are given the graph alone
 
 1. A constant from `LARGE` bytes on becomes a stub: name, type and shape, its data said to be external. Its values stay
    the array that they are.
-2. onnxruntime takes the arrays beside the graph (`runtime.engines.ort_session.open_session`), without a copy. What it
-   then does is what it does to a constant with its bytes: it folds, fuses and reorders it.
+2. onnxruntime takes the arrays beside the graph (`runtime.engines.ort_session.open_session`), without their bytes on
+   the way. What it then does is what it does to a constant with its bytes: it folds, fuses, reorders and copies it.
 3. ONNX's checker and shape inference would look for the file of external data. For them stubs become inputs of the
    graph, which have a type and a shape and no values. The shapes that they infer depend on small constants alone, which
    keep their values.
@@ -79,6 +79,13 @@ def hold_arrays(model: ir.Model) -> None:
         tensor = value.const_value
         if tensor is not None and tensor.nbytes >= LARGE and not isinstance(tensor, ir.Tensor):
             value.const_value = ir.tensor(tensor.numpy(), name=value.name)
+
+
+def drop_large_constants(model: ir.Model) -> None:
+    """Let go of the values of a graph's large constants, in place: what is left has names, types and shapes."""
+    for value in model.graph.initializers.values():
+        if value.const_value is not None and value.const_value.nbytes >= LARGE:
+            value.const_value = None
 
 
 def stubs_as_inputs(model: onnx.ModelProto) -> None:

@@ -5,8 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import onnx
 
 from calibration.graph.without_weights import NO_WEIGHTS, Weights
+from exporter.checks.as_written import open_as_written
 from exporter.checks.golden import named_outputs
 from runtime.bundle.bundle import Golden
 from runtime.engines.contract import run_batches
@@ -85,9 +87,12 @@ def check_step(
 def _run(
     graph: bytes, feed: Pixels | Floats, outputs: tuple[str, ...], *, weights: Weights, as_written: bool
 ) -> dict[str, Floats]:
-    # Integer kernels that saturate are for `run-ssl verify` to find in an engine; here the graph is judged. The export
-    # goes on in the other thread meanwhile; more threads here would only take its core.
-    session = open_session(graph, weights=weights, fusion="none" if as_written else "float", threads=1)
+    # The export goes on in the other thread meanwhile; more threads here would only take its core.
+    if as_written:
+        run, images = open_as_written(onnx.load_from_string(graph), weights=weights, threads=1)
+        return dict(zip(outputs, run_batches(lambda part: run(outputs, part), feed, images), strict=True))
+    # Integer kernels that saturate are for `run-ssl verify` to find in an engine; here the graph is judged.
+    session = open_session(graph, weights=weights, fusion="float", threads=1)
     given = session.get_inputs()[0]
     # A number where the batch is fixed, else the dimension's name.
     batch = given.shape[0]

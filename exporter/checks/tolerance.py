@@ -45,7 +45,7 @@ from exporter.checks.rounding_noise import FLOAT32_UNIT_ROUNDOFF
 from exporter.checks.step_check import Check, Tolerance
 from runtime.bundle.manifest import Preprocessing
 from runtime.bundle.node_costs import reduction_length
-from runtime.original.network import map_tensors, share_tensors, wrap
+from runtime.original.network import share_tensors, wrap
 from runtime.support.arrays import Floats, Pixels
 from runtime.support.paired_statistics import sqnr_db
 
@@ -198,13 +198,22 @@ def emulate_fp16(network: "torch.nn.Module", preprocessing: Preprocessing, pixel
         fp16 = tensor.half().float()
         return torch.where(torch.isfinite(fp16), fp16, tensor)
 
-    def hook(_module: torch.nn.Module, _inputs: Any, output: Any) -> Any:
+    def put(module: torch.nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
+        for name, tensor in tensors.items():
+            setattr(module, name, torch.nn.Parameter(tensor, requires_grad=False))
+
+    def round_output(_module: torch.nn.Module, _inputs: Any, output: Any) -> Any:
         return rounded(output) if isinstance(output, torch.Tensor) else output
 
     emulated = share_tensors(network)
-    kept = {id(buffer) for buffer in emulated.buffers()}
-    map_tensors(emulated, lambda tensor: tensor if id(tensor) in kept else rounded(tensor))
     for module in emulated.modules():
+        own = {name: parameter.data for name, parameter in module.named_parameters(recurse=False)}
+        if own:
+            # A module's rounded weights are there while it runs, and no longer: all together are a second network.
+            module.register_forward_pre_hook(
+                lambda module, _inputs, own=own: put(module, {name: rounded(one) for name, one in own.items()})
+            )
+            module.register_forward_hook(lambda module, _inputs, _output, own=own: put(module, own))
         if not list(module.children()):
-            module.register_forward_hook(hook)
+            module.register_forward_hook(round_output)
     return named_outputs(*run_original(wrap(emulated, preprocessing, input_kind="uint8"), pixels))

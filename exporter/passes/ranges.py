@@ -1,7 +1,7 @@
 """Exact minimum and maximum of every float tensor of an ONNX graph over real images.
 
-The reductions are put into the graph, so that onnxruntime hands back two numbers per tensor and the
-activations themselves are never held.
+The reductions are put into the graph, so that onnxruntime hands back two numbers per tensor. It may hold all
+activations of a run until then, so the images are run one by one.
 """
 
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from calibration.graph.without_weights import NO_WEIGHTS, Weights
-from runtime.engines.ort_session import open_session
+from exporter.checks.as_written import open_as_written
 from runtime.errors import GraphError
 
 _LOW, _HIGH = "::min", "::max"
@@ -46,12 +46,12 @@ def measure_ranges(
     """
     tensors = _float_tensors(model)
     # The tensors must be those of the graph as written, not of a fused one.
-    session = open_session(_with_reductions(model, tensors).SerializeToString(), weights=weights, fusion="none")
+    run, _images = open_as_written(_with_reductions(model, tensors), weights=weights)
     names = [f"{tensor}{end}" for tensor in tensors for end in (_LOW, _HIGH)]
-    values = [float(value) for value in session.run(names, {model.graph.input[0].name: feed})]
-    ranges = {
-        name: Range(*pair) for name, pair in zip(tensors, zip(values[::2], values[1::2], strict=True), strict=True)
-    }
+    values = np.array([run(names, feed[at : at + 1]) for at in range(len(feed))], np.float64)
+    # NumPy's min and max hand NaN on.
+    lows, highs = values[:, ::2].min(axis=0), values[:, 1::2].max(axis=0)
+    ranges = {name: Range(float(low), float(high)) for name, low, high in zip(tensors, lows, highs, strict=True)}
     for name, found in ranges.items():
         if not np.isfinite(found.amax):
             raise GraphError(f"tensor {name} holds NaN or infinity in FP32: check the weights and the images")

@@ -5,7 +5,7 @@ written.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     import torch
 
 _Outputs = dict[str, Floats]
+Graph = Skeleton | bytes | Callable[[], Skeleton]
+"""A graph to be compared, or what makes it then: while it waits, it takes no memory."""
 # Bytes: more than a ResNet-18's 47 MB.
 _WORTH_COLLECTING = 64 << 20
 # Layers that the manifest names for what FP16 sums lose in them.
@@ -71,6 +73,7 @@ class Checks:
         self._rounding = self.pool.submit(noise.measure, subject.golden)
         self._allowed_db = ACCUMULATION_DB if has_grouped_convolutions(subject.network) else 0.0
         self._original_fp16 = _start_fp16(subject, self.pool) if self.fp16 else None
+        self._original_gone = False
         self._done: list[tuple[str, dict[str, int], str, Future[Check]]] = []
 
     def allow_rounding(self, traced: ir.Model) -> None:
@@ -85,7 +88,7 @@ class Checks:
         """Start the comparison of the finished graph, `model` as it will be written, run as a user runs it."""
         return self._add("final", graph, self.tolerance, model=model, summary=summary, as_written=False)
 
-    def add_int8(self, step: str, graph: Skeleton, *, model: ir.Model, summary: str) -> None:
+    def add_int8(self, step: str, graph: Graph, *, model: ir.Model, summary: str) -> None:
         """Judge an INT8 graph, and let graphs differ from here on as an engine of it may."""
         advice = (
             f"it was judged on {self.subject.golden_images.description}: pass --golden FOLDER with images like those "
@@ -96,7 +99,7 @@ class Checks:
         ).result()
         self.tolerance = int8_tolerance(check, self._references, fp32=self._fp32)
 
-    def add_fp16(self, step: str, graph: Skeleton, *, model: ir.Model, summary: str) -> None:
+    def add_fp16(self, step: str, graph: Graph, *, model: ir.Model, summary: str) -> None:
         """Start the comparison of an FP16 graph, and let graphs differ from here on by the rounding of FP16."""
         advice = (
             f"it was judged on {self.subject.golden_images.description}: if the network will see others, pass --golden "
@@ -118,7 +121,7 @@ class Checks:
     def _add(
         self,
         step: str,
-        graph: Skeleton | bytes,
+        graph: Graph,
         required: Tolerance,
         *,
         model: ir.Model,
@@ -126,17 +129,28 @@ class Checks:
         as_written: bool = True,
         advice: str = REPORT,
     ) -> "Future[Check]":
-        check = self.pool.submit(
-            check_step,
-            graph if isinstance(graph, bytes) else graph.to_bytes(),
-            weights=NO_WEIGHTS if isinstance(graph, bytes) else graph.weights,
-            step=step,
-            feed=self.subject.feed,
-            golden=self.subject.golden,
-            required=required,
-            as_written=as_written,
-            advice=advice,
-        )
+        def judge() -> Check:
+            made = graph() if callable(graph) else graph
+            weights = NO_WEIGHTS if isinstance(made, bytes) else made.weights
+            content = made if isinstance(made, bytes) else made.to_bytes()
+            if (
+                self._original_gone
+                and len(content) + sum(array.nbytes for array in weights.values()) >= _WORTH_COLLECTING
+            ):
+                # What the steps before have left behind.
+                free_memory()
+            return check_step(
+                content,
+                weights=weights,
+                step=step,
+                feed=self.subject.feed,
+                golden=self.subject.golden,
+                required=required,
+                as_written=as_written,
+                advice=advice,
+            )
+
+        check = self.pool.submit(judge)
         self._done.append((step, count_operators(model), summary, check))
         return check
 
@@ -148,6 +162,7 @@ class Checks:
         self.subject.forget_weights()
         # The trace's own garbage refers to the weights; to find it takes longer than small ones are worth.
         (free_memory if held >= _WORTH_COLLECTING else trim_heap)()
+        self._original_gone = True
 
     def start_fp16_sums(self, model: ir.Model, macs: int) -> "Future[Fp16Run] | None":
         """Start to run the FP16 graph with FP16 sums on some golden images; None where that would take too long.

@@ -95,7 +95,7 @@ def open_session(
             time where many tensors are outputs and are large.
         profile: Start of a path, such as `FOLDER/profile`: kernels are recorded until `end_profiling`, which returns
             the file. None records nothing.
-        weights: Constants that the graph says are external data, by name; used as they are, without a copy.
+        weights: Constants that the graph says are external data, by name. onnxruntime (1.32) copies them once.
         providers: onnxruntime's names of execution providers in the order of preference, or pairs (name, options).
 
     Raises:

@@ -9,12 +9,14 @@ def free_memory() -> None:
     """Collect garbage where the collector is off, as in `export-ssl`, and let the heap give back what is free.
 
     A graph of onnx-ir refers to itself, so without the collector no copy of one goes, nor do the weights that it alone
-    holds. What is found alive is set aside: the first call looks at everything there is, which takes up to a second
-    behind PyTorch's tracer, and the next ones at what is new.
+    holds. The first call looks at everything there is, which takes up to a second behind PyTorch's tracer, and sets it
+    aside; the next ones look at what is new. What they find alive is not set aside: graphs come and go.
     """
     if not gc.isenabled():
+        first = not gc.get_freeze_count()
         gc.collect()
-        gc.freeze()
+        if first:
+            gc.freeze()
     trim_heap()
 
 

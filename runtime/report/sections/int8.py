@@ -255,8 +255,8 @@ def _tried_table(name: str, facts: CalibrationFacts) -> Table:
         ),
         note="The gain is over the graph before, or for a way to clip over the one that was kept. Its interval is drawn"
         " from the held-out images. Where zero lies inside, the two are a tie, and the simpler one is kept. What was"
-        " surely worse on the first images was not judged on the others, nor weights rounded to nearest where layer-wise"
-        " rounding is better there.",
+        " surely worse on the first images was not judged on the others, nor were weights rounded to nearest where"
+        " layer-wise rounding is better there.",
     )
 
 

@@ -8,7 +8,15 @@ from onnx import helper, numpy_helper
 
 from calibration.graph.checks import infer_shapes, prepare
 from calibration.graph.run import open_session, open_with_constants, run_outputs
-from calibration.graph.without_weights import LARGE, hold_arrays, put_back, stub_names, stubs_as_inputs, without_weights
+from calibration.graph.without_weights import (
+    LARGE,
+    drop_large_constants,
+    hold_arrays,
+    put_back,
+    stub_names,
+    stubs_as_inputs,
+    without_weights,
+)
 from runtime.errors import GraphError
 from tests.helpers.graphs import evaluate, make_model
 
@@ -148,3 +156,12 @@ def test_prepare_takes_the_weights_of_an_ir_graph_as_they_are():
     assert np.shares_memory(
         prepared.graph.initializers["large"].const_value.numpy(), model.graph.initializers["large"].const_value.numpy()
     )
+
+
+def test_a_graph_whose_large_constants_are_dropped_keeps_the_small_ones_and_all_names():
+    model = ir.from_proto(network())
+    drop_large_constants(model)
+    values = {name: value.const_value for name, value in model.graph.initializers.items()}
+    assert {name for name, value in values.items() if value is None} == {"large", "levels"}
+    assert values.keys() == constants().keys()
+    np.testing.assert_array_equal(values["scale"].numpy(), constants()["scale"])
