@@ -13,8 +13,8 @@ unexport PYTHONDONTWRITEBYTECODE
 # Two workers share two processors: more threads of PyTorch and OpenBLAS would only wait for one another.
 unit fast coverage: export OMP_NUM_THREADS := 1
 
-.PHONY: help env test fast coverage fresh test-arm64 torture test-gpu gate cpp test-thin release lint types unit demo bench \
-	bench-int8 readme reference picture docs clean
+.PHONY: help env test fast coverage fresh test-arm64 torture mutation test-gpu gate cpp test-thin release lint types unit \
+	demo bench bench-int8 readme reference picture docs clean
 
 help:
 	@echo "make demo    train a real ResNet-18 on digits, export it, compare every engine, print a table"
@@ -24,6 +24,8 @@ help:
 	@echo "             all tests, and which branches of runtime, calibration and exporter they take"
 	@echo "make fresh   demo, tests and continuous integration in a bare Debian 12; needs root, debootstrap, an hour"
 	@echo "make torture hostile files, kills, lost power, full disks, long runs, within an hour; writes docs/reliability.md"
+	@echo "make mutation"
+	@echo "             change the code in small ways, and count what the tests see; writes docs/mutants.md"
 	@echo "make test-arm64"
 	@echo "             the thin runtime and the C library on ARM64, in QEMU; needs root, debootstrap, qemu-user-static"
 	@echo "make bench   the benchmarks behind the figures in the documents"
@@ -83,6 +85,13 @@ torture: env
 	$(TORTURE)disk --tries 4 --minutes 8 --inputs build/torture-inputs --json build/disk.json || code=1; \
 	$(TORTURE)endurance --json build/endurance.json || code=1; \
 	$(TORTURE)write_reliability; exit $$code
+
+# Mutants of each part, one after the other. Needs the network for pip, so it is not part of `test`.
+MUTANTS ?= 40
+mutation: env
+	$(BIN)/python -m pip install --quiet --editable '.[mutation]'
+	$(BIN)/python -m tests.mutation.run --mutants $(MUTANTS)
+	$(BIN)/python -m tests.mutation.write_page
 
 # Bundles of every kind, preprocessing, an embedding job and the C library in a Debian arm64 that is made once and kept.
 test-arm64: env

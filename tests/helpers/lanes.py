@@ -26,6 +26,7 @@ MARKED: dict[str, tuple[str, ...]] = {
         "exporter/test_int8.py",
         "exporter/test_plan.py",
         "house/test_loaded_modules.py",
+        "mutation/",
         "runtime/bench/limits/test_layer_times.py",
         "runtime/bench/test_on_standin.py",
         "runtime/bench/test_turns.py",
