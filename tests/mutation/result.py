@@ -31,7 +31,7 @@ class Counts:
         tests: Words for pytest that chose the tests.
         mutants: All mutants that the libraries make of the sources.
         places: Places of the sources that they change.
-        seconds: How long the tests take on the unchanged code.
+        seconds: How long the tests take on the unchanged code, seconds of processor time.
         killed: Mutants of which a test failed.
         timed_out: Mutants with which the tests did not end.
         survivors: Mutants with which all tests passed.

@@ -10,42 +10,50 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 
 from tests.helpers.paths import ROOT
 from tests.mutation.judged import JUDGED, Judged
-from tests.mutation.mutants import Mutant, changed_lines, draw, mutants_of
+from tests.mutation.mutants import changed_lines, draw, mutants_of
 from tests.mutation.result import Counts, Result, Survivor
-from tests.mutation.trial import PACKAGES, Bench, open_bench
+from tests.mutation.trial import Bench, open_bench
 from tests.torture.write_reliability import describe_machine
 
 RESULT = ROOT / "benchmarks" / "results" / "mutation.json"
 TOOLS = {"cosmic-ray": "cosmic_ray", "universalmutator": "universalmutator"}
 
 
-def try_part(bench: Bench, judged: Judged, counts: Counts, mutants: Sequence[Mutant], *, wanted: int) -> Iterator[str]:
-    """Try mutants of one part until enough are, and yield a line for each.
+def try_part(bench: Bench, root: Path, name: str, judged: Judged, result: Result) -> Iterator[str]:
+    """Try mutants of one part until enough are, and yield a line for each, after one for the part.
 
     What does not compile, or compiles to the same, is no mutant and is passed over.
 
     Args:
         bench: Where they are tried.
+        root: The project.
+        name: Name of the part.
         judged: The part.
-        counts: What is counted is added to these.
-        mutants: The part's mutants, in the order of the trial.
-        wanted: How many are tried.
+        result: What is found is added to it.
+
+    Raises:
+        TrialError: The tests do not pass on the unchanged code.
     """
-    for mutant in mutants:
-        if counts.tried == wanted:
+    texts = {file: (root / file).read_text(encoding="utf-8") for file in judged.sources}
+    mutants = [mutant for file, text in texts.items() for mutant in mutants_of(file, text)]
+    places = len({(mutant.file, mutant.line, mutant.column) for mutant in mutants})
+    counts = result.parts[name] = Counts(judged.tests, len(mutants), places, bench.measure(judged))
+    yield f"{len(mutants)} mutants of {places} places, tests take {counts.seconds:.1f} s of processor time"
+    for mutant in draw(mutants, seed=result.seed):
+        if counts.tried == result.wanted:
             return
         text = mutant.make()
         if not bench.is_change(mutant, text):
             continue
         outcome = bench.judge(mutant, text, judged, seconds=counts.seconds)
-        before, after = changed_lines((bench.folder / mutant.file).read_text(encoding="utf-8"), text)
+        before, after = changed_lines(texts[mutant.file], text)
         if outcome == "survived":
             counts.survivors.append(Survivor(mutant.file, mutant.line, mutant.operator, before, after))
         counts.killed += outcome == "killed"
@@ -54,16 +62,9 @@ def try_part(bench: Bench, judged: Judged, counts: Counts, mutants: Sequence[Mut
 
 
 def run(
-    root: Path,
-    judged: dict[str, Judged],
-    result: Result,
-    *,
-    folder: Path,
-    minutes: float,
-    output: Path,
-    packages: Sequence[str] = PACKAGES,
+    root: Path, judged: Mapping[str, Judged], result: Result, *, folder: Path, minutes: float, output: Path
 ) -> Iterator[str]:
-    """Try mutants of all parts, keep the result after each, and yield a line for each.
+    """Try mutants of all parts in turns, keep the result after each, and yield a line for each.
 
     Args:
         root: The project, a checkout of git.
@@ -72,27 +73,14 @@ def run(
         folder: Where the copy of the project is made.
         minutes: No mutant is begun after this time.
         output: File of the result.
-        packages: Packages that are imported once for all runs of the tests.
 
     Raises:
         TrialError: The tests of a part do not pass on the unchanged code.
     """
-    started = time.monotonic()
-    with open_bench(root, folder, packages=packages) as bench:
-        turns = {}
-        for name, part in judged.items():
-            mutants = [
-                mutant
-                for file in part.sources
-                for mutant in mutants_of(file, (root / file).read_text(encoding="utf-8"))
-            ]
-            places = len({(mutant.file, mutant.line, mutant.column) for mutant in mutants})
-            counts = result.parts[name] = Counts(part.tests, len(mutants), places, bench.measure(part))
-            turns[name] = try_part(
-                bench, part, counts, draw(mutants, seed=result.seed), wanted=min(result.wanted, len(mutants))
-            )
-            yield f"{name}: {len(mutants)} mutants of {places} places, tests take {counts.seconds:.1f} s"
-        while turns and time.monotonic() - started < 60 * minutes:
+    ends = time.monotonic() + 60 * minutes
+    with open_bench(root, folder) as bench:
+        turns = {name: try_part(bench, root, name, part, result) for name, part in judged.items()}
+        while turns and time.monotonic() < ends:
             for name, turn in list(turns.items()):
                 line = next(turn, None)
                 if line is None:

@@ -96,7 +96,7 @@ def tried(root: Path, folder: Path) -> Counts:
 
     result = Result(0, 100, "on a machine", {})
     judged = {"areas": Judged(sources=("area.py",), tests=("test_area.py",))}
-    lines = list(run(root, judged, result, folder=folder, minutes=5, output=root / "result.json", packages=()))
+    lines = list(run(root, judged, result, folder=folder, minutes=5, output=root / "result.json"))
     assert len(lines) == 1 + result.parts["areas"].tried
     return result.parts["areas"]
 

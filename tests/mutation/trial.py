@@ -6,7 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,9 +25,7 @@ _PYTEST = (
     # The fork server has imported some packages already.
     *("-W", "ignore::pytest.PytestAssertRewriteWarning"),
 )
-# What the tests import that starts no threads by that.
-PACKAGES = ("numpy", "PIL.Image", "onnx", "pydantic", "pytest", "hypothesis", "scipy.stats", "xdist.remote", "torch")
-# A mutant may take this many times as long as the unchanged code, and the seconds beside; then it counts as endless.
+# A mutant may take so many times the processor time of the unchanged code, and the seconds beside; then it is endless.
 _TIMES, _BESIDE_S = 6.0, 20.0
 _FIRST_LIMIT_S = 600.0
 # Flags of the C++ that the tests build; tests/runtime/cpp/test_preprocess.py.
@@ -51,16 +49,14 @@ class Bench:
     process: "subprocess.Popen[str]"
 
     def measure(self, judged: Judged) -> float:
-        """Return how long the tests of a part take on the unchanged code, seconds.
+        """Return how long the tests of a part take on the unchanged code, seconds of processor time.
 
         Raises:
             TrialError: They do not pass.
         """
-        # Twice: the first run compiles what the others find.
-        for _ in range(2):
-            code, seconds, said = self._run_pytest(judged, limit_s=_FIRST_LIMIT_S)
-            if code != 0:
-                raise TrialError(f"the tests do not pass on the unchanged code: {' '.join(judged.tests)}\n{said}")
+        code, seconds, said = self._run_pytest(judged, limit_s=_FIRST_LIMIT_S)
+        if code != 0:
+            raise TrialError(f"the tests do not pass on the unchanged code: {' '.join(judged.tests)}\n{said}")
         return seconds
 
     def is_change(self, mutant: Mutant, text: str) -> bool:
@@ -85,7 +81,7 @@ class Bench:
             mutant: The mutant.
             text: Text of its file with the change.
             judged: The tests.
-            seconds: How long they take on the unchanged code.
+            seconds: How long they take on the unchanged code, seconds of processor time.
         """
         file = self.folder / mutant.file
         before = file.read_text(encoding="utf-8")
@@ -100,7 +96,8 @@ class Bench:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         shutil.rmtree(self.folder / ".hypothesis", ignore_errors=True)
-        self.process.stdin.write(json.dumps({"words": [*_PYTEST, *judged.tests], "limit_s": limit_s}) + "\n")
+        request = {"words": [*_PYTEST, *judged.tests], "limit_s": limit_s, "packages": judged.packages}
+        self.process.stdin.write(json.dumps(request) + "\n")
         self.process.stdin.flush()
         answer = json.loads(self.process.stdout.readline())
         return answer["code"], answer["seconds"], answer["said"]
@@ -126,20 +123,19 @@ class Bench:
 
 
 @contextmanager
-def open_bench(root: Path, folder: Path, *, packages: Sequence[str]) -> Iterator[Bench]:
+def open_bench(root: Path, folder: Path) -> Iterator[Bench]:
     """Copy a project and start what runs its tests; both are gone afterwards.
 
     Args:
         root: The project, a checkout of git.
         folder: Where the copy is made; what is there goes.
-        packages: Packages that are imported once for all runs.
     """
     shutil.rmtree(folder, ignore_errors=True)
     _copy(root, folder)
     (folder / "build").mkdir(exist_ok=True)
     variables = {**os.environ, **_ONE_THREAD, "PYTHONPATH": str(folder), "TMPDIR": str(folder / "build")}
     variables.pop("PYTHONDONTWRITEBYTECODE", None)
-    words = [sys.executable, str(Path(__file__).with_name("fork_server.py")), *packages]
+    words = [sys.executable, str(Path(__file__).with_name("fork_server.py"))]
     pipe = subprocess.PIPE
     try:
         with subprocess.Popen(words, cwd=folder, env=variables, stdin=pipe, stdout=pipe, text=True) as process:
