@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import settings
 from PIL import Image
 
 from runtime.support.engine_names import Int8Target
@@ -45,6 +46,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_configure(config: pytest.Config) -> None:
     """Let what is drawn depend on the test alone: in a terminal that is called dumb Rich draws no bars."""
     os.environ["TERM"] = "xterm-256color"
+    # Hypothesis's own limit is 200 ms of the clock for an example: a busy machine fails a test by it.
+    settings.register_profile("any machine", deadline=None)
+    settings.load_profile("any machine")
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(lanes.NameFailures(config))
 

@@ -27,7 +27,12 @@ _ONNX = (*_BASE, "onnx.reference", "onnx_ir", "onnxruntime")
 JUDGED: Mapping[str, Judged] = {
     "placement of Q/DQ": Judged(
         sources=("calibration/qdq/placement.py",),
-        tests=("tests/calibration/qdq/test_placement.py", "-k", "not exported"),
+        tests=(
+            "tests/calibration/qdq/test_placement.py",
+            "tests/calibration/search/test_sides.py",
+            "-k",
+            "not (exported or smaller_range or cache)",
+        ),
         packages=_ONNX,
     ),
     "thresholds": Judged(
@@ -51,6 +56,7 @@ JUDGED: Mapping[str, Judged] = {
             "tests/runtime/images/test_preprocessing.py",
             "tests/runtime/images/test_resize_modes.py",
             "tests/runtime/images/test_colours.py",
+            "tests/runtime/images/test_losses.py",
         ),
         packages=(*_BASE, "pydantic", "torchvision.transforms", "timm.data"),
     ),

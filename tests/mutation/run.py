@@ -8,6 +8,7 @@ limit of time cuts all alike.
 
 import argparse
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -104,7 +105,7 @@ def main() -> None:
     tools = {name: metadata.version(name) for name in TOOLS}
     result = Result(given.seed, given.mutants, describe_machine(), tools)
     chosen = {name: JUDGED[name] for name in given.only or JUDGED}
-    folder = ROOT / "build" / "mutation"
+    folder = ROOT / "build" / f"mutation-{os.getpid()}"
     for line in run(ROOT, chosen, result, folder=folder, minutes=given.minutes, output=given.output):
         print(line, flush=True)
     for name, counts in result.parts.items():

@@ -141,3 +141,45 @@ def test_no_threshold_is_above_the_largest_magnitude_or_not_positive(method: Met
         counts = np.bincount((values / width).astype(np.int64), minlength=BINS)
         assert 0 < threshold(counts, width, amax, method=method, levels=255) <= amax
     assert threshold(np.zeros(BINS, np.int64), width, amax, method=method, levels=255) == amax
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"),
+    # 99.99 % of 100 values are 99.99: 0.99 of the one value in the third bin, so 0.99 of its width.
+    [("percentile-99.99", (2 + 0.99) * 0.5), ("percentile-99.999", (2 + 0.999) * 0.5)],
+)
+def test_a_percentile_lies_within_its_bin_as_its_values_lie_evenly(method: Method, expected: float) -> None:
+    counts = np.array([90, 9, 1, 0])
+    assert threshold(counts, 0.5, 1.4999, method=method, levels=127) == pytest.approx(expected)
+    # Never beyond the largest magnitude.
+    assert threshold(counts, 0.5, 1.49, method=method, levels=127) == 1.49
+
+
+def test_mse_clips_a_lone_outlier_where_both_errors_together_are_least() -> None:
+    # 4,000,000 values lie evenly up to 1, one is 2. With clip c >= 1 the rounding costs 4e6 (c / 127)^2 / 12 and the
+    # outlier (2 - c)^2: least where 4e6 c / (6 x 127^2) = 2 (2 - c), so c = 4 / (2 + 41.33): below 1. From there on
+    # values are cut by the million, so the best is next to 1; the shares tried are 0.5 % of 2 apart.
+    counts = np.zeros(256, np.int64)
+    counts[:128] = 4_000_000 // 128
+    counts[255] = 1
+    found = threshold(counts, 2 / 256, 2.0, method="mse", levels=127)
+    assert found == pytest.approx(1.0, abs=0.01)
+
+
+def test_mse_takes_everything_where_values_are_at_the_ends() -> None:
+    counts = np.zeros(256, np.int64)
+    counts[[1, 255]] = 1000
+    assert threshold(counts, 2 / 256, 2.0, method="mse", levels=127) == pytest.approx(2.0, rel=0.03)
+
+
+def test_entropy_is_the_middle_of_the_bin_behind_the_best_candidate() -> None:
+    counts = histogram(SAMPLES["heavy tails"]).reshape(-1, 8).sum(axis=1)
+    divergences = published_divergences(counts.tolist())
+    last = max(divergences)
+    # Every eighth bin from 128 on, each moved up to the next bin that holds anything.
+    filled = [index + 1 for index, count in enumerate(counts.tolist()) if count]
+    tried = {min(end for end in filled if end >= wanted) for wanted in (*range(128, last, 8), last)}
+    best = min(sorted(tried, reverse=True), key=divergences.__getitem__)
+    assert best < last
+    found = threshold(counts, 0.25, 1e9, method="entropy", levels=127)
+    assert found == (best + 0.5) * 0.25

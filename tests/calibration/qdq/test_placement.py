@@ -242,3 +242,8 @@ def test_for_a_cpu_both_sides_of_an_add_are_quantised_so_that_onnxruntime_needs_
     producers = {output: node.op_type for node in basic_block().graph.node for output in node.output}
     assert producers[add.input[branch[1]]] == "Conv"
     assert not next(tensor for tensor in unsigned.activations if branch in tensor.uses).unsigned
+
+
+def test_a_layer_that_the_graph_does_not_have_is_named_with_one_that_it_has():
+    with pytest.raises(GraphError, match=r"the graph has no layer a: expected names such as conv1"):
+        place(prepare(basic_block()), keep_float={"b", "a", "conv1"})

@@ -67,3 +67,48 @@ def test_real_is_level_times_the_scale_of_its_output_channel(shape: tuple[int, .
     for channel in range(3):
         expected = values.take(channel, axis).astype(np.float32) * scales[channel]
         np.testing.assert_array_equal(real.take(channel, axis), expected)
+
+
+def best_on_the_grid(row: np.ndarray) -> int:
+    """The best of the 19 shares that are tried of one row, in hundredths, in float64."""
+
+    def error(hundredths: int) -> float:
+        return float(squared_error(row[None], np.array([np.abs(row).max() * hundredths / 100 / 127]))[0])
+
+    coarse = min(range(100, 49, -5), key=error)
+    return min([coarse, *(share for share in range(coarse - 4, coarse + 5) if 50 <= share <= 100)], key=error)
+
+
+def test_each_row_takes_the_best_of_every_fifth_hundredth_and_those_around_it() -> None:
+    # The more small weights there are beside a large one, the further it is worth clipping.
+    small = np.geomspace(2000, 150_000, 24)[:, None]
+    rows = RNG.uniform(-0.02, 0.02, (24, 150_000)) * (np.arange(150_000) < small)
+    rows[:, 0] = 1.0
+    best = np.array([best_on_the_grid(row) for row in rows])
+    amax = np.abs(rows).max(axis=1)
+    # Two shares may be as good as each other to float32's rounding.
+    reached, expected = squared_error(rows, mse_scales(rows)), squared_error(rows, amax * best / 100 / 127)
+    np.testing.assert_allclose(reached, expected, rtol=5e-5)
+    # The sample has rows at each distance from a fifth hundredth, and at both ends.
+    assert {int(share) % 5 for share in best} == {0, 1, 2, 3, 4}
+    assert best.min() < 60
+    assert best.max() > 97
+
+
+def test_no_share_below_a_half_is_tried() -> None:
+    # Of 200,000 small weights the rounding error would want the one large one clipped to less.
+    row = np.concatenate([RNG.uniform(-0.02, 0.02, 400_000), [1.0]])[None]
+    assert mse_scales(row)[0] == pytest.approx(0.5 / 127)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 700])
+def test_a_row_has_the_same_scale_alone_and_among_others(rows: int) -> None:
+    # 700 rows of 200 are more than are worked on at once.
+    weights = RNG.normal(size=(rows, 200))
+    alone = [mse_scales(weights[at : at + 1])[0] for at in range(rows)]
+    assert mse_scales(weights).tolist() == [float(one) for one in alone]
+
+
+def test_levels_beyond_the_last_are_clipped_on_both_sides() -> None:
+    rows = np.array([[200.0, -200.0, 127.4, -127.6]])
+    assert round_to_nearest(rows, np.array([1.0], np.float32)).tolist() == [[127, -127, 127, -127]]

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from runtime.bundle.manifest import sides
+from runtime.bundle.manifest import Preprocessing, sides
 from runtime.errors import BundleError, DataError
-from runtime.images.preprocessing import normalise, preprocess, resized_size
+from runtime.images.preprocessing import crop_offset, normalise, preprocess, resized_size
 from tests.helpers.paths import ROOT
 from tests.helpers.pillow.pillow_contract import MEAN, MODES, PALETTE, STD, Case, build, write_cases
 from tests.helpers.pillow.resample_reference import evaluation_pixels
@@ -202,3 +202,22 @@ def test_a_crop_larger_than_the_resize_is_the_bundles_error() -> None:
 def test_what_is_no_picture_is_refused_in_one_line(given: Any) -> None:
     with pytest.raises(DataError, match=r"preprocess was given a (ndarray|str|NoneType), expected a PIL image"):
         preprocess(given, Case("RGB", 8, 8, 8, 1.0, "bilinear").preprocessing)
+
+
+@pytest.mark.parametrize(
+    ("length", "size", "offset"), [(5, 4, 0), (7, 4, 2), (9, 4, 2), (11, 4, 4), (4, 4, 0), (6, 4, 1), (1, 1, 0)]
+)
+def test_the_crop_begins_in_the_middle_and_halves_go_to_even(length: int, size: int, offset: int) -> None:
+    assert crop_offset(length, size) == offset
+
+
+def test_the_bound_of_the_resized_picture_is_exact() -> None:
+    # Short side 423 to 10,000: 757 rows become 17,895, and 417 of 233 columns 17,896; 178,956,970 pixels are the bound.
+    contract = Preprocessing(
+        image_size=2, resize_size=10_000, crop_pct=2 / 10_000, interpolation="bilinear", mean=(0,) * 3, std=(1,) * 3
+    )
+    within = Image.fromarray(np.full((757, 423, 3), 200, np.uint8))
+    assert preprocess(within, contract).tolist() == [[[200] * 3] * 2] * 2
+    beyond = Image.fromarray(np.full((417, 233, 3), 200, np.uint8))
+    with pytest.raises(DataError, match="of 233x417 px would become 10000x17896 px, expected at most 178956970 pixels"):
+        preprocess(beyond, contract)
