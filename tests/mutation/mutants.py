@@ -114,21 +114,49 @@ def _of_python(file: str, text: str) -> list[Mutant]:
     return sorted(found, key=lambda mutant: (mutant.line, mutant.column))
 
 
-def _left_out(tree: ast.Module) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Return the spans without mutants: unions of types, what is raised, assertions."""
-    spans: list[ast.expr | ast.stmt] = []
+Place = tuple[int, int]
+
+
+def _left_out(tree: ast.Module) -> list[tuple[Place, Place]]:
+    """Return the spans without mutants: types, the `*` among parameters, what is raised, assertions."""
+    spans: list[tuple[Place, Place]] = []
+    # Of these pydantic makes checks; `int | None` is no arithmetic all the same.
+    fields = {item for node in ast.walk(tree) if isinstance(node, ast.ClassDef) for item in node.body}
     for node in ast.walk(tree):
-        if isinstance(node, ast.AnnAssign | ast.arg) and node.annotation is not None:
-            spans += _unions(node.annotation)
-        elif isinstance(node, ast.FunctionDef) and node.returns is not None:
-            spans += _unions(node.returns)
+        if isinstance(node, ast.AnnAssign):
+            spans += _unions(node.annotation) if node in fields else [_span(node.annotation)]
+        elif isinstance(node, ast.arg) and node.annotation is not None:
+            spans.append(_span(node.annotation))
+        elif isinstance(node, ast.FunctionDef):
+            spans += [_span(node.returns)] if node.returns is not None else []
+            spans += _star(node)
         elif isinstance(node, ast.Raise | ast.Assert):
-            spans.append(node)
-    return [((one.lineno, one.col_offset), (one.end_lineno or 0, one.end_col_offset or 0)) for one in spans]
+            spans.append(_span(node))
+    return spans
 
 
-def _unions(annotation: ast.expr) -> list[ast.expr]:
-    return [node for node in ast.walk(annotation) if isinstance(node, ast.BinOp)]
+def _span(node: ast.expr | ast.stmt) -> tuple[Place, Place]:
+    assert node.end_lineno is not None
+    assert node.end_col_offset is not None
+    return (node.lineno, node.col_offset), (node.end_lineno, node.end_col_offset)
+
+
+def _unions(annotation: ast.expr) -> list[tuple[Place, Place]]:
+    """Return where the `|` of a type stand."""
+    unions = (node for node in ast.walk(annotation) if isinstance(node, ast.BinOp))
+    return [(_span(union.left)[1], _span(union.right)[0]) for union in unions]
+
+
+def _star(function: ast.FunctionDef) -> list[tuple[Place, Place]]:
+    """Return what lies between a function's positional parameters and those by name alone, defaults left aside."""
+    given = function.args
+    if not given.kwonlyargs or given.vararg is not None:
+        return []
+    before = [*given.posonlyargs, *given.args]
+    expressions = [_span(one)[1] for one in given.defaults]
+    places = [*((one.end_lineno or 0, one.end_col_offset or 0) for one in before), *expressions]
+    first = given.kwonlyargs[0]
+    return [(max(places, default=(function.lineno, function.col_offset)), (first.lineno, first.col_offset))]
 
 
 def _of_cpp(file: str, text: str) -> list[Mutant]:

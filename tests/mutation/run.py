@@ -19,7 +19,7 @@ from pathlib import Path
 from tests.helpers.paths import ROOT
 from tests.mutation.judged import JUDGED, Judged
 from tests.mutation.mutants import changed_lines, draw, mutants_of
-from tests.mutation.result import Counts, Result, Survivor
+from tests.mutation.result import Counts, Result, Survivor, parse_result
 from tests.mutation.trial import Bench, open_bench
 from tests.torture.write_reliability import describe_machine
 
@@ -97,18 +97,26 @@ def main() -> None:
     parser.add_argument("--mutants", type=int, default=40, help="mutants of each part")
     parser.add_argument("--minutes", type=float, default=90, help="no mutant is begun after this time")
     parser.add_argument("--seed", type=int, default=0, help="seed of the random draw")
-    parser.add_argument("--only", action="append", choices=list(JUDGED), help="a part; may be given several times")
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=list(JUDGED),
+        help="a part, several times for several; others of the file stay",
+    )
     parser.add_argument("--output", type=Path, default=RESULT, help="file of the result")
     given = parser.parse_args()
     if absent := [name for name, module in TOOLS.items() if find_spec(module) is None]:
         sys.exit(f"error: {', '.join(absent)} not installed, expected both: pip install 'export-ssl[mutation]'")
     tools = {name: metadata.version(name) for name in TOOLS}
     result = Result(given.seed, given.mutants, describe_machine(), tools)
+    if given.only and given.output.is_file():
+        result.parts.update(parse_result(json.loads(given.output.read_text(encoding="utf-8"))).parts)
     chosen = {name: JUDGED[name] for name in given.only or JUDGED}
     folder = ROOT / "build" / f"mutation-{os.getpid()}"
     for line in run(ROOT, chosen, result, folder=folder, minutes=given.minutes, output=given.output):
         print(line, flush=True)
-    for name, counts in result.parts.items():
+    for name in chosen:
+        counts = result.parts[name]
         print(f"{name}: {counts.killed} killed, {counts.timed_out} timed out, {len(counts.survivors)} survived")
 
 

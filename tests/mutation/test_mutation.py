@@ -14,14 +14,33 @@ from tests.mutation.write_page import EQUIVALENT, score, write_page
 
 SOURCE = '''"""Areas."""
 
+from typing import Literal
 
-def area(width: int | None, height: int) -> int:
+Base = object
+
+LIMIT: Literal[3] = 3
+
+
+class Side(Base):
+    length: Literal[7] | None = 5
+
+
+def area(width: int | None, *, height: int) -> int:
     if width is None:
         raise ValueError("a width of " + "None")
     assert height >= 0
     return width * height
 '''
-SEES = "from area import area\n\n\ndef test_area():\n    assert area(3, 5) == 15\n"
+SEES = """from typing import Literal
+
+from area import LIMIT, Side, area
+
+
+def test_area():
+    assert area(3, height=5) == 15
+    assert (LIMIT, Side.length) == (3, 5)
+    assert Side.__annotations__ == {"length": Literal[7] | None}
+"""
 SEES_NOTHING = "import area\n\n\ndef test_area():\n    assert area.area\n"
 INSTALL = "pip install 'export-ssl[mutation]'"
 
@@ -66,9 +85,14 @@ def test_what_is_no_python_or_means_the_same_is_no_mutant() -> None:
 def test_types_messages_and_assertions_have_no_mutants() -> None:
     pytest.importorskip("cosmic_ray", reason=INSTALL)
     assert {(one.line, SOURCE.splitlines()[one.line - 1].strip()) for one in mutants_of("area.py", SOURCE)} == {
-        (5, "if width is None:"),
-        (8, "return width * height"),
+        (7, "LIMIT: Literal[3] = 3"),
+        (11, "length: Literal[7] | None = 5"),
+        (15, "if width is None:"),
+        (18, "return width * height"),
     }
+    # Of the constant its value alone, of pydantic's field what it may be too, but not `| None`.
+    assert {one.column for one in mutants_of("area.py", SOURCE) if one.line == 7} == {20}
+    assert {one.column for one in mutants_of("area.py", SOURCE) if one.line == 11} == {20, 32}
 
 
 def test_mutants_of_cpp_change_one_line_of_code_and_no_comment() -> None:
@@ -117,7 +141,7 @@ def test_a_test_that_sees_nothing_leaves_them_alive_with_their_lines(tmp_path: P
     assert counts.killed == counts.timed_out == 0
     sums = {one.after for one in counts.survivors if one.before == "return width * height"}
     assert {"return width + height", "return width // height"} <= sums
-    assert {one.line for one in counts.survivors} == {5, 8}
+    assert {one.line for one in counts.survivors} == {7, 11, 15, 18}
 
 
 def test_a_test_that_fails_on_the_unchanged_code_judges_nothing(tmp_path: Path) -> None:
