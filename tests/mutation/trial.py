@@ -52,7 +52,7 @@ class Bench:
         """Return how long the tests of a part take on the unchanged code, seconds of processor time.
 
         Raises:
-            TrialError: They do not pass.
+            TrialError: The tests do not pass.
         """
         code, seconds, said = self._run_pytest(judged, limit_s=_FIRST_LIMIT_S)
         if code != 0:
