@@ -33,8 +33,8 @@ RECALL_IMAGES = 4096
 _LOW_PERCENTILE = 1.0
 
 
-@dataclass
-class _Embedded:
+@dataclass(frozen=True)
+class EmbeddedImages:
     """The embeddings of some images in the original and all engines, batch by batch.
 
     Attributes:
@@ -42,16 +42,27 @@ class _Embedded:
         labels: Class indices, one (N,) int64 per batch.
     """
 
-    embeddings: list[list[Floats]]
+    embeddings: tuple[list[Floats], ...]
     labels: list[Ints] = field(default_factory=list)
 
     @property
+    def images(self) -> int:
+        """Number of images."""
+        return sum(map(len, self.labels))
+
+    @property
     def all_labels(self) -> Ints:
+        """Class indices of all images, (N,) int64."""
         return np.concatenate(self.labels)
 
     def of(self, network: int) -> Floats:
         """Return the embeddings of one network: 0 is the original."""
         return np.concatenate(self.embeddings[network])
+
+    def merge(self, later: "EmbeddedImages") -> "EmbeddedImages":
+        """Return these images and later ones, in the batches in which they ran."""
+        pairs = zip(self.embeddings, later.embeddings, strict=True)
+        return EmbeddedImages(tuple(one + another for one, another in pairs), self.labels + later.labels)
 
 
 @dataclass(frozen=True)
@@ -93,35 +104,61 @@ def tally_by_neighbours(
         EngineError: An engine gave embeddings of another shape than the original's.
     """
     networks = (original, *engines)
-    tallies = tuple(Tally(engine.name, engine.precision) for engine in networks)
-    voters = None if gallery is None else _embed(gallery, networks)
-    queries = _embed(batches, networks, tallies=tallies, warm=voters is not None, on_batch=on_batch)
-    if voters is None and sum(map(len, queries.labels)) == 1:
+    tallies = Tallies.of(original, engines)
+    voters = None if gallery is None else embed_batches(gallery, networks)
+    queries = embed_batches(batches, networks, tallies=tallies, warm=voters is not None, on_batch=on_batch)
+    return count_neighbours(queries, voters, tallies)
+
+
+def count_neighbours(queries: EmbeddedImages, voters: EmbeddedImages | None, tallies: Tallies) -> NeighbourTallies:
+    """Count what the neighbours of images vote for; rules 1 to 3 and 5.
+
+    Args:
+        queries: The images.
+        voters: The gallery; None where the queries vote among themselves.
+        tallies: Tallies to add to, which hold the queries' time.
+
+    Raises:
+        DataError: There is no image, or one alone.
+        UsageError: There are too few images to ask for ten neighbours.
+    """
+    if not queries.images or (voters is not None and not voters.images):
+        raise DataError("the data gave 0 images, expected at least 1: check the data folder and --limit")
+    if voters is None and queries.images == 1:
         raise DataError("the data gave 1 image, expected at least 2 that can be each other's neighbours: give more")
-    _count(queries, voters, tallies)
+    _count(queries, voters, (tallies.original, *tallies.engines))
     reference = queries.of(0)
     return NeighbourTallies(
-        tallies=Tallies(tallies[0], tallies[1:]),
-        embeddings=tuple(score_embeddings(reference, queries.of(number)) for number in range(1, len(networks))),
-        gallery_images=0 if voters is None else len(voters.all_labels),
+        tallies=tallies,
+        embeddings=tuple(
+            score_embeddings(reference, queries.of(number)) for number in range(1, 1 + len(tallies.engines))
+        ),
+        gallery_images=0 if voters is None else voters.images,
     )
 
 
-def _embed(
+def embed_batches(
     batches: Iterable[LabelledBatch],
     networks: Sequence[Engine],
     *,
-    tallies: Sequence[Tally] = (),
+    tallies: Tallies | None = None,
     warm: bool = False,
     on_batch: Callable[[int], None] | None = None,
-) -> _Embedded:
-    """Return the embeddings of all images in all networks; the time goes into `tallies`, where there are some.
+) -> EmbeddedImages:
+    """Return the embeddings of all images in all networks.
+
+    Args:
+        batches: Images with labels; read once, one batch held at a time.
+        networks: The original, then the engines, opened.
+        tallies: Tallies that the time is added to.
+        warm: Whether all have run a batch before; else the first one counts as warm-up.
+        on_batch: Called after every batch with the number of images done so far.
 
     Raises:
-        DataError: There is no image.
         EngineError: A network gave embeddings of another shape than the first one's.
     """
-    found, images = _Embedded([[] for _ in networks]), 0
+    found, images = EmbeddedImages(tuple([] for _ in networks)), 0
+    timed = () if tallies is None else (tallies.original, *tallies.engines)
     for batch in batches:
         for number, engine in enumerate(networks):
             started = time.perf_counter()
@@ -135,18 +172,16 @@ def _embed(
                     "original are not the same network; export it again from these weights"
                 )
             found.embeddings[number].append(embedding)
-            if tallies:
-                tallies[number].clock(len(embedding), seconds, warm_up=not warm)
+            if timed:
+                timed[number].clock(len(embedding), seconds, warm_up=not warm)
         found.labels.append(batch.labels)
         warm, images = True, images + len(batch.labels)
         if on_batch is not None:
             on_batch(images)
-    if not images:
-        raise DataError("the data gave 0 images, expected at least 1: check the data folder and --limit")
     return found
 
 
-def _count(queries: _Embedded, voters: _Embedded | None, tallies: Sequence[Tally]) -> None:
+def _count(queries: EmbeddedImages, voters: EmbeddedImages | None, tallies: Sequence[Tally]) -> None:
     """Add what the neighbours vote for to the tallies, batch by batch."""
     gallery = voters or queries
     labels = gallery.all_labels

@@ -22,7 +22,7 @@ from runtime.compare.changes import ChangeCollector, FoundChanges, count_changes
 from runtime.compare.opening import count_flops, make_transform, open_batches, open_engines
 from runtime.compare.request import CompareRequest
 from runtime.compare.score import Scores, compare, compare_by_neighbours
-from runtime.data.batches import Loader, Unreadable
+from runtime.data.batches import Unreadable
 from runtime.data.dataset import Dataset, Stream
 from runtime.data.open_images import open_images
 from runtime.data.sources.open_source import IMAGES, find_kind
@@ -82,17 +82,17 @@ def run_comparison(
         unreadable=tuple(loader.unreadable),
         lost=loader.lost,
         changes=changes,
-        notes=_gallery_notes(request, voters),
+        notes=gallery_notes(request, () if voters is None else voters.unreadable),
     )
     return end_comparison(request, opened, measured)
 
 
-def _gallery_notes(request: CompareRequest, voters: Loader | None) -> tuple[str, ...]:
+def gallery_notes(request: CompareRequest, unreadable: Sequence[Unreadable]) -> tuple[str, ...]:
     """Return what a person should know about how the gallery was read."""
-    if voters is None or not voters.unreadable:
+    if not unreadable:
         return ()
-    names = first_few([image.name for image in voters.unreadable])
-    return (f"{len(voters.unreadable)} images of {request.gallery} are unreadable and were skipped ({names})",)
+    names = first_few([image.name for image in unreadable])
+    return (f"{len(unreadable)} images of {request.gallery} are unreadable and were skipped ({names})",)
 
 
 @dataclass(frozen=True)

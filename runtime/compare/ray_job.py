@@ -6,6 +6,8 @@
    last bits between kinds of CPU and numbers of threads, as they do without Ray.
 3. Answers are merged in the order of the pieces, whichever comes first, so that the report does not depend on it; an
    error is that of the first piece with one. What a dead worker had started is scored by another, and counts once.
+4. Without a classifier the workers send embeddings back, the gallery's first, and neighbours are counted here, as
+   without Ray. So this process holds all embeddings, as it does without Ray.
 """
 
 import pickle
@@ -13,13 +15,17 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from dataclasses import replace
+from functools import reduce
+from itertools import islice
 from pathlib import Path
 
 from runtime.bundle.results.compare_json import Comparison
-from runtime.compare.job import Measured, OpenedRequest, end_comparison, open_request
+from runtime.compare.by_neighbours import count_neighbours
+from runtime.compare.changes import count_changes
+from runtime.compare.job import Measured, end_comparison, gallery_notes, open_request
 from runtime.compare.ray_worker import CompareTask, PieceScorer, ScoredPiece
 from runtime.compare.request import CompareRequest
-from runtime.compare.score import score
+from runtime.compare.score import score, score_by_neighbours
 from runtime.data.batches import check_some_readable, unreadable_error
 from runtime.data.dataset import Dataset, Stream
 from runtime.data.pieces import cut_dataset
@@ -63,11 +69,6 @@ def run_comparison_on_ray(
     """
     _check_request(request, choice)
     opened = open_request(request)
-    if not opened.bundles[0].manifest.model.classes:
-        raise UsageError(
-            f"--ray with {request.bundles[0]}, which has no classifier: its neighbours are counted in one process; "
-            "leave --ray out"
-        )
     checkpoint = find_checkpoint(opened.bundles[0], weights=request.weights)
     if checkpoint is not None:
         check_file(checkpoint)
@@ -81,58 +82,102 @@ def run_comparison_on_ray(
         )
         on_start(opened.dataset)
         began = time.perf_counter()
-        rows = list(_rows(opened, piece_images, request.batch_size))
-        with closing(pool_answers(rows, PieceScorer, task, choice)) as answers:
-            total = _add_up(answers, len(rows), on_images)
-        if total.unreadable and not request.skip_unreadable:
-            raise unreadable_error(total.unreadable, known=opened.dataset.length)
-        seconds = time.perf_counter() - began
-    return end_comparison(request, opened, _measured(total, seconds))
+        whole_batches = -(-piece_images // request.batch_size) * request.batch_size
+        voting = [] if opened.gallery is None else list(_rows(opened.gallery, whole_batches))
+        rows = list(_rows(opened.dataset, whole_batches, first=len(voting)))
+        with closing(pool_answers(voting + rows, PieceScorer, task, choice)) as answers:
+            in_turn = _in_turn(answers, len(voting) + len(rows), on_images, quiet=len(voting))
+            voters = _add_up(islice(in_turn, len(voting))) if opened.gallery is not None else None
+            total = _add_up(in_turn)
+        for dataset, found in ((opened.gallery, voters), (opened.dataset, total)):
+            if dataset is not None and found is not None:
+                _check_readable(found, dataset, skip=request.skip_unreadable)
+        measured = _measured(request, total, voters, began)
+    return end_comparison(request, opened, measured)
 
 
-def _add_up(answers: Iterable[Row], pieces: int, on_images: Callable[[int], None]) -> ScoredPiece:
-    """Return what the answers amount to; rule 3.
+def _in_turn(
+    answers: Iterable[Row], pieces: int, on_images: Callable[[int], None], *, quiet: int
+) -> Iterator[ScoredPiece]:
+    """Yield what the answers say in the order of the pieces; rule 3.
+
+    Args:
+        answers: The workers', in any order.
+        pieces: Number of pieces.
+        on_images: Called after every piece but those of the gallery with the number of images done so far.
+        quiet: Number of the gallery's pieces, which come first.
 
     Raises:
         ExportSslError: A piece met an error, or was not answered.
     """
-    total: ScoredPiece | None = None
     early: dict[int, Row] = {}
-    images = added = 0
+    images = passed = 0
     for row in answers:
         early[row["number"]] = row
-        images += row["images"]
-        on_images(images)
-        while added in early:
-            piece = _read(early.pop(added))
-            total = piece if total is None else total.merge(piece)
-            added += 1
-    if total is None or added != pieces:
-        raise EngineError(f"Ray answered {added} of {pieces} pieces: expected all; start the comparison again")
-    return total
+        if row["number"] >= quiet:
+            images += row["images"]
+            on_images(images)
+        while passed in early:
+            yield _read(early.pop(passed))
+            passed += 1
+    if passed != pieces:
+        raise EngineError(f"Ray answered {passed} of {pieces} pieces: expected all; start the comparison again")
 
 
-def _measured(total: ScoredPiece, seconds: float) -> Measured:
-    """Return what all pieces together say.
+def _add_up(pieces: Iterable[ScoredPiece]) -> ScoredPiece:
+    """Return what pieces amount to; a data set has one at least.
 
     Raises:
-        DataError: No image could be read.
+        EngineError: Other engines ran in one than in another.
     """
-    check_some_readable(total.tallies.original.images + len(total.unreadable), total.unreadable)
+    return reduce(ScoredPiece.merge, pieces)
+
+
+def _check_readable(found: ScoredPiece, dataset: Dataset | Stream, *, skip: bool) -> None:
+    """Refuse images that could not be read, or all of them where some may be left out.
+
+    Raises:
+        DataError: Too many could not be read.
+    """
+    if found.unreadable and not skip:
+        raise unreadable_error(found.unreadable, known=dataset.length)
+    check_some_readable(found.images + len(found.unreadable), found.unreadable)
+
+
+def _measured(request: CompareRequest, total: ScoredPiece, voters: ScoredPiece | None, began: float) -> Measured:
+    """Return what all pieces together say.
+
+    Args:
+        request: What was asked.
+        total: All pieces of the images.
+        voters: All pieces of the gallery, where there is one.
+        began: When the first piece was given out, seconds of `time.perf_counter`.
+
+    Raises:
+        UsageError: There is no classifier, and too few images to ask for ten neighbours.
+        DataError: There is no classifier, and one image alone.
+    """
     assert total.flops is not None, "the first piece brings them"
-    workers, nodes = len(total.workers), len({node for node, _ in total.workers})
+    ran = total.workers | (voters.workers if voters is not None else frozenset())
+    workers, nodes = len(ran), len({node for node, _ in ran})
     note = (
         f"on Ray, {counted(workers, 'worker')} on {counted(nodes, 'node')}: images/s of the original and the engines "
         "are one worker's, those of the data all workers' together, with the time in which they start"
     )
+    if total.embedded is None:
+        scores, changes = score(total.tallies, seconds=time.perf_counter() - began), total.changes
+    else:
+        found = count_neighbours(total.embedded, voters.embedded if voters is not None else None, total.tallies)
+        scores = score_by_neighbours(found, seconds=time.perf_counter() - began)
+        changes = count_changes(scores) if request.save else None
     return Measured(
-        scores=score(total.tallies, seconds=seconds),
+        scores=scores,
         bundles=total.ran.bundles,
         flops=total.flops,
         unreadable=total.unreadable,
         lost=total.lost,
-        changes=total.changes,
-        notes=(note,),
+        changes=changes,
+        notes=(*gallery_notes(request, voters.unreadable if voters is not None else ()), note),
     )
 
 
@@ -147,12 +192,11 @@ def _read(row: Row) -> ScoredPiece:
     return scored
 
 
-def _rows(opened: OpenedRequest, images: int, batch_size: int) -> Iterator[Row]:
-    """Yield the pieces as rows of Ray Data, each of whole batches but the last one."""
-    assert isinstance(opened.dataset, Dataset), "streams are refused"
-    whole_batches = -(-images // batch_size) * batch_size
-    for piece in cut_dataset(opened.dataset, whole_batches):
-        yield {"number": piece.number, "piece": pickle.dumps(piece)}
+def _rows(dataset: Dataset | Stream, images: int, *, first: int = 0) -> Iterator[Row]:
+    """Yield the pieces as rows of Ray Data, of so many images each but the last one, numbered from `first`."""
+    assert isinstance(dataset, Dataset), "streams are refused"
+    for piece in cut_dataset(dataset, images):
+        yield {"number": first + piece.number, "piece": pickle.dumps(piece)}
 
 
 def _check_request(request: CompareRequest, choice: RayChoice) -> None:
@@ -161,9 +205,11 @@ def _check_request(request: CompareRequest, choice: RayChoice) -> None:
     Raises:
         UsageError: The request cannot be shared out.
     """
-    if not Path(request.data).exists() and request.data.partition("/")[0].lower() in PREFIXES:
+    for option, source in (("--data", request.data), ("--gallery", request.gallery)):
+        if source is None or Path(source).exists() or source.partition("/")[0].lower() not in PREFIXES:
+            continue
         raise UsageError(
-            f"--data {request.data} with --ray: expected a folder that all nodes see under the same path, since "
+            f"{option} {source} with --ray: expected a folder that all nodes see under the same path, since "
             "a data set that timm names is read by one process; store it as a folder of class folders, or leave "
             "--ray out"
         )
@@ -179,6 +225,7 @@ def _for_workers(request: CompareRequest, choice: RayChoice) -> CompareRequest:
     return replace(
         request,
         data=str(Path(request.data).absolute()),
+        gallery=None if request.gallery is None else str(Path(request.gallery).absolute()),
         root=absolute(request.root),
         native=absolute(request.native),
         # Workers count what they cannot read, so that one error names all.

@@ -13,6 +13,7 @@ from typing import Any
 
 from runtime.bundle.bundle import Bundle
 from runtime.bundle.results.compare_json import FlopsReport
+from runtime.compare.by_neighbours import EmbeddedImages, embed_batches
 from runtime.compare.changes import ChangeCollector, FoundChanges
 from runtime.compare.opening import OpenedEngines, Transform, count_flops, make_transform, open_batches, open_engines
 from runtime.compare.request import CompareRequest
@@ -63,7 +64,9 @@ class ScoredPiece:
     """What was found out about a piece, or about several together.
 
     Attributes:
-        tallies: The counts.
+        images: Number of images that ran.
+        tallies: The counts; without a classifier the time alone, since its neighbours are counted among all images.
+        embedded: The embeddings, where there is no classifier.
         unreadable: Images left out.
         lost: What the images lost on their way to the network.
         changes: The changed images, where they are to be kept.
@@ -73,7 +76,9 @@ class ScoredPiece:
         workers: Ray's name of a worker's node, and its process there.
     """
 
+    images: int
     tallies: Tallies
+    embedded: EmbeddedImages | None
     unreadable: tuple[Unreadable, ...]
     lost: Losses
     changes: FoundChanges | None
@@ -95,7 +100,9 @@ class ScoredPiece:
             )
         return replace(
             self,
+            images=self.images + later.images,
             tallies=self.tallies.merge(later.tallies),
+            embedded=self.embedded.merge(later.embedded) if self.embedded and later.embedded else None,
             unreadable=self.unreadable + later.unreadable,
             lost=self.lost + later.lost,
             changes=self.changes.merge(later.changes) if self.changes and later.changes else None,
@@ -135,27 +142,35 @@ class PieceScorer:
             scored = self._score(piece)
         except Exception as error:  # noqa: BLE001 - whatever a worker meets ends the job with its reason
             return answer(number, images=0, scored=b"", failure=error)
-        return answer(number, images=scored.tallies.original.images, scored=pickle.dumps(scored))
+        return answer(number, images=scored.images, scored=pickle.dumps(scored))
 
     def _score(self, piece: Piece) -> ScoredPiece:
         import ray
 
         opened = self._opened
         engines = opened.engines
-        changes = None
-        if opened.request.save:
-            changes = ChangeCollector(piece, opened.bundle.labels(), len(engines.engines))
+        changes, embedded = None, None
         with open_batches(piece, opened.bundle, opened.request, opened.transform, engines=engines) as loader:
-            tallies = tally_batches(
-                loader,
-                original=engines.original,
-                engines=engines.engines,
-                warm=self._warm,
-                on_pair=changes.add if changes is not None else None,
-            )
-        self._warm = self._warm or tallies.original.images > 0
+            if opened.bundle.manifest.model.classes:
+                if opened.request.save:
+                    changes = ChangeCollector(piece, opened.bundle.labels(), len(engines.engines))
+                tallies = tally_batches(
+                    loader,
+                    original=engines.original,
+                    engines=engines.engines,
+                    warm=self._warm,
+                    on_pair=changes.add if changes is not None else None,
+                )
+                images = tallies.original.images
+            else:
+                tallies = Tallies.of(engines.original, engines.engines)
+                embedded = embed_batches(loader, (engines.original, *engines.engines), tallies=tallies, warm=self._warm)
+                images = embedded.images
+        self._warm = self._warm or images > 0
         return ScoredPiece(
+            images=images,
             tallies=tallies,
+            embedded=embedded,
             unreadable=tuple(loader.unreadable),
             lost=loader.lost,
             changes=changes.found if changes is not None else None,
@@ -171,7 +186,9 @@ class PieceScorer:
         import ray
 
         request = self._task.request
-        check_seen(Path(request.data))
+        for images in (request.data, request.gallery):
+            if images is not None:
+                check_seen(Path(images))
         bundles = [unpack_bundle(packed) for packed in ray.get(list(self._task.bundles))]
         weights = unpack_file(ray.get(self._task.weights)) if self._task.weights is not None else None
         request = replace(request, weights=weights)

@@ -8,7 +8,7 @@ from typing import TypeVar
 import numpy as np
 
 from runtime.bundle.results.compare_json import EngineScore, OriginalScore
-from runtime.compare.by_neighbours import tally_by_neighbours
+from runtime.compare.by_neighbours import NeighbourTallies, tally_by_neighbours
 from runtime.compare.tally import MIN_SECONDS, LabelledBatch, Tallies, Tally, tally_batches
 from runtime.engines.contract import Engine
 from runtime.errors import DataError
@@ -87,7 +87,17 @@ def compare_by_neighbours(
     """
     started = time.perf_counter()
     found = tally_by_neighbours(batches, original=original, engines=engines, gallery=gallery, on_batch=on_batch)
-    scores = score(found.tallies, seconds=time.perf_counter() - started)
+    return score_by_neighbours(found, seconds=time.perf_counter() - started)
+
+
+def score_by_neighbours(found: NeighbourTallies, *, seconds: float) -> Scores:
+    """Return the scores that the counts of networks without a classifier amount to.
+
+    Args:
+        found: Counts of all images.
+        seconds: Wall time of the pass.
+    """
+    scores = score(found.tallies, seconds=seconds)
     pairs = zip(scores.engines, found.embeddings, strict=True)
     return replace(
         scores,

@@ -175,6 +175,13 @@ class Tallies:
     original: Tally
     engines: tuple[Tally, ...]
 
+    @classmethod
+    def of(cls, original: Engine, engines: Iterable[Engine]) -> "Tallies":
+        """Return counts of nothing yet."""
+        return cls(
+            Tally(original.name, original.precision), tuple(Tally(engine.name, engine.precision) for engine in engines)
+        )
+
     def merge(self, other: "Tallies") -> "Tallies":
         """Return the counts of these images and another stretch's."""
         pairs = zip(self.engines, other.engines, strict=True)
@@ -204,11 +211,11 @@ def tally_batches(
         DataError: A label is not a class of the network.
         EngineError: An engine gave logits of another shape than (images, the original's classes).
     """
-    reference = Tally(original.name, original.precision)
-    tallies = tuple(Tally(engine.name, engine.precision) for engine in engines)
+    tallies = Tallies.of(original, engines)
+    reference = tallies.original
     for batch in batches:
         truth = _run(original, batch, tally=reference, classes=None, warm_up=not warm)
-        for number, (engine, tally) in enumerate(zip(engines, tallies, strict=True)):
+        for number, (engine, tally) in enumerate(zip(engines, tallies.engines, strict=True)):
             verdict = _run(engine, batch, tally=tally, classes=truth.output.shape[1], warm_up=not warm)
             tally.pair(truth, verdict)
             if on_pair is not None:
@@ -216,7 +223,7 @@ def tally_batches(
         warm = True
         if on_batch is not None:
             on_batch(reference.images)
-    return Tallies(reference, tallies)
+    return tallies
 
 
 def _run(engine: Engine, batch: LabelledBatch, *, tally: Tally, classes: int | None, warm_up: bool) -> Verdict:

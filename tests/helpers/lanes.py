@@ -11,7 +11,11 @@ from xdist.scheduler import LoadScopeScheduling
 # Marker, and the files and folders below `tests/` that have it.
 MARKED: dict[str, tuple[str, ...]] = {
     "cpp": ("runtime/cpp/", "runtime/images/test_native.py", "exporter/writing/test_cpp_project.py"),
-    "ray": ("runtime/compare/test_ray_job.py", "runtime/embed/test_ray_job.py"),
+    "ray": (
+        "runtime/compare/test_ray_job.py",
+        "runtime/compare/test_ray_neighbours.py",
+        "runtime/embed/test_ray_job.py",
+    ),
     "browser": ("runtime/report/test_browser.py", "runtime/search/test_page_in_browser.py"),
     # Each starts a process for nearly every test, exports a network again, or builds networks that are large.
     "slow": (

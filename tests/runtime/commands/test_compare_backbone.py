@@ -141,7 +141,3 @@ def test_a_gallery_without_one_of_the_classes_and_one_beside_a_classifier_are_re
     )
     result = run(exported.fp32, "--data", class_folders, "--gallery", class_folders)
     refused(result, "--gallery", "is for networks without a classifier", code=2)
-
-
-def test_a_cluster_is_refused_for_it(backbone, folders):
-    refused(run(backbone.fp32, "--data", folders[0], "--ray"), "which has no classifier", "leave --ray out", code=2)

@@ -39,13 +39,12 @@ from tests.helpers.command_lines import refused
 from tests.helpers.exported import change_weights, copy_bundle
 from tests.helpers.fake_engine import FakeEngine
 from tests.helpers.paths import ROOT
+from tests.helpers.ray_comparison import ONE_CPU, figures
 from tests.helpers.ray_warnings import RAYS_WARNINGS
 from tests.helpers.standin_commands import wait_until
 
 # Sums of a few hundred float64, added in another order.
 SUM_ORDER = 1e-9
-# One CPU, so that a machine of two has two workers, and the engines' sums are made in the same order with and without.
-ONE_CPU = RayChoice(cpus=1)
 pytestmark = RAYS_WARNINGS
 
 
@@ -164,16 +163,6 @@ def test_a_checkpoint_arrives_under_its_own_name_and_damage_is_found(tmp_path: P
     arrived.write_bytes(b"weighty")
     with pytest.raises(Exception, match=r"net-0123abcd\.pth has sha256 .*: remove it"):
         unpack_file(packed, cache=tmp_path / "node")
-
-
-def figures(comparison: Comparison) -> dict[str, Any]:
-    """Return what a report says but times and how it was run."""
-    content = json.loads(comparison.model_dump_json())
-    for name in ("seconds", "images_per_s", "notes"):
-        del content["data"][name]
-    for row in (content["original"], *content["engines"]):
-        del row["images_per_s"]
-    return content
 
 
 @pytest.fixture(scope="module")
