@@ -10,7 +10,7 @@ from runtime.data.sources.entries import Entry
 from runtime.data.sources.open_source import IMAGES, find_kind, open_source
 from runtime.data.sources.sample import sample_keys
 from runtime.errors import DataError, UsageError
-from runtime.images.formats import PassedOver
+from runtime.images.formats import PassedOver, describe_instead
 from runtime.images.listing import list_images
 
 # One in eight judges the candidates; of few images more, so that two or more remain to judge by.
@@ -76,7 +76,8 @@ def sample_images(
     paths = list_images(folder, passed_over)
     if not paths:
         raise DataError(
-            f"{folder} holds no image: expected files such as .jpg or .png; check the path, or unpack the download"
+            f"{folder} holds no image: expected files such as .jpg or .png, {describe_instead(passed_over)}; check the "
+            "path, or unpack the download"
         )
     names = [path.relative_to(folder) for path in paths]
     classes = tuple(sorted({name.parts[0] for name in names if len(name.parts) > 1}))

@@ -10,6 +10,7 @@ from runtime.bundle.bundle import Golden
 from runtime.bundle.manifest import Preprocessing, output_names
 from runtime.engines.contract import Outputs, read_outputs
 from runtime.errors import CheckpointError, DataError
+from runtime.images.formats import PassedOver, describe_instead
 from runtime.images.listing import list_images
 from runtime.images.preprocessing import normalise
 from runtime.support.arrays import Floats, Pixels
@@ -35,9 +36,13 @@ def golden_files(folder: Path | None) -> tuple[Path, ...]:
         return tuple(sorted(Path(str(file)) for file in packaged.iterdir() if file.name.endswith(".jpg")))
     if not folder.is_dir():
         raise DataError(f"--golden {folder} is not a directory: expected a folder of images")
-    files = list_images(folder)
+    passed_over = PassedOver()
+    files = list_images(folder, passed_over)
     if not files:
-        raise DataError(f"--golden {folder} holds no image: expected files such as .jpg or .png")
+        raise DataError(
+            f"--golden {folder} holds no image: expected files such as .jpg or .png, {describe_instead(passed_over)}; "
+            "check the path"
+        )
     step = max(len(files) / MAX_GOLDEN_IMAGES, 1.0)
     return tuple(files[int(index * step)] for index in range(min(len(files), MAX_GOLDEN_IMAGES)))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from runtime.data.dataset import Dataset, LabelledImage
 from runtime.data.labels import match_classes, match_folders, read_labels_file
 from runtime.errors import DataError
-from runtime.images.formats import PassedOver, count_endings, describe_passed_over
+from runtime.images.formats import PassedOver, describe_instead, describe_passed_over
 from runtime.images.listing import list_images
 from runtime.support.words import first_few
 
@@ -43,7 +43,7 @@ def read_class_folders(folder: Path, labels: Sequence[str]) -> Dataset:
         else:
             loose.append(path)
     if not files:
-        raise DataError(_no_class_folders(folder, len(loose), count_endings(passed_over)))
+        raise DataError(_no_class_folders(folder, len(loose), describe_instead(passed_over)))
     empty = [one.name for one in _folders_in(folder) if one.name not in files]
     nested = next((name for name in ("validation", "val", "test", "train") if name in files), None)
     hint = f"; if {folder / nested} holds the class folders, pass that one" if nested else ""
@@ -91,7 +91,7 @@ def _folders_in(folder: Path) -> list[Path]:
     return sorted(child for child in folder.iterdir() if child.is_dir() and not child.name.startswith("."))
 
 
-def _no_class_folders(folder: Path, loose: int, others: str) -> str:
+def _no_class_folders(folder: Path, loose: int, instead: str) -> str:
     """Return the error for a folder with no image in any folder below it."""
     if loose:
         return (
@@ -99,7 +99,7 @@ def _no_class_folders(folder: Path, loose: int, others: str) -> str:
             "state the classes with --labels FILE, lines 'filename label'"
         )
     return (
-        f"{folder} holds no image: expected one folder per class with files such as .jpg or .png, found {others}; "
+        f"{folder} holds no image: expected one folder per class with files such as .jpg or .png, {instead}; "
         "check the path, or that the download was unpacked"
     )
 

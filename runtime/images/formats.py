@@ -37,7 +37,8 @@ IMAGE_SUFFIXES = _endings(
     "webp xbm xpm"
 )
 # Beside images in data sets.
-_COMPANIONS = _endings("txt json jsonl cls csv tsv xml yaml yml html md parquet pq tar zip gz npy npz")
+_ARRAYS = _endings("npy npz")
+_COMPANIONS = _endings("txt json jsonl cls csv tsv xml yaml yml html md parquet pq tar zip gz") | _ARRAYS
 # Raw files of cameras: TIFF files of which Pillow would show a thumbnail.
 _RAW = _endings("dng nef cr2 arw orf rw2 pef srw")
 _NEVER_IMAGES = _COMPANIONS | _RAW
@@ -104,6 +105,13 @@ def count_endings(files: Mapping[str, int]) -> str:
     most_first = sorted(files.items(), key=lambda item: (-item[1], item[0]))
     endings = [f"{count:,} {ending or 'without an ending'}" for ending, count in most_first]
     return first_few(endings, shown=_ENDINGS_SHOWN) or "nothing"
+
+
+def describe_instead(passed_over: Mapping[str, int]) -> str:
+    """Return in words what lies where images were expected, and of arrays what to do with them."""
+    found = f"found {count_endings(passed_over)}"
+    arrays = _ARRAYS & {ending for ending, count in passed_over.items() if count}
+    return f"{found}; write arrays as PNG files with Pillow's Image.fromarray" if arrays else found
 
 
 def _has_signature(name: str, contents: Callable[[], BinaryIO]) -> bool:

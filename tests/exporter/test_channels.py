@@ -18,9 +18,12 @@ from runtime.images.preprocessing import preprocess
 from tests.helpers.channel_bundles import CLASSES, COLOURS, MEAN, SIZE, STD, draw_picture, export_channels, timm_network
 from tests.helpers.command_lines import refused
 from tests.helpers.serving import parsed
+from tests.helpers.standin_commands import run as run_on_standin
 
 # Engines differ from PyTorch by float32 rounding alone: some 1e-5 of the largest logit.
 ROUNDINGS = 1e-4
+# Of INT8 with drawn weights the exporter asks for 10 dB.
+NOISE_SHARE = 0.1
 PICTURES = 12
 
 
@@ -73,11 +76,25 @@ def test_verify_compare_embed_and_a_repository_take_the_bundle(bundles, folders,
     assert list(config.input[0].dims) == [SIZE, SIZE, len(colour)]
 
 
-def test_int8_is_calibrated_on_grey_images_without_a_word_of_missing_colours(folders, tmp_path):
-    quick = QuantizeOptions(method="max", rounding=False, bias_correction=False, target="cpu")
-    held = export_channels(tmp_path, "L", int8=Int8Request(images=folders / "L", options=quick))
+@pytest.mark.parametrize("target", ["cpu", "tensorrt"])
+@pytest.mark.parametrize("colour", COLOURS)
+def test_int8_of_one_and_four_channels_is_calibrated_checked_and_built(folders, colour, target, tmp_path):
+    options = QuantizeOptions(method="max", rounding=False, bias_correction=False, target=target)
+    held = export_channels(tmp_path, colour, int8=Int8Request(images=folders / colour, options=options))
+    # Neither of grey nor of missing bands.
     assert json.loads((held.path / "calibration.json").read_text(encoding="utf-8"))["warnings"] == []
     invoke(run_ssl, "verify", held.path)
+    pictures = [held.picture(seed) for seed in range(4)]
+    pixels = np.stack([np.asarray(picture).reshape(SIZE, SIZE, -1) for picture in pictures])
+    expected = held.expected(pictures)
+    for engine in ("onnxruntime", "openvino"):
+        with load_engine(held.path, engine) as opened:
+            noise = np.square(opened.infer(pixels).logits - expected).sum()
+        assert noise <= NOISE_SHARE * np.square(expected).sum()
+    if target == "tensorrt":
+        built = run_on_standin("run-ssl", "build", held.path, cache=tmp_path / "cache")
+        assert built.exit_code == 0, built.output
+        assert any(line.split()[:5] == ["promised", "INT8", "or", "FP16", "20"] for line in built.stdout.splitlines())
     write_cpp_project(held.path, tmp_path / "project")
     assert (tmp_path / "project/bundle/bundle.json").read_bytes() == (held.path / "bundle.json").read_bytes()
 

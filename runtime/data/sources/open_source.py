@@ -18,7 +18,7 @@ from runtime.data.sources.list_rows import find_layout
 from runtime.data.sources.parquet_table import PARQUET_SUFFIXES, open_parquet
 from runtime.data.sources.tar_shards import TAR_SUFFIXES, TarSource
 from runtime.errors import DataError, UsageError
-from runtime.images.formats import IMAGE_SUFFIXES, PassedOver, count_endings, is_image, open_regular
+from runtime.images.formats import IMAGE_SUFFIXES, PassedOver, describe_instead, is_image, open_regular
 from runtime.images.listing import walk_files, walk_images
 
 IMAGES, TARS, TABLES, LISTS = "images", "tar shards", "Parquet files", "lists"
@@ -97,8 +97,8 @@ def find_kind(path: Path, *, otherwise: str | None = None) -> str:
     if otherwise is not None:
         return otherwise
     raise DataError(
-        f"{path} holds no image, no .tar and no .parquet file: expected files such as .jpg or .png at any depth, found "
-        f"{count_endings(others)}; check the path, or that the download was unpacked"
+        f"{path} holds no image, no .tar and no .parquet file: expected files such as .jpg or .png at any depth, "
+        f"{describe_instead(others)}; check the path, or that the download was unpacked"
     )
 
 

@@ -1,6 +1,7 @@
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from calibration.images.sampling import CalibrationSample, sample_images, split_held_out
@@ -81,7 +82,9 @@ def test_a_missing_folder_is_named_with_what_was_expected(tmp_path: Path) -> Non
 
 def test_a_folder_without_an_image_is_named_with_the_next_step(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no picture")
-    with pytest.raises(DataError, match=r"holds no image: expected files such as .jpg or .png; check the path"):
+    np.save(tmp_path / "0.npy", np.zeros((8, 8, 4), np.uint8))
+    found = r"found 1 \.npy, 1 \.txt; write arrays as PNG files with Pillow's Image\.fromarray; check the path"
+    with pytest.raises(DataError, match=rf"holds no image: expected files such as \.jpg or \.png, {found}"):
         sample_images(tmp_path)
 
 

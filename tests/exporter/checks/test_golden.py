@@ -51,7 +51,9 @@ def test_folders_below_are_searched_and_other_files_are_not_taken(tmp_path):
 
 def test_empty_folder_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("not a picture")
-    with pytest.raises(DataError, match=r"--golden .* holds no image: expected files such as \.jpg or \.png"):
+    with pytest.raises(
+        DataError, match=r"--golden .* holds no image: expected files such as \.jpg or \.png, found 1 \.txt"
+    ):
         golden_files(tmp_path)
 
 

@@ -4,6 +4,7 @@ import ctypes
 import math
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -137,6 +138,20 @@ def test_one_and_four_channels_give_timms_logits_and_pillows_bytes(colour, input
         expected = held.expected(pictures)
         assert nearest(logits, expected) <= TIMMS_ROUNDINGS
         assert engine.self_check().same_top1 == 4
+
+
+@pytest.mark.parametrize(("colour", "target"), [("L", "cpu"), ("RGBA", "tensorrt")])
+def test_int8_of_one_and_four_channels_gives_the_figures_of_verify(colour, target, tmp_path):
+    for number in range(16):
+        draw_picture(colour, number).save(tmp_path / f"{number}.png")
+    int8 = Int8Request(images=tmp_path, options=replace(QUICK, target=target))
+    bundle = open_bundle(export_channels(tmp_path, colour, int8=int8).path)
+    (expected,) = verify_bundle(bundle, ("openvino",))
+    with Engine(bundle.path, max_batch=len(bundle.manifest.golden)) as engine:
+        check = engine.self_check()
+    assert (check.images, check.same_top1) == (expected.images, expected.same_top1)
+    assert check.logits_db == pytest.approx(expected.logits_db, abs=SAME_DECIBELS)
+    assert check.logits_db >= check.required_db
 
 
 def test_a_refused_batch_leaves_the_outputs_alone(bundles, pixels):
