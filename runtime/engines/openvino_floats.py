@@ -21,7 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from runtime.engines.openvino_graph import move_readers, readers_of
+from runtime.engines.openvino_graph import bounds_of, move_readers, readers_of
+from runtime.errors import EngineError
 from runtime.support.cpu import int8_sums_saturate, is_arm64
 
 
@@ -34,14 +35,23 @@ def compute_in_floats(model: Any) -> Any:
     """Return an OpenVINO model whose activations are rounded in floats; it is changed in place.
 
     Args:
-        model: An `openvino.Model` read from ONNX, whose FakeQuantize have constant bounds for a whole tensor.
+        model: An `openvino.Model` read from ONNX.
+
+    Raises:
+        EngineError: A FakeQuantize has bounds that are no constants, or are constants for each channel.
     """
     from openvino import opset13 as opset
 
     for node in model.get_ordered_ops():
         if node.get_type_name() != "FakeQuantize":
             continue
-        low, high, lowest, highest = (float(node.input_value(index).get_node().get_data()) for index in range(1, 5))
+        bounds = bounds_of(node)
+        if bounds is None:
+            raise EngineError(
+                f"{node.get_friendly_name()} has no constant scale for a whole tensor, as every activation of this "
+                "project's INT8 graphs has: export the bundle again, or use the engine onnxruntime"
+            )
+        low, high, lowest, highest = bounds
         value = node.input_value(0)
         scale = opset.constant(np.float32((high - low) / (highest - lowest)), dtype=value.get_element_type())
         rounded = opset.round(opset.divide(value, scale), "half_to_even")

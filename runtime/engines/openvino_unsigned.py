@@ -19,7 +19,7 @@ Source: ONNX QuantizeLinear, opset 19; OpenVINO FakeQuantize-1.
 
 from typing import Any
 
-from runtime.engines.openvino_graph import move_readers, readers_of
+from runtime.engines.openvino_graph import bounds_of, move_readers, readers_of
 
 _SIGNED, _UNSIGNED = (-128.0, 127.0), (0.0, 255.0)
 
@@ -33,10 +33,10 @@ def make_unsigned(model: Any) -> Any:
     for node in model.get_ordered_ops():
         if node.get_type_name() != "FakeQuantize":
             continue
-        bounds = _bounds(node)
-        if bounds is None:
+        symmetric = _symmetric_bounds(node)
+        if symmetric is None:
             continue
-        high, lowest = bounds
+        high, lowest = symmetric
         path = _path_to(node)
         relu, ends = path[0].input_value(0), _dequantised(node)
         if relu.get_node().get_type_name() != "Relu" or not ends:
@@ -55,16 +55,16 @@ def make_unsigned(model: Any) -> Any:
     return model
 
 
-def _bounds(node: Any) -> tuple[float, float] | None:
+def _symmetric_bounds(node: Any) -> tuple[float, float] | None:
     """Return the value that a FakeQuantize's highest integer stands for, and its lowest integer.
 
     Returns:
         The two numbers; None with a zero point, with other integers than INT8's or UINT8's, or with bounds by channel.
     """
-    values = [node.input_value(index).get_node() for index in range(1, 5)]
-    if any(value.get_type_name() != "Constant" or value.get_data().size != 1 for value in values):
+    bounds = bounds_of(node)
+    if bounds is None:
         return None
-    low, high, lowest, highest = (float(value.get_data().item()) for value in values)
+    low, high, lowest, highest = bounds
     # The bounds are FP32: what they say of a whole number is off by some of the last bits.
     known = (lowest, highest) in (_SIGNED, _UNSIGNED) and high > 0 and round(low * highest / high) == lowest
     return (high, lowest) if known else None

@@ -5,11 +5,12 @@ from typing import Any
 import numpy as np
 import openvino
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from runtime.bundle.manifest import Precision
 from runtime.engines.openvino_floats import compute_in_floats, int8_kernels_differ
 from runtime.engines.ort_session import fusion_on_cpu, open_session
+from runtime.errors import EngineError
 from runtime.support.cpu import cpu_flags, int8_sums_saturate, read_cpuinfo
 from tests.helpers.graphs import evaluate, make_model
 
@@ -66,6 +67,16 @@ def test_fp16_scales_are_taken_too() -> None:
     expected = evaluate(model, x)[0]
     # The sum itself is FP16 in the reference: 2**-11 of it.
     np.testing.assert_allclose(compiled(x)[0], expected, rtol=2**-10, atol=2**-10 * np.abs(expected).max())
+
+
+def test_scales_by_channel_are_refused_in_a_sentence() -> None:
+    model = quantised(np.array(0, np.int8))
+    for tensor in model.graph.initializer:
+        if tensor.name in ("scale", "zero"):
+            values = np.full(8, SCALE) if tensor.name == "scale" else np.zeros(8, np.int8)
+            tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+    with pytest.raises(EngineError, match=r"has no constant scale for a whole tensor, .*: export the bundle again"):
+        compute_in_floats(openvino.Core().read_model(model.SerializeToString()))
 
 
 def test_onnxruntime_unfused_gives_what_onnx_defines() -> None:
