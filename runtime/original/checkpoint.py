@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runtime.errors import CheckpointError
+from runtime.original.checkpoint_advice import advise
 from runtime.original.checkpoint_files import EXPECTED, read_content
 from runtime.original.checkpoint_search import Choice
 from runtime.original.checkpoint_take import find_network
@@ -112,10 +113,10 @@ def checkpoint_classes(state: "Mapping[str, torch.Tensor]", classifier: str = "f
     weight = state.get(f"{classifier}.weight")
     if weight is None or weight.ndim != 2:
         several = [f"{name} of shape {tuple(state[name].shape)}" for name in state if name.startswith(f"{classifier}.")]
+        own = advise(several, "pass a ResNet's checkpoint with its own classifier")
         raise CheckpointError(
             f"the checkpoint's classifier has {first_few(several)}: expected {classifier}.weight (classes, features), "
-            "one linear layer; pass a ResNet's checkpoint with its own classifier, or leave the classifier out with "
-            "--no-classifier"
+            f"one linear layer; {own}, or leave the classifier out with --no-classifier"
         )
     return int(weight.shape[0])
 
@@ -181,7 +182,7 @@ def _misfit(
     if not missing and not unexpected and len(shapes) == 1 and shapes[0].startswith("conv1."):
         advice = "only its stem differs, which cannot be exported: train one with timm's stem, or one that --stem names"
     elif fits is None:
-        advice = "pass the checkpoint's own architecture with --model"
+        advice = advise(unexpected, "pass the checkpoint's own architecture with --model")
     elif fits == architecture:
         advice = f"it is a {fits} with {checkpoint_classes(checkpoint.state)} classes: leave --num-classes out"
     else:

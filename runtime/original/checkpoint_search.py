@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runtime.errors import CheckpointError
+from runtime.original.checkpoint_advice import advise
 from runtime.original.checkpoint_heads import parts
 from runtime.original.checkpoint_names import NAMINGS, Naming
 from runtime.support.words import counted, first_few
@@ -47,9 +48,9 @@ class Preference:
 
 # Sources: timm 1.0's `load_state_dict(use_ema=True)` and torchvision's references; DINO's `eval_linear.py`, whose
 # `--checkpoint_key` is `teacher` by default; MoCo's `main_lincls.py`, which takes `encoder_q`, and MoCo v3's, which
-# takes `base_encoder`; BYOL's paper, section 3.1: only the online encoder is kept. The other names are those of
-# solo-learn 1.0, lightly 1.6, mmpretrain 1.2 and ema-pytorch 0.8. mmengine 0.10's `EMAHook` and Lightning 2.6's
-# `WeightAveraging` swap the averaged weights into `state_dict`.
+# takes `base_encoder`; PixPro's `convert_pretrain_to_d2.py`, which takes `encoder`; BYOL's paper, section 3.1: only the
+# online encoder is kept. The other names are those of solo-learn 1.0, lightly 1.6, mmpretrain 1.2 and ema-pytorch 0.8.
+# mmengine 0.10's `EMAHook` and Lightning 2.6's `WeightAveraging` swap the averaged weights into `state_dict`.
 PREFERENCES = (
     Preference("state_dict_ema", "state_dict", "timm's averaged (EMA) weights"),
     Preference("model_ema", "model", "the averaged (EMA) weights"),
@@ -67,6 +68,7 @@ PREFERENCES = (
     Preference("backbone", "momentum_backbone", "the online backbone"),
     Preference("backbone", "backbone_momentum", "the online backbone"),
     Preference("encoder", "momentum_encoder", "the online encoder"),
+    Preference("encoder", "encoder_k", "the online encoder"),
 )
 
 
@@ -179,7 +181,8 @@ def choose_network(containers: Containers, where: str, choice: Choice) -> tuple[
         names = [name for _, held in tensors for name in tensors_of(held)]
         raise CheckpointError(
             f"{where} holds no whole ResNet ({first_few(names)}): expected a state dict with tensors such as "
-            "conv1.weight and layer1.0.conv1.weight to layer4, under any prefix; pass a ResNet's checkpoint"
+            "conv1.weight and layer1.0.conv1.weight to layer4, under any prefix; "
+            + advise(names, "pass a ResNet's checkpoint")
         )
     if choice.dotted_prefix is not None:
         candidates = _under_prefix(candidates, choice.dotted_prefix, where)

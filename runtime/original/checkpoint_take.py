@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runtime.errors import CheckpointError
+from runtime.original.checkpoint_advice import advise
 from runtime.original.checkpoint_heads import SELF_SUPERVISED, Head, find_head, parts
 from runtime.original.checkpoint_names import NAMINGS
 from runtime.original.checkpoint_search import Candidate, Choice, choose_network, containers_of, tensors_of
@@ -105,10 +106,10 @@ def _refuse_unknown(chosen: Candidate, left: list[str], where: str) -> None:
     inside = [name for name in left if name.startswith(chosen.prefix) and not name.startswith(others)]
     unknown = [name for name in inside if not _BESIDE.fullmatch(name.removeprefix(chosen.prefix).partition(".")[0])]
     if unknown:
+        leave_out = f"if they are no part of the network, leave them out with --weights-prefix '{chosen.prefix}'"
         raise CheckpointError(
             f"{where}: beside the ResNet under prefix {chosen.prefix!r} lie {counted(len(unknown), 'other tensor')} "
-            f"({first_few(unknown)}), expected none but heads; if they are no part of the network, leave them out with "
-            f"--weights-prefix '{chosen.prefix}'"
+            f"({first_few(unknown)}), expected none but heads; {advise(unknown, leave_out)}"
         )
 
 

@@ -1,4 +1,4 @@
-"""Forty ways in which a ResNet-18 lies in a checkpoint, with random tensors under the names of the real libraries.
+"""Many ways in which a ResNet-18 lies in a checkpoint, with random tensors under the names of the real libraries.
 
 Names and shapes are those that these wrote or would write:
 
@@ -9,6 +9,8 @@ Names and shapes are those that these wrote or would write:
 - transformers 5.24.0: `transformers_resnet18.txt` pairs the names of its ResNetForImageClassification with timm's by
   the order in which the two run their layers; with equal weights they gave equal logits;
 - the repositories of MoCo, MoCo v3, SimSiam, SwAV, Barlow Twins, VICReg and DINO, as published.
+
+More of them, of which no file was made by the library, are in `published_names.py`.
 """
 
 from collections.abc import Callable, Mapping

@@ -19,6 +19,7 @@ from tests.helpers.checkpoints.layouts import (
     mlp,
     under,
 )
+from tests.helpers.checkpoints.published_names import PUBLISHED, instance_normalised, with_spectral_norm
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +49,9 @@ def same(left, right) -> bool:
     return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
 
 
-@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("name", LAYOUTS | PUBLISHED)
 def test_a_layout_is_taken_or_refused_with_a_next_step(name, state, other, images, networks):
-    layout = LAYOUTS[name](state, other)
+    layout = (LAYOUTS | PUBLISHED)[name](state, other)
     if layout.expected is None:
         with pytest.raises(CheckpointError) as caught:
             find_network(layout.content, "weights.pth")
@@ -68,6 +69,14 @@ def test_a_layout_is_taken_or_refused_with_a_next_step(name, state, other, image
     assert "\n" not in told
     for words in layout.says:
         assert words in told
+
+
+def test_what_a_tool_or_another_network_left_in_the_names_is_said(state, networks):
+    with pytest.raises(CheckpointError, match=r"parametrize\.remove_parametrizations .*, or .* --no-classifier"):
+        checkpoint_classes(find_network(with_spectral_norm(state), "weights.pth").state)
+    found = find_network(instance_normalised(state), "weights.pth")
+    with pytest.raises(CheckpointError, match=r"it is an IBN-Net, no network of timm's ResNet family"):
+        load_into(networks[0][CLASSES], Checkpoint(state=found.state, file_sha256="0" * 64, name="weights.pth"))
 
 
 def test_a_plain_state_dict_needs_no_words(state):
