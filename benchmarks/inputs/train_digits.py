@@ -29,6 +29,7 @@ from sklearn.model_selection import train_test_split
 from exporter.models import resolve_model
 from exporter.preprocessing import resolve_preprocessing
 from exporter.request import Recipe
+from runtime.bundle.manifest import Preprocessing
 from runtime.images.preprocessing import normalise
 from runtime.images.reading import load_pixels
 
@@ -52,25 +53,30 @@ def write_pictures(folder: Path) -> None:
             Image.fromarray(grey).resize((IMAGE_SIZE, IMAGE_SIZE), Image.Resampling.BICUBIC).save(path)
 
 
+def digits_preprocessing() -> Preprocessing:
+    """Return how the digits become pixels, in training and in every export."""
+    return resolve_preprocessing(resolve_model("resnet18"), Recipe(img_size=IMAGE_SIZE, interpolation="bilinear"))
+
+
 def load_split(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
     """Return normalised images (N, 3, 64, 64) float32 and labels (N,) int64 of one split."""
-    preprocessing = resolve_preprocessing(
-        resolve_model("resnet18"), Recipe(img_size=IMAGE_SIZE, interpolation="bilinear")
-    )
+    preprocessing = digits_preprocessing()
     files = sorted(folder.glob("*/*.png"))
     pixels = np.stack([load_pixels(file, preprocessing) for file in files])
     labels = torch.tensor([int(file.parent.name) for file in files])
     return torch.from_numpy(normalise(pixels, preprocessing)), labels
 
 
-def train(images: torch.Tensor, labels: torch.Tensor) -> torch.nn.Module:
-    """Return a resnet18 trained with SGD and one cosine cycle."""
+def train(
+    images: torch.Tensor, labels: torch.Tensor, *, architecture: str = "resnet18", epochs: int = EPOCHS
+) -> torch.nn.Module:
+    """Return one of timm's networks, trained with SGD and one cosine cycle."""
     torch.manual_seed(SEED)
-    network = timm.create_model("resnet18", pretrained=False, num_classes=10)
+    network = timm.create_model(architecture, pretrained=False, num_classes=10)
     optimiser = torch.optim.SGD(network.parameters(), lr=PEAK_LEARNING_RATE, momentum=0.9, weight_decay=5e-4)
-    steps = EPOCHS * math.ceil(len(images) / BATCH)
+    steps = epochs * math.ceil(len(images) / BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, PEAK_LEARNING_RATE, total_steps=steps)
-    for epoch in range(EPOCHS):
+    for epoch in range(epochs):
         network.train()
         began, losses = time.perf_counter(), []
         for chosen in torch.randperm(len(images)).split(BATCH):
@@ -81,7 +87,7 @@ def train(images: torch.Tensor, labels: torch.Tensor) -> torch.nn.Module:
             schedule.step()
             losses.append(loss.item())
         print(
-            f"epoch {epoch + 1}/{EPOCHS}: loss {np.mean(losses):.3f}, {time.perf_counter() - began:.1f} s", flush=True
+            f"epoch {epoch + 1}/{epochs}: loss {np.mean(losses):.3f}, {time.perf_counter() - began:.1f} s", flush=True
         )
     trained: torch.nn.Module = network.eval()
     return trained

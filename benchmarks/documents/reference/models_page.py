@@ -5,7 +5,10 @@ from typing import Any
 
 from benchmarks.documents.reference.markdown import one_line, page, table
 from benchmarks.documents.reference.sources import ROOT
+from benchmarks.export.trained_kinds import KINDS, TARGETS
+from runtime.support.words import percent
 
+KINDS_RESULT = ROOT / "benchmarks" / "results" / "trained_kinds.json"
 RESULT = ROOT / "benchmarks" / "results" / "family.json"
 _MADE = (
     "<!-- Written by `make reference` from benchmarks/results/family.json, which `python -m benchmarks.export.family` "
@@ -27,6 +30,14 @@ Every architecture of timm's ResNet family, exported with random weights, 10 cla
 embedding, on images that calibration has not seen. INT8 is calibrated on 64 pieces of photographs, for both values of
 `--int8-target`. Networks with random weights lose more by INT8 than trained ones: take these numbers as a lower bound,
 and see [Measured](../measured.md) for trained networks."""
+_KINDS = """\
+## Trained, and with random weights
+
+A low figure in the table above may come from how a kind of network is built, or from weights that nobody trained. So
+one small network of each kind is trained on handwritten digits, and it and the same network with random weights are
+exported and calibrated on the same pictures: `python -m benchmarks.export.trained_kinds FOLDER`. The figures are those
+of `run-ssl compare` in onnxruntime on 360 held-out pictures: SQNR of the logits, images with PyTorch's top-1 class, and
+in brackets what equalisation alone gives on the images held out of calibration, before weights are rounded."""
 _REFUSED = """\
 ## Not exported
 
@@ -57,9 +68,52 @@ def models_page() -> str:
         + (" A dash stands where the command has not been run yet." if missing else ""),
         table(["model", *_COLUMNS.values()], rows),
         "\n".join(f"{number}. {one_line(reason)}" for reason, number in reasons.items()),
+        *_kinds(),
         _REFUSED,
         ", ".join(f"`{name}`" for name in sorted(refused)) + ".",
     )
+
+
+def _kinds() -> tuple[str, ...]:
+    """Return the section on trained networks: its text, and the table of what has been measured."""
+    networks = json.loads(KINDS_RESULT.read_text(encoding="utf-8"))["networks"]
+    rows = [
+        [f"`{name}`", kind, weights, *(_kind_cell(networks[name][weights].get(target)) for target in TARGETS)]
+        for name, kind in KINDS.items()
+        for weights in ("trained", "random")
+        if any(networks.get(name, {}).get(weights, {}).values())
+    ]
+    return (
+        _KINDS,
+        table(["model", "kind", "weights", *(f"INT8, `{target}`" for target in TARGETS)], rows),
+        _conclusion(networks),
+    )
+
+
+def _conclusion(networks: dict[str, Any]) -> str:
+    """Return how much training alone changes, and which kinds are missing."""
+    sentences = []
+    for name, rows in networks.items():
+        trained, random = rows.get("trained", {}), rows.get("random", {})
+        gains = [
+            f"{trained[target]['sqnr_db'] - random[target]['sqnr_db']:+.1f} dB for `{target}`"
+            for target in TARGETS
+            if target in trained and target in random
+        ]
+        if gains:
+            sentences.append(f"Of `{name}`, training alone changes {' and '.join(gains)}.")
+    missing = [kind for name, kind in KINDS.items() if name not in networks]
+    if missing:
+        sentences.append(f"Kinds that have not been measured yet: {', '.join(missing)}.")
+    return " ".join(sentences)
+
+
+def _kind_cell(found: dict[str, Any] | None) -> str:
+    """Return SQNR, agreement, and what equalisation gives."""
+    if found is None:
+        return "-"
+    gain = found["equalised_db"] - found["as_it_is_db"]
+    return f"{found['sqnr_db']:.1f} dB, {percent(found['agreement'])} % ({gain:+.1f} dB)"
 
 
 def _is_unknown(found: dict[str, Any]) -> bool:
