@@ -13,8 +13,8 @@ unexport PYTHONDONTWRITEBYTECODE
 # Two workers share two processors: more threads of PyTorch and OpenBLAS would only wait for one another.
 unit fast coverage: export OMP_NUM_THREADS := 1
 
-.PHONY: help env test fast coverage fresh test-arm64 torture mutation test-gpu gate cpp test-thin release lint types unit \
-	demo bench bench-int8 readme reference picture docs clean
+.PHONY: help env test fast coverage fresh test-arm64 torture mutation test-gpu gate cpp bounds test-thin release lint \
+	types unit demo bench bench-int8 readme reference picture docs clean
 
 help:
 	@echo "make demo    train a real ResNet-18 on digits, export it, compare every engine, print a table"
@@ -39,8 +39,9 @@ help:
 	@echo "             build and run TensorRT plans on this machine's NVIDIA GPU"
 	@echo "make gate    fail if an engine is significantly slower than the library that it calls"
 	@echo "make cpp     build the C library and its examples; needs cmake, libjpeg, libpng, nlohmann-json"
+	@echo "make bounds  every extra in its lowest and its newest versions, used in fresh environments; an hour"
 	@echo "make test-thin"
-	@echo "             install the runtime alone, newest and lowest versions, into fresh environments"
+	@echo "             the same of the runtime alone, and of the extra cpu"
 	@echo "make release"
 	@echo "             build wheel and sdist, check both, and try the tutorial in a fresh environment with each"
 
@@ -119,9 +120,17 @@ test-gpu: env
 cpp: env
 	$(BIN)/python -m tests.helpers.cpp.build
 
-# Needs the network for pip, so it is not part of `test`.
+# They need the network, and uv, which chooses lowest versions, so they are no part of `test`. Interpreters are those that
+# uv finds; what was tried is in benchmarks/results/bounds.json, and `make readme` shows it.
+BOUNDS = $(BIN)/python -m tests.bounds.try_bounds
+bounds: env
+	$(BIN)/python -m pip install --quiet --editable '.[release]'
+	$(BOUNDS)
+
 test-thin: env
-	$(BIN)/python tests/house/thin_install.py
+	$(BIN)/python -m pip install --quiet --editable '.[release]'
+	@mkdir -p build
+	$(BOUNDS) --only base cpu --json build/bounds.json
 
 # Wheel and sdist in dist/, checked, and each tried in a fresh environment. Needs the network for pip, and disk for PyTorch.
 release: env

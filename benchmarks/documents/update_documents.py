@@ -5,6 +5,7 @@
     <!-- output: COMMAND -->   the fenced block below becomes what COMMAND prints on stdout
     <!-- figures -->           the lines up to <!-- /figures --> become a table of benchmarks/results/*.json
     <!-- int8 -->              the lines up to <!-- /int8 --> become that of benchmarks/results/int8_accuracy.json
+    <!-- bounds -->, <!-- thin --> the same of benchmarks/results/bounds.json
     <!-- compared -->          the lines up to <!-- /compared --> become the README's table, of the demo's compare.json
 
 A SECTION is a table's mark, such as `figures`, or the beginning of an output's COMMAND, such as `run-ssl verify`. Only
@@ -24,6 +25,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.documents.bounds_table import bounds, thin
 from benchmarks.documents.compared_table import compared
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,7 +33,7 @@ DOCUMENTS = (ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")))
 RESULTS = ROOT / "benchmarks" / "results"
 COLUMNS = "110"
 _OUTPUT = re.compile(r"(<!-- output: (?P<command>.+?) -->\n```text\n)(?P<old>.*?)(```\n)", re.DOTALL)
-_MARK = re.compile(r"^<!-- (?:output: (.+?)|(figures|int8|compared)) -->$", re.MULTILINE)
+_MARK = re.compile(r"^<!-- (?:output: (.+?)|(figures|int8|compared|bounds|thin)) -->$", re.MULTILINE)
 
 
 def run(command: str) -> str:
@@ -221,7 +223,7 @@ def is_wanted(section: str, wanted: Sequence[str]) -> bool:
     return not wanted or any(section == name or section.startswith(f"{name} ") for name in wanted)
 
 
-_TABLES = {"figures": figures, "int8": int8_accuracy, "compared": compared}
+_TABLES = {"figures": figures, "int8": int8_accuracy, "compared": compared, "bounds": bounds, "thin": thin}
 
 
 def main() -> None:

@@ -15,6 +15,8 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 # What only functions may import.
 HEAVY = frozenset(PYPROJECT["tool"]["ruff"]["lint"]["flake8-tidy-imports"]["banned-module-level-imports"])
 
+_REQUIREMENT = re.compile(r"([\w.-]+)(?:\[[\w,]+\])?>=([\w.]+)")
+
 
 def distributions(requirements: list[str]) -> set[str]:
     """Return the normalised distribution names of requirements, without this project's own."""
@@ -37,5 +39,25 @@ def import_names(requirements: list[str]) -> set[str]:
     return installed | {name.replace("-", "_") for name in wanted}
 
 
+def lower_bounds(requirements: list[str]) -> dict[str, str]:
+    """Return the lower bound of each requirement by its normalised name, without this project's own extras.
+
+    Args:
+        requirements: Requirements such as `name[extra]>=version,<other; marker`.
+    """
+    found = [_REQUIREMENT.match(requirement) for requirement in requirements]
+    return {normalised(match[1]): match[2] for match in found if match}
+
+
+def release(version: str) -> tuple[int, ...]:
+    """Return a version's numbers, without zeros at the end and what is behind them."""
+    numbers = [int(number) for number in re.match(r"\d+(?:\.\d+)*", version)[0].split(".")]
+    while numbers and not numbers[-1]:
+        numbers.pop()
+    return tuple(numbers)
+
+
 BASE = import_names(PYPROJECT["project"]["dependencies"])
-OPTIONAL = import_names([one for extra in PYPROJECT["project"]["optional-dependencies"].values() for one in extra])
+_EXTRAS = [one for extra in PYPROJECT["project"]["optional-dependencies"].values() for one in extra]
+OPTIONAL = import_names(_EXTRAS)
+OPTIONAL_DISTRIBUTIONS = distributions(_EXTRAS)

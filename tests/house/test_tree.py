@@ -7,8 +7,9 @@ from tests.helpers import lanes
 from tests.helpers.paths import ROOT
 
 TESTS = ROOT / "tests"
-# What is tested here is no folder of the source: the repository itself, its documents, and what stands in for a GPU.
-OF_THEIR_OWN = {"documents", "gpu", "house", "mutation", "tensorrt_bindings", "torture"}
+# What is tested here is no folder of the source: the repository itself, its documents, its dependencies, and what
+# stands in for a GPU.
+OF_THEIR_OWN = {"bounds", "documents", "gpu", "house", "mutation", "tensorrt_bindings", "torture"}
 # Who imports such a helper has its marker.
 MARKED_HELPERS = {"tests.helpers.cpp.": "cpp", "tests.helpers.ray_cluster.": "ray"}
 FILES = sorted(path.relative_to(TESTS) for path in TESTS.rglob("test_*.py"))

@@ -1,26 +1,16 @@
 """`tested_versions.txt` covers every direct dependency, and no lower bound is below what was run."""
 
-import re
-import sys
-
 import pytest
 
 from tests.helpers.paths import ROOT
+from tests.helpers.project import PYPROJECT, lower_bounds, normalised, release
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-EXTRAS = PROJECT["optional-dependencies"]
-BOUNDS: dict[str, str] = dict(
-    re.match(r"([\w.-]+)(?:\[[\w,]+\])?>=([\w.]+)", requirement).group(1, 2)  # type: ignore[misc]
-    for requirement in [*PROJECT["dependencies"], *(one for extra in EXTRAS.values() for one in extra)]
-    if not requirement.startswith(PROJECT["name"])
+PROJECT = PYPROJECT["project"]
+BOUNDS = lower_bounds(
+    [*PROJECT["dependencies"], *(one for extra in PROJECT["optional-dependencies"].values() for one in extra)]
 )
 ROWS = {
-    name: (tested, lowest)
+    normalised(name): (tested, lowest)
     for name, tested, lowest in (
         line.split()
         for line in (ROOT / "tests" / "house" / "tested_versions.txt").read_text(encoding="utf-8").splitlines()
@@ -28,14 +18,6 @@ ROWS = {
     )
 }
 NOT_RUN = "-"
-
-
-def release(version: str) -> tuple[int, ...]:
-    """Return a version's numbers, without zeros at the end."""
-    numbers = [int(number) for number in version.split(".")]
-    while numbers and not numbers[-1]:
-        numbers.pop()
-    return tuple(numbers)
 
 
 def test_every_direct_dependency_has_its_line_and_nothing_else_has() -> None:

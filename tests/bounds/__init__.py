@@ -1,0 +1,1 @@
+"""Each extra in fresh environments: the lowest versions that pyproject.toml allows, and the newest."""
