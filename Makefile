@@ -13,8 +13,8 @@ unexport PYTHONDONTWRITEBYTECODE
 # Two workers share two processors: more threads of PyTorch and OpenBLAS would only wait for one another.
 unit fast coverage: export OMP_NUM_THREADS := 1
 
-.PHONY: help env test fast coverage fresh test-arm64 torture mutation test-gpu gate cpp bounds test-thin release lint \
-	types unit demo bench bench-int8 readme reference picture docs clean
+.PHONY: help env test fast coverage fresh test-arm64 torture mutation test-gpu gate cpp bounds same-bytes test-thin release \
+	lint types unit demo bench bench-int8 readme reference picture docs clean
 
 help:
 	@echo "make demo    train a real ResNet-18 on digits, export it, compare every engine, print a table"
@@ -42,6 +42,8 @@ help:
 	@echo "make bounds  every extra in its lowest and its newest versions, used in fresh environments; an hour"
 	@echo "make test-thin"
 	@echo "             the same of the runtime alone, and of the extra cpu"
+	@echo "make same-bytes"
+	@echo "             which files have the same bytes again, in another environment, on other processors; an hour"
 	@echo "make release"
 	@echo "             build wheel and sdist, check both, and try the tutorial in a fresh environment with each"
 
@@ -131,6 +133,12 @@ test-thin: env
 	$(BIN)/python -m pip install --quiet --editable '.[release]'
 	@mkdir -p build
 	$(BOUNDS) --only base cpu --json build/bounds.json
+
+# The table of docs/reference/stability.md. Emulated processors need qemu-user-static, and are left out without it.
+same-bytes: env
+	$(BIN)/python -m pip install --quiet --editable '.[release]'
+	$(BIN)/python -m tests.torture.same_bytes
+	$(BIN)/python -m tests.torture.same_bytes --write
 
 # Wheel and sdist in dist/, checked, and each tried in a fresh environment. Needs the network for pip, and disk for PyTorch.
 release: env
