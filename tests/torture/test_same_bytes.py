@@ -2,6 +2,7 @@
 
 import json
 import re
+from typing import Any
 
 import numpy as np
 import onnx
@@ -101,7 +102,7 @@ def test_files_of_commands_that_were_left_out_are_not_compared(tmp_path):
 
 
 def test_the_table_has_a_row_for_what_was_made_and_a_column_for_what_ran():
-    settings = {
+    settings: dict[str, dict[str, Any]] = {
         "again": {"title": "again", "files": {"fp32/model.onnx": "", "repository/a": ""}},
         "other": {"title": "other", "files": {"fp32/model.onnx": "another graph"}},
         "broken": {"title": "broken", "failed": "no"},
