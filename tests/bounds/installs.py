@@ -48,4 +48,5 @@ INSTALLS: dict[str, Install] = {
     "export": Install(("export", "cpu"), uses.use_export),
     "demo": Install(("demo", "export", "cpu"), uses.use_demo),
     "dev": Install(("dev",), uses.use_dev),
+    "mutation": Install(("mutation", "dev"), uses.use_mutation),
 }

@@ -179,6 +179,12 @@ def use_dev(case: Case) -> None:
     case.command("pytest", *options, *(f"tests/{name}" for name in tests), within="checkout")
 
 
+def use_mutation(case: Case) -> None:
+    """Make mutants, and run the tests of the program that tries them."""
+    copy_checkout(case.work / "checkout")
+    case.command("pytest", "-q", "tests/mutation", within="checkout")
+
+
 def embed(case: Case, *options: str) -> None:
     """Embed the pictures into the folder `embedded`."""
     case.run_ssl(*_embedding(case, "embedded"), *options)
