@@ -21,7 +21,7 @@ from PIL import Image
 from runtime.bundle.manifest import Preprocessing
 from runtime.data.sources.entries import Entry, Source
 from runtime.embed.decode import Decoded, Opened, decode_entry
-from runtime.embed.output.identity import Job
+from runtime.embed.output.identity import Job, require_still
 from runtime.embed.output.lance_part import SUFFIX as LANCE
 from runtime.embed.output.lance_part import LancePart
 from runtime.embed.output.npy_part import NpyPart, npy_suffixes
@@ -83,7 +83,7 @@ def embed_pieces(
     Raises:
         DataError: What holds the images cannot be read.
         EngineError: The engine cannot run them.
-        BundleError: The disk cannot take a part.
+        BundleError: The disk cannot take a part, or the output is another job's by now.
     """
     begun: deque[Piece] = deque()
     ahead = Ahead(place.job.batch_size, place.workers, overlap=place.overlap)
@@ -147,6 +147,7 @@ def _embed_piece(
             lost=lost,
             repeated=repeats.count,
         )
+        require_still(place.output, place.job)
         return finish_part(place.output, record, files)
     except BaseException:
         if writer is not None:

@@ -4,7 +4,7 @@
    command, and ends with it; it sends no usage statistics then.
 2. An address is tried before Ray is asked to connect: `ray.init` waits minutes for one that does not answer, and
    then ends the process. First by TCP, then, since something else may listen there, by a process of its own.
-3. While it lasts, stdout is stderr: Ray tells of dead workers on stdout, which is for results alone.
+3. While it lasts, what is printed is Ray's, which tells of dead workers on stdout; see `runtime/on_ray/words.py`.
 """
 
 import importlib
@@ -19,9 +19,10 @@ from contextlib import contextmanager, redirect_stdout
 from typing import Any
 
 from runtime.errors import EngineError, UsageError
+from runtime.on_ray.words import RaysWords
 from runtime.support.cpu import usable_cores
 
-# An address that does not answer is reported within this time, seconds.
+# An address that does not answer is reported within this time once Ray is imported, seconds.
 PATIENCE_S = 12.0
 _TCP_PATIENCE_S = 5.0
 _LOCAL = "local"
@@ -29,8 +30,8 @@ _LOCAL = "local"
 _AUTO = "auto"
 # Ray's client, from outside of a cluster. Ray Data fails in it: 'Worker' object has no attribute 'core_worker' (2.60).
 _CLIENT = "ray://"
-# Exits with 0 where Ray can be reached under the address given.
-_TRY = "import ray, sys; ray.init(sys.argv[1], logging_level='ERROR', log_to_driver=False)"
+# Prints a line once Ray is imported, and exits with 0 where it can be reached under the address given.
+_TRY = "import ray, sys; print(flush=True); ray.init(sys.argv[1], logging_level='ERROR', log_to_driver=False)"
 
 
 @contextmanager
@@ -57,7 +58,7 @@ def connected(
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Ray writes of its actors' arguments as of an error, with a line in its C++ log, on stderr.
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    with redirect_stdout(sys.stderr), _connection(chosen, next_step) as connection:
+    with redirect_stdout(RaysWords()), _connection(chosen, next_step) as connection:
         yield connection
 
 
@@ -122,24 +123,45 @@ def check_address(address: str) -> None:
     if address != _AUTO:
         _try_tcp(address)
     try:
-        done = subprocess.run(
-            [sys.executable, "-c", _TRY, address],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=PATIENCE_S - (time.monotonic() - began),
-            # Else a folder `ray` of the user's would be imported.
-            cwd=os.sep,
-        )
+        code, said = _try_ray(address, PATIENCE_S - (time.monotonic() - began))
     except subprocess.TimeoutExpired as error:
         raise EngineError(
             f"Ray at {address} did not answer within {PATIENCE_S:.0f} s: expected a running cluster of Ray, with this "
             "machine as a node; start one with `ray start --head`, or set RAY_AUTH_MODE=token if it needs a token"
         ) from error
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+    if code:
+        reason = (said.strip().splitlines() or ["no reason given"])[-1]
         raise EngineError(f"Ray cannot be used at {address} ({reason}): check `ray status` there")
+
+
+def _try_ray(address: str, patience_s: float) -> tuple[int, str]:
+    """Connect to Ray in a process of its own, and return its exit code and what it said.
+
+    Args:
+        address: The address.
+        patience_s: How long it may take, without the time that a busy machine needs to import Ray; seconds.
+
+    Raises:
+        subprocess.TimeoutExpired: It takes longer.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-c", _TRY, address],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Else a folder `ray` of the user's would be imported.
+        cwd=os.sep,
+    ) as trying:
+        try:
+            assert trying.stdout is not None, "a pipe was asked for"
+            trying.stdout.readline()
+            _, said = trying.communicate(timeout=patience_s)
+        except BaseException:
+            # Ctrl-C too.
+            trying.kill()
+            raise
+        return trying.returncode, said
 
 
 def _try_tcp(address: str) -> None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from runtime.errors import BundleError
+from runtime.on_ray.answers import here
 from runtime.support.file_locks import require_posix
 
 _PURPOSE = "a worker of --ray"
@@ -24,10 +25,15 @@ def own_folder() -> Path:
         folder.mkdir(mode=0o700, exist_ok=True)
         status = folder.lstat()
     except OSError as error:
-        raise BundleError(f"cannot unpack a bundle into {folder} ({error.strerror}): free some space there") from error
+        raise cannot_unpack(folder, error) from error
     if status.st_uid != os.getuid() or status.st_mode & 0o077 or folder.is_symlink():
-        raise BundleError(f"{folder} is not a folder that only you can use: remove it")
+        raise BundleError(f"{here()}: {folder} is not a folder that only you can use: remove it")
     return folder
+
+
+def cannot_unpack(folder: Path, error: OSError) -> BundleError:
+    """Return the error that says in one line on which node, and why, something could not be unpacked."""
+    return BundleError(f"{here()} cannot unpack a bundle into {folder} ({error.strerror}): free some space there")
 
 
 @contextmanager

@@ -21,7 +21,8 @@ import numpy.typing as npt
 from runtime.bundle.bundle import Bundle, open_bundle
 from runtime.bundle.layout import MANIFEST_FILE, PLANS
 from runtime.errors import BundleError
-from runtime.on_ray.node_folder import alone, own_folder
+from runtime.on_ray.answers import here
+from runtime.on_ray.node_folder import alone, cannot_unpack, own_folder
 from runtime.support.files import hash_file
 from runtime.support.syncing import sync_tree
 
@@ -78,7 +79,7 @@ def unpack_bundle(packed: PackedBundle, *, cache: Path | None = None) -> Bundle:
             if not folder.is_dir():
                 _unpack(packed, folder)
     except OSError as error:
-        raise BundleError(f"cannot unpack a bundle into {folder} ({error.strerror}): free some space there") from error
+        raise cannot_unpack(folder, error) from error
     _check(packed, folder)
     return open_bundle(folder)
 
@@ -86,13 +87,18 @@ def unpack_bundle(packed: PackedBundle, *, cache: Path | None = None) -> Bundle:
 def _unpack(packed: PackedBundle, folder: Path) -> None:
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    for name, contents in _members(packed):
-        file = partial / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(contents)
-    # The next job takes a folder of this name for whole.
-    sync_tree(partial)
-    partial.rename(folder)
+    try:
+        for name, contents in _members(packed):
+            file = partial / name
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(contents)
+        # The next job takes a folder of this name for whole.
+        sync_tree(partial)
+        partial.rename(folder)
+    except BaseException:
+        # A disk that is full needs the room more than the next job needs a half.
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 def _check(packed: PackedBundle, folder: Path) -> None:
@@ -105,7 +111,7 @@ def _check(packed: PackedBundle, folder: Path) -> None:
         file = folder / name
         if not file.is_file() or hash_file(file) != hashlib.sha256(contents).hexdigest():
             raise BundleError(
-                f"{file} has changed since it was unpacked: remove {folder}, and it will be unpacked again"
+                f"{here()}: {file} has changed since it was unpacked: remove {folder}, and it will be unpacked again"
             )
 
 

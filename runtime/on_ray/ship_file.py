@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from runtime.errors import BundleError, CheckpointError
+from runtime.on_ray.answers import here
 from runtime.on_ray.node_folder import alone, own_folder
 from runtime.support.files import hash_file, put_file
 
@@ -61,11 +62,18 @@ def unpack_file(packed: PackedFile, *, cache: Path | None = None) -> Path:
             if not file.is_file():
                 folder.mkdir(exist_ok=True)
                 partial = file.with_name(f"{packed.name}.partial")
-                packed.contents.tofile(partial)
-                put_file(partial, file)
+                try:
+                    # NumPy's own `tofile` does not say why a disk cannot take it.
+                    partial.write_bytes(packed.contents.data)
+                    put_file(partial, file)
+                except BaseException:
+                    partial.unlink(missing_ok=True)
+                    raise
         found = hash_file(file)
     except OSError as error:
-        raise BundleError(f"cannot write {file} ({error.strerror}): free some space there") from error
+        raise BundleError(f"{here()} cannot write {file} ({error.strerror}): free some space there") from error
     if found != packed.sha256:
-        raise BundleError(f"{file} has sha256 {found[:12]}…, expected {packed.sha256[:12]}…: remove it, and try again")
+        raise BundleError(
+            f"{here()}: {file} has sha256 {found[:12]}…, expected {packed.sha256[:12]}…: remove it, and try again"
+        )
     return file

@@ -257,6 +257,21 @@ def require_same_job(output: Path, found: Job, asked: Job) -> None:
         )
 
 
+def require_still(output: Path, job: Job) -> None:
+    """Refuse to put a part into an output that was started over as another job since this one opened it.
+
+    No lock tells a worker of Ray: its command may have died, and its node may not have heard of it yet.
+
+    Raises:
+        BundleError: The output is of another job by now, or of none.
+    """
+    if read_job(output) != job:
+        raise BundleError(
+            f"{output} was started over as another job while this one ran: expected one job at a time; pass another "
+            "--output to one of them"
+        )
+
+
 def _differences(found: dict[str, Any], asked: dict[str, Any], above: str = "") -> Iterator[tuple[str, str, str]]:
     """Yield the fields in which two of these differ, with both values."""
     for name, there in found.items():

@@ -413,6 +413,25 @@ def test_a_second_run_on_the_same_output_is_refused_and_the_first_ends_well(
     assert read_keys(request_.output) == names(SEEDS)
 
 
+def test_a_run_writes_no_part_into_an_output_that_another_job_took_over(
+    request_: EmbedRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As a worker of Ray may, whose command died and held the lock.
+    other = replace(request_, output=request_.output.with_name("other"), writing=OutputChoice(normalise=True))
+    embed(other)
+
+    def take_over(_pixels: object) -> None:
+        if len(engine.batches) == 4:
+            shutil.copy(other.output / "_job.json", request_.output)
+
+    engine = SumEngine(on_infer=take_over)
+    use_engine(monkeypatch, engine)
+    wanted = rf"^{request_.output} was started over as another job while this one ran: expected one job at a time; pass"
+    with pytest.raises(BundleError, match=wanted):
+        embed(request_)
+    assert [name for name in files_below(request_.output) if "000001" in name or ".partial" in name] == []
+
+
 @pytest.mark.parametrize(
     ("change", "field"),
     [

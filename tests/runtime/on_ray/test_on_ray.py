@@ -1,5 +1,6 @@
 """Connections to Ray that fail do so soon and in one line; a bundle arrives on a node whole, once, or not at all."""
 
+import errno
 import hashlib
 import io
 import multiprocessing
@@ -9,6 +10,7 @@ import socket
 import sys
 import tarfile
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -25,14 +27,16 @@ from runtime.errors import BundleError, EngineError
 from runtime.on_ray import connect
 from runtime.on_ray.connect import connected, is_local
 from runtime.on_ray.ship_bundle import PackedBundle, pack_bundle, unpack_bundle
+from runtime.on_ray.ship_file import pack_file, unpack_file
+from runtime.on_ray.words import in_short
 from runtime.support.files import hash_file
 from tests.helpers.bundles import write_hand_made
 from tests.helpers.command_lines import refused
 from tests.helpers.image_folders import write_picture
 from tests.helpers.ray_warnings import RAYS_WARNINGS
 
-# The promise for an address that does not answer.
-PROMISED_S = 15.0
+# The promise for an address that does not answer, and what Python takes on a busy machine to import Ray twice.
+PROMISED_S = 12.0 + 48.0
 pytestmark = RAYS_WARNINGS
 
 
@@ -108,16 +112,29 @@ def test_options_of_ray_without_ray_are_usage_errors(bundle):
         refused(embed(bundle, *option), f"{option[0]} has no effect here, it needs --ray", code=2)
 
 
-def test_what_ray_prints_goes_to_stderr(monkeypatch, capsys):
+def test_of_what_ray_prints_one_line_is_said_on_stderr(monkeypatch, capsys):
     import ray
 
-    monkeypatch.setattr(ray, "init", lambda **_options: print("(raylet) a worker died"))
+    monkeypatch.setattr(ray, "init", lambda **_options: print())
     monkeypatch.setattr(ray, "shutdown", lambda: print("(raylet) repeated"))
     with connected("local") as found:
+        # As Ray 2.60 does, from a thread of its own.
+        died = "\x1b[33m(raylet)\x1b[0m A worker died.\x1b[32m [repeated 2x across cluster]\x1b[0m\n    main\n"
+        thread = threading.Thread(target=print, args=(died,))
+        thread.start()
+        thread.join()
         print("(raylet) another")
     assert found is ray
     print("a result")
-    assert capsys.readouterr().out == "a result\n"
+    printed = capsys.readouterr()
+    assert printed.out == "a result\n"
+    said = "Ray says: A worker died. [repeated 2x across cluster]; the job goes on, and Ray's logs have the rest\n"
+    assert printed.err == said
+
+
+def test_a_long_line_of_rays_is_cut():
+    assert in_short(f"(pid=7, ip=10.0.0.1) {'word ' * 100}") == f"{'word ' * 32}…"
+    assert in_short("\x1b[33m(raylet)\x1b[0m") == ""
 
 
 def test_rays_failures_keep_their_reason_in_one_line(monkeypatch):
@@ -141,6 +158,15 @@ def test_time_that_names_took_is_time_less_for_ray(monkeypatch, listener):
     monkeypatch.setattr(connect, "PATIENCE_S", 0.0)
     with pytest.raises(EngineError, match=r"did not answer within 0 s"):
         connect.check_address(listener)
+
+
+def test_the_time_that_a_busy_machine_takes_to_import_ray_is_not_counted(monkeypatch):
+    monkeypatch.setattr(connect, "PATIENCE_S", 2.0)
+    monkeypatch.setattr(connect, "_TRY", "import time; time.sleep(4); print(flush=True)")
+    connect.check_address("auto")
+    monkeypatch.setattr(connect, "_TRY", "print(flush=True); import time; time.sleep(40)")
+    with pytest.raises(EngineError, match=r"^Ray at auto did not answer within 2 s"):
+        connect.check_address("auto")
 
 
 def test_the_same_bundle_is_the_same_bytes_and_another_is_not(tmp_path, bundle):
@@ -255,11 +281,11 @@ def test_a_folder_that_others_may_enter_is_not_used(tmp_path, bundle, monkeypatc
     packed = pack_bundle(open_bundle(bundle))
     own.mkdir()
     own.chmod(0o750)
-    with pytest.raises(BundleError, match=rf"^{own} is not a folder that only you can use: remove it$"):
+    with pytest.raises(BundleError, match=rf"^node \S+: {own} is not a folder that only you can use: remove it$"):
         unpack_bundle(packed)
     own.rmdir()
     own.symlink_to(private(tmp_path))
-    with pytest.raises(BundleError, match=rf"^{own} is not a folder that only you can use: remove it$"):
+    with pytest.raises(BundleError, match=rf"^node \S+: {own} is not a folder that only you can use: remove it$"):
         unpack_bundle(packed)
     own.unlink()
     assert unpack_bundle(packed).path.parent == own
@@ -268,6 +294,44 @@ def test_a_folder_that_others_may_enter_is_not_used(tmp_path, bundle, monkeypatc
 
 def test_a_node_without_room_for_temporary_files_is_one_line(tmp_path, bundle, monkeypatch):
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path / "absent"))
-    wanted = r"^cannot unpack a bundle into .* \(No such file or directory\): free some space there"
+    wanted = r"^node \S+ cannot unpack a bundle into .* \(No such file or directory\): free some space there"
     with pytest.raises(BundleError, match=wanted):
         unpack_bundle(pack_bundle(open_bundle(bundle)))
+
+
+def full_after(monkeypatch: pytest.MonkeyPatch, files: int) -> None:
+    """Let the disk be full once so many files were written: the next is cut off."""
+    written: list[Path] = []
+    really = Path.write_bytes
+
+    def write_bytes(path: Path, contents: bytes) -> int:
+        if len(written) == files:
+            really(path, bytes(contents)[: len(contents) // 2])
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written.append(path)
+        return really(path, contents)
+
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+
+
+def test_a_disk_that_fills_while_a_bundle_is_unpacked_keeps_no_half_and_the_node_is_named(
+    tmp_path, bundle, monkeypatch
+):
+    full_after(monkeypatch, files=2)
+    packed, cache = pack_bundle(open_bundle(bundle)), private(tmp_path)
+    with pytest.raises(BundleError, match=r"^node \S+ cannot unpack a bundle into .* \(No space left on device\): free"):
+        unpack_bundle(packed, cache=cache)
+    assert [file.name for file in cache.iterdir()] == [f"{packed.sha256}.lock"]
+    monkeypatch.undo()
+    assert unpack_bundle(packed, cache=cache).path.parent == cache
+
+
+def test_a_disk_that_fills_while_a_checkpoint_is_written_keeps_no_half_and_the_node_is_named(tmp_path, monkeypatch):
+    (tmp_path / "weights.pth").write_bytes(b"weights")
+    packed, cache = pack_file(tmp_path / "weights.pth"), private(tmp_path)
+    full_after(monkeypatch, files=0)
+    with pytest.raises(BundleError, match=r"^node \S+ cannot write .*/weights\.pth \(No space left on device\): free"):
+        unpack_file(packed, cache=cache)
+    assert [file.name for file in files_of(cache)] == [f"{packed.sha256}.lock"]
+    monkeypatch.undo()
+    assert unpack_file(packed, cache=cache).read_bytes() == b"weights"
