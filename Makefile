@@ -13,8 +13,8 @@ unexport PYTHONDONTWRITEBYTECODE
 # Two workers share two processors: more threads of PyTorch and OpenBLAS would only wait for one another.
 unit fast coverage: export OMP_NUM_THREADS := 1
 
-.PHONY: help env test fast coverage fresh test-arm64 torture mutation test-gpu gate cpp bounds same-bytes test-thin release \
-	lint types unit demo bench bench-int8 readme reference picture docs clean
+.PHONY: help env test fast coverage fresh test-arm64 torture ray-stress mutation test-gpu gate cpp bounds same-bytes \
+	test-thin release lint types unit demo bench bench-int8 readme reference picture docs clean
 
 help:
 	@echo "make demo    train a real ResNet-18 on digits, export it, compare every engine, print a table"
@@ -26,6 +26,8 @@ help:
 	@echo "make torture hostile files, kills, lost power, full disks, long runs, within an hour; writes docs/reliability.md"
 	@echo "make mutation"
 	@echo "             change the code in small ways, and count what the tests see; writes docs/mutants.md"
+	@echo "make ray-stress"
+	@echo "             a job on three nodes of Ray in network namespaces, which are killed and cut; needs root, iproute2"
 	@echo "make test-arm64"
 	@echo "             the thin runtime and the C library on ARM64, in QEMU; needs root, debootstrap, qemu-user-static"
 	@echo "make bench   the benchmarks behind the figures in the documents"
@@ -95,6 +97,13 @@ mutation: env
 	$(BIN)/python -m pip install --quiet --editable '.[mutation]'
 	$(BIN)/python -m tests.mutation.run --mutants $(MUTANTS)
 	$(BIN)/python -m tests.mutation.write_page
+# An embedding job on three nodes of Ray, in namespaces of this machine, while workers, nodes, disks and networks fail; about
+# 40 minutes. It says what is missing where it cannot run, and the page keeps its table then.
+RAY_IMAGES ?= 50000
+ray-stress: env
+	@mkdir -p build
+	@code=0; $(TORTURE)ray_stress --images $(RAY_IMAGES) --json build/ray_stress.json || code=1; \
+	$(TORTURE)write_reliability; exit $$code
 
 # Bundles of every kind, preprocessing, an embedding job and the C library in a Debian arm64 that is made once and kept.
 test-arm64: env

@@ -12,6 +12,8 @@ from typing import Literal
 FileSystem = Literal["tmpfs", "ext4"]
 # _LINUX_CAPABILITY_VERSION_3 of linux/capability.h; its data are two times three words.
 _CAPABILITIES, _WORDS = 0x20080522, 6
+# The file that fills a file system.
+BALLAST = ".ballast"
 _SIZE = 64 << 20
 _BLOCK = 1 << 12
 
@@ -56,7 +58,7 @@ def remount(place: Path, mode: Literal["ro", "rw"]) -> None:
 
 def fill(place: Path, free: int) -> Path:
     """Fill a file system until so many bytes are free, and return the file that does it."""
-    ballast = place / ".ballast"
+    ballast = place / BALLAST
     state = os.statvfs(place)
     wanted = max(0, state.f_bavail * state.f_frsize - free)
     with ballast.open("wb", buffering=0) as file:

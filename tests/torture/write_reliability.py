@@ -1,9 +1,9 @@
-"""Write docs/reliability.md from the counts of `make torture`.
+"""Write docs/reliability.md from the counts of `make torture` and `make ray-stress`.
 
     python -m tests.torture.write_reliability [--counts build]
 
-The prose is in `reliability_text.md` beside this file; the numbers are from the JSON files that the programs wrote. A
-program that did not run leaves a line that says so.
+The prose is in `reliability_text.md` beside this file; the numbers are from the JSON files that the programs wrote. Of
+a program that left no file the page keeps its table, or gets a line that it was not tried.
 """
 
 import argparse
@@ -19,7 +19,7 @@ from tests.helpers.paths import ROOT
 
 PAGE = ROOT / "docs" / "reliability.md"
 TEXT = Path(__file__).with_name("reliability_text.md")
-PROGRAMS = ("fuzz", "faults", "power", "disk", "endurance")
+PROGRAMS = ("fuzz", "faults", "power", "disk", "endurance", "ray_stress")
 Counts = Mapping[str, Mapping[str, Any]]
 
 
@@ -97,37 +97,72 @@ def endurance_table(counts: Counts) -> str:
     return table(("run", "times", "memory", "MB", "handles", "threads", "faults"), rows)
 
 
+def ray_table(counts: Counts) -> str:
+    """Return what came of jobs on three nodes of Ray."""
+    rows: list[tuple[object, ...]] = [
+        (
+            one["what"],
+            ", ".join(map(str, one["came_at"])),
+            _times(one["each_s"] or [one["seconds"]]),
+            f"{one['again_s']:.0f}" if one["again_s"] else "",
+            f"{one['ratio']:.2f}",
+            _number(one["rows"]),
+            len(one["faults"]),
+        )
+        for one in counts.values()
+    ]
+    head = ("what happens", "when so many parts are made", "s", "again, s", "of the undisturbed", "rows", "faults")
+    first = next(iter(counts.values()))
+    return f"{_number(first['images'])} images, {first['parts']} parts.\n\n{table(head, rows)}"
+
+
+def _times(seconds: list[float]) -> str:
+    """Return times as they are shown: the one, or the least and the largest."""
+    return " to ".join(dict.fromkeys(f"{one:.0f}" for one in (min(seconds), max(seconds))))
+
+
 _TABLES = {
     "fuzz": fuzz_table,
     "faults": faults_table,
     "power": power_table,
     "disk": disk_table,
     "endurance": endurance_table,
+    "ray_stress": ray_table,
 }
 
 
-def write_page(folder: Path, machine: str) -> str:
+def write_page(folder: Path, machine: str, before: str = "") -> str:
     """Return the page.
 
     Args:
         folder: Where the programs wrote their counts, a file each.
         machine: On what kind of machine they ran, in words.
+        before: The page as it is, of which the tables of other programs are kept.
     """
     text = TEXT.read_text(encoding="utf-8").replace("{machine}", machine)
     for name in PROGRAMS:
         file = folder / f"{name}.json"
-        found = f"Not tried in this run: `python -m tests.torture.{name}`."
         if file.is_file():
             found = _TABLES[name](json.loads(file.read_text(encoding="utf-8")))
+        else:
+            found = _kept(text, before, name) or f"Not tried in this run: `python -m tests.torture.{name}`."
         text = text.replace(f"{{{name}}}", found)
     return text
+
+
+def _kept(text: str, before: str, name: str) -> str:
+    """Return what stands in the page from the end of the prose in front of a table to the table's last line."""
+    prose = text.partition(f"{{{name}}}")[0].rstrip().splitlines()[-1]
+    section = before.partition(f"{prose}\n")[2].partition("\n## ")[0].strip()
+    return section if section.endswith("|") else ""
 
 
 def main() -> None:
     """Write the page."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--counts", type=Path, default=ROOT / "build", help="folder of the JSON files")
-    PAGE.write_text(write_page(parser.parse_args().counts, describe_machine()), encoding="utf-8")
+    before = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(write_page(parser.parse_args().counts, describe_machine(), before), encoding="utf-8")
     print(os.path.relpath(PAGE))
 
 

@@ -1,0 +1,342 @@
+"""Runs an embedding job on three nodes of Ray while workers, nodes, networks and disks fail, and compares the bytes.
+
+    python -m tests.torture.ray_stress [--images 50000] [--only FAULT …] [--inputs FOLDER] [--json FILE]
+
+The nodes are namespaces of this machine (`tests/torture/ray_nodes.py`), the faults those of
+`tests/torture/ray_faults.py`, each on a cluster of its own. Needs root and the Debian package iproute2.
+
+1. The command ends as it must: with 0; or, where the fault ends it, with one line, and the same command succeeds.
+2. Its output has the same files with the same bytes as that of one machine without Ray, and nothing beside them.
+3. No worker is left on a node that runs, and the output is still the same when the whole cluster is gone.
+
+Times are of whole commands. Those of the faults are divided by that of the job that nothing disturbs.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+
+from PIL import Image
+
+from tests.helpers.embed_jobs import files_below
+from tests.helpers.tiny_resnet import draw
+from tests.torture.endurance import make_bundle
+from tests.torture.ray_faults import FAULTS, Fault, Scene, nothing
+from tests.torture.ray_nodes import PORT, Node, Place, cluster, places, why_no_nodes
+
+NODES, BATCH = 3, 64
+# Seconds: a command that takes longer hangs; workers are gone so soon after it.
+_LIMIT_S, _LEAVE_S = 900.0, 60.0
+_SIZES = range(32, 65)
+# How a line of progress begins where stderr is no terminal.
+_PROGRESS = "embed: "
+_COMMAND = "from runtime.commands.run_ssl import main; main()"
+
+
+@dataclass
+class Trial:
+    """What came of a job.
+
+    Attributes:
+        what: What happened to it, in words.
+        images: Number of images.
+        parts: Number of parts.
+        rows: Number of rows of the output.
+        came_at: How many parts were made at each moment when something happened.
+        seconds: Time of the command that met it; of the undisturbed job the median of all runs.
+        again_s: Time of the same command started again; 0 where it was not.
+        kept: Number of parts that were there when it was started again.
+        ratio: Time of both over that of the undisturbed job on Ray; 0 where that was not run.
+        said: What the command that the fault ended said.
+        each_s: Times of all runs of the undisturbed job.
+        faults: What is wrong.
+    """
+
+    what: str
+    images: int
+    parts: int
+    rows: int = 0
+    came_at: list[int] = field(default_factory=list)
+    seconds: float = 0.0
+    again_s: float = 0.0
+    kept: int = 0
+    ratio: float = 0.0
+    said: str = ""
+    each_s: list[float] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a command ended.
+
+    Attributes:
+        code: Exit code, less than 0 for a signal's; None where it hung and was killed.
+        said: What it said on stderr beside its progress.
+        seconds: How long it took.
+        came_at: See `Trial`.
+    """
+
+    code: int | None
+    said: str
+    seconds: float
+    came_at: list[int]
+
+
+@dataclass(frozen=True)
+class Job:
+    """An embedding job, and where its outputs lie.
+
+    Attributes:
+        inputs: Folder of the bundle and the pictures.
+        scratch: Folder of outputs.
+        images: Number of images.
+        part_images: Images of a part.
+    """
+
+    inputs: Path
+    scratch: Path
+    images: int
+    part_images: int
+
+    @property
+    def pictures(self) -> Path:
+        """Its images."""
+        return self.inputs / f"pictures-{self.images}"
+
+    @property
+    def parts(self) -> int:
+        """How many parts it makes."""
+        return -(-self.images // self.part_images)
+
+    @property
+    def alone(self) -> Path:
+        """Its output without Ray."""
+        return self.scratch / "alone"
+
+    @property
+    def output(self) -> Path:
+        """Its output on Ray."""
+        return self.scratch / "out"
+
+    def command(self, output: Path, *more: str) -> list[str]:
+        """Return the command line."""
+        sizes = ["--batch-size", f"{BATCH}", "--part-images", f"{self.part_images}"]
+        paths = [f"{self.inputs / 'bundle'}", f"{self.pictures}", "-o", f"{output}"]
+        engine = ["--engine", "onnxruntime", "--threads", "1", "--workers", "1"]
+        return [sys.executable, "-c", _COMMAND, "embed", *paths, *engine, *sizes, *more]
+
+
+def make_inputs(job: Job) -> None:
+    """Make the bundle, and the pictures, of 32 to 64 px: PNG and JPEG in turn."""
+    job.inputs.mkdir(parents=True, exist_ok=True)
+    if not (job.inputs / "bundle").is_dir():
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
+            alone.submit(make_bundle, job.inputs).result()
+    for number in range(job.images):
+        suffix = ("png", "jpg")[number % 2]
+        file = job.pictures / f"{number // 1000:03}" / f"{number:06}.{suffix}"
+        if not file.is_file():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            size = (_SIZES[number % len(_SIZES)], _SIZES[number // len(_SIZES) % len(_SIZES)])
+            Image.fromarray(draw(number)).resize(size).save(file)
+
+
+def run_alone(job: Job) -> Trial:
+    """Run the job without Ray, on this machine."""
+    began = time.monotonic()
+    subprocess.run(job.command(job.alone), env={**os.environ, "OMP_NUM_THREADS": "1"}, check=True, capture_output=True)
+    seconds = time.monotonic() - began
+    rows = count_rows(job.alone)
+    return Trial("nothing, without Ray", job.images, job.parts, rows=rows, seconds=round(seconds, 1))
+
+
+def count_rows(output: Path) -> int:
+    """Return how many rows an output has."""
+    import pyarrow.parquet as pq
+
+    return sum(pq.read_metadata(file).num_rows for file in sorted((output / "data").glob("*.parquet")))
+
+
+def run_command(job: Job, fault: Fault, there: list[Place], nodes: list[Node]) -> Ending:
+    """Run the job's command on the first node, and let a fault happen to it."""
+    said, printed = job.scratch / "stderr", job.scratch / "stdout"
+    ray = ("--ray-address", f"{there[0].address}:{PORT}", "--ray-cpus", "1")
+    began = time.monotonic()
+    command = nodes[0].started(job.command(job.output, *ray), job.scratch, stdout=printed, stderr=said)
+    scene = Scene(there, nodes, command, job.output, job.parts)
+    with ThreadPoolExecutor(1) as beside:
+        happens = beside.submit(fault.happens, scene)
+        try:
+            code: int | None = command.wait(_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            code = None
+        seconds = time.monotonic() - began
+        if code is None:
+            # Its program goes with the node.
+            command.kill()
+            command.wait()
+        happens.result()
+    lines = said.read_text(encoding="utf-8", errors="replace").splitlines()
+    kept = [line for line in lines if line.strip() and not line.startswith(_PROGRESS)]
+    return Ending(code, "\n".join(kept), seconds, scene.came_at)
+
+
+def try_fault(job: Job, fault: Fault, there: list[Place]) -> Trial:
+    """Return what came of a job that a fault met."""
+    shutil.rmtree(job.output, ignore_errors=True)
+    trial = Trial(fault.what, job.images, job.parts)
+    with cluster(there) as nodes:
+        fault.before(nodes)
+        ending = run_command(job, fault, there, nodes)
+        trial.seconds, trial.said, trial.came_at = round(ending.seconds, 1), ending.said[-400:], ending.came_at
+        trial.faults += judge(ending, fault.codes)
+        if not ending.came_at and fault.happens is not nothing:
+            trial.faults.append("nothing happened to it before it ended")
+        if ending.code and fault.again_on == "the same":
+            fault.mended(there, nodes)
+            again(job, trial, there, nodes)
+        trial.faults += left_workers(nodes)
+    if ending.code and fault.again_on == "a new one":
+        with cluster(there) as nodes:
+            again(job, trial, there, nodes)
+    trial.rows = count_rows(job.output)
+    trial.faults += differences(job.output, job.alone)
+    return trial
+
+
+def again(job: Job, trial: Trial, there: list[Place], nodes: list[Node]) -> None:
+    """Start the same command again, with nothing to disturb it."""
+    trial.kept = len(list(job.output.glob("_parts/part-*.json")))
+    ending = run_command(job, FAULTS["nothing"], there, nodes)
+    trial.again_s = round(ending.seconds, 1)
+    trial.faults += [f"started again: {what}" for what in judge(ending, (0,))]
+
+
+def judge(ending: Ending, codes: tuple[int, ...]) -> Iterator[str]:
+    """Yield what is wrong with how a command ended; it may say one line of what Ray says."""
+    if ending.code is None:
+        yield f"it hung: {ending.said[-300:]!r}"
+        return
+    # `nsenter` ends as its program does, by the same signal.
+    if ending.code not in codes:
+        yield f"exit code {ending.code}, expected {codes}: {ending.said[-300:]!r}"
+    lines = ending.said.splitlines()
+    of_ray = sum(line.startswith("Ray says: ") for line in lines)
+    if of_ray > 1 or len(lines) - of_ray > (1 if ending.code > 0 else 0):
+        yield f"it said {len(lines)} lines: {' / '.join(lines)[-600:]!r}"
+
+
+def left_workers(nodes: list[Node]) -> Iterator[str]:
+    """Yield what workers are left on the nodes, after a while."""
+    end = time.monotonic() + _LEAVE_S
+    while (left := [maker for node in nodes for maker in node.makers()]) and time.monotonic() < end:
+        time.sleep(0.2)
+    if left:
+        yield f"{len(left)} workers are left {_LEAVE_S:.0f} s after the command"
+
+
+def differences(found: Path, wanted: Path) -> Iterator[str]:
+    """Yield how an output differs from that of one machine."""
+    ours, theirs = files_below(found), files_below(wanted)
+    if more := sorted(set(ours) - set(theirs)):
+        yield f"{len(more)} files beside the output: {more[:3]}"
+    if missing := sorted(set(theirs) - set(ours)):
+        yield f"{len(missing)} files are missing: {missing[:3]}"
+    if other := sorted(name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]):
+        yield f"{len(other)} files have other bytes: {other[:3]}"
+
+
+def earlier(arguments: argparse.Namespace) -> dict[str, Trial]:
+    """Return the results of faults that are not tried now."""
+    if not (arguments.json and arguments.json.is_file() and len(arguments.only) < len(FAULTS)):
+        return {}
+    return {name: Trial(**one) for name, one in json.loads(arguments.json.read_text(encoding="utf-8")).items()}
+
+
+def write(file: Path | None, trials: Mapping[str, Trial]) -> None:
+    """Work out the ratios to the undisturbed job, if it was run with as many images, and write all."""
+    whole = trials.get("nothing")
+    for trial in trials.values():
+        if whole is not None and whole.images == trial.images:
+            trial.ratio = round((trial.seconds + trial.again_s) / whole.seconds, 2)
+    if file is not None:
+        file.parent.mkdir(exist_ok=True)
+        ordered = sorted(trials.items(), key=lambda item: ["alone", *FAULTS].index(item[0]))
+        file.write_text(json.dumps({name: asdict(trial) for name, trial in ordered}, indent=1), encoding="utf-8")
+
+
+def note(trials: dict[str, Trial], name: str, trial: Trial) -> None:
+    """Keep a result; of the undisturbed job, which runs several times, the median time and all faults."""
+    if name == "nothing":
+        before = trials.get(name, trial)
+        same = before is not trial and before.images == trial.images
+        trial.each_s = [*(before.each_s if same else ()), trial.seconds]
+        trial.seconds = round(statistics.median(trial.each_s), 1)
+        trial.faults = [*(before.faults if same else ()), *trial.faults]
+    trials[name] = trial
+
+
+def in_turn(names: list[str]) -> list[str]:
+    """Return the faults in the order in which they are tried: the undisturbed job comes first, and last once more."""
+    return [*names, "nothing"] if "nothing" in names and len(names) > 1 else names
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Return the command line's arguments."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--images", type=int, default=50_000, help="default: %(default)s")
+    parser.add_argument("--part-images", type=int, default=512, help="default: %(default)s")
+    parser.add_argument("--only", nargs="*", choices=sorted(FAULTS), default=list(FAULTS), help="faults")
+    parser.add_argument("--inputs", type=Path, help="folder of bundle and pictures; made where they are absent")
+    parser.add_argument("--json", type=Path, help="file for the results")
+    return parser.parse_args()
+
+
+def main() -> None:
+    """Try all faults, print a row for each, and exit with 1 if something is wrong."""
+    arguments = parse_arguments()
+    if reason := why_no_nodes():
+        print(f"skipped: {reason}")
+        return
+    # Nodes, namespaces and files go with the blocks below, whatever ends this program.
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: sys.exit(1))
+    trials, wrong = earlier(arguments), False
+    # Names of Unix sockets are short.
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as root:
+        scratch, inputs = Path(root), arguments.inputs or Path(root, "inputs")
+        job = Job(inputs.absolute(), scratch, arguments.images, arguments.part_images)
+        make_inputs(job)
+        trials["alone"] = run_alone(job)
+        print(f"{trials['alone'].what}: {trials['alone'].seconds:.1f} s", flush=True)
+        with places(NODES, scratch / "disk") as there:
+            for name in in_turn(arguments.only):
+                trial = try_fault(job, FAULTS[name], there)
+                print(
+                    f"{trial.what}: {trial.seconds:.1f} s, then {trial.again_s:.1f} s; {trial.rows:,} rows; at "
+                    f"{trial.came_at} of {trial.parts} parts; {trial.said!r}",
+                    flush=True,
+                )
+                for what in trial.faults:
+                    print(f"  fault: {what}", flush=True)
+                note(trials, name, trial)
+                wrong |= bool(trial.faults)
+                write(arguments.json, trials)
+    sys.exit(wrong)
+
+
+if __name__ == "__main__":
+    main()
