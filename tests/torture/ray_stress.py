@@ -23,26 +23,17 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
-from multiprocessing import get_context
 from pathlib import Path
 
-from PIL import Image
-
-from tests.helpers.embed_jobs import files_below
-from tests.helpers.tiny_resnet import draw
-from tests.torture.endurance import make_bundle
 from tests.torture.ray_faults import FAULTS, Fault, Scene, nothing
 from tests.torture.ray_nodes import PORT, Node, Place, cluster, places, why_no_nodes
+from tests.torture.ray_work import Ending, Job, count_rows, differences, judge, make_inputs, said_beside_progress
 
-NODES, BATCH = 3, 64
+NODES = 3
 # Seconds: a command that takes longer hangs; workers are gone so soon after it.
 _LIMIT_S, _LEAVE_S = 900.0, 60.0
-_SIZES = range(32, 65)
-# How a line of progress begins where stderr is no terminal.
-_PROGRESS = "embed: "
-_COMMAND = "from runtime.commands.run_ssl import main; main()"
 
 
 @dataclass
@@ -78,82 +69,6 @@ class Trial:
     faults: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class Ending:
-    """How a command ended.
-
-    Attributes:
-        code: Exit code, less than 0 for a signal's; None where it hung and was killed.
-        said: What it said on stderr beside its progress.
-        seconds: How long it took.
-        came_at: See `Trial`.
-    """
-
-    code: int | None
-    said: str
-    seconds: float
-    came_at: list[int]
-
-
-@dataclass(frozen=True)
-class Job:
-    """An embedding job, and where its outputs lie.
-
-    Attributes:
-        inputs: Folder of the bundle and the pictures.
-        scratch: Folder of outputs.
-        images: Number of images.
-        part_images: Images of a part.
-    """
-
-    inputs: Path
-    scratch: Path
-    images: int
-    part_images: int
-
-    @property
-    def pictures(self) -> Path:
-        """Its images."""
-        return self.inputs / f"pictures-{self.images}"
-
-    @property
-    def parts(self) -> int:
-        """How many parts it makes."""
-        return -(-self.images // self.part_images)
-
-    @property
-    def alone(self) -> Path:
-        """Its output without Ray."""
-        return self.scratch / "alone"
-
-    @property
-    def output(self) -> Path:
-        """Its output on Ray."""
-        return self.scratch / "out"
-
-    def command(self, output: Path, *more: str) -> list[str]:
-        """Return the command line."""
-        sizes = ["--batch-size", f"{BATCH}", "--part-images", f"{self.part_images}"]
-        paths = [f"{self.inputs / 'bundle'}", f"{self.pictures}", "-o", f"{output}"]
-        engine = ["--engine", "onnxruntime", "--threads", "1", "--workers", "1"]
-        return [sys.executable, "-c", _COMMAND, "embed", *paths, *engine, *sizes, *more]
-
-
-def make_inputs(job: Job) -> None:
-    """Make the bundle, and the pictures, of 32 to 64 px: PNG and JPEG in turn."""
-    job.inputs.mkdir(parents=True, exist_ok=True)
-    if not (job.inputs / "bundle").is_dir():
-        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as alone:
-            alone.submit(make_bundle, job.inputs).result()
-    for number in range(job.images):
-        suffix = ("png", "jpg")[number % 2]
-        file = job.pictures / f"{number // 1000:03}" / f"{number:06}.{suffix}"
-        if not file.is_file():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            size = (_SIZES[number % len(_SIZES)], _SIZES[number // len(_SIZES) % len(_SIZES)])
-            Image.fromarray(draw(number)).resize(size).save(file)
-
-
 def run_alone(job: Job) -> Trial:
     """Run the job without Ray, on this machine."""
     began = time.monotonic()
@@ -161,13 +76,6 @@ def run_alone(job: Job) -> Trial:
     seconds = time.monotonic() - began
     rows = count_rows(job.alone)
     return Trial("nothing, without Ray", job.images, job.parts, rows=rows, seconds=round(seconds, 1))
-
-
-def count_rows(output: Path) -> int:
-    """Return how many rows an output has."""
-    import pyarrow.parquet as pq
-
-    return sum(pq.read_metadata(file).num_rows for file in sorted((output / "data").glob("*.parquet")))
 
 
 def run_command(job: Job, fault: Fault, there: list[Place], nodes: list[Node]) -> Ending:
@@ -189,9 +97,7 @@ def run_command(job: Job, fault: Fault, there: list[Place], nodes: list[Node]) -
             command.kill()
             command.wait()
         happens.result()
-    lines = said.read_text(encoding="utf-8", errors="replace").splitlines()
-    kept = [line for line in lines if line.strip() and not line.startswith(_PROGRESS)]
-    return Ending(code, "\n".join(kept), seconds, scene.came_at)
+    return Ending(code, said_beside_progress(said), seconds, scene.came_at)
 
 
 def try_fault(job: Job, fault: Fault, there: list[Place]) -> Trial:
@@ -225,20 +131,6 @@ def again(job: Job, trial: Trial, there: list[Place], nodes: list[Node]) -> None
     trial.faults += [f"started again: {what}" for what in judge(ending, (0,))]
 
 
-def judge(ending: Ending, codes: tuple[int, ...]) -> Iterator[str]:
-    """Yield what is wrong with how a command ended; it may say one line of what Ray says."""
-    if ending.code is None:
-        yield f"it hung: {ending.said[-300:]!r}"
-        return
-    # `nsenter` ends as its program does, by the same signal.
-    if ending.code not in codes:
-        yield f"exit code {ending.code}, expected {codes}: {ending.said[-300:]!r}"
-    lines = ending.said.splitlines()
-    of_ray = sum(line.startswith("Ray says: ") for line in lines)
-    if of_ray > 1 or len(lines) - of_ray > (1 if ending.code > 0 else 0):
-        yield f"it said {len(lines)} lines: {' / '.join(lines)[-600:]!r}"
-
-
 def left_workers(nodes: list[Node]) -> Iterator[str]:
     """Yield what workers are left on the nodes, after a while."""
     end = time.monotonic() + _LEAVE_S
@@ -246,17 +138,6 @@ def left_workers(nodes: list[Node]) -> Iterator[str]:
         time.sleep(0.2)
     if left:
         yield f"{len(left)} workers are left {_LEAVE_S:.0f} s after the command"
-
-
-def differences(found: Path, wanted: Path) -> Iterator[str]:
-    """Yield how an output differs from that of one machine."""
-    ours, theirs = files_below(found), files_below(wanted)
-    if more := sorted(set(ours) - set(theirs)):
-        yield f"{len(more)} files beside the output: {more[:3]}"
-    if missing := sorted(set(theirs) - set(ours)):
-        yield f"{len(missing)} files are missing: {missing[:3]}"
-    if other := sorted(name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]):
-        yield f"{len(other)} files have other bytes: {other[:3]}"
 
 
 def earlier(arguments: argparse.Namespace) -> dict[str, Trial]:

@@ -9,7 +9,8 @@ import pytest
 from tests.helpers.tools import leave_out
 from tests.torture.ray_faults import FAULTS
 from tests.torture.ray_nodes import Place, places, why_no_nodes
-from tests.torture.ray_stress import Ending, differences, in_turn, judge
+from tests.torture.ray_stress import in_turn
+from tests.torture.ray_work import Ending, differences, judge
 
 # A line to standard output once it listens; then it answers each who connects with a byte.
 _SERVER = """
