@@ -30,8 +30,9 @@ DISK_BYTES, SHARED_BYTES, OBJECTS_BYTES = 256 << 20, 256 << 20, 100 << 20
 _TOOLS = {"ip": "iproute2", "unshare": "util-linux", "nsenter": "util-linux", "mount": "mount"}
 # Nodes of a cluster must have one; Ray 2.60 asks for it where the head has an address of a network.
 _TOKEN = secrets.token_hex(32)
-# A node is up within this, on a busy machine too; seconds.
-_START_S = 120.0
+# A node is up within this, or another is tried; seconds.
+_START_S, _TRIES = 120.0, 3
+_STARTED = b"Ray runtime started."
 _RAY = "import sys; from ray.scripts.scripts import main; sys.exit(main())"
 _SCRIPT = """
 mount -t tmpfs -o size={shared} tmpfs /dev/shm && mount -t tmpfs -o size={disk} tmpfs "{place}" &&
@@ -160,39 +161,47 @@ def _add_namespace(name: str, held: ExitStack) -> None:
     held.callback(_run, "ip", "netns", "del", name)
 
 
-def start_node(place: Place, head: Place, *, disk_bytes: int = DISK_BYTES) -> Node:
+def start_node(place: Place, head: Place) -> Node:
     """Return a node that has joined the cluster of a head, or is it.
 
     Raises:
-        RuntimeError: It did not come up.
+        RuntimeError: It did not come up in several tries: a busy machine may be too slow for Ray's own limits.
     """
-    script = _SCRIPT.format(
-        shared=SHARED_BYTES, disk=disk_bytes, place=place.disk, host=f"node{place.address.rpartition('.')[2]}"
-    )
+    said = place.disk.with_name(f"{place.cable}.log")
+    for _ in range(_TRIES):
+        process = _begin_node(place, head, said)
+        end = time.monotonic() + _START_S
+        while time.monotonic() < end and process.poll() is None:
+            # Ray says so once the cluster knows the node.
+            if _STARTED in said.read_bytes():
+                return Node(place, process, first_child(process.pid))
+            time.sleep(0.1)
+        process.kill()
+        process.wait()
+    reason = (said.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["no reason given"])[-1]
+    raise RuntimeError(f"no node of Ray came up at {place.address} in {_TRIES} tries ({reason})")
+
+
+def _begin_node(place: Place, head: Place, said: Path) -> "subprocess.Popen[bytes]":
+    """Start a node's first process, whose words go to a file."""
+    host = f"node{place.address.rpartition('.')[2]}"
+    script = _SCRIPT.format(shared=SHARED_BYTES, disk=DISK_BYTES, place=place.disk, host=host)
     own = ["--head", f"--port={PORT}", "--include-dashboard=false"]
     joins = own if place == head else [f"--address={head.address}:{PORT}"]
     ray = [sys.executable, "-c", _RAY, "start", *joins, f"--node-ip-address={place.address}", "--num-cpus=1"]
     ray += [f"--object-store-memory={OBJECTS_BYTES}", f"--temp-dir={place.disk}/ray", "--block"]
     namespaces = ["unshare", "--fork", "--pid", "--kill-child", "--mount", "--uts", "--mount-proc"]
-    process = subprocess.Popen(
-        ["ip", "netns", "exec", place.namespace, *namespaces, "sh", "-c", script, "sh", *ray],
-        env=_environment(place.disk),
-        cwd=os.sep,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        # Ctrl-C is for the program that ends the nodes in order.
-        start_new_session=True,
-    )
-    end = time.monotonic() + _START_S
-    while time.monotonic() < end and process.poll() is None:
-        root = first_child(process.pid)
-        if root and list(Path(f"/proc/{root}/root{place.disk}").glob("ray/session_2*/sockets/raylet")):
-            return Node(place, process, root)
-        time.sleep(0.1)
-    process.kill()
-    process.wait()
-    raise RuntimeError(f"no node of Ray came up at {place.address} within {_START_S:.0f} s")
+    with said.open("wb") as log:
+        return subprocess.Popen(
+            ["ip", "netns", "exec", place.namespace, *namespaces, "sh", "-c", script, "sh", *ray],
+            env=_environment(place.disk),
+            cwd=os.sep,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            # Ctrl-C is for the program that ends the nodes in order.
+            start_new_session=True,
+        )
 
 
 @contextmanager

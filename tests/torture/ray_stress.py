@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -34,6 +34,10 @@ from tests.torture.ray_work import Ending, Job, count_rows, differences, judge, 
 NODES = 3
 # Seconds: a command that takes longer hangs; workers are gone so soon after it.
 _LIMIT_S, _LEAVE_S = 900.0, 60.0
+
+
+# By the number of images, and by the name of the fault; "alone" is the job without Ray.
+Results = dict[str, dict[str, "Trial"]]
 
 
 @dataclass
@@ -91,9 +95,9 @@ def run_command(job: Job, fault: Fault, there: list[Place], nodes: list[Node]) -
             code: int | None = command.wait(_LIMIT_S)
         except subprocess.TimeoutExpired:
             code = None
-        seconds = time.monotonic() - began
-        if code is None:
-            # Its program goes with the node.
+        finally:
+            seconds = time.monotonic() - began
+            # Whatever ended the wait: its program goes with the node then, and the fault does not wait for it.
             command.kill()
             command.wait()
         happens.result()
@@ -140,33 +144,37 @@ def left_workers(nodes: list[Node]) -> Iterator[str]:
         yield f"{len(left)} workers are left {_LEAVE_S:.0f} s after the command"
 
 
-def earlier(arguments: argparse.Namespace) -> dict[str, Trial]:
-    """Return the results of faults that are not tried now."""
-    if not (arguments.json and arguments.json.is_file() and len(arguments.only) < len(FAULTS)):
+def read(file: Path | None) -> Results:
+    """Return earlier results; none where there is no file."""
+    if file is None or not file.is_file():
         return {}
-    return {name: Trial(**one) for name, one in json.loads(arguments.json.read_text(encoding="utf-8")).items()}
+    found = json.loads(file.read_text(encoding="utf-8"))
+    return {images: {name: Trial(**one) for name, one in trials.items()} for images, trials in found.items()}
 
 
-def write(file: Path | None, trials: Mapping[str, Trial]) -> None:
-    """Work out the ratios to the undisturbed job, if it was run with as many images, and write all."""
-    whole = trials.get("nothing")
-    for trial in trials.values():
-        if whole is not None and whole.images == trial.images:
-            trial.ratio = round((trial.seconds + trial.again_s) / whole.seconds, 2)
+def write(file: Path | None, results: Results) -> None:
+    """Work out the ratios to the undisturbed job of as many images, if it was run, and write all."""
+    for trials in results.values():
+        whole = trials.get("nothing")
+        for trial in trials.values():
+            trial.ratio = round((trial.seconds + trial.again_s) / whole.seconds, 2) if whole is not None else 0.0
     if file is not None:
         file.parent.mkdir(exist_ok=True)
-        ordered = sorted(trials.items(), key=lambda item: ["alone", *FAULTS].index(item[0]))
-        file.write_text(json.dumps({name: asdict(trial) for name, trial in ordered}, indent=1), encoding="utf-8")
+        order = ["alone", *FAULTS]
+        ordered = {
+            images: {name: asdict(results[images][name]) for name in order if name in results[images]}
+            for images in sorted(results, key=int, reverse=True)
+        }
+        file.write_text(json.dumps(ordered, indent=1), encoding="utf-8")
 
 
 def note(trials: dict[str, Trial], name: str, trial: Trial) -> None:
     """Keep a result; of the undisturbed job, which runs several times, the median time and all faults."""
     if name == "nothing":
-        before = trials.get(name, trial)
-        same = before is not trial and before.images == trial.images
-        trial.each_s = [*(before.each_s if same else ()), trial.seconds]
+        before = trials.get(name)
+        trial.each_s = [*(before.each_s if before else ()), trial.seconds]
         trial.seconds = round(statistics.median(trial.each_s), 1)
-        trial.faults = [*(before.faults if same else ()), *trial.faults]
+        trial.faults = [*(before.faults if before else ()), *trial.faults]
     trials[name] = trial
 
 
@@ -182,7 +190,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--part-images", type=int, default=512, help="default: %(default)s")
     parser.add_argument("--only", nargs="*", choices=sorted(FAULTS), default=list(FAULTS), help="faults")
     parser.add_argument("--inputs", type=Path, help="folder of bundle and pictures; made where they are absent")
-    parser.add_argument("--json", type=Path, help="file for the results")
+    parser.add_argument("--json", type=Path, help="file for the results; those of other faults in it are kept")
     return parser.parse_args()
 
 
@@ -195,13 +203,17 @@ def main() -> None:
     # Nodes, namespaces and files go with the blocks below, whatever ends this program.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(1))
-    trials, wrong = earlier(arguments), False
+    results, wrong = read(arguments.json), False
+    if len(arguments.only) == len(FAULTS):
+        results[f"{arguments.images}"] = {}
+    trials = results.setdefault(f"{arguments.images}", {})
     # Names of Unix sockets are short.
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as root:
         scratch, inputs = Path(root), arguments.inputs or Path(root, "inputs")
         job = Job(inputs.absolute(), scratch, arguments.images, arguments.part_images)
         make_inputs(job)
-        trials["alone"] = run_alone(job)
+        if "alone" not in trials or not job.alone.is_dir():
+            trials["alone"] = run_alone(job)
         print(f"{trials['alone'].what}: {trials['alone'].seconds:.1f} s", flush=True)
         with places(NODES, scratch / "disk") as there:
             for name in in_turn(arguments.only):
@@ -215,7 +227,7 @@ def main() -> None:
                     print(f"  fault: {what}", flush=True)
                 note(trials, name, trial)
                 wrong |= bool(trial.faults)
-                write(arguments.json, trials)
+                write(arguments.json, results)
     sys.exit(wrong)
 
 

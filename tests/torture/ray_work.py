@@ -48,8 +48,8 @@ class Job:
 
     @property
     def alone(self) -> Path:
-        """Its output without Ray."""
-        return self.scratch / "alone"
+        """Its output without Ray: an input of the comparison, and kept with the others."""
+        return self.inputs / f"alone-{self.images}-{self.part_images}"
 
     @property
     def output(self) -> Path:

@@ -10,7 +10,7 @@ import argparse
 import json
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -97,23 +97,26 @@ def endurance_table(counts: Counts) -> str:
     return table(("run", "times", "memory", "MB", "handles", "threads", "faults"), rows)
 
 
-def ray_table(counts: Counts) -> str:
-    """Return what came of jobs on three nodes of Ray."""
-    rows: list[tuple[object, ...]] = [
-        (
-            one["what"],
-            ", ".join(map(str, one["came_at"])),
-            _times(one["each_s"] or [one["seconds"]]),
-            f"{one['again_s']:.0f}" if one["again_s"] else "",
-            f"{one['ratio']:.2f}",
-            _number(one["rows"]),
-            len(one["faults"]),
-        )
-        for one in counts.values()
-    ]
+def ray_table(counts: Mapping[str, Counts]) -> str:
+    """Return what came of jobs on three nodes of Ray, a table for each number of images."""
     head = ("what happens", "when so many parts are made", "s", "again, s", "of the undisturbed", "rows", "faults")
-    first = next(iter(counts.values()))
-    return f"{_number(first['images'])} images, {first['parts']} parts.\n\n{table(head, rows)}"
+    found = []
+    for images, trials in counts.items():
+        rows: list[tuple[object, ...]] = [
+            (
+                one["what"],
+                ", ".join(map(str, one["came_at"])),
+                _times(one["each_s"] or [one["seconds"]]),
+                f"{one['again_s']:.0f}" if one["again_s"] else "",
+                f"{one['ratio']:.2f}" if one["ratio"] else "",
+                _number(one["rows"]),
+                len(one["faults"]),
+            )
+            for one in trials.values()
+        ]
+        parts = next(iter(trials.values()))["parts"]
+        found.append(f"{_number(int(images))} images in {parts} parts:\n\n{table(head, rows)}")
+    return "\n\n".join(found)
 
 
 def _times(seconds: list[float]) -> str:
@@ -121,7 +124,7 @@ def _times(seconds: list[float]) -> str:
     return " to ".join(dict.fromkeys(f"{one:.0f}" for one in (min(seconds), max(seconds))))
 
 
-_TABLES = {
+_TABLES: Mapping[str, Callable[[Any], str]] = {
     "fuzz": fuzz_table,
     "faults": faults_table,
     "power": power_table,
