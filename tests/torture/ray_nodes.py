@@ -31,7 +31,14 @@ _TOOLS = {"ip": "iproute2", "unshare": "util-linux", "nsenter": "util-linux", "m
 # Nodes of a cluster must have one; Ray 2.60 asks for it where the head has an address of a network.
 _TOKEN = secrets.token_hex(32)
 # A node is up within this, or another is tried; seconds.
-_START_S, _TRIES = 120.0, 3
+_START_S, _TRIES = 120.0, 6
+# Given, so that Ray waits for no process to choose one: it gives a node up that takes 30 s (2.60).
+_PORTS = {
+    "dashboard-agent-listen": 7001,
+    "dashboard-agent-grpc": 7002,
+    "runtime-env-agent": 7003,
+    "metrics-export": 7004,
+}
 _STARTED = b"Ray runtime started."
 _RAY = "import sys; from ray.scripts.scripts import main; sys.exit(main())"
 _SCRIPT = """
@@ -190,6 +197,7 @@ def _begin_node(place: Place, head: Place, said: Path) -> "subprocess.Popen[byte
     joins = own if place == head else [f"--address={head.address}:{PORT}"]
     ray = [sys.executable, "-c", _RAY, "start", *joins, f"--node-ip-address={place.address}", "--num-cpus=1"]
     ray += [f"--object-store-memory={OBJECTS_BYTES}", f"--temp-dir={place.disk}/ray", "--block"]
+    ray += [f"--{what}-port={port}" for what, port in _PORTS.items()]
     namespaces = ["unshare", "--fork", "--pid", "--kill-child", "--mount", "--uts", "--mount-proc"]
     with said.open("wb") as log:
         return subprocess.Popen(
