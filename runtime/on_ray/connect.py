@@ -142,7 +142,7 @@ def _try_ray(address: str, patience_s: float) -> tuple[int, str]:
         patience_s: How long it may take, without the time that a busy machine needs to import Ray; seconds.
 
     Raises:
-        subprocess.TimeoutExpired: It takes longer.
+        subprocess.TimeoutExpired: Ray takes longer.
     """
     with subprocess.Popen(
         [sys.executable, "-c", _TRY, address],

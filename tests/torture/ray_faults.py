@@ -126,7 +126,7 @@ class Fault:
     """A fault, and how the command that meets it must end.
 
     Attributes:
-        what: What happens, in words.
+        what: Name of the fault in tables, in words.
         happens: Lets it happen while the command runs.
         codes: Exit codes that the command may end with; where it is not 0, the same command is started again.
         before: Called with the nodes before the command is started.

@@ -68,11 +68,11 @@ class Place:
     """Where a node's network and disk are.
 
     Attributes:
-        namespace: Name of its network namespace.
-        cable: Name of its cable's end at the bridge, in the namespace `switch`.
+        namespace: Name of the node's network namespace.
+        cable: Name of the end of the node's cable at the bridge, in the namespace `switch`.
         switch: Name of the bridge's namespace.
-        address: Its IP address.
-        disk: Where its disk is mounted, for its own processes.
+        address: IP address of the node.
+        disk: Where the node's disk is mounted, for the node's processes.
     """
 
     namespace: str
@@ -91,9 +91,9 @@ class Node:
     """A node that runs.
 
     Attributes:
-        place: Its network and disk.
-        process: What keeps it: the node dies with it.
-        root: Process id of the first of its processes.
+        place: Network and disk of the node.
+        process: What keeps the node: it dies with this process.
+        root: Process id of the first of the node's processes.
     """
 
     place: Place
@@ -172,7 +172,7 @@ def start_node(place: Place, head: Place) -> Node:
     """Return a node that has joined the cluster of a head, or is it.
 
     Raises:
-        RuntimeError: It did not come up in several tries: a busy machine may be too slow for Ray's own limits.
+        RuntimeError: No node came up in several tries: a busy machine may be too slow for Ray's own limits.
     """
     said = place.disk.with_name(f"{place.cable}.log")
     for _ in range(_TRIES):
