@@ -97,6 +97,7 @@ mutation: env
 	$(BIN)/python -m pip install --quiet --editable '.[mutation]'
 	$(BIN)/python -m tests.mutation.run --mutants $(MUTANTS)
 	$(BIN)/python -m tests.mutation.write_page
+
 # An embedding job on three nodes of Ray, in namespaces of this machine, while workers, nodes, disks and networks fail; about
 # 40 minutes. It says what is missing where it cannot run, and the page keeps its table then.
 RAY_IMAGES ?= 50000
