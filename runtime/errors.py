@@ -15,13 +15,25 @@
 
 Every message is one line and says what was given, what was expected, and the next step. The command
 lines print it and exit with `exit_code`; nothing below them prints or exits.
+
+A message may quote a stranger's file: a name with a line break, or with a terminal's escape sequence. `str` of an error
+has a space for each line break, and other control characters are spelled, as in a string of Python.
 """
+
+import re
+
+# C0 and C1 of Unicode, DEL, and the separators of lines and paragraphs.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 class ExportSslError(Exception):
     """Anything that this project refuses to do, with the reason in one line."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        """Return the message as one line that a terminal only shows."""
+        return _CONTROL.sub(_spelled, super().__str__())
 
 
 class UsageError(ExportSslError):
@@ -68,6 +80,10 @@ class CalibrationError(ExportSslError):
 
 class VerificationError(ExportSslError):
     """Outputs differ from the reference by more than the stated tolerance."""
+
+
+def _spelled(found: "re.Match[str]") -> str:
+    return " " if found[0].isspace() else found[0].encode("unicode_escape").decode()
 
 
 def named_error(kind: str, message: str) -> ExportSslError:

@@ -18,12 +18,17 @@ SCHEMA_VERSION: Literal[1] = 1
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+# Linux's file systems take names of 255 bytes; a bundle's own paths have less than 60 characters.
+_LONGEST_NAME, _LONGEST_PATH = 255, 1024
+
+
 def _inside_bundle(path: str) -> str:
     """Refuse a file name that could leave the bundle: a bundle may come from a stranger."""
     pure = PurePosixPath(path)
     leaves = pure.is_absolute() or ".." in pure.parts or "\\" in path or ":" in path
-    if not path or leaves or str(pure) != path:
-        raise ValueError(f"{path!r} is not a plain relative path inside the bundle")
+    too_long = len(path) > _LONGEST_PATH or any(len(part.encode()) > _LONGEST_NAME for part in pure.parts)
+    if not path or leaves or str(pure) != path or too_long or not path.isprintable():
+        raise ValueError(f"{path[:80]!r} is not a plain relative path inside the bundle")
     return path
 
 

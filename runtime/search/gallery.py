@@ -87,9 +87,12 @@ class Gallery:
     def _pieces(self) -> Iterator[tuple[int, Piece]]:
         """Yield all pieces, each with the number of its first row."""
         for number, first in enumerate(self.starts[:-1]):
-            for piece in part_pieces(self.output, self.job, number):
+            for piece in self._part(number):
                 yield first, piece
                 first += piece.size
+
+    def _part(self, number: int) -> Iterator[Piece]:
+        return part_pieces(self.output, self.job, number, self.starts[number + 1] - self.starts[number])
 
     def _holding(self, rows: Sequence[int]) -> Iterator[tuple[Piece, list[tuple[int, int]]]]:
         """Yield the pieces that hold some rows, with these rows and their places in the piece."""
@@ -98,7 +101,7 @@ class Gallery:
             by_part[bisect_right(self.starts, row) - 1].append(row)
         for number, wanted in by_part.items():
             first = self.starts[number]
-            for piece in part_pieces(self.output, self.job, number):
+            for piece in self._part(number):
                 here = [(row, row - first) for row in wanted if first <= row < first + piece.size]
                 if here:
                     yield piece, here

@@ -6,6 +6,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from runtime.embed.output.identity import Job
 from runtime.embed.output.lance_part import SUFFIX as LANCE
 from runtime.embed.output.lance_part import count_rows, read_rows
@@ -33,6 +35,47 @@ class Row(NamedTuple):
     sha256: str
 
 
+def _row(found: Any) -> Row:
+    """Return what a file says of a row.
+
+    Raises:
+        ValueError: It has no key or no hash, or one that is no text.
+    """
+    texts = [found.get(name) for name in Row._fields] if isinstance(found, dict) else []
+    if not texts or not all(isinstance(text, str) for text in texts):
+        raise ValueError("a row has no key or no sha256")
+    return Row(*texts)
+
+
+def _of_shape(numbers: AnyFloats, rows: int, width: int) -> AnyFloats:
+    """Return embeddings as (rows, width).
+
+    Raises:
+        ValueError: They are of another type, or are not as many numbers.
+    """
+    if numbers.dtype not in (np.float16, np.float32) or numbers.size != rows * width:
+        raise ValueError(
+            f"it has {numbers.size} numbers of {numbers.dtype}, expected {rows} embeddings of {width} numbers in "
+            "float16 or float32"
+        )
+    return numbers.reshape(rows, width)
+
+
+def _column(table: Any, rows: int, width: int) -> AnyFloats:
+    """Return the embeddings of a `pyarrow.Table`, (rows, width).
+
+    Raises:
+        ValueError: The column is absent, is no list of numbers, or `_of_shape` refuses it.
+        KeyError: The column is absent.
+    """
+    from pyarrow import types
+
+    column = table.column("embedding").combine_chunks()
+    if not (types.is_list(column.type) or types.is_fixed_size_list(column.type)):
+        raise ValueError(f"its embeddings are of type {column.type}, expected lists of numbers")
+    return _of_shape(column.flatten().to_numpy(), rows, width)
+
+
 class RowGroup(NamedTuple):
     """A row group of a Parquet file; nothing of it is read until it is asked for, in any thread.
 
@@ -40,11 +83,13 @@ class RowGroup(NamedTuple):
         file: The file.
         group: Number of the row group in the file.
         size: How many rows it has.
+        width: How many numbers an embedding has.
     """
 
     file: Path
     group: int
     size: int
+    width: int
 
     def embeddings(self) -> AnyFloats:
         """Return the embeddings, (N, D) float32 or float16.
@@ -52,8 +97,8 @@ class RowGroup(NamedTuple):
         Raises:
             BundleError: The file cannot be read.
         """
-        numbers: AnyFloats = self._read("embedding").column(0).combine_chunks().flatten().to_numpy()
-        return numbers.reshape(self.size, -1)
+        with _naming(self.file):
+            return _column(self._read("embedding"), self.size, self.width)
 
     def some_embeddings(self, places: list[int]) -> AnyFloats:
         """Return the embeddings at some places of the piece, (places, D), in memory of their own."""
@@ -65,13 +110,13 @@ class RowGroup(NamedTuple):
         Raises:
             BundleError: The file cannot be read.
         """
-        return [Row(**one) for one in self._read(*Row._fields).to_pylist()]
+        with _naming(self.file):
+            return [_row(one) for one in self._read(*Row._fields).to_pylist()]
 
     def _read(self, *columns: str) -> Any:
         from pyarrow.parquet import ParquetFile
 
-        with _naming(self.file):
-            return ParquetFile(self.file).read_row_group(self.group, columns=list(columns), use_threads=False)
+        return ParquetFile(self.file).read_row_group(self.group, columns=list(columns), use_threads=False)
 
 
 class NpySlice(NamedTuple):
@@ -81,28 +126,33 @@ class NpySlice(NamedTuple):
         stem: Name of the part's files without their suffixes.
         start: Number of the first row in the part.
         size: How many rows there are.
+        width: How many numbers an embedding has.
     """
 
     stem: Path
     start: int
     size: int
+    width: int
 
     def embeddings(self) -> AnyFloats:
         """Return the embeddings; see `RowGroup`."""
         with _naming(file := _beside(self.stem, EMBEDDING)):
             # A view of the file: the mapping, and what it counts as memory, ends with the view.
-            return _mapped(file)[self.start : self.start + self.size]
+            return _of_shape(_mapped(file)[self.start : self.start + self.size], self.size, self.width)
 
     def some_embeddings(self, places: list[int]) -> AnyFloats:
         """Return the embeddings at some places; see `RowGroup`."""
         with _naming(file := _beside(self.stem, EMBEDDING)):
-            return _mapped(file)[[self.start + place for place in places]]
+            return _of_shape(_mapped(file)[[self.start + place for place in places]], len(places), self.width)
 
     def rows(self) -> list[Row]:
         """Return what else is written of the rows; see `RowGroup`."""
         file = _beside(self.stem, KEYS)
         with _naming(file), file.open(encoding="utf-8") as lines:
-            return [Row(**parse_json(line)) for line in islice(lines, self.start, self.start + self.size)]
+            found = [_row(parse_json(line)) for line in islice(lines, self.start, self.start + self.size)]
+            if len(found) != self.size:
+                raise ValueError(f"it has fewer lines than the {self.size} that were expected from {self.start} on")
+            return found
 
 
 class LanceSlice(NamedTuple):
@@ -112,16 +162,18 @@ class LanceSlice(NamedTuple):
         file: The file.
         start: Number of the first row in the part.
         size: How many rows there are.
+        width: How many numbers an embedding has.
     """
 
     file: Path
     start: int
     size: int
+    width: int
 
     def embeddings(self) -> AnyFloats:
         """Return the embeddings; see `RowGroup`."""
-        numbers: AnyFloats = self._read("embedding").column(0).combine_chunks().flatten().to_numpy()
-        return numbers.reshape(self.size, -1)
+        with _naming(self.file):
+            return _column(self._read("embedding"), self.size, self.width)
 
     def some_embeddings(self, places: list[int]) -> AnyFloats:
         """Return the embeddings at some places; see `RowGroup`."""
@@ -129,43 +181,61 @@ class LanceSlice(NamedTuple):
 
     def rows(self) -> list[Row]:
         """Return what else is written of the rows; see `RowGroup`."""
-        return [Row(**one) for one in self._read(*Row._fields).to_pylist()]
+        with _naming(self.file):
+            return [_row(one) for one in self._read(*Row._fields).to_pylist()]
 
     def _read(self, *columns: str) -> Any:
-        with _naming(self.file):
-            return read_rows(self.file, columns, start=self.start, count=self.size)
+        return read_rows(self.file, columns, start=self.start, count=self.size)
 
 
 Piece = RowGroup | NpySlice | LanceSlice
 
 
-def part_pieces(output: Path, job: Job, number: int) -> Iterator[Piece]:
+def part_pieces(output: Path, job: Job, number: int, rows: int) -> Iterator[Piece]:
     """Yield a part's rows in pieces, in order.
 
+    Args:
+        output: The output's directory.
+        job: What it is of.
+        number: Number of the part.
+        rows: How many rows the part's record says it has.
+
     Raises:
-        BundleError: The part cannot be read.
+        BundleError: The part cannot be read, or has another number of rows.
     """
-    stem = output / DATA / part_name(number)
+    pieces = list(_pieces_of(output / DATA / part_name(number), job))
+    found = sum(piece.size for piece in pieces)
+    if found != rows:
+        raise BundleError(
+            f"{output / DATA / part_name(number)} has {found} rows, its record says {rows}: remove its record in "
+            "_parts, and run the job again to make it anew"
+        )
+    yield from pieces
+
+
+def _pieces_of(stem: Path, job: Job) -> Iterator[Piece]:
+    width = job.bundle.embedding_dim
     if job.rows.format == "npy":
         with _naming(file := _beside(stem, EMBEDDING)):
             count = len(_mapped(file))
         for start in range(0, count, _SLICE_ROWS):
-            yield NpySlice(stem, start, min(_SLICE_ROWS, count - start))
+            yield NpySlice(stem, start, min(_SLICE_ROWS, count - start), width)
         return
     if job.rows.format == "lance":
         with _naming(file := _beside(stem, LANCE)):
             count = count_rows(file)
         for start in range(0, count, _SLICE_ROWS):
-            yield LanceSlice(file, start, min(_SLICE_ROWS, count - start))
+            yield LanceSlice(file, start, min(_SLICE_ROWS, count - start), width)
         return
     from pyarrow.parquet import read_metadata
 
     with _naming(file := _beside(stem, PARQUET)):
         found = read_metadata(file)
-    for group in range(found.num_row_groups):
+        sizes = [found.row_group(group).num_rows for group in range(found.num_row_groups)]
+    for group, size in enumerate(sizes):
         # A part of images of which none could be read has an empty one.
-        if size := found.row_group(group).num_rows:
-            yield RowGroup(file, group, size)
+        if size:
+            yield RowGroup(file, group, size, width)
 
 
 def _beside(stem: Path, suffix: str) -> Path:
@@ -185,8 +255,8 @@ def _naming(file: Path) -> Iterator[None]:
     """
     try:
         yield
-    # pyarrow's own errors are ValueErrors, KeyErrors and OSErrors.
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    # pyarrow's own errors are all of these.
+    except (OSError, ValueError, LookupError, TypeError, NotImplementedError, MemoryError) as error:
         reason = " ".join(str(error).split())
         raise BundleError(
             f"{file} cannot be read ({reason}): remove its record in _parts, and run the job again to make it anew"

@@ -1,11 +1,12 @@
 """Gives every surface changed files by the thousand, and says what each answered.
 
-    python -m tests.torture.fuzz [--inputs 100000] [--seed 0] [--only SURFACE …] [--json FILE]
+    python -m tests.torture.fuzz [--inputs 100000] [--minutes M] [--seed 0] [--only SURFACE …] [--json FILE]
 
 A changed file must be read, or refused with one of the project's errors, in one line. Anything else is a fault:
 another exception, the end of the process, an input that takes more than SLOWEST seconds, a process that grows, or a
 file written outside its folder. Each surface is read in a process of its own, which is started again behind an input
-that ended it.
+that ended it. Of a surface that reads slowly, `--minutes` ends the run earlier. FILE keeps the counts of surfaces that
+an earlier run wrote there.
 
 An input is made from the surface's name, the seed and its number: `--replay SURFACE:NUMBER` reads one alone and shows
 its traceback. Inputs are never stored: what is broken may be other people's software, and stays with who found it.
@@ -13,7 +14,9 @@ its traceback. Inputs are never stored: what is broken may be other people's sof
 
 import argparse
 import json
+import math
 import multiprocessing
+import os
 import random
 import resource
 import sys
@@ -37,6 +40,8 @@ MOST_BYTES = 3 << 30
 # Resident memory is compared from here on: caches and pools have filled by then.
 SETTLED = 1_000
 GROWTH = 1.25
+# In memory, where there is such a folder: on a disk, to write an input takes ten times as long as most take to read.
+_KEPT = next((folder for folder in (Path("/dev/shm"),) if os.access(folder, os.W_OK)), None)  # noqa: S108
 # Importing torch or pyarrow on a busy machine, seconds.
 _STARTS = 300.0
 
@@ -84,8 +89,8 @@ def answer(read: Callable[[], object]) -> tuple[str, str]:
     return "read", ""
 
 
-def _serve(make: MakeSurface, kept: Path, numbers: range, seed: int, pipe: Connection) -> None:
-    """Read the inputs of some numbers and tell of each what came of it; of two the memory too, in bytes."""
+def _serve(make: MakeSurface, kept: Path, numbers: range, seed: int, until: float, pipe: Connection) -> None:
+    """Read the inputs of some numbers and tell of each what came of it; twice the memory too, in bytes."""
     folder = kept / "inside"
     folder.mkdir()
     surface = make(folder)
@@ -96,6 +101,8 @@ def _serve(make: MakeSurface, kept: Path, numbers: range, seed: int, pipe: Conne
     limit = _memory() + MOST_BYTES
     resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
     for number in numbers:
+        if time.monotonic() > until:
+            break
         surface.file.write_bytes(changed_file(make, surface, valid, seed, number))
         pipe.send(("begins", number, ""))
         kind, what = answer(surface.read)
@@ -103,8 +110,9 @@ def _serve(make: MakeSurface, kept: Path, numbers: range, seed: int, pipe: Conne
         for outside in [entry for entry in kept.iterdir() if entry != folder]:
             pipe.send(("fault", number, f"a file was written outside the folder: {outside.name}"))
             outside.unlink()
-        if number in (numbers.start + SETTLED, numbers.stop - 1):
+        if number == numbers.start + SETTLED:
             pipe.send(("memory", _memory(), ""))
+    pipe.send(("memory", _memory(), ""))
     pipe.send(("done", numbers.stop, ""))
 
 
@@ -114,14 +122,15 @@ def _memory() -> int:
     return pages * resource.getpagesize()
 
 
-def fuzz(make: MakeSurface, *, inputs: int, seed: int, slowest: float = SLOWEST) -> Outcome:
-    """Return what a surface answered to so many inputs."""
+def fuzz(make: MakeSurface, *, inputs: int, seed: int, slowest: float = SLOWEST, minutes: float = math.inf) -> Outcome:
+    """Return what a surface answered to so many inputs, or to as many as it read in some minutes."""
     outcome, began, next_one = Outcome(), time.monotonic(), 0
-    context = multiprocessing.get_context("spawn")
-    while next_one < inputs:
+    context, until = multiprocessing.get_context("spawn"), began + 60 * minutes
+    while next_one < inputs and time.monotonic() < until:
         ours, theirs = context.Pipe(duplex=False)
-        with tempfile.TemporaryDirectory(prefix="export-ssl-fuzz-") as kept:
-            process = context.Process(target=_serve, args=(make, Path(kept), range(next_one, inputs), seed, theirs))
+        with tempfile.TemporaryDirectory(prefix="export-ssl-fuzz-", dir=_KEPT) as kept:
+            numbers = range(next_one, inputs)
+            process = context.Process(target=_serve, args=(make, Path(kept), numbers, seed, until, theirs))
             process.start()
             theirs.close()
             next_one = _follow(ours, outcome, next_one, slowest)
@@ -174,10 +183,18 @@ def replay(name: str, seed: int, number: int) -> None:
         surface.read()
 
 
+def _write_counts(file: Path, outcomes: dict[str, Outcome]) -> None:
+    """Write outcomes as JSON, sorted by surface, beside those that the file has of other surfaces."""
+    earlier = json.loads(file.read_bytes()) if file.is_file() else {}
+    file.write_text(json.dumps(earlier | outcomes, indent=1, default=vars, sort_keys=True))
+
+
 def main() -> None:
     """Fuzz the surfaces, print a row for each, and exit with 1 if one has a fault."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--inputs", type=int, default=100_000, help="changed files for each surface")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="no surface takes longer")
+    parser.add_argument("--processes", type=int, default=usable_cores(), help="surfaces that are read at once")
     parser.add_argument("--seed", type=int, default=0, help="other inputs for another number")
     parser.add_argument("--only", nargs="*", choices=sorted(SURFACES), default=sorted(SURFACES), help="surfaces")
     parser.add_argument("--json", type=Path, help="file for the outcomes")
@@ -186,20 +203,18 @@ def main() -> None:
     if arguments.replay:
         name, number = arguments.replay.rsplit(":", 1)
         return replay(name, arguments.seed, int(number))
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        running = {
-            name: pool.submit(fuzz, SURFACES[name], inputs=arguments.inputs, seed=arguments.seed)
-            for name in arguments.only
-        }
+    asked = {"inputs": arguments.inputs, "seed": arguments.seed, "minutes": arguments.minutes}
+    with ThreadPoolExecutor(arguments.processes) as pool:
+        running = {name: pool.submit(fuzz, SURFACES[name], **asked) for name in arguments.only}
         outcomes = {}
         for name, one in running.items():
             outcomes[name] = found = one.result()
+            if arguments.json:
+                _write_counts(arguments.json, outcomes)
             refused = ", ".join(f"{count:,} {kind}" for kind, count in found.refused.most_common())
             print(f"{name}: {found.inputs:,} inputs, {found.read:,} read, {refused}; {found.seconds:.0f} s", flush=True)
             for number, what in found.faults[:20]:
                 print(f"  fault, --replay {name}:{number}: {what}", flush=True)
-    if arguments.json:
-        arguments.json.write_text(json.dumps(outcomes, indent=1, default=vars))
     sys.exit(any(one.faults for one in outcomes.values()))
 
 

@@ -16,6 +16,7 @@ from typing import Any
 # Raw JSON, as no library would write it: beside ordinary values, numbers and nests that some parsers do not take.
 _VALUES = (
     *("null", "true", "-1", "0", "1", "2147483648", "18446744073709551616", "1e308", "-1e-320", "NaN", "Infinity"),
+    *('"two\\nlines"', '"\\u001b[2J"'),
     *('""', '".."', '"../../outside"', '"/outside"', '"\\u0000"', '"a\\\\b"', '"\\ud800"', '"CON"', '"1e5"', '"nan"'),
     *("[]", "{}", "[[]]", '{"a": 1}', "9" * 5000, '"' + "x" * 70_000 + '"', "[" * 3000 + "]" * 3000, "[1, 2, 3, 4]"),
 )

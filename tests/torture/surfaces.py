@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest import mock
 
 import pytest
 from PIL import Image
@@ -60,8 +61,13 @@ def compare_result(folder: Path) -> Surface:
 
 
 def bench_result(folder: Path) -> Surface:
-    """Return the surface of a stored benchmark."""
-    return _reported(folder, "results/bench.json")
+    """Return the surface of a stored benchmark, with few calls: a number among 1,400 is nearly always a time."""
+    surface = _reported(folder, "results/bench.json")
+    result = json.loads(surface.file.read_bytes())
+    for measured in result["measured"]:
+        measured["rounds_ms"] = [calls[:2] for calls in measured["rounds_ms"][:2]]
+    surface.file.write_text(json.dumps(result))
+    return surface
 
 
 def neighbours(folder: Path) -> Surface:
@@ -70,10 +76,18 @@ def neighbours(folder: Path) -> Surface:
 
 
 def _reported(folder: Path, name: str) -> Surface:
-    from runtime.report.inputs import ReportRequest, read_inputs
+    from runtime.bundle.bundle import open_bundle
+    from runtime.report import inputs
 
-    bundles = write_everything(folder)
-    return Surface(bundles[1] / name, change_json, lambda: read_inputs(ReportRequest(bundles)))
+    bundle = write_everything(folder)[1]
+    opened = open_bundle(bundle)
+
+    def read() -> object:
+        # The files that are not changed need not be hashed for each one that is.
+        with mock.patch.object(inputs, "open_bundle", return_value=opened):
+            return inputs.read_inputs(inputs.ReportRequest((bundle,)))
+
+    return Surface(bundle / name, change_json, read)
 
 
 def sidecar(folder: Path) -> Surface:
@@ -230,7 +244,7 @@ def _searched(folder: Path, name: str) -> Surface:
 
     def read() -> object:
         gallery = open_gallery(asked.output)
-        return gallery.embeddings(range(gallery.rows)), gallery.described([0])
+        return list(gallery.blocks()), gallery.embeddings([gallery.rows - 1]), gallery.described([0])
 
     return Surface(asked.output / name, change, read)
 

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from runtime.bundle.bundle import Bundle
 from runtime.bundle.layout import MANIFEST_FILE
@@ -48,8 +48,8 @@ class BundleFacts(_Part):
     precision: str
     weights_sha256: str
     manifest_sha256: str
-    classes: int
-    embedding_dim: int
+    classes: int = Field(ge=0)
+    embedding_dim: int = Field(ge=1)
     licence: Licence
 
 
@@ -61,7 +61,7 @@ class ImageFacts(_Part):
         keys_sha256: sha256 over the keys.
     """
 
-    count: int
+    count: int = Field(ge=0)
     keys_sha256: str
 
 
@@ -78,7 +78,7 @@ class RowFacts(_Part):
     format: Format
     dtype: Dtype
     normalised: bool
-    top_k: int
+    top_k: int = Field(ge=0)
 
 
 class ReadingFacts(_Part):
@@ -119,8 +119,8 @@ class Job(_Part):
     images: ImageFacts
     reading: ReadingFacts
     rows: RowFacts
-    batch_size: int
-    part_images: int
+    batch_size: int = Field(ge=1)
+    part_images: int = Field(ge=1)
     tool: str
     earlier: tuple[ImageFacts, ...] = ()
 

@@ -22,9 +22,9 @@ import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Annotated, Protocol
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from runtime.embed.output.rows import Rows
 from runtime.errors import BundleError
@@ -48,7 +48,9 @@ LANCE_VERSIONS, LANCE_TRANSACTIONS = "_versions", "_transactions"
 # Lance's writer writes here until a file is closed.
 _LANCE_PARTIAL = ".tmp??????"
 # Spark's own parts, for one, are named `part-00000-` and on.
-_PART_FILE = re.compile(r"part-\d{6,}\.(parquet|lance|npy|classes\.npy|scores\.npy|jsonl)")
+_PART_FILE = re.compile(r"^part-\d{6,}\.(parquet|lance|npy|classes\.npy|scores\.npy|jsonl)$")
+# As `part_name` writes a number: with zeros in front up to six digits.
+_RECORD = re.compile(r"part-(\d{6}|[1-9]\d{6,})\.json")
 
 
 class UnreadableImage(BaseModel):
@@ -73,8 +75,8 @@ class PartFile(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    name: str
-    size_bytes: int
+    name: Annotated[str, Field(pattern=_PART_FILE.pattern)]
+    size_bytes: int = Field(ge=0)
 
 
 class PartRecord(BaseModel):
@@ -91,13 +93,13 @@ class PartRecord(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    number: int
-    images: int
-    rows: int
+    number: int = Field(ge=0)
+    images: int = Field(ge=0)
+    rows: int = Field(ge=0)
     unreadable: tuple[UnreadableImage, ...]
     files: tuple[PartFile, ...]
     lost: Losses = Losses()
-    repeated: int = 0
+    repeated: int = Field(default=0, ge=0)
 
 
 class PartWriter(Protocol):
@@ -192,10 +194,22 @@ def list_done(output: Path, parts: int) -> Iterator[PartRecord]:
     Raises:
         BundleError: See `read_part`.
     """
-    for number in range(parts):
-        record = read_part(output, number)
+    for number in _recorded(output):
+        record = read_part(output, number) if number < parts else None
         if record is not None:
             yield record
+
+
+def _recorded(output: Path) -> list[int]:
+    """Return the numbers of the parts that have a record, in order: what is there, however many a job claims."""
+    folder = output / RECORDS
+    try:
+        names = [file.name for file in folder.iterdir()]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise BundleError(f"{folder} cannot be read ({error.strerror}): change its permissions") from error
+    return sorted(int(found[1]) for name in names if (found := _RECORD.fullmatch(name)))
 
 
 def remove_partial(output: Path) -> None:

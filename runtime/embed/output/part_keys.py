@@ -22,20 +22,28 @@ def part_keys(output: Path, record: PartRecord) -> Iterator[str]:
     for entry in record.files:
         file = output / DATA / entry.name
         try:
-            if file.name.endswith(PARQUET):
-                yield from _parquet_keys(file)
-            elif file.name.endswith(LANCE):
-                yield from read_rows(file, ["key"]).column("key").to_pylist()
-            elif file.name.endswith(KEYS):
-                with file.open(encoding="utf-8") as lines:
-                    yield from (parse_json(line)["key"] for line in lines)
-        except (OSError, ValueError, KeyError) as error:
+            for key in _keys(file):
+                if not isinstance(key, str):
+                    raise ValueError(f"a key is {key!r}, expected text")
+                yield key
+        except (OSError, ValueError, LookupError, TypeError, NotImplementedError, MemoryError) as error:
             raise BundleError(
                 f"{file} cannot be read ({error}): remove the part's record and run the job again without --append"
             ) from error
 
 
-def _parquet_keys(file: Path) -> Iterator[str]:
+def _keys(file: Path) -> Iterator[object]:
+    """Yield what a file of a part has as keys; nothing where its keys are in another file."""
+    if file.name.endswith(PARQUET):
+        yield from _parquet_keys(file)
+    elif file.name.endswith(LANCE):
+        yield from read_rows(file, ["key"]).column("key").to_pylist()
+    elif file.name.endswith(KEYS):
+        with file.open(encoding="utf-8") as lines:
+            yield from (parse_json(line)["key"] for line in lines)
+
+
+def _parquet_keys(file: Path) -> Iterator[object]:
     import pyarrow
     from pyarrow.parquet import ParquetFile
 

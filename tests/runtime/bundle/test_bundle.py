@@ -113,8 +113,11 @@ def test_manifest_that_is_not_json_is_refused(bundle):
         open_bundle(bundle)
 
 
-@pytest.mark.parametrize("path", ["../outside", "/etc/passwd", "a/../../b", "c:\\x", "", "golden//x"])
-def test_file_entry_that_leaves_the_bundle_is_refused(bundle, path):
+UNFIT = ["../outside", "/etc/passwd", "a/../../b", "c:\\x", "", "golden//x", "x" * 300, "x/" * 600 + "x", "two\nlines"]
+
+
+@pytest.mark.parametrize("path", UNFIT)
+def test_file_entry_that_leaves_the_bundle_or_is_no_name_is_refused(bundle, path):
     _edit_manifest(bundle, lambda raw: raw["files"][0].update(path=path))
     with pytest.raises(BundleError, match=r"files\.0\.path"):
         open_bundle(bundle)
