@@ -85,6 +85,7 @@ torture: env
 		inputs = Path('build/torture-inputs'); inputs.is_dir() or made_inputs(inputs.absolute())"
 	@code=0; \
 	$(TORTURE)fuzz --inputs $(INPUTS) --json build/fuzz.json || code=1; \
+	$(TORTURE)guided --seconds 10 --json build/guided.json || code=1; \
 	$(TORTURE)faults --tries 50 --minutes 12 --inputs build/torture-inputs --json build/faults.json || code=1; \
 	$(TORTURE)power --tries 500 --minutes 8 --inputs build/torture-inputs --json build/power.json || code=1; \
 	$(TORTURE)disk --tries 4 --minutes 8 --inputs build/torture-inputs --json build/disk.json || code=1; \

@@ -25,7 +25,7 @@ from runtime.bundle.layout import (
 )
 from runtime.bundle.manifest import FileEntry, Manifest
 from runtime.errors import BundleError
-from runtime.support.files import hash_file
+from runtime.support.files import hash_file, read_plain
 from runtime.support.json_file import first_problem, read_versioned
 from runtime.support.npy import load_npy
 
@@ -88,7 +88,7 @@ class Bundle:
     def layers(self) -> tuple[Layer, ...]:
         """Return the layers of the graph in execution order."""
         try:
-            return LayerList.model_validate_json((self.path / LAYERS_FILE).read_bytes()).layers
+            return LayerList.model_validate_json(read_plain(self.path / LAYERS_FILE)).layers
         except ValidationError as error:
             raise BundleError(f"{self.path / LAYERS_FILE} is not a layer list: {first_problem(error)}") from error
 

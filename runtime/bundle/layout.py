@@ -96,9 +96,12 @@ def make_results_folder(bundle: Path) -> Path:
     """Return a bundle's `results` folder, made if there is none.
 
     Raises:
-        BundleError: The folder cannot be created.
+        BundleError: The folder cannot be created, or is a link that leads out of the bundle.
     """
     folder = bundle / RESULTS_FOLDER
+    # A link of a stranger's bundle could have files written anywhere.
+    if not folder.resolve().is_relative_to(bundle.resolve()):
+        raise BundleError(f"{folder} leads out of the bundle: expected a plain folder; remove the link")
     try:
         folder.mkdir(exist_ok=True)
         sync_names(bundle)

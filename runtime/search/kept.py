@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from runtime.embed.output.identity import JOB_FILE
 from runtime.embed.output.part_files import SEARCH
 from runtime.search.gallery import Gallery
-from runtime.support.files import cannot_write, hash_file
+from runtime.support.files import cannot_write, hash_file, read_plain
 from runtime.support.partial import partial_folder, replace_folder
 from runtime.support.syncing import sync_names
 
@@ -46,7 +46,7 @@ def job_hash(gallery: Gallery) -> str:
 def read_record(file: Path, schema: type[_Record], gallery: Gallery) -> _Record | None:
     """Return a record, or None where there is none, or one of other rows."""
     try:
-        record = schema.model_validate_json(file.read_bytes())
+        record = schema.model_validate_json(read_plain(file))
     except (OSError, ValidationError):
         return None
     return record if (record.job_sha256, record.rows) == (job_hash(gallery), gallery.rows) else None

@@ -41,10 +41,10 @@ def _row(found: Any) -> Row:
     Raises:
         ValueError: It has no key or no hash, or one that is no text.
     """
-    texts = [found.get(name) for name in Row._fields] if isinstance(found, dict) else []
-    if not texts or not all(isinstance(text, str) for text in texts):
+    key, sha256 = (found.get("key"), found.get("sha256")) if isinstance(found, dict) else (None, None)
+    if not isinstance(key, str) or not isinstance(sha256, str):
         raise ValueError("a row has no key or no sha256")
-    return Row(*texts)
+    return Row(key, sha256)
 
 
 def _of_shape(numbers: AnyFloats, rows: int, width: int) -> AnyFloats:

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,24 @@ from runtime.support.syncing import sync_file, sync_names
 
 # One read per megabyte: large enough that the hash, not the call, is what takes the time.
 _HASH_BLOCK_BYTES = 1 << 20
+# Of JSON that is read as a whole. The largest that is written, a comparison with its changed images, has a few MB.
+MOST_BYTES = 1 << 28
+
+
+def read_plain(file: Path) -> bytes:
+    """Return the contents of a file that a stranger may have put there, and that is small where nothing is wrong.
+
+    Raises:
+        OSError: The file cannot be read, is a pipe or a device, which may never end, or is larger than MOST_BYTES.
+    """
+    kind = file.stat().st_mode
+    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+        raise OSError(errno.EINVAL, "it is a pipe or a device, expected a plain file", str(file))
+    with file.open("rb") as opened:
+        contents = opened.read(MOST_BYTES + 1)
+    if len(contents) > MOST_BYTES:
+        raise OSError(errno.EFBIG, f"it is larger than {MOST_BYTES >> 20} MB", str(file))
+    return contents
 
 
 def hash_file(path: Path) -> str:

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from runtime.errors import BundleError
-from runtime.support.files import atomic_file
+from runtime.support.files import atomic_file, read_plain
 
 _Schema = TypeVar("_Schema", bound=BaseModel)
 
@@ -38,7 +38,7 @@ def read_versioned(file: Path, schema: type[_Schema], *, otherwise: str, next_st
         OSError: The file cannot be read; what that means, the caller knows.
         BundleError: The file is newer than this version, or broken.
     """
-    text = file.read_bytes()
+    text = read_plain(file)
     newest = schema.model_fields["schema_version"].default
     try:
         raw = parse_json(text)
@@ -77,7 +77,7 @@ def read_known(file: Path, schema: type[_Schema], *, leave_out: Collection[str] 
         OSError: The file cannot be read.
         ValueError: The text is not JSON, holds NaN or infinity, or what is known of it does not fit the schema.
     """
-    raw = parse_json(file.read_bytes())
+    raw = parse_json(read_plain(file))
     if isinstance(raw, dict):
         raw = {key: value for key, value in raw.items() if key not in leave_out}
     try:

@@ -19,7 +19,7 @@ from tests.helpers.paths import ROOT
 
 PAGE = ROOT / "docs" / "reliability.md"
 TEXT = Path(__file__).with_name("reliability_text.md")
-PROGRAMS = ("fuzz", "faults", "power", "disk", "endurance", "ray_stress")
+PROGRAMS = ("fuzz", "guided", "faults", "power", "disk", "endurance", "ray_stress")
 Counts = Mapping[str, Mapping[str, Any]]
 
 
@@ -46,6 +46,15 @@ def fuzz_table(counts: Counts) -> str:
         for name, one in counts.items()
     ]
     return table(("surface", "changed files", "read", "refused", "faults"), rows)
+
+
+def guided_table(counts: Counts) -> str:
+    """Return the answers to inputs that coverage guided to."""
+    rows: list[tuple[object, ...]] = [
+        (name, _number(one["inputs"]), f"{one['seconds']:.0f}", _number(one["corpus"]), len(one["faults"]))
+        for name, one in counts.items()
+    ]
+    return table(("surface", "inputs", "seconds", "corpus", "faults"), rows)
 
 
 def faults_table(counts: Counts) -> str:
@@ -126,6 +135,7 @@ def _times(seconds: list[float]) -> str:
 
 _TABLES: Mapping[str, Callable[[Any], str]] = {
     "fuzz": fuzz_table,
+    "guided": guided_table,
     "faults": faults_table,
     "power": power_table,
     "disk": disk_table,

@@ -20,7 +20,7 @@ from runtime.embed.request import Dtype, EmbedRequest, Format, images_per_part
 from runtime.engines.facts import EngineFacts
 from runtime.engines.open_engine import EngineChoice, parse_engine
 from runtime.errors import BundleError
-from runtime.support.files import hash_file
+from runtime.support.files import hash_file, read_plain
 from runtime.support.json_file import first_problem, parse_json, write_model
 from runtime.support.ort_providers import PROVIDERS
 
@@ -197,7 +197,7 @@ def read_job(output: Path) -> Job | None:
     if not file.exists():
         return None
     try:
-        text = file.read_bytes()
+        text = read_plain(file)
         _refuse_older(output, text)
         return Job.model_validate_json(text)
     except ValidationError as error:

@@ -29,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from runtime.embed.output.rows import Rows
 from runtime.errors import BundleError
 from runtime.images.losses import Losses
-from runtime.support.files import cannot_write, put_file
+from runtime.support.files import cannot_write, put_file, read_plain
 from runtime.support.json_file import first_problem, write_model
 from runtime.support.partial import PARTIAL
 from runtime.support.syncing import sync_names
@@ -168,7 +168,7 @@ def read_part(output: Path, number: int) -> PartRecord | None:
     """
     file = _record_file(output, number)
     try:
-        record = PartRecord.model_validate_json(file.read_bytes())
+        record = PartRecord.model_validate_json(read_plain(file))
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from runtime.embed.output.part_files import PLACES_FILE
 from runtime.embed.request import EmbedRequest
+from runtime.support.files import read_plain
 from runtime.support.json_file import write_model
 
 
@@ -67,7 +68,7 @@ def note_places(request: EmbedRequest) -> None:
 def read_places(output: Path) -> Places | None:
     """Return where bundle and images were, or None where no file says it."""
     try:
-        return Places.model_validate_json((output / PLACES_FILE).read_bytes())
+        return Places.model_validate_json(read_plain(output / PLACES_FILE))
     except (OSError, ValidationError):
         return None
 

@@ -1,11 +1,16 @@
 import errno
+import os
 import resource
 import stat
+from pathlib import Path
 
 import pytest
 
+from runtime.bundle.bundle import open_bundle
+from runtime.bundle.layout import MANIFEST_FILE, make_results_folder
 from runtime.errors import BundleError
-from runtime.support.files import atomic_file
+from runtime.support.files import MOST_BYTES, atomic_file, read_plain
+from tests.helpers.bundles import write_hand_made
 
 
 def _names(folder):
@@ -76,3 +81,39 @@ def test_a_file_in_a_missing_folder_is_an_error_in_words(tmp_path):
         atomic_file(tmp_path / "no" / "cache"),
     ):
         pass
+
+
+@pytest.mark.timeout(60)
+def test_a_pipe_and_a_device_are_refused_before_a_byte_of_them_is_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "device").symlink_to("/dev/zero")
+    for name in ("pipe", "device"):
+        with pytest.raises(OSError, match="a pipe or a device, expected a plain file"):
+            read_plain(tmp_path / name)
+
+
+def test_a_file_of_absurd_size_is_refused_and_not_held_in_memory(tmp_path: Path) -> None:
+    file = tmp_path / "sparse"
+    with file.open("wb") as opened:
+        opened.truncate(MOST_BYTES + 1)
+    with pytest.raises(OSError, match="it is larger than 256 MB"):
+        read_plain(file)
+    file.write_bytes(b"{}")
+    assert read_plain(file) == b"{}"
+
+
+def test_a_manifest_that_is_a_pipe_is_one_line(tmp_path: Path) -> None:
+    bundle = write_hand_made(tmp_path / "bundle")
+    (bundle / MANIFEST_FILE).unlink()
+    os.mkfifo(bundle / MANIFEST_FILE)
+    with pytest.raises(BundleError, match=r"has no readable bundle.json \(it is a pipe or a device"):
+        open_bundle(bundle)
+
+
+def test_results_are_not_written_through_a_link_out_of_the_bundle(tmp_path: Path) -> None:
+    bundle = write_hand_made(tmp_path / "bundle")
+    (tmp_path / "elsewhere").mkdir()
+    (bundle / "results").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(BundleError, match="results leads out of the bundle: expected a plain folder"):
+        make_results_folder(bundle)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
