@@ -3,8 +3,8 @@
     python -m tests.torture.guided [--seconds 60] [--seed 0] [--only SURFACE …] [--json FILE]
 
 It needs atheris (`pip install -e '.[fuzz]'`, Python 3.11 or newer on Linux), which is libFuzzer with a coverage of
-Python's bytecode. The modules of `runtime` and `calibration` are instrumented; libraries are not. The surfaces, and what
-counts as a fault, are those of `tests/torture/fuzz.py`. An input is changed by libFuzzer, or by the surface's own
+Python's bytecode. The modules of `runtime` and `calibration` are instrumented; libraries are not. The surfaces, and
+what counts as a fault, are those of `tests/torture/fuzz.py`. An input is changed by libFuzzer, or by the surface's own
 change, which keeps the file's form.
 
 Each surface runs in a process of its own, with limits of time for an input and of memory for all. The corpus is kept in
