@@ -49,4 +49,5 @@ INSTALLS: dict[str, Install] = {
     "demo": Install(("demo", "export", "cpu"), uses.use_demo),
     "dev": Install(("dev",), uses.use_dev),
     "mutation": Install(("mutation", "dev"), uses.use_mutation),
+    "fuzz": Install(("fuzz", "dev"), uses.use_fuzz, python="3.11"),
 }

@@ -185,6 +185,12 @@ def use_mutation(case: Case) -> None:
     case.command("pytest", "-q", "tests/mutation", within="checkout")
 
 
+def use_fuzz(case: Case) -> None:
+    """Guide the fuzz by coverage for a moment."""
+    copy_checkout(case.work / "checkout")
+    case.command("pytest", "-q", "tests/torture/test_guided.py", within="checkout")
+
+
 def embed(case: Case, *options: str) -> None:
     """Embed the pictures into the folder `embedded`."""
     case.run_ssl(*_embedding(case, "embedded"), *options)
