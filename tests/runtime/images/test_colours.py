@@ -123,6 +123,10 @@ def test_what_a_network_of_other_channels_does_not_see_is_said(tmp_path):
     Image.fromarray(np.repeat(noise(1), 3, axis=2)).save(tmp_path / "like grey.png")
     assert lost(tmp_path / "grey.png", "L") == lost(tmp_path / "like grey.png", "L") == ""
     assert "1 image has colours, and the network takes one grey channel" in lost(tmp_path / "colours.png", "L")
+    # Two of the three channels are the same.
+    for same in ((0, 0, 1), (0, 1, 0), (1, 0, 0)):
+        Image.fromarray(noise(2)[..., list(same)]).save(tmp_path / "two.png")
+        assert "1 image has colours" in lost(tmp_path / "two.png", "L")
     assert "1 image has transparent parts" in lost(tmp_path / "alpha.png", "L")
     assert "1 image has no fourth channel, and the network takes one" in lost(tmp_path / "colours.png", "RGBA")
     assert lost(tmp_path / "alpha.png", "RGBA") == ""

@@ -72,6 +72,7 @@ def test_16_bit_grey_whose_values_fit_in_8_bits_loses_nothing(tmp_path):
         (np.full(SIZE[::-1], np.nan, np.float32), Losses(clipped=1)),
         (np.zeros(SIZE[::-1], np.float32), Losses()),
         (grey().astype(np.int32) - 5, Losses(clipped=1)),
+        (grey().astype(np.float32) - grey().min() - 0.5, Losses(clipped=1)),
         (grey().astype(np.int32) * 1000, Losses(clipped=1)),
     ],
 )

@@ -198,6 +198,14 @@ def test_a_crop_larger_than_the_resize_is_the_bundles_error() -> None:
         preprocess(Image.new("RGB", (8, 8)), contract)
 
 
+@pytest.mark.parametrize("resize_size", [(16, 40), (40, 16)])
+def test_a_crop_larger_than_one_side_of_the_resize_is_the_bundles_error(resize_size: tuple[int, int]) -> None:
+    changed = {"resize_size": resize_size, "resize_mode": "squash"}
+    contract = Case("RGB", 8, 8, 32, 1.0, "bilinear").preprocessing.model_copy(update=changed)
+    with pytest.raises(BundleError, match="px and crops 32 px"):
+        preprocess(Image.new("RGB", (8, 8)), contract)
+
+
 @pytest.mark.parametrize("given", [np.zeros((8, 8, 3), np.uint8), "picture.jpg", None])
 def test_what_is_no_picture_is_refused_in_one_line(given: Any) -> None:
     with pytest.raises(DataError, match=r"preprocess was given a (ndarray|str|NoneType), expected a PIL image"):
