@@ -249,6 +249,17 @@ class TensorSpec(_Part):
     layout: Literal["NHWC", "NCHW", "NC"]
     meaning: str
 
+    @model_validator(mode="after")
+    def _shape_fits(self) -> Self:
+        """Refuse a shape without a number for every dimension behind the first."""
+        numbers = [size for size in self.shape[1:] if isinstance(size, int) and size >= 1]
+        if len(self.shape) != len(self.layout) or len(numbers) != len(self.shape) - 1:
+            raise ValueError(
+                f"the shape {self.shape} in the layout {self.layout}: expected {len(self.layout)} dimensions, numbers "
+                "of at least 1 behind the first"
+            )
+        return self
+
     @property
     def fixed_batch(self) -> int | None:
         """How many images every run of the graph takes; None where it takes any number."""

@@ -1,11 +1,15 @@
 """NumPy's files as strangers write them: whatever a damaged one makes NumPy raise is one error."""
 
 import tokenize
+import warnings
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
+
+# NumPy warns of a header as Python 2 wrote it, which it reads all the same.
+_OLD_HEADER = "Reading `.npy` or `.npz` file required additional header parsing"
 
 
 def load_npy(source: Path | BinaryIO, *, mapped: bool = False) -> npt.NDArray[Any]:
@@ -20,7 +24,9 @@ def load_npy(source: Path | BinaryIO, *, mapped: bool = False) -> npt.NDArray[An
         ValueError: The file is no `.npy`, is cut off, holds Python objects, or claims more memory than there is.
     """
     try:
-        array = np.load(source, mmap_mode="r" if mapped else None, allow_pickle=False)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", _OLD_HEADER)
+            array = np.load(source, mmap_mode="r" if mapped else None, allow_pickle=False)
     # NumPy parses the header as Python: as tokens first where it looks like one of Python 2.
     except (EOFError, OverflowError, SyntaxError, TypeError, tokenize.TokenError) as error:
         raise ValueError(f"its header is damaged ({type(error).__name__})") from error

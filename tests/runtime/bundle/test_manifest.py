@@ -165,6 +165,26 @@ def test_int8_is_described_where_the_precision_has_it_and_nowhere_else() -> None
         assert not accepted(Precision, {"name": name, "min_sqnr_db": 20.0, "int8": INT8})
 
 
+@pytest.mark.parametrize(
+    ("layout", "shape", "fits"),
+    [
+        ("NHWC", ("batch", 8, 8, 3), True),
+        ("NCHW", (1, 3, 8, 1), True),
+        ("NC", ("batch", 5), True),
+        ("NC", (), False),
+        ("NC", ("batch",), False),
+        ("NC", ("batch", 5, 1), False),
+        ("NHWC", ("batch", 8, 8), False),
+        ("NHWC", ("batch", "height", 8, 3), False),
+        ("NHWC", ("batch", 8, 0, 3), False),
+        ("NC", ("batch", -1), False),
+    ],
+)
+def test_a_shape_has_a_number_for_every_dimension_behind_the_batch(layout: str, shape: Any, fits: bool) -> None:
+    values = {"name": "x", "dtype": "float32", "shape": shape, "layout": layout, "meaning": ""}
+    assert accepted(TensorSpec, values) is fits
+
+
 def test_outputs_are_those_of_the_classes() -> None:
     assert output_names(3) == ("logits", "embedding")
     assert output_names(1) == ("logits", "embedding")
