@@ -97,6 +97,14 @@ def test_a_float_reader_an_output_and_a_missing_bias_forbid_it() -> None:
     del reader.input[2]
     # Neither can b.act2's reader take a constant, nor the identity's Add.
     assert shifted(bare) == set()
+    # A Clip from 0 to 6 cannot be left out as a ReLU is: it has an upper end too.
+    clipped = bottleneck()
+    (relu,) = [node for node in clipped.graph.node if node.name == "b.act2"]
+    relu.op_type = "Clip"
+    for name, value in (("low", 0.0), ("high", 6.0)):
+        clipped.graph.initializer.append(numpy_helper.from_array(np.array(value, np.float32), name))
+        relu.input.append(name)
+    assert shifted(clipped) == {"act1"}
 
 
 @pytest.mark.parametrize("make", [bottleneck, pooled_bottleneck, valid_padding])
