@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from runtime.errors import UsageError
 from runtime.original.hub import fetch_hub_file
+from runtime.support.files import read_plain
 from runtime.support.json_file import parse_json
 from runtime.support.words import first_few
 
@@ -143,7 +144,7 @@ def _parse(path: Path, weights: Path) -> _Config:
         UsageError: The file cannot be read, or is not timm's.
     """
     try:
-        content = parse_json(path.read_text(encoding="utf-8"))
+        content = parse_json(read_plain(path))
     except (OSError, ValueError) as error:
         raise UsageError(f"{path} cannot be read ({error}): expected timm's {_CONFIG} beside the weights") from error
     if isinstance(content, dict) and "architecture" not in content and "model_type" in content:

@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from runtime.bundle.sensitivity_json import Evaluation, PairedCounts
 from runtime.errors import CalibrationError
-from runtime.support.files import atomic_file
+from runtime.support.files import atomic_file, read_plain
 
 # Names of the layers that stay float, to what the graph with all others quantised loses.
 Evaluate = Callable[[frozenset[str]], PairedCounts]
@@ -174,7 +174,7 @@ class _Evaluations:
 
 def _read_state(path: Path) -> _State:
     try:
-        return _State.model_validate_json(path.read_bytes())
+        return _State.model_validate_json(read_plain(path))
     except (OSError, ValidationError) as error:
         reason = str(error).strip().splitlines()[0]
         raise CalibrationError(

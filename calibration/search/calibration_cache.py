@@ -28,7 +28,7 @@ from calibration.images.fingerprint import first_difference
 from runtime.bundle.calibration_json import Calibration, Fingerprint
 from runtime.bundle.layout import CALIBRATION_FILE
 from runtime.errors import CalibrationError
-from runtime.support.files import atomic_file
+from runtime.support.files import atomic_file, open_plain
 from runtime.support.npy import load_npy
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -73,7 +73,7 @@ def read_cache(path: Path, expected: Fingerprint) -> tuple[Calibration, dict[str
         CalibrationError: The cache is damaged, or belongs to something else; the message names what differs.
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_plain(path) as file, zipfile.ZipFile(file) as archive:
             calibration = Calibration.model_validate_json(archive.read(CALIBRATION_FILE))
             arrays = {
                 name.removesuffix(".npy"): load_npy(io.BytesIO(archive.read(name)))

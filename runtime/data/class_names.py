@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import DataError
+from runtime.support.files import read_plain
 from runtime.support.json_file import parse_json
 from runtime.support.words import counted, first_few, verb_for
 
@@ -94,7 +95,7 @@ def _from_folder(path: Path, classes: int) -> tuple[str, ...]:
 
 def _read_text(path: Path) -> str:
     try:
-        content = path.read_bytes()
+        content = read_plain(path)
         utf16 = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         return content.decode("utf-16" if utf16 else "utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:

@@ -23,6 +23,7 @@ from typing import NamedTuple
 
 from runtime.errors import DataError
 from runtime.images.formats import IMAGE_SUFFIXES
+from runtime.support.files import read_plain
 from runtime.support.words import first_few
 
 # How many names an error or a note spells out.
@@ -118,7 +119,7 @@ def read_labels_file(path: Path) -> tuple[LabelRow, ...]:
             file twice.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        lines = read_plain(path).decode("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"--labels {path} cannot be read ({error}): expected UTF-8 lines 'filename label'") from error
     rows: list[LabelRow] = []

@@ -21,6 +21,7 @@ from typing import Any
 
 from runtime.errors import DataError
 from runtime.images.formats import IMAGE_SUFFIXES
+from runtime.support.files import open_plain
 from runtime.support.json_file import parse_json
 from runtime.support.tar_members import walk_members
 from runtime.support.words import first_few
@@ -47,7 +48,7 @@ def read_shards(reader: Any) -> Iterator[tuple[bytes, int, str]]:
 
 def _samples(shard: Path) -> Iterator[dict[str, Any]]:
     """Yield a shard's samples: bytes by what follows the key and a dot, with `__key__` and `__url__`; rule 2."""
-    with tarfile.open(shard) as tar:
+    with open_plain(shard) as file, tarfile.open(fileobj=file) as tar:
         held: list[tuple[str, bytes]] = []
         for name, contents in _files(tar):
             if held and (_key(name) != _key(held[0][0]) or (_stem(name) != _stem(held[-1][0]) and _own_class(held))):

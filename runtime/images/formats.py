@@ -6,6 +6,7 @@
 3. Of every other file, also one without an ending, the contents decide: it is an image if Pillow knows its signature.
    Formats without one (TGA, PCD) go by the ending alone: Pillow takes other files for them.
 4. What is no image is counted by its ending, and the command says so at its end.
+5. A pipe, a socket or a device, or a link to one, is no image whatever it is called, and is counted as such.
 
 Of Pillow's formats these are left out: those that it only recognises, and decodes with a program or a library that
 is not there (EPS, WMF, MPEG, BUFR, GRIB, HDF5).
@@ -16,7 +17,6 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from functools import cache
-from pathlib import Path
 from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
@@ -47,8 +47,10 @@ _ONLY_RECOGNISED = frozenset({"EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5"})
 _ENDING = re.compile(r"\.(?=.*[a-z])[a-z0-9]{1,12}")
 _ENDINGS_SHOWN = 5
 
-# Ending, in lower case with the dot or empty, to how many files were passed over.
+# Ending, in lower case with the dot or empty, to how many files were passed over; and `SPECIAL`.
 PassedOver = Counter[str]
+# What no ending makes an image: a pipe waits for its writer, and a device may never end.
+SPECIAL = "special file"
 
 
 def is_image(name: str, contents: Callable[[], BinaryIO], passed_over: PassedOver | None = None) -> bool:
@@ -78,17 +80,6 @@ def _suffix_of(name: str) -> str:
     return f".{ending.lower()}" if dot and stem and ending else ""
 
 
-def open_regular(file: Path) -> BinaryIO:
-    """Return a file's open contents.
-
-    Raises:
-        OSError: There is no regular file (a pipe would wait for its writer), or cannot be opened.
-    """
-    if not file.is_file():
-        raise FileNotFoundError(file)
-    return file.open("rb")
-
-
 def describe_passed_over(passed_over: Mapping[str, int]) -> str:
     """Return what was passed over in words; empty for nothing."""
     if not passed_over:
@@ -103,8 +94,14 @@ def describe_passed_over(passed_over: Mapping[str, int]) -> str:
 def count_endings(files: Mapping[str, int]) -> str:
     """Return how many files have which ending, the most frequent first; `nothing` for none."""
     most_first = sorted(files.items(), key=lambda item: (-item[1], item[0]))
-    endings = [f"{count:,} {ending or 'without an ending'}" for ending, count in most_first]
+    endings = [_count_ending(ending, count) for ending, count in most_first]
     return first_few(endings, shown=_ENDINGS_SHOWN) or "nothing"
+
+
+def _count_ending(ending: str, count: int) -> str:
+    if ending == SPECIAL:
+        return f"{counted(count, SPECIAL)} (pipe, socket or device)"
+    return f"{count:,} {ending or 'without an ending'}"
 
 
 def describe_instead(passed_over: Mapping[str, int]) -> str:

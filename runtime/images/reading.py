@@ -54,6 +54,7 @@ from runtime.images.colours import to_colours
 from runtime.images.losses import Losses
 from runtime.images.preprocessing import preprocess
 from runtime.support.arrays import Pixels
+from runtime.support.files import check_plain
 
 # What Pillow's readers raise for a damaged file, all that read images here: OSError for truncation and unknown formats;
 # RuntimeError from AVIF, BLP and DDS, AttributeError from SPIDER. Pillow goes by contents, whatever a file is called.
@@ -144,6 +145,9 @@ def decode(source: Path | BinaryIO, name: str, preprocessing: Preprocessing | No
 
 def read_picture(source: Path | BinaryIO, preprocessing: Preprocessing | None = None) -> ReadImage:
     """Return the picture in `source`, in the network's colours; what Pillow raises is among `UNREADABLE`."""
+    if isinstance(source, Path):
+        # Pillow opens it itself, and would wait for a pipe's writer.
+        check_plain(source)
     with Image.open(source) as image:
         _refuse_garbled(image)
         image.load()

@@ -194,11 +194,13 @@ def check_file(path: Path) -> None:
     """Refuse what is no file, or holds nothing.
 
     Raises:
-        CheckpointError: The file is missing, empty or a directory.
+        CheckpointError: The file is missing, empty, a directory, a pipe or a device.
     """
     if path.is_dir():
         advice = f"; timm's folders are read with --model local-dir:{path}" if (path / "config.json").is_file() else ""
         raise CheckpointError(f"{path} is a directory: {EXPECTED}{advice}")
+    if path.exists() and not path.is_file():
+        raise CheckpointError(f"{path} is a pipe, a socket or a device: {EXPECTED}; write it into a plain file first")
     if not path.is_file():
         raise CheckpointError(f"{path} does not exist: {EXPECTED}; check --weights")
     if path.stat().st_size == 0:

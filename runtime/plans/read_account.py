@@ -8,6 +8,7 @@ from runtime.errors import BundleError, UsageError
 from runtime.plans.inspector import read_layer_information, read_layer_times
 from runtime.plans.plan_account import PlanAccount, account
 from runtime.support.engine_names import PlanEngine
+from runtime.support.files import read_plain
 
 
 def read_accounts(text: str) -> tuple[PlanAccount, ...]:
@@ -62,7 +63,7 @@ def _of_bundle(path: Path, engine: PlanEngine, *, label: str) -> PlanAccount:
 
 def _read(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        return read_plain(file).decode()
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8 text"
         raise BundleError(

@@ -27,7 +27,7 @@ from runtime.bundle.sensitivity_json import LayerSearch
 from runtime.engines.trt.library import LIBRARIES, Library
 from runtime.errors import BundleError, UsageError
 from runtime.plans.inspector import LayerInformation, read_layer_information
-from runtime.support.files import hash_file
+from runtime.support.files import hash_file, read_plain
 from runtime.support.json_file import first_problem, read_known, read_versioned
 
 # Of sensitivity.json: how its search went is in no section, so it may be of another version.
@@ -187,7 +187,7 @@ def _read_plan(path: Path, library: Library) -> Plan | None:
     if not layers.exists():
         return Plan(library=library, sidecar=sidecar, layers=None)
     try:
-        text = layers.read_text(encoding="utf-8")
+        text = read_plain(layers).decode()
     except (OSError, UnicodeDecodeError) as error:
         raise BundleError(f"{layers} cannot be read ({error}): run `{build_command(path, library.engine)}`") from error
     return Plan(library=library, sidecar=sidecar, layers=read_layer_information(text))

@@ -28,6 +28,7 @@ from runtime.search.exact import ExactSearch, Nearest, search_exactly
 from runtime.search.gallery import Gallery
 from runtime.search.kept import KeptRecord, folder_of, job_hash, made_whole, read_record
 from runtime.support.arrays import AnyFloats, Floats, Ints
+from runtime.support.files import check_plain
 from runtime.support.json_file import write_model
 
 _RECORD = "index.json"
@@ -183,7 +184,10 @@ def _open_shards(folder: Path, probes: int) -> tuple[Any, ...]:
     """Return the shards, whose lists stay on the disk."""
     import faiss
 
-    shards = tuple(faiss.read_index(str(file), faiss.IO_FLAG_MMAP) for file in sorted(folder.glob("shard-*.faiss")))
+    files = sorted(folder.glob("shard-*.faiss"))
+    for file in files:
+        check_plain(file)
+    shards = tuple(faiss.read_index(str(file), faiss.IO_FLAG_MMAP) for file in files)
     for shard in shards:
         shard.nprobe = probes
     return shards

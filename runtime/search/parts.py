@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from runtime.embed.output.parquet_part import SUFFIX as PARQUET
 from runtime.embed.output.part_files import DATA, part_name
 from runtime.errors import BundleError
 from runtime.support.arrays import AnyFloats
+from runtime.support.files import open_plain
 from runtime.support.json_file import parse_json
 from runtime.support.npy import load_npy
 
@@ -148,7 +150,7 @@ class NpySlice(NamedTuple):
     def rows(self) -> list[Row]:
         """Return what else is written of the rows; see `RowGroup`."""
         file = _beside(self.stem, KEYS)
-        with _naming(file), file.open(encoding="utf-8") as lines:
+        with _naming(file), TextIOWrapper(open_plain(file), encoding="utf-8") as lines:
             found = [_row(parse_json(line)) for line in islice(lines, self.start, self.start + self.size)]
             if len(found) != self.size:
                 raise ValueError(f"it has fewer lines than the {self.size} that were expected from {self.start} on")

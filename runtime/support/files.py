@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,26 +19,74 @@ _HASH_BLOCK_BYTES = 1 << 20
 MOST_BYTES = 1 << 28
 
 
-def read_plain(file: Path) -> bytes:
-    """Return the contents of a file that a stranger may have put there, and that is small where nothing is wrong.
+def check_plain(file: Path) -> None:
+    """Refuse what waits for ever when it is opened, or never ends: for files that a library opens by their path.
 
     Raises:
-        OSError: The file cannot be read, is a pipe or a device, which may never end, or is larger than MOST_BYTES.
+        OSError: The file is absent, or a pipe, a socket or a device.
     """
-    kind = file.stat().st_mode
-    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
-        raise OSError(errno.EINVAL, "it is a pipe or a device, expected a plain file", str(file))
-    with file.open("rb") as opened:
-        contents = opened.read(MOST_BYTES + 1)
-    if len(contents) > MOST_BYTES:
-        raise OSError(errno.EFBIG, f"it is larger than {MOST_BYTES >> 20} MB", str(file))
+    _refuse_special(file.stat().st_mode, str(file))
+
+
+def open_plain(file: Path) -> BinaryIO:
+    """Return the open contents of a file that a stranger may have put there.
+
+    It is looked at before it is opened, as some devices act on that, and again when it is open: it may have become
+    another one in between.
+
+    Raises:
+        OSError: The file cannot be opened, or is a pipe, a socket or a device.
+    """
+    check_plain(file)
+    return open(str(file), "rb", opener=_open_at_once)
+
+
+def read_plain(file: Path, *, most_bytes: int | None = MOST_BYTES) -> bytes:
+    """Return the contents of a file that a stranger may have put there.
+
+    Args:
+        file: The file.
+        most_bytes: Largest size, of what is small where nothing is wrong; None for any.
+
+    Raises:
+        OSError: The file cannot be read, is a pipe, a socket or a device, or is too large.
+    """
+    with open_plain(file) as opened:
+        contents = opened.read(-1 if most_bytes is None else most_bytes + 1)
+    if most_bytes is not None and len(contents) > most_bytes:
+        raise OSError(errno.EFBIG, f"it is larger than {most_bytes >> 20} MB", str(file))
     return contents
 
 
+def is_special(mode: int) -> bool:
+    """Return whether a file's mode is that of a pipe, a socket or a device."""
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def _refuse_special(mode: int, file: str) -> None:
+    if is_special(mode):
+        raise OSError(errno.EINVAL, "it is a pipe, a socket or a device, expected a plain file", file)
+
+
+def _open_at_once(file: str, flags: int) -> int:
+    """Open a file without waiting for a pipe's writer; to a plain file O_NONBLOCK means nothing. Windows has none."""
+    handle = os.open(file, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
+    try:
+        _refuse_special(os.fstat(handle).st_mode, file)
+    except OSError:
+        os.close(handle)
+        raise
+    return handle
+
+
 def hash_file(path: Path) -> str:
-    """Return the sha256 of a file, 64 lower-case hexadecimal digits."""
+    """Return the sha256 of a file, 64 lower-case hexadecimal digits.
+
+    Raises:
+        OSError: The file cannot be read, or is a pipe, a socket or a device.
+    """
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_plain(path) as file:
         while block := file.read(_HASH_BLOCK_BYTES):
             digest.update(block)
     return digest.hexdigest()

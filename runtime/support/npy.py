@@ -8,6 +8,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from runtime.support.files import check_plain
+
 # NumPy warns of a header as Python 2 wrote it, which it reads all the same.
 _OLD_HEADER = "Reading `.npy` or `.npz` file required additional header parsing"
 
@@ -23,6 +25,8 @@ def load_npy(source: Path | BinaryIO, *, mapped: bool = False) -> npt.NDArray[An
         OSError: The file cannot be read.
         ValueError: The file is no `.npy`, is cut off, holds Python objects, or claims more memory than there is.
     """
+    if isinstance(source, Path):
+        check_plain(source)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", _OLD_HEADER)

@@ -26,6 +26,7 @@ from runtime.errors import BundleError, EngineError, UsageError
 from runtime.images.preprocessing import normalise
 from runtime.plans.inspector import EngineLayer, Tensor, compute_type, read_layer_information
 from runtime.support.arrays import Floats, Pixels
+from runtime.support.files import read_plain
 from runtime.support.words import first_few
 
 # The first runs allocate, pack weights and wake threads.
@@ -204,7 +205,7 @@ def _tensorrt(bundle: Bundle, batch: int) -> tuple[Counted, ...]:
     if not times:
         raise EngineError(f"the layers of {bundle.path}'s plan were not timed: {rebuild_command(bundle.path)}")
     try:
-        text = (bundle.path / PLAN_LAYERS_FILE).read_text(encoding="utf-8")
+        text = read_plain(bundle.path / PLAN_LAYERS_FILE).decode()
     except OSError as error:
         raise BundleError(
             f"{bundle.path} has no readable {PLAN_LAYERS_FILE} ({error.strerror}): {rebuild_command(bundle.path)}"

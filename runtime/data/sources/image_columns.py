@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from runtime.errors import UsageError
 from runtime.images.formats import is_image
+from runtime.support.files import read_plain
 from runtime.support.words import first_few
 
 ColumnKind = Literal["bytes", "struct", "paths", "base64"]
@@ -102,9 +103,9 @@ def read_cell(cell: Cell, kind: ColumnKind, start: Path) -> bytes:
         return _decode(contents)
     if not isinstance(path, str) or not path:
         raise ValueError("the row has no image")
-    if not (start / path).is_file():
+    if not (start / path).exists():
         raise ValueError(f"the row has no image: {path} is not there")
-    return (start / path).read_bytes()
+    return read_plain(start / path, most_bytes=None)
 
 
 def listed_columns(names: Sequence[str]) -> str:

@@ -10,12 +10,14 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from runtime.data.sources.entries import Entry, printable
 from runtime.data.sources.list_rows import ListLayout, read_rows
 from runtime.images.formats import PassedOver
 from runtime.images.listing import walk_images
+from runtime.support.files import read_plain
 
 
 class _FilesOfTheirOwn:
@@ -24,7 +26,7 @@ class _FilesOfTheirOwn:
     def opened(self, entries: Iterable[Entry]) -> Iterator[tuple[Entry, Callable[[], bytes]]]:
         """Yield each entry with what reads its file; see `Source.opened`."""
         for entry in entries:
-            yield entry, Path(entry.file).read_bytes
+            yield entry, partial(read_plain, Path(entry.file), most_bytes=None)
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,14 @@ import csv
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from runtime.errors import DataError
 from runtime.images.formats import IMAGE_SUFFIXES
+from runtime.support.files import open_plain
 
 # The surest first.
 PATH_COLUMNS = (
@@ -103,7 +105,7 @@ def read_rows(file: Path, layout: ListLayout) -> Iterator[ListRow]:
 
 def _lines(file: Path) -> Iterator[str]:
     try:
-        with file.open(encoding="utf-8-sig", errors="surrogateescape") as lines:
+        with TextIOWrapper(open_plain(file), encoding="utf-8-sig", errors="surrogateescape") as lines:
             yield from (line.strip() for line in lines if line.strip())
     except OSError as error:
         raise DataError(f"{file} cannot be read ({error.strerror}): expected a list with one path per line") from error

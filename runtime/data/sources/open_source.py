@@ -18,8 +18,9 @@ from runtime.data.sources.list_rows import find_layout
 from runtime.data.sources.parquet_table import PARQUET_SUFFIXES, open_parquet
 from runtime.data.sources.tar_shards import TAR_SUFFIXES, TarSource
 from runtime.errors import DataError, UsageError
-from runtime.images.formats import IMAGE_SUFFIXES, PassedOver, describe_instead, is_image, open_regular
+from runtime.images.formats import IMAGE_SUFFIXES, PassedOver, describe_instead, is_image
 from runtime.images.listing import walk_files, walk_images
+from runtime.support.files import open_plain
 
 IMAGES, TARS, TABLES, LISTS = "images", "tar shards", "Parquet files", "lists"
 _SUFFIXES = {
@@ -79,12 +80,17 @@ def find_kind(path: Path, *, otherwise: str | None = None) -> str:
         otherwise: What a folder counts as that holds nothing of these kinds; None refuses it.
 
     Raises:
-        DataError: The path is absent, or a folder that holds nothing of the kind.
+        DataError: The path is absent, a pipe or a device, or a folder that holds nothing of the kind.
     """
     if path.is_file():
         known = _SUFFIXES.get(path.suffix.lower())
-        return known or (IMAGES if is_image(path.name, partial(open_regular, path)) else LISTS)
+        return known or (IMAGES if is_image(path.name, partial(open_plain, path)) else LISTS)
     if not path.is_dir():
+        if path.exists():
+            raise DataError(
+                f"{path} is a pipe, a socket or a device: expected a folder of images, a list of paths, a .tar or a "
+                ".parquet file; write what it gives into a plain file first"
+            )
         raise DataError(
             f"{path} does not exist: expected a folder of images, a list of paths, a .tar or a .parquet file"
         )

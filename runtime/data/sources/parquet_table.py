@@ -30,6 +30,7 @@ from runtime.data.sources.image_columns import (
 )
 from runtime.errors import DataError, UsageError
 from runtime.images.formats import PassedOver
+from runtime.support.files import check_plain
 
 PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
 _USUAL_KEYS = ("key", "__key__", "path", "file_name", "filename", "id", "image_id", "url")
@@ -173,6 +174,7 @@ def opened_table(file: Path) -> Iterator[Any]:
     from pyarrow.parquet import ParquetFile
 
     try:
+        check_plain(file)
         with ParquetFile(file, buffer_size=_BUFFER_BYTES, pre_buffer=False) as table:
             yield table
     except (OSError, pyarrow.ArrowException, UnicodeDecodeError) as error:

@@ -18,6 +18,7 @@ from typing import BinaryIO, cast
 from runtime.data.sources.entries import Entry, names_in_keys, printable
 from runtime.errors import DataError
 from runtime.images.formats import PassedOver, is_image
+from runtime.support.files import open_plain
 from runtime.support.tar_members import walk_members
 
 TAR_SUFFIXES = frozenset({".tar"})
@@ -62,7 +63,7 @@ def walk_shard(shard: Path, name: str, passed_over: PassedOver | None) -> Iterat
         DataError: The archive cannot be read.
     """
     try:
-        with tarfile.open(shard, "r:") as tar:
+        with open_plain(shard) as file, tarfile.open(fileobj=file, mode="r:") as tar:
             for member in walk_members(tar):
                 if not member.isreg():
                     continue
@@ -91,7 +92,7 @@ def _contents(tar: tarfile.TarFile, member: tarfile.TarInfo) -> BinaryIO:
 
 def read_entry(entry: Entry) -> bytes:
     """Return the bytes of a file in an archive; EOFError where the archive is shorter than it was."""
-    with Path(entry.file).open("rb") as shard:
+    with open_plain(Path(entry.file)) as shard:
         shard.seek(entry.start)
         contents = shard.read(entry.size)
     if len(contents) != entry.size:

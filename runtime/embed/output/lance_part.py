@@ -21,7 +21,7 @@ from runtime.embed.output.identity import Job
 from runtime.embed.output.part_columns import ColumnsPart, schema_of
 from runtime.embed.output.part_files import LANCE_TRANSACTIONS, LANCE_VERSIONS, list_done
 from runtime.errors import BundleError
-from runtime.support.files import cannot_write
+from runtime.support.files import cannot_write, check_plain
 from runtime.support.syncing import sync_names, sync_tree
 
 SUFFIX = ".lance"
@@ -116,6 +116,7 @@ def read_rows(file: Path, columns: Sequence[str], *, start: int = 0, count: int 
     """
     from lance.file import LanceFileReader
 
+    check_plain(file)
     reader = LanceFileReader(str(file), columns=list(columns))
     rows = reader.num_rows() - start if count is None else count
     return reader.read_range(start, rows, batch_size=max(rows, 1)).to_table()
@@ -130,6 +131,7 @@ def count_rows(file: Path) -> int:
     """
     from lance.file import LanceFileReader
 
+    check_plain(file)
     return int(LanceFileReader(str(file)).num_rows())
 
 

@@ -1,6 +1,7 @@
 """The keys of one part, of its rows and of its images without one."""
 
 from collections.abc import Iterator
+from io import TextIOWrapper
 from pathlib import Path
 
 from runtime.embed.output.lance_part import SUFFIX as LANCE
@@ -9,6 +10,7 @@ from runtime.embed.output.npy_part import KEYS
 from runtime.embed.output.parquet_part import SUFFIX as PARQUET
 from runtime.embed.output.part_files import DATA, PartRecord
 from runtime.errors import BundleError
+from runtime.support.files import check_plain, open_plain
 from runtime.support.json_file import parse_json
 
 
@@ -39,7 +41,7 @@ def _keys(file: Path) -> Iterator[object]:
     elif file.name.endswith(LANCE):
         yield from read_rows(file, ["key"]).column("key").to_pylist()
     elif file.name.endswith(KEYS):
-        with file.open(encoding="utf-8") as lines:
+        with TextIOWrapper(open_plain(file), encoding="utf-8") as lines:
             yield from (parse_json(line)["key"] for line in lines)
 
 
@@ -48,6 +50,7 @@ def _parquet_keys(file: Path) -> Iterator[object]:
     from pyarrow.parquet import ParquetFile
 
     try:
+        check_plain(file)
         with ParquetFile(file) as table:
             for batch in table.iter_batches(columns=["key"], use_threads=False):
                 yield from batch.column("key").to_pylist()

@@ -13,7 +13,7 @@ from runtime.embed.output.part_files import PIECES, part_name
 from runtime.embed.pieces import Piece
 from runtime.errors import BundleError
 from runtime.on_ray.attempts import refuse_after_attempts
-from runtime.support.files import cannot_write
+from runtime.support.files import cannot_write, read_plain
 from runtime.support.json_file import parse_json
 
 
@@ -43,7 +43,7 @@ def read_piece(output: Path, number: int) -> Piece:
     """
     file = _file(output, number)
     try:
-        entries = parse_json(file.read_text(encoding="utf-8"))
+        entries = parse_json(read_plain(file, most_bytes=None))
         return Piece(number, tuple(Entry(*entry) for entry in entries))
     except (OSError, ValueError, TypeError) as error:
         raise BundleError(f"{file} cannot be read ({error}): start the job again") from error

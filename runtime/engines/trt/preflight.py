@@ -17,6 +17,7 @@ from runtime.engines.trt.machine import Machine
 from runtime.engines.trt.plan_header import read_plan_header
 from runtime.engines.trt.versions import Version, parse_version
 from runtime.errors import BundleError, EngineError
+from runtime.support.files import read_plain
 
 # Lowest compute capability that `ampere+` plans run on.
 _AMPERE = (8, 0)
@@ -72,7 +73,7 @@ def read_plan(bundle: Bundle, library: Library = TENSORRT) -> bytes:
     if not inside:
         raise BundleError(f"{file} leads out of the bundle: expected a plain file")
     try:
-        return file.read_bytes()
+        return read_plain(file, most_bytes=None)
     except FileNotFoundError as error:
         raise BundleError(_no_plan(bundle, library)) from error
     except OSError as error:

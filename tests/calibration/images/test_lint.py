@@ -1,5 +1,6 @@
 import errno
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -146,7 +147,7 @@ def test_a_file_that_the_machine_cannot_open_now_is_not_left_out(
     def open_none(*_arguments: object) -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr(Path, "open", open_none)
+    monkeypatch.setattr(os, "open", open_none)
     with pytest.raises(MachineError, match=r"000\.png cannot be read now \(Too many open files\)"):
         hash_images(sample_images(folder, count=120).dataset)
 

@@ -88,7 +88,7 @@ def test_a_pipe_and_a_device_are_refused_before_a_byte_of_them_is_read(tmp_path:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "device").symlink_to("/dev/zero")
     for name in ("pipe", "device"):
-        with pytest.raises(OSError, match="a pipe or a device, expected a plain file"):
+        with pytest.raises(OSError, match="a pipe, a socket or a device, expected a plain file"):
             read_plain(tmp_path / name)
 
 
@@ -106,7 +106,7 @@ def test_a_manifest_that_is_a_pipe_is_one_line(tmp_path: Path) -> None:
     bundle = write_hand_made(tmp_path / "bundle")
     (bundle / MANIFEST_FILE).unlink()
     os.mkfifo(bundle / MANIFEST_FILE)
-    with pytest.raises(BundleError, match=r"has no readable bundle.json \(it is a pipe or a device"):
+    with pytest.raises(BundleError, match=r"has no readable bundle.json \(it is a pipe, a socket or a device"):
         open_bundle(bundle)
 
 
