@@ -1,7 +1,7 @@
 """A bundle: a directory with a network, its manifest, and what is needed to check both.
 
-Opening a bundle checks the manifest's schema and every file's size and sha256. Its files are listed in
-`runtime/bundle/layout.py`.
+Opening a bundle checks the manifest's schema and every file's size and sha256, and that `model.onnx` holds all of its
+weights. Its files are listed in `runtime/bundle/layout.py`.
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
+from runtime.bundle.external_data import has_external_data
 from runtime.bundle.layers import Layer, LayerList
 from runtime.bundle.layout import (
     GOLDEN_EMBEDDING,
@@ -127,8 +128,8 @@ def open_bundle(path: str | Path) -> Bundle:
     """Return the bundle at `path` after checking its manifest and the hash of every file.
 
     Raises:
-        BundleError: The folder is absent or no bundle, its schema is newer or broken, or a file is
-            missing, differs from its sha256, or is needed and not listed.
+        BundleError: The folder is absent or no bundle, its schema is newer or broken, a file is missing, differs from
+            its sha256, or is needed and not listed, or the network has weights in other files.
     """
     path = Path(path)
     manifest = read_manifest(path)
@@ -138,6 +139,11 @@ def open_bundle(path: str | Path) -> Bundle:
     for required in _required_files(manifest):
         if required not in listed:
             raise BundleError(f"{path / MANIFEST_FILE} does not list {required}: export the bundle again")
+    if has_external_data(path / MODEL_FILE):
+        raise BundleError(
+            f"{path / MODEL_FILE} has weights in other files, for which no hash is checked: expected all of them in "
+            f"{MODEL_FILE}; export the bundle again"
+        )
     return Bundle(path=path, manifest=manifest)
 
 
