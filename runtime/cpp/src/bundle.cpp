@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <system_error>
 
+#include "external_data.h"
 #include "npy.h"
 #include "sha256.h"
 #include "status.h"
@@ -97,6 +98,13 @@ void check_model_hash(const Bundle &bundle, const std::string &name) {
     check_sha256(name, bundle.model, bundle.manifest.model_sha256);
 }
 
+void check_own_weights(const std::string &name, const Bytes &model) {
+    if (has_external_data(model)) {
+        throw Error(RNE_BUNDLE, name + " has weights in other files, for which no hash is checked: expected all of "
+                                       "them in model.onnx; export the bundle again");
+    }
+}
+
 Bytes copy(const void *data, std::size_t bytes) {
     const auto *at = static_cast<const std::uint8_t *>(data);
     return data == nullptr ? Bytes{} : Bytes(at, at + bytes);
@@ -124,6 +132,7 @@ Bundle read_bundle(const std::string &path, bool check_hashes, const PlanLibrary
     if (check_hashes) {
         check_files(folder, manifest);
     }
+    check_own_weights((folder / "model.onnx").string(), bundle.model);
     if (is_file(folder / "labels.txt")) {
         const Bytes labels = read_file(inside(folder, "labels.txt"));
         bundle.labels = split_lines(reinterpret_cast<const char *>(labels.data()), labels.size());
@@ -152,6 +161,7 @@ Bundle read_buffers(const rne_buffers &buffers, bool check_hashes) {
     if (check_hashes && buffers.model != nullptr) {
         check_model_hash(bundle, "the model");
     }
+    check_own_weights("the model", bundle.model);
     if (buffers.sidecar != nullptr) {
         bundle.sidecar = parse_sidecar(buffers.sidecar, buffers.sidecar_bytes);
         bundle.has_sidecar = true;

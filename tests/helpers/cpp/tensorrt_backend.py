@@ -35,6 +35,7 @@ _PROGRAM = (
 )
 _PLAN_CHECK = (
     "src/bundle.cpp",
+    "src/external_data.cpp",
     "src/manifest.cpp",
     "src/npy.cpp",
     "src/plan_check.cpp",

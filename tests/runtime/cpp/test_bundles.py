@@ -17,6 +17,7 @@ from tests.helpers.cpp.fuzz import SIDECAR
 from tests.helpers.cpp.library import Engine, LibraryError, Params, Status
 from tests.helpers.cpp.mutations import Opener
 from tests.helpers.exported import copy_bundle
+from tests.helpers.external_data import PLACES, external, plain
 
 MUTATIONS = 300
 # Deeper than any stack would hold if a reader called itself per level.
@@ -167,6 +168,29 @@ def test_a_changed_model_is_refused_unless_hashes_are_off(opener, exported, mani
         opener.open({"check_hashes": 0}, manifest=text, model=bytes(model[:1000])), "OpenVINO", status=Status.BACKEND
     )
     refused(opener.open({"check_hashes": 0}, manifest=text, model=b""), status=Status.UNSUPPORTED)
+
+
+@pytest.mark.parametrize("check_hashes", [0, 1])
+@pytest.mark.parametrize("place", PLACES)
+def test_weights_in_other_files_are_refused_wherever_they_stand(opener, manifest, place, check_hashes):
+    for tensor, external_data in ((external(), True), (external(located=False), True), (plain(), False)):
+        model = PLACES[place](tensor).SerializeToString()
+        stated = copy.deepcopy(manifest)
+        next(file for file in stated["files"] if file["path"] == "model.onnx")["sha256"] = hashlib.sha256(
+            model
+        ).hexdigest()
+        answer = opener.open({"check_hashes": check_hashes}, manifest=json.dumps(stated).encode(), model=model)
+        if external_data:
+            refused(answer, "has weights in other files", "export the bundle again")
+        else:
+            assert "in other files" not in answer[1]
+
+
+def test_a_folder_with_weights_in_other_files_is_refused(exported, tmp_path):
+    model = PLACES["an initializer"](external()).SerializeToString()
+    folder = copy_bundle(exported.fp32, tmp_path / "bundle", files={"model.onnx": model})
+    (folder / "weights.bin").write_bytes(b"\0" * 16)
+    refused_folder(folder, "model.onnx has weights in other files")
 
 
 @settings(max_examples=MUTATIONS, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
