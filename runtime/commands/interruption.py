@@ -1,5 +1,6 @@
 """The signals that end a command: each becomes Ctrl-C's KeyboardInterrupt, so that what is half made is removed."""
 
+import _thread
 import os
 import signal
 import sys
@@ -32,15 +33,19 @@ class Interruption:
        it leaves is removed when the same is made again.
     3. A signal that the process was started to ignore, as `nohup` has it, stays ignored.
     4. Python drops what is raised while it destroys an object: then the first one is raised again a moment later.
+    5. One that comes while a module is imported is raised when that is over: PyTorch's C++ calls Python as it starts,
+       and ends the process with a trace of its own when that raises. For rule 2 it counts from when it came.
     """
 
     def __init__(self) -> None:
         self._received: signal.Signals | None = None
         self._at_s = 0.0
+        self._listens = False
         self._usual_hook = sys.unraisablehook
 
     def listen(self) -> None:
         """Begin to listen."""
+        self._listens = True
         self._usual_hook, sys.unraisablehook = sys.unraisablehook, self._hear_dropped
         for number in _SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:
@@ -48,6 +53,7 @@ class Interruption:
 
     def stop_listening(self) -> None:
         """Let signals end the process at once: nothing is left to be kept or removed."""
+        self._listens = False
         sys.unraisablehook = self._usual_hook
         for number in _SIGNALS:
             if signal.getsignal(number) == self._hear:
@@ -57,14 +63,26 @@ class Interruption:
         """Return the exit code of a process that would end with `code`: what did not succeed, the signal ended."""
         return _ENDED_BY + self._received if code and self._received is not None else code
 
-    def _hear(self, number: int, _frame: FrameType | None) -> None:
+    def _hear(self, number: int, frame: FrameType | None) -> None:
         now = time.monotonic()
         if self._received is None:
             self._received, self._at_s = signal.Signals(number), now
-            raise KeyboardInterrupt
+            if not _is_importing(frame):
+                raise KeyboardInterrupt
+            # Not by `threading`: the main thread may hold one of its locks where it was interrupted.
+            _thread.start_new_thread(self._wait_for_import, (self._received,))
+            return
         if now - self._at_s > _ONE_S:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+
+    def _wait_for_import(self, number: signal.Signals) -> None:
+        """Let the main thread hear a signal once more when it imports nothing: rule 5."""
+        while _is_importing(sys._current_frames().get(threading.main_thread().ident or 0)):
+            time.sleep(_AGAIN_S)
+        if self._listens:
+            self._received = None
+            _signal_main_thread(number)
 
     def _hear_dropped(self, dropped: "sys.UnraisableHookArgs") -> None:
         """Raise a KeyboardInterrupt that Python dropped once more: rule 4."""
@@ -76,6 +94,16 @@ class Interruption:
         again = threading.Timer(_AGAIN_S, _signal_main_thread, (number,))
         again.daemon = True
         again.start()
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    """Return whether a thread that is at a frame is importing a module."""
+    while frame is not None:
+        code = frame.f_code
+        if code.co_name == "_find_and_load" and code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        frame = frame.f_back
+    return False
 
 
 def _signal_main_thread(number: signal.Signals) -> None:

@@ -75,6 +75,87 @@ def test_a_signal_that_comes_while_an_object_is_destroyed_is_not_lost() -> None:
     assert said == _WHOLE
 
 
+# A command that imports a module, and then waits.
+_IMPORTING = """
+import sys, time
+import typer
+from runtime.commands.console import one_line_errors
+from runtime.commands.interruption import run_to_end
+
+app = typer.Typer()
+
+@app.command()
+def wait(folder: str) -> None:
+    sys.path.insert(0, folder)
+    with one_line_errors():
+        import slow
+        time.sleep(60)
+
+sys.exit(run_to_end(app))
+"""
+_SLOW = """
+import time
+print("ready", flush=True)
+end = time.monotonic() + {seconds}
+while time.monotonic() < end:
+    time.sleep(0.05)
+print("imported", flush=True)
+"""
+
+
+def _start_importing(folder: Path, module: str) -> "subprocess.Popen[str]":
+    (folder / "slow.py").write_text(module, encoding="utf-8")
+    command = [sys.executable, "-c", _IMPORTING, str(folder)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+def test_a_signal_that_comes_while_a_module_is_imported_is_heard_after_that(tmp_path: Path) -> None:
+    process = _start_importing(tmp_path, _SLOW.format(seconds=1))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGTERM)
+    printed, said = process.communicate(timeout=_LIMIT_S)
+    assert (process.returncode, printed, said) == (143, "imported\n", _WHOLE)
+
+
+def test_a_second_signal_ends_an_import_at_once(tmp_path: Path) -> None:
+    process = _start_importing(tmp_path, _SLOW.format(seconds=60))
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGTERM)
+    time.sleep(1.2)
+    process.send_signal(signal.SIGTERM)
+    assert process.communicate(timeout=_LIMIT_S / 2) == ("", "")
+    assert process.returncode == -signal.SIGTERM
+
+
+# The signal comes where C++ of PyTorch has called Python: what was raised there ended the process by SIGABRT.
+_BENEATH_CPP = """
+import os, signal, sys
+inside = []
+
+def watch(frame, event, arg):
+    if event == "c_call":
+        inside.append(getattr(arg, "__name__", ""))
+    elif event in ("c_return", "c_exception") and inside:
+        inside.pop()
+    elif event == "call" and "_c10d_init" in inside:
+        sys.setprofile(None)
+        print("beneath", flush=True)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+sys.setprofile(watch)
+import torch
+print("imported", flush=True)
+"""
+
+
+def test_a_signal_that_comes_beneath_the_start_of_pytorchs_code_is_one_line(tmp_path: Path) -> None:
+    process = _start_importing(tmp_path, _BENEATH_CPP)
+    printed, said = process.communicate(timeout=2 * _LIMIT_S)
+    assert (process.returncode, printed, said) == (143, "beneath\nimported\n", _WHOLE)
+
+
 def _as_in_a_terminal() -> None:
     """A pytest in the background ignores SIGINT, and one that nohup started SIGHUP; its children would too."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
