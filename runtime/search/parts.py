@@ -41,7 +41,7 @@ def _row(found: Any) -> Row:
     """Return what a file says of a row.
 
     Raises:
-        ValueError: It has no key or no hash, or one that is no text.
+        ValueError: The row has no key or no hash, or one that is no text.
     """
     key, sha256 = (found.get("key"), found.get("sha256")) if isinstance(found, dict) else (None, None)
     if not isinstance(key, str) or not isinstance(sha256, str):
@@ -53,7 +53,7 @@ def _of_shape(numbers: AnyFloats, rows: int, width: int) -> AnyFloats:
     """Return embeddings as (rows, width).
 
     Raises:
-        ValueError: They are of another type, or are not as many numbers.
+        ValueError: The embeddings are of another type, or are not as many numbers.
     """
     if numbers.dtype not in (np.float16, np.float32) or numbers.size != rows * width:
         raise ValueError(
