@@ -32,6 +32,7 @@ from pathlib import Path
 
 from runtime.errors import ExportSslError
 from runtime.support.cpu import usable_cores
+from runtime.support.memory import trim_heap
 from tests.torture.surfaces import SURFACES, Surface
 
 SLOWEST = 30.0
@@ -117,7 +118,8 @@ def _serve(make: MakeSurface, kept: Path, numbers: range, seed: int, until: floa
 
 
 def _memory() -> int:
-    """Return the resident memory of this process, bytes."""
+    """Return the resident memory of this process, bytes, without what the C library keeps of a large picture."""
+    trim_heap()
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     return pages * resource.getpagesize()
 

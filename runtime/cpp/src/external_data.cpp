@@ -48,7 +48,7 @@ Message message_in(Message message, std::uint32_t field) {
 }
 
 // The bytes of a message that are not read yet.
-struct Bytes {
+struct Wire {
     const std::uint8_t *at;
     const std::uint8_t *end;
 
@@ -64,17 +64,17 @@ struct Bytes {
         throw NoProtobuf();
     }
 
-    Bytes take(std::uint64_t length) {
+    Wire take(std::uint64_t length) {
         if (length > std::uint64_t(end - at)) {
             throw NoProtobuf();
         }
-        const Bytes taken{at, at + length};
+        const Wire taken{at, at + length};
         at = taken.end;
         return taken;
     }
 };
 
-bool is_external(Bytes bytes, Message message, int depth) {
+bool is_external(Wire bytes, Message message, int depth) {
     if (depth > kDeepest) {
         throw NoProtobuf();
     }
@@ -84,7 +84,7 @@ bool is_external(Bytes bytes, Message message, int depth) {
         const auto tag = std::uint32_t(bytes.varint());
         const std::uint32_t field = tag >> 3;
         const bool of_tensor = message == Message::kTensor && groups == 0;
-        Bytes inside{nullptr, nullptr};
+        Wire inside{nullptr, nullptr};
         switch (tag & 7) {
         case 0:
             if (bytes.varint() != 0 && of_tensor && field == kDataLocation) {
