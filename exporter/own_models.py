@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from runtime.errors import UsageError
 from runtime.original.hub import fetch_hub_file
@@ -47,6 +47,9 @@ class _Pretrained(BaseModel):
 
 class _Config(BaseModel):
     """timm's config.json, as far as it is used."""
+
+    # pydantic before 2.10 warns of every field that is named `model_…`.
+    model_config = ConfigDict(protected_namespaces=())
 
     architecture: str
     num_classes: int | None = None

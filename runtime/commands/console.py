@@ -140,11 +140,20 @@ class StepBar:
         self._progress.update(self._task, completed=done)
 
 
+class _TerminalProgress(Progress):
+    """A display that leaves nothing where it is disabled: older releases of rich print an empty line as it stops."""
+
+    def stop(self) -> None:
+        """Take the display away, if there is one."""
+        if not self.disable:
+            super().stop()
+
+
 @contextmanager
 def step_bar(what: str, console: Console) -> Iterator[StepBar]:
     """Yield a line for work in stages, on stderr. Nothing of it stays behind, and a log file sees nothing of it."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), _CountColumn(), TimeElapsedColumn())
-    progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    progress = _TerminalProgress(*columns, console=console, transient=True, disable=not console.is_terminal)
     with progress:
         yield StepBar(what, progress)
 
@@ -166,7 +175,7 @@ def progress_bar(what: str, console: Console) -> Iterator[ImageBar]:
     Nothing of it stays behind, and a log file sees nothing of it.
     """
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), _SpeedColumn(), TimeRemainingColumn())
-    bar = ImageBar(Progress(*columns, console=console, transient=True, disable=not console.is_terminal))
+    bar = ImageBar(_TerminalProgress(*columns, console=console, transient=True, disable=not console.is_terminal))
     try:
         yield bar
     finally:

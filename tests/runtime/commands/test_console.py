@@ -1,7 +1,8 @@
 import pytest
 import typer
+from rich.progress import Progress
 
-from runtime.commands.console import message_console, one_line_errors, progress_bar
+from runtime.commands.console import message_console, one_line_errors, progress_bar, step_bar
 from runtime.errors import BundleError, UsageError
 
 
@@ -44,6 +45,15 @@ def test_what_the_system_refuses_is_one_line(capsys):
 def test_bar_that_never_started_prints_nothing(capsys):
     with progress_bar("compare", message_console()):
         pass
+    assert capsys.readouterr() == ("", "")
+
+
+def test_in_a_log_nothing_is_printed_with_releases_of_rich_that_end_a_disabled_bar_with_a_line(capsys, monkeypatch):
+    monkeypatch.setattr(Progress, "stop", lambda self: self.console.print())
+    with step_bar("export", message_console()) as steps:
+        steps.start("trace")
+    with progress_bar("compare", message_console()) as bar:
+        bar.start(range(4))
     assert capsys.readouterr() == ("", "")
 
 
