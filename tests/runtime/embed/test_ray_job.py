@@ -213,7 +213,7 @@ def test_images_that_kill_every_worker_end_the_job_and_are_named(on_ray, request
 
 def test_what_nothing_foresees_ends_the_job_with_its_reason(on_ray, request_of, tmp_path):
     request = request_of(pictures(tmp_path / "images", "a.png", "raises.png"))
-    with pytest.raises(EngineError, match=r"^node \S+: ReferenceError: no room for\nthis image; run the job without"):
+    with pytest.raises(EngineError, match=r"^node \S+: ReferenceError: no room for this image; run the job without"):
         on_ray(request)
     assert not (request.output / "_pieces").exists()
 
