@@ -37,6 +37,8 @@ _USUAL_KEYS = ("key", "__key__", "path", "file_name", "filename", "id", "image_i
 # Rows that are decoded into memory at a time: of images, some megabytes; of keys, less.
 _IMAGES_AT_ONCE = 32
 _KEYS_AT_ONCE = 65536
+# What stands for a row that is not there.
+_ABSENT: Any = object()
 # Without a buffer a whole column chunk, perhaps gigabytes of images, would be read at once.
 _BUFFER_BYTES = 1 << 20
 
@@ -96,10 +98,16 @@ class ParquetSource:
         groups = range(table.metadata.num_row_groups)
         ends = list(accumulate(table.metadata.row_group(group).num_rows for group in groups))
         for group, here in groupby(entries, key=lambda entry: bisect_right(ends, entry.start)):
-            values = enumerate(self._values(table, group), ends[group - 1] if group else 0)
+            values = enumerate(self._values(table, group), ends[group - 1] if group else 0) if group < len(ends) else ()
+            rows = iter(values)
             for entry in here:
-                value = next(value for row, value in values if row == entry.start)
-                yield entry, partial(read_cell, value, self.kind, start)
+                found = next((value for row, value in rows if row == entry.start), _ABSENT)
+                if found is _ABSENT:
+                    raise DataError(
+                        f"{entry.file} has no row {entry.start}, expected one: it is damaged, or was changed; write it "
+                        "again"
+                    )
+                yield entry, partial(read_cell, found, self.kind, start)
 
     def _values(self, table: Any, group: int) -> Iterator[Cell]:
         """Yield the images of one row group."""

@@ -561,3 +561,18 @@ def test_the_files_of_img2dataset_are_read_as_the_shards_that_they_are(tmp_path:
     assert first() == PNG
     with pytest.raises(ValueError, match="the row has no image"):
         second()
+
+
+@pytest.mark.parametrize("group_rows", [1, 2, 8])
+def test_rows_that_are_not_there_are_a_damaged_file(tmp_path, group_rows):
+    def write(rows):
+        pq.write_table(pa.table({"image": [b"x"] * rows}), tmp_path / "t.parquet", row_group_size=group_rows)
+
+    write(5)
+    source = opened(tmp_path / "t.parquet")
+    entries = list(source.entries())
+    write(3)
+    read = source.opened(entries)
+    assert [next(read)[1]() for _ in range(3)] == [b"x"] * 3
+    with pytest.raises(DataError, match=r"t\.parquet has no row 3, expected one: it is damaged"):
+        next(read)
