@@ -13,6 +13,7 @@ its traceback. Inputs are never stored: what is broken may be other people's sof
 """
 
 import argparse
+import gc
 import json
 import math
 import multiprocessing
@@ -112,9 +113,17 @@ def _serve(make: MakeSurface, kept: Path, numbers: range, seed: int, until: floa
             pipe.send(("fault", number, f"a file was written outside the folder: {outside.name}"))
             outside.unlink()
         if number == numbers.start + SETTLED:
-            pipe.send(("memory", _memory(), ""))
-    pipe.send(("memory", _memory(), ""))
+            pipe.send(("memory", _settled_memory(surface, valid), ""))
+    pipe.send(("memory", _settled_memory(surface, valid), ""))
     pipe.send(("done", numbers.stop, ""))
+
+
+def _settled_memory(surface: Surface, valid: bytes) -> int:
+    """Return the resident memory once the valid file was read: a large picture before it is let go then."""
+    surface.file.write_bytes(valid)
+    answer(surface.read)
+    gc.collect()
+    return _memory()
 
 
 def _memory() -> int:
