@@ -9,7 +9,8 @@ Rules:
    read it. So every node runs once for each batch, and memory holds one batch and the weights of one part.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from onnx import helper
 
 from calibration.graph.run import extract, open_session
 from calibration.graph.without_weights import NO_WEIGHTS, Weights
+from runtime.errors import CalibrationError
 from runtime.support.arrays import Feed
 from runtime.support.memory import free_memory
 from runtime.support.temporary import temporary_folder
@@ -33,7 +35,7 @@ def run_in_parts(
     *,
     weights: Weights = NO_WEIGHTS,
     threads: int | None = None,
-) -> Iterator[Iterator[Values]]:
+) -> Generator[Iterator[Values], None, None]:
     """Yield for each part an iterator over the batches, which gives the part's tensors by name.
 
     The iterator of a part is to be read to its end before the next part is asked for.
@@ -46,7 +48,7 @@ def run_in_parts(
         threads: Threads of onnxruntime; None leaves its choice.
 
     Raises:
-        OSError: The folder of temporary files cannot take what a part leaves.
+        CalibrationError: The folder of temporary files cannot take what a part leaves.
     """
     constants = {tensor.name for tensor in model.graph.initializer}
     (source,) = (value.name for value in model.graph.input if value.name not in constants)
@@ -81,7 +83,7 @@ class _Part:
             if run:
                 found |= zip(outputs, run.run(outputs, {name: feed[name] for name in read}), strict=True)
             for name in self._names:
-                np.save(self._file(name, self._batches), found[name], allow_pickle=False)
+                _write(self._file(name, self._batches), found[name])
             self._batches += 1
             yield {name: found[name] for name in self._wanted}
         # The session has the part's weights up to here.
@@ -98,6 +100,18 @@ class _Part:
     def _file(self, name: str, batch: int) -> Path:
         # Tensors have any names; their places are file names.
         return self._folder / f"{batch}-{self._names.index(name)}.npy"
+
+
+def _write(file: Path, values: npt.NDArray[np.generic]) -> None:
+    contents = BytesIO()
+    np.save(contents, values, allow_pickle=False)
+    try:
+        # NumPy writes to a file by itself, and does not say why a disk cannot take it.
+        file.write_bytes(contents.getbuffer())
+    except OSError as error:
+        raise CalibrationError(
+            f"cannot write {file} ({error.strerror}): free some space there, or set TMPDIR to a folder with more"
+        ) from error
 
 
 def _needed(model: onnx.ModelProto, wanted: Iterable[str], given: set[str]) -> set[str]:

@@ -1,5 +1,6 @@
 """Test that a graph run part by part gives what it gives in one run."""
 
+import errno
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from calibration.graph import in_parts
 from calibration.graph.in_parts import run_in_parts
 from calibration.graph.run import open_session
+from runtime.errors import CalibrationError
 from runtime.support.temporary import PREFIX
 from tests.helpers.graphs import evaluate, make_model
 from tests.helpers.resnet_graphs import (
@@ -90,3 +92,22 @@ def test_the_images_are_read_once_and_nothing_stays(tmp_path: Path, monkeypatch:
         assert len(list(tmp_path.glob(f"{PREFIX}*/*/*.npy"))) <= 3 * 2
     assert read == [0, 1, 2]
     assert not list(tmp_path.iterdir())
+
+
+def test_a_full_disk_is_one_line_that_names_the_folder_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    model = basic_block()
+    names = outputs(model)
+    run = run_in_parts(model, [[names[0]], [names[-1]]], [images(model, 2)], threads=1)
+    with monkeypatch.context() as full:
+        full.setattr(Path, "write_bytes", _refuse)
+        with pytest.raises(CalibrationError, match=r"^cannot write .* \(No space left on device\): free .* TMPDIR"):
+            list(next(run))
+    run.close()
+    assert not list(tmp_path.iterdir())
+
+
+def _refuse(_file: Path, _contents: object) -> int:
+    raise OSError(errno.ENOSPC, "No space left on device")
