@@ -12,42 +12,33 @@
    are the same; otherwise the difference is named.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 import onnx_ir as ir
-from onnx import TensorProto
 
-from calibration.activations.activation_statistics import TensorStatistics
-from calibration.activations.collect import collect_statistics
 from calibration.graph.checks import check_finite, prepare
-from calibration.graph.run import judged_outputs, run_outputs
 from calibration.graph.structure import nonnegative_tensors
 from calibration.graph.without_weights import Skeleton, without_weights
+from calibration.image_passes import ImagePasses
 from calibration.images.fingerprint import make_fingerprint
 from calibration.images.lint import Finding, PixelLint, hash_images, lint_sample, lint_unreadable, raise_refusals
 from calibration.images.sampling import CalibrationSample, sample_images, split_held_out
 from calibration.options import QuantizeOptions
 from calibration.qdq.placement import Placement, either_sides, place
 from calibration.search.calibration_cache import check_cache_target, read_cache, write_cache
-from calibration.search.choose import Choice, Chooser
+from calibration.search.choose import Chooser
 from calibration.search.describe import describe_calibration
-from calibration.search.judge import Judge, spread
+from calibration.search.judge import Judge
 from calibration.search.parts import Parts, parts_from_arrays
 from calibration.search.sides import smaller_main_sides
-from calibration.weights.second_moments import LayerMoments, Step, collect_moments
 from runtime.bundle.calibration_json import Calibration, Fingerprint
 from runtime.bundle.manifest import Preprocessing
-from runtime.data.batches import Loader, Unreadable, load_batches
 from runtime.data.dataset import Dataset
-from runtime.errors import GraphError
-from runtime.images.preprocessing import normalise
 from runtime.support.arrays import Feed, Pixels
 from runtime.support.progress import Listener
-
-_IMAGES_OF_MOMENTS = 2
 
 
 @dataclass(frozen=True)
@@ -140,7 +131,7 @@ class _Calibration:
         check_finite(self._graph)
         # Over the same arrays: the weights are held once.
         self._float = without_weights(self._graph)
-        self._takes_pixels = takes_pixels(self._float.model, preprocessing)
+        self._images = ImagePasses(self._float, preprocessing, options, listener)
         self._preprocessing, self._options, self._listener = preprocessing, options, listener
         self._fp16 = fp16
         self._placement = self._place(frozenset())
@@ -178,9 +169,9 @@ class _Calibration:
             parts=parts,
             placement=self._placement,
             findings=(*findings, *(Finding("warning", text) for text in calibration.warnings)),
-            open_judge=lambda: self._judge(held_out, PixelLint())[0],
+            open_judge=lambda: self._images.judge(held_out, PixelLint())[0],
             float_graph=self._float,
-            feed=self._feed,
+            feed=self._images.feed,
             options=self._options,
         )
 
@@ -188,8 +179,9 @@ class _Calibration:
         self, measured: Dataset, held_out: Dataset, folder: Path, fingerprint: Fingerprint
     ) -> tuple[Calibration, Parts]:
         lint = PixelLint()
-        judge, unreadable = self._judge(held_out, lint)
-        statistics, kept = self._one_pass(measured, unreadable, lint)
+        judge, unreadable = self._images.judge(held_out, lint)
+        statistics, also_unreadable = self._images.measure(measured, self._tensors(), lint)
+        unreadable += also_unreadable
         findings = (
             *lint.finish(),
             *lint_unreadable(unreadable, folder=folder, remaining=lint.images),
@@ -197,7 +189,9 @@ class _Calibration:
         raise_refusals(findings)
         self._placement = self._place(smaller_main_sides(self._sides, statistics))
         statistics = {tensor.name: statistics[tensor.name] for tensor in self._placement.activations}
-        choice = self._choose(statistics, kept, judge)
+        self._listener.on_stage("candidates", None)
+        chooser = Chooser(self._placement, judge, self._options, fp16=self._fp16)
+        choice = chooser.choose(self._graph, statistics, self._images.moments)
         calibration = describe_calibration(
             choice,
             self._placement,
@@ -209,6 +203,12 @@ class _Calibration:
         )
         return calibration, choice.parts
 
+    def _tensors(self) -> dict[str, bool]:
+        """Return the name of every tensor that may be quantised, to whether it is never negative."""
+        nonnegative = nonnegative_tensors(self._graph)
+        names = [tensor.name for tensor in self._placement.activations] + [side.main for side in self._sides]
+        return {name: name in nonnegative for name in names}
+
     def _place(self, main_sides: frozenset[str]) -> Placement:
         options = self._options
         return place(
@@ -218,100 +218,3 @@ class _Calibration:
             keep_float=options.keep_float,
             main_sides=main_sides,
         )
-
-    def _feed(self, pixels: Pixels) -> Feed:
-        return pixels if self._takes_pixels else normalise(pixels, self._preprocessing)
-
-    def _judge(self, held_out: Dataset, lint: PixelLint) -> tuple[Judge, list[Unreadable]]:
-        """Return the held-out images with the float network's outputs, and those that were left out."""
-        batches = []
-        with self._load(held_out) as loader:
-            for batch in loader:
-                lint.add(batch.pixels)
-                batches.append(self._feed(batch.pixels))
-        lint.lost += loader.lost
-        batches = spread(batches)
-        model, weights = self._float.model, self._float.weights
-        reference = run_outputs(model, judged_outputs(model), batches, weights=weights, threads=self._options.threads)
-        judge = Judge(batches, reference, self._options.threads, on_candidate=lambda: self._listener.on_steps(1))
-        return judge, loader.unreadable
-
-    def _load(self, images: Dataset) -> Loader:
-        return load_batches(
-            images,
-            self._preprocessing,
-            batch_size=self._options.batch_size,
-            workers=self._options.workers,
-            skip_unreadable=self._options.skip_unreadable,
-        )
-
-    def _one_pass(
-        self, images: Dataset, unreadable: list[Unreadable], lint: PixelLint
-    ) -> tuple[dict[str, TensorStatistics], list[Pixels]]:
-        """Return the statistics, and the pixels that are looked at again; add to `unreadable` and `lint`."""
-        kept: list[Pixels] = []
-        self._listener.on_stage("calibration images", len(images))
-        with self._load(images) as loader:
-
-            def feeds() -> Iterator[Feed]:
-                for batch in loader:
-                    lint.add(batch.pixels)
-                    missing = self._options.rounding_images - sum(map(len, kept))
-                    if missing > 0 and self._options.needs_moments:
-                        kept.append(batch.pixels[:missing].copy())
-                    yield self._feed(batch.pixels)
-                    self._listener.on_steps(len(batch.pixels))
-
-            nonnegative = nonnegative_tensors(self._graph)
-            names = [tensor.name for tensor in self._placement.activations]
-            names += [side.main for side in self._sides]
-            tensors = {name: name in nonnegative for name in names}
-            statistics = collect_statistics(
-                self._float.model, tensors, feeds(), weights=self._float.weights, threads=self._options.threads
-            )
-        unreadable.extend(loader.unreadable)
-        lint.lost += loader.lost
-        return statistics, kept
-
-    def _choose(self, statistics: dict[str, TensorStatistics], kept: list[Pixels], judge: Judge) -> Choice:
-        # What every layer reads leaves onnxruntime here: few images at a time keep that small.
-        split = [
-            pixels[at : at + _IMAGES_OF_MOMENTS] for pixels in kept for at in range(0, len(pixels), _IMAGES_OF_MOMENTS)
-        ]
-
-        def moments(model: ir.Model, steps: Mapping[str, Step]) -> Iterator[tuple[str, LayerMoments]]:
-            self._listener.on_stage("layer-wise rounding", len(steps))
-            for found in collect_moments(model, steps, map(self._feed, split), threads=self._options.threads):
-                yield found
-                self._listener.on_steps(1)
-            self._listener.on_stage("candidates", None)
-
-        self._listener.on_stage("candidates", None)
-        chooser = Chooser(self._placement, judge, self._options, fp16=self._fp16)
-        return chooser.choose(self._graph, statistics, moments)
-
-
-def takes_pixels(model: onnx.ModelProto, preprocessing: Preprocessing) -> bool:
-    """Return whether a graph takes uint8 pixels, (N, H, W, C), and not normalised floats, (N, C, H, W).
-
-    Raises:
-        GraphError: The graph has another input.
-    """
-    height, width, channels = preprocessing.pixels_shape
-    constants = {tensor.name for tensor in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in constants]
-    given = ", ".join(onnx.helper.printable_value_info(value) for value in inputs)
-    if len(inputs) == 1:
-        kind = inputs[0].type.tensor_type
-        shape = tuple(dim.dim_value for dim in kind.shape.dim)
-        for element, wanted in (
-            (TensorProto.UINT8, (height, width, channels)),
-            (TensorProto.FLOAT, (channels, height, width)),
-        ):
-            if kind.elem_type == element and shape[1:] == wanted:
-                return element == TensorProto.UINT8
-    raise GraphError(
-        f"the graph takes {given}: expected one input, uint8 (N, {height}, {width}, {channels}) or float32 "
-        f"(N, {channels}, {height}, {width}) with a fixed height and width; set them, or image_size in the "
-        "preprocessing"
-    )

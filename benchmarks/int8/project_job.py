@@ -19,10 +19,11 @@ import onnx_ir as ir
 from calibration.activations.collect import collect_statistics
 from calibration.graph.checks import prepare
 from calibration.graph.structure import nonnegative_tensors
+from calibration.image_passes import takes_pixels
 from calibration.images.sampling import sample_images
 from calibration.options import QuantizeOptions
 from calibration.qdq.placement import place
-from calibration.quantize import quantize_model, takes_pixels
+from calibration.quantize import quantize_model
 from runtime.bundle.manifest import Preprocessing
 from runtime.data.batches import load_batches
 from runtime.images.preprocessing import normalise

@@ -13,9 +13,10 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from calibration.activations.thresholds import METHODS
+from calibration.image_passes import takes_pixels
 from calibration.images.sampling import sample_images, split_held_out
 from calibration.options import QuantizeOptions
-from calibration.quantize import QuantizedModel, quantize_model, takes_pixels
+from calibration.quantize import QuantizedModel, quantize_model
 from runtime.bundle.manifest import Preprocessing
 from runtime.errors import CalibrationError, DataError, GraphError
 from runtime.support.progress import Listener
