@@ -13,7 +13,6 @@ its traceback. Inputs are never stored: what is broken may be other people's sof
 """
 
 import argparse
-import ctypes
 import gc
 import json
 import math
@@ -34,7 +33,7 @@ from pathlib import Path
 
 from runtime.errors import ExportSslError
 from runtime.support.cpu import usable_cores
-from runtime.support.memory import trim_heap
+from runtime.support.memory import share_one_heap, trim_heap
 from tests.torture.surfaces import SURFACES, Surface
 
 SLOWEST = 30.0
@@ -45,8 +44,6 @@ SETTLED = 1_000
 GROWTH = 1.25
 # In memory, where there is such a folder: on a disk, to write an input takes ten times as long as most take to read.
 _KEPT = next((folder for folder in (Path("/dev/shm"),) if os.access(folder, os.W_OK)), None)  # noqa: S108
-# malloc.h of glibc.
-_M_ARENA_MAX = -8
 # Importing torch or pyarrow on a busy machine, seconds.
 _STARTS = 300.0
 
@@ -96,7 +93,7 @@ def answer(read: Callable[[], object]) -> tuple[str, str]:
 
 def _serve(make: MakeSurface, kept: Path, numbers: range, seed: int, until: float, pipe: Connection) -> None:
     """Read the inputs of some numbers and tell of each what came of it; twice the memory too, in bytes."""
-    _share_one_heap()
+    share_one_heap()
     folder = kept / "inside"
     folder.mkdir()
     surface = make(folder)
@@ -120,20 +117,6 @@ def _serve(make: MakeSurface, kept: Path, numbers: range, seed: int, until: floa
             pipe.send(("memory", _settled_memory(surface, valid), ""))
     pipe.send(("memory", _settled_memory(surface, valid), ""))
     pipe.send(("done", numbers.stop, ""))
-
-
-def _share_one_heap() -> None:
-    """Have all threads take memory from one heap of glibc's, so that what is free can be told from what is held.
-
-    A thread that decodes gets a heap of its own, of which glibc keeps up to 64 MB free at the end, where
-    `malloc_trim` does not look.
-
-    Source: mallopt(3), M_ARENA_MAX and M_TRIM_THRESHOLD.
-    """
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt is not None:
-            mallopt(_M_ARENA_MAX, 1)
 
 
 def _settled_memory(surface: Surface, valid: bytes) -> int:
