@@ -39,7 +39,7 @@ class QuantizeOptions:
     rounding: bool = True
     bias_correction: bool = True
     float_weights: bool = False
-    batch_size: int = 8
+    batch_size: int = 4
     rounding_images: int = 128
     workers: int | None = None
     threads: int | None = None

@@ -74,7 +74,6 @@ from runtime.commands.plan_options import (
     WorkspaceOption,
 )
 from runtime.commands.version_option import version_option
-from runtime.support.memory import share_one_heap
 from runtime.support.progress import Listener
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
@@ -283,8 +282,6 @@ def main() -> None:
     # PyTorch's import and its tracer make millions of objects that live as long as this short process: looking for
     # garbage among them took a quarter of import and trace, and found next to nothing.
     gc.disable()
-    # The original answers in a thread beside the export; what it frees is of use to the export then.
-    share_one_heap()
     code = run_to_end(app)
     # Everything is written and closed by now. Python would spend up to a second on taking those objects apart.
     os._exit(code)

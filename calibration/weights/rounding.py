@@ -44,7 +44,8 @@ def round_rows(
 
     Args:
         rows: Weights, one output channel per row, (K, D) float64.
-        second_moments: H = E[a a^T], (D, D), symmetric, positive semidefinite; any factor in it cancels out.
+        second_moments: H = E[a a^T], (D, D), symmetric, positive semidefinite; any factor in it cancels out. Not
+            there afterwards where it is wide (`cholesky`).
         candidates: Scales to try, each (K,) float32; None for the largest magnitude and the MSE optimum.
 
     Returns:
@@ -82,16 +83,18 @@ def cholesky(second_moments: npt.NDArray[np.floating]) -> tuple[Factor, float]:
     """Return the lower Cholesky factor of the damped matrix, (D, D), and the damping; rule 3.
 
     From `_WIDE` on the factor is float32: the widest, 4608 x 4608, takes 85 MB so, and half the time. Damped, the
-    matrix is far enough from singular for that.
+    matrix is far enough from singular for that. A float32 matrix of that width becomes its factor in place: it is
+    not there afterwards.
     """
     size = len(second_moments)
-    kind: type[np.floating] = np.float64 if size < _WIDE else np.float32
-    mean = float(np.diag(second_moments).mean(dtype=np.float64))
+    factor = second_moments if size >= _WIDE else second_moments.astype(np.float64)
+    if size >= _WIDE and factor.dtype != np.float32:
+        factor = factor.astype(np.float32)
+    diagonal = np.diag(factor).copy()
     # Where the layer has only ever read zeros, H is zero and any rounding is as good as any other.
-    damping = DAMPING * mean or 1.0
+    damping = DAMPING * float(diagonal.mean(dtype=np.float64)) or 1.0
     while True:
-        factor = second_moments.astype(kind)
-        factor[np.diag_indices(size)] += kind(damping)
+        factor[np.diag_indices(size)] = diagonal + factor.dtype.type(damping)
         try:
             _factorise(factor)
         except np.linalg.LinAlgError:
@@ -108,22 +111,31 @@ def _factorise(matrix: Factor) -> None:
     has; of a 4608 x 4608 one it takes 2.4 times as long and three times the memory.
 
     Raises:
-        LinAlgError: The matrix is not positive definite.
+        LinAlgError: The matrix is not positive definite; it is as it was.
 
     Source: the right-looking blocked algorithm, Golub and Van Loan, Matrix Computations, section 4.2.
     """
     size = len(matrix)
-    for start in range(0, size, _PANEL):
-        end = min(start + _PANEL, size)
-        corner = np.linalg.cholesky(matrix[start:end, start:end])
-        matrix[start:end, start:end] = corner
+    panels = [(start, min(start + _PANEL, size)) for start in range(0, size, _PANEL)]
+    # Only these and what is below them changes until the end: what is above the diagonal restores the rest.
+    corners = [matrix[start:end, start:end].copy() for start, end in panels]
+    try:
+        for start, end in panels:
+            corner = np.linalg.cholesky(matrix[start:end, start:end])
+            matrix[start:end, start:end] = corner
+            inverse = np.linalg.inv(corner.astype(np.float64)).astype(matrix.dtype)
+            below = matrix[end:, start:end] @ inverse.T
+            matrix[end:, start:end] = below
+            for left in range(end, size, _PANEL):
+                right = min(left + _PANEL, size)
+                matrix[left:, left:right] -= below[left - end :] @ below[left - end : right - end].T
+    except np.linalg.LinAlgError:
+        for (start, end), corner in zip(panels, corners, strict=True):
+            matrix[start:end, start:end] = corner
+            matrix[end:, start:end] = matrix[start:end, end:].T
+        raise
+    for start, end in panels:
         matrix[start:end, end:] = 0
-        inverse = np.linalg.inv(corner.astype(np.float64)).astype(matrix.dtype)
-        below = matrix[end:, start:end] @ inverse.T
-        matrix[end:, start:end] = below
-        for left in range(end, size, _PANEL):
-            right = min(left + _PANEL, size)
-            matrix[left:, left:right] -= below[left - end :] @ below[left - end : right - end].T
 
 
 def _hand_on(rows: Doubles, factor: Factor, scales: Floats, damping: float) -> tuple[Factor, Doubles]:
