@@ -29,6 +29,7 @@ from runtime.errors import BundleError
 from runtime.support.files import hash_file, read_plain
 from runtime.support.json_file import first_problem, read_versioned
 from runtime.support.npy import load_npy
+from runtime.support.words import counted
 
 # What a manifest must list, so that its hash is checked; the second where it names golden images. A classifier
 # needs its labels and golden logits too.
@@ -77,14 +78,22 @@ class Bundle:
         """Return the lines of labels.txt, line i names class i; none for a network without a classifier.
 
         Raises:
-            BundleError: The file is not UTF-8.
+            BundleError: The file is not UTF-8, or has another number of lines than there are classes.
         """
-        if not self.manifest.model.classes:
+        file, classes = self.path / LABELS_FILE, self.manifest.model.classes
+        if not classes:
             return ()
         try:
-            return tuple((self.path / LABELS_FILE).read_text(encoding="utf-8").splitlines())
+            # A name may hold what `splitlines` takes for an end of a line, and C does not.
+            lines = file.read_bytes().decode("utf-8").removesuffix("\n").split("\n")
         except ValueError as error:
-            raise BundleError(f"{self.path / LABELS_FILE} is not UTF-8 ({error}): export the bundle again") from error
+            raise BundleError(f"{file} is not UTF-8 ({error}): export the bundle again") from error
+        if len(lines) != classes:
+            raise BundleError(
+                f"{file} has {counted(len(lines), 'line')}, expected {classes}, one for each class: export the bundle "
+                "again"
+            )
+        return tuple(lines)
 
     def layers(self) -> tuple[Layer, ...]:
         """Return the layers of the graph in execution order."""
@@ -129,7 +138,8 @@ def open_bundle(path: str | Path) -> Bundle:
 
     Raises:
         BundleError: The folder is absent or no bundle, its schema is newer or broken, a file is missing, differs from
-            its sha256, or is needed and not listed, or the network has weights in other files.
+            its sha256, or is needed and not listed, the network has weights in other files, or the classes' names are
+            not as many as the classes.
     """
     path = Path(path)
     manifest = read_manifest(path)
@@ -144,7 +154,9 @@ def open_bundle(path: str | Path) -> Bundle:
             f"{path / MODEL_FILE} has weights in other files, for which no hash is checked: expected all of them in "
             f"{MODEL_FILE}; export the bundle again"
         )
-    return Bundle(path=path, manifest=manifest)
+    bundle = Bundle(path=path, manifest=manifest)
+    bundle.labels()
+    return bundle
 
 
 def _required_files(manifest: Manifest) -> list[str]:

@@ -34,6 +34,15 @@ def _inside_bundle(path: str) -> str:
 
 RelativePath = Annotated[str, AfterValidator(_inside_bundle)]
 
+# Bounds that no network of this family comes near; those of the C library (`runtime/cpp/src/manifest.cpp`).
+_MOST_FEATURES = 1 << 24
+_LARGEST_MEAN, _SMALLEST_STD, _LARGEST_STD = 1e6, 1e-6, 1e6
+# Ratios of counts are formed as float64, which no whole number of JSON's may be beyond.
+_LARGEST_COUNT = 1 << 62
+Count = Annotated[int, Field(ge=1, le=_LARGEST_COUNT)]
+Mean = Annotated[float, Field(ge=-_LARGEST_MEAN, le=_LARGEST_MEAN)]
+Std = Annotated[float, Field(ge=_SMALLEST_STD, le=_LARGEST_STD)]
+
 # Lengths in pixels: of the network's input, and of an image before the crop.
 Side = Annotated[int, Field(ge=1, le=8192)]
 ResizedSide = Annotated[int, Field(ge=1, le=16384)]
@@ -47,9 +56,12 @@ Stem = Literal["timm", "cifar", "solo-learn", "cifar-pool"]
 
 
 class _Part(BaseModel):
-    """A frozen part of the manifest; unknown keys are errors, so that a typing slip is not silent."""
+    """A frozen part of the manifest; unknown keys are errors, so that a typing slip is not silent.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    NaN and infinity are errors too: JSON has neither, and the C library reads none.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Preprocessing(_Part):
@@ -80,8 +92,8 @@ class Preprocessing(_Part):
     resize_size: ResizedSide | tuple[ResizedSide, ResizedSide]
     crop_pct: float = Field(gt=0, le=1)
     interpolation: Literal["bilinear", "bicubic"]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    mean: tuple[Mean, ...]
+    std: tuple[Std, ...]
     colour: Colour = "RGB"
     resampling: Literal["pillow-antialias-horizontal-first"] = "pillow-antialias-horizontal-first"
     resize_mode: ResizeMode = "short"
@@ -191,8 +203,8 @@ class Card(_Part):
 
     top1: float | None
     top5: float | None
-    flops: int | None
-    flops_recomputed: int
+    flops: Count | None
+    flops_recomputed: Count
 
 
 class Model(_Part):
@@ -214,11 +226,11 @@ class Model(_Part):
     name: str
     architecture: str
     timm_tag: str | None
-    classes: int = Field(ge=0)
-    embedding_dim: int = Field(ge=1)
-    parameters: int = Field(ge=1)
-    macs: int = Field(ge=1)
-    flops: int = Field(ge=2)
+    classes: int = Field(ge=0, le=_MOST_FEATURES)
+    embedding_dim: int = Field(ge=1, le=_MOST_FEATURES)
+    parameters: Count
+    macs: Count
+    flops: int = Field(ge=2, le=_LARGEST_COUNT)
     stem: Stem = "timm"
 
 
@@ -448,6 +460,23 @@ class Manifest(_Part):
         batches = [spec.shape[0] for spec in (self.input, *self.outputs)]
         if len(set(batches)) != 1 or not (batches[0] == BATCH or (isinstance(batches[0], int) and batches[0] >= 1)):
             raise ValueError(f"the tensors have the batches {batches}: expected {BATCH}, or one number of at least 1")
+        return self
+
+    @model_validator(mode="after")
+    def _tensors_fit(self) -> Self:
+        """Refuse tensors of another shape or type than the images, the classes and the embedding have."""
+        height, width, channels = self.preprocessing.pixels_shape
+        kinds = {
+            "uint8": ("uint8", "NHWC", (height, width, channels)),
+            "float32": ("float32", "NCHW", (channels, height, width)),
+        }
+        features = {"logits": self.model.classes, "embedding": self.model.embedding_dim}
+        expected = [kinds[self.input.dtype], *(("float32", "NC", (features[one.name],)) for one in self.outputs)]
+        for spec, kind in zip((self.input, *self.outputs), expected, strict=True):
+            if (spec.dtype, spec.layout, spec.shape[1:]) != kind:
+                raise ValueError(
+                    f"{spec.name} is {spec.dtype} {spec.layout} {spec.shape[1:]}: expected {' '.join(map(str, kind))}"
+                )
         return self
 
     @property

@@ -15,6 +15,7 @@ from runtime.bundle.manifest import Manifest
 from runtime.errors import EngineError
 from runtime.images.preprocessing import normalise
 from runtime.support.arrays import Feed, Floats, Pixels
+from runtime.support.words import counted
 
 ExecutionPrecision = Literal["fp32", "bf16", "fp16"]
 # When kernels are compiled for a batch size that comes: behind its first calls, before the first returns, or never.
@@ -46,6 +47,27 @@ def read_outputs(arrays: Sequence[Floats]) -> Outputs:
     """
     *scores, embedding = arrays
     return Outputs(scores[0] if scores else np.empty((len(embedding), 0), np.float32), embedding)
+
+
+def checked_outputs(arrays: Sequence[Floats], manifest: Manifest, *, images: int) -> Outputs:
+    """Return the outputs of a batch from the arrays that a bundle's network gives, if they are what its manifest says.
+
+    Args:
+        arrays: Logits and embedding, or the embedding alone, in the order of the manifest.
+        manifest: The bundle's manifest.
+        images: Number of images in the batch.
+
+    Raises:
+        EngineError: An array has another shape or type than the manifest says.
+    """
+    for array, spec in zip(arrays, manifest.outputs, strict=True):
+        expected = (images, *spec.shape[1:])
+        if array.shape != expected or array.dtype != np.float32:
+            raise EngineError(
+                f"the network's {spec.name} is {array.shape} {array.dtype}, expected {expected} float32 as the "
+                "manifest says: export the bundle again"
+            )
+    return read_outputs(arrays)
 
 
 class Engine(Protocol):
@@ -167,8 +189,24 @@ class EngineBase:
         return network_input(pixels, self.manifest)
 
     def run_graph(self, run: Callable[[Feed], Sequence[Floats]], pixels: Pixels) -> Outputs:
-        """Return the outputs of pixels from what runs the graph once on an input that it takes."""
-        return read_outputs(run_batches(run, self.network_input(pixels), self.manifest.fixed_batch))
+        """Return the outputs of pixels from what runs the graph once on an input that it takes.
+
+        Raises:
+            EngineError: The engine cannot run the graph, or the graph gives other outputs than the manifest says.
+        """
+        images = self.network_input(pixels)
+        try:
+            arrays = run_batches(run, images, self.manifest.fixed_batch)
+        except EngineError:
+            raise
+        # onnxruntime's errors have no class of their own below Exception.
+        except Exception as error:
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise EngineError(
+                f"{self.name} cannot run {counted(len(images), 'image')} through this graph: {reason}; pass fewer "
+                "images at once, or export the bundle again"
+            ) from error
+        return checked_outputs(arrays, self.manifest, images=len(images))
 
     def close(self) -> None:
         """Free what the engine holds."""

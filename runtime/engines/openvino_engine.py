@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from runtime.bundle.bundle import Bundle
 from runtime.engines.contract import EngineBase, ExecutionPrecision, Outputs, describe_precision
+from runtime.engines.graph_tensors import GraphTensor, check_tensors
 from runtime.engines.openvino_floats import compute_in_floats, int8_kernels_differ
 from runtime.engines.openvino_package import import_openvino
 from runtime.engines.openvino_unsigned import make_unsigned
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     import openvino
 
 NAME = "openvino"
+# OpenVINO's names of the types that a manifest may have.
+_TYPES = {"u8": "uint8", "f32": "float32"}
 _COUNTED = frozenset({"Convolution", "FullyConnected", "MatMul"})
 
 
@@ -46,6 +49,7 @@ class OpenVinoEngine(EngineBase):
 
         Raises:
             EngineError: OpenVINO is not installed, or cannot compile the graph.
+            BundleError: The graph has other tensors than the manifest says.
         """
         super().__init__(bundle.manifest)
         self.runs_on_gpu = device.startswith("GPU")
@@ -59,7 +63,9 @@ class OpenVinoEngine(EngineBase):
             config["INFERENCE_NUM_THREADS"] = threads
         try:
             core = ov.Core()
-            compiled = core.compile_model(read_graph(core, bundle, device), device, config)
+            model = read_graph(core, bundle, device)
+            check_tensors(bundle, [_tensor(port) for port in model.inputs], [_tensor(port) for port in model.outputs])
+            compiled = core.compile_model(model, device, config)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise EngineError(f"OpenVINO {ov.__version__} cannot compile {bundle.model_path}: {reason}") from error
@@ -114,6 +120,14 @@ def read_graph(core: Any, bundle: Bundle, device: str) -> Any:
     if device != "CPU" or bundle.manifest.precision.int8 is None:
         return model
     return compute_in_floats(model) if int8_kernels_differ() else make_unsigned(model)
+
+
+def _tensor(port: Any) -> GraphTensor:
+    """Return one input or output of a graph. OpenVINO keeps no order of several names; the exported graph has one."""
+    known = port.get_partial_shape()
+    rank = None if known.rank.is_dynamic else tuple(None if size.is_dynamic else size.get_length() for size in known)
+    kind = port.get_element_type().get_type_name()
+    return GraphTensor(" or ".join(sorted(port.get_names())), _TYPES.get(kind, kind), rank)
 
 
 def executed_precision(compiled: Any) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 
 from runtime.bundle.bundle import Bundle
 from runtime.engines.contract import EngineBase, Outputs, describe_precision
+from runtime.engines.graph_tensors import GraphTensor, check_tensors
 from runtime.engines.ort_floats import compute_in_floats
 from runtime.engines.ort_session import find_strays, fusion_on_cpu, import_onnxruntime, open_session, profiled_precision
 from runtime.errors import EngineError, UsageError
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     import onnxruntime
 
 NAME = "onnxruntime"
+# onnxruntime's names of the types that a manifest may have.
+_TYPES = {"tensor(uint8)": "uint8", "tensor(float)": "float32"}
 
 
 class OrtEngine(EngineBase):
@@ -49,6 +52,7 @@ class OrtEngine(EngineBase):
         Raises:
             UsageError: There is no such provider.
             EngineError: onnxruntime is not installed, cannot load the graph, or does not run it in that provider.
+            BundleError: The graph has other tensors than the manifest says.
         """
         super().__init__(bundle.manifest)
         if provider not in PROVIDERS:
@@ -67,6 +71,7 @@ class OrtEngine(EngineBase):
                 providers=_with_options(asked, bundle),
             )
             _require_used(self._session, asked)
+            check_tensors(bundle, *_tensors(self._session))
             self._outputs = [spec.name for spec in bundle.manifest.outputs]
             self.infer(np.zeros((1, *bundle.manifest.preprocessing.pixels_shape), np.uint8))
             profile = Path(self._session.end_profiling())
@@ -95,6 +100,16 @@ class OrtEngine(EngineBase):
     def close(self) -> None:
         """Free the session."""
         self._session = None
+
+
+def _tensors(session: "onnxruntime.InferenceSession") -> tuple[list[GraphTensor], list[GraphTensor]]:
+    """Return the inputs and the outputs of a session's graph."""
+
+    def read(node: Any) -> GraphTensor:
+        shape = tuple(size if isinstance(size, int) else None for size in node.shape)
+        return GraphTensor(node.name, _TYPES.get(node.type, node.type), shape)
+
+    return [read(node) for node in session.get_inputs()], [read(node) for node in session.get_outputs()]
 
 
 def _require_available(provider: Provider) -> None:

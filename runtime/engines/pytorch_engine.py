@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from runtime.bundle.bundle import Bundle
-from runtime.engines.contract import EngineBase, ExecutionPrecision, Outputs, read_outputs
+from runtime.engines.contract import EngineBase, ExecutionPrecision, Outputs, checked_outputs
 from runtime.errors import EngineError
 from runtime.support.arrays import Pixels
 
@@ -81,7 +81,8 @@ class PyTorchEngine(EngineBase):
         feed = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).to(self._device)
         with torch.inference_mode(), torch.autocast(self._device, torch.bfloat16, enabled=self.precision == "bf16"):
             outputs = module(feed)
-        return read_outputs([output.float().cpu().numpy() for output in outputs])
+        arrays = [output.float().cpu().numpy() for output in outputs]
+        return checked_outputs(arrays, self.manifest, images=len(pixels))
 
     def close(self) -> None:
         """Free the network."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.bundle.bundle import Bundle
-from runtime.engines.contract import network_input, read_outputs, run_batches
+from runtime.engines.contract import checked_outputs, network_input, run_batches
 from runtime.engines.openvino_floats import compute_in_floats, int8_kernels_differ
 from runtime.engines.openvino_package import import_openvino
 from runtime.engines.openvino_unsigned import make_unsigned
@@ -61,7 +61,8 @@ def write_ir(bundle: Bundle, folder: Path) -> float:
             outputs = compiled(batch)
             return [outputs[compiled.output(name)] for name in names]
 
-        found = read_outputs(run_batches(run, images, bundle.manifest.fixed_batch))
+        arrays = run_batches(run, images, bundle.manifest.fixed_batch)
+        found = checked_outputs(arrays, bundle.manifest, images=len(images))
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1]
         raise EngineError(f"OpenVINO {openvino.__version__} cannot convert {bundle.model_path}: {reason}") from error

@@ -1,6 +1,7 @@
 """A small bundle made by hand, for tests of the container rather than of the network in it."""
 
 from pathlib import Path
+from string import ascii_lowercase
 from typing import Any
 
 import numpy as np
@@ -67,10 +68,11 @@ def hand_made_golden() -> Golden:
 
 def write_hand_made(target: Path, *, overwrite: bool = False, **changes: object) -> Path:
     """Write the hand-made bundle and return its path."""
+    manifest = hand_made_manifest(**changes)
     write_bundle(
         target,
         graph=GRAPH,
-        manifest=hand_made_manifest(**changes),
+        manifest=manifest,
         layers=(
             Layer(
                 name="fc",
@@ -84,7 +86,7 @@ def write_hand_made(target: Path, *, overwrite: bool = False, **changes: object)
                 precision="fp32",
             ),
         ),
-        labels=("a", "b", "c"),
+        labels=tuple(ascii_lowercase[: manifest.model.classes]),
         golden=hand_made_golden(),
         extras={},
         overwrite=overwrite,

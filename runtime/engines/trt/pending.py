@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from runtime.engines.contract import Outputs, read_outputs
+from runtime.engines.contract import Outputs, checked_outputs
 from runtime.engines.trt.lane import Lane
 
 if TYPE_CHECKING:
@@ -42,7 +42,8 @@ class PendingOutputs:
             lane = self._busy.popleft()
             self._found.append(self._engine.with_lane(lane, lane.finish))
             self._fill()
-        return read_outputs([np.concatenate(parts) for parts in zip(*self._found, strict=True)])
+        arrays = [np.concatenate(parts) for parts in zip(*self._found, strict=True)]
+        return checked_outputs(arrays, self._engine.manifest, images=len(self._images))
 
     def close(self) -> None:
         """Wait for what is under way and give it up."""

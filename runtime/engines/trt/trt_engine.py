@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 
 from runtime.bundle.bundle import Bundle
-from runtime.bundle.manifest import Manifest
+from runtime.bundle.manifest import Manifest, TensorSpec
 from runtime.bundle.plan_json import Sidecar
 from runtime.engines.contract import EngineBase, Outputs, Specialisation
 from runtime.engines.trt.buffer_pool import BufferPool, Lease
@@ -398,22 +398,26 @@ def _read_tensors(engine: "trt.ICudaEngine", manifest: Manifest, library: Librar
     fixed = manifest.fixed_batch
     smallest, _, largest = engine.get_tensor_profile_shape(manifest.input.name, 0) if fixed is None else [(fixed,)] * 3
     return PlanTensors(
-        input=_tensor(engine, manifest.input.name, library),
-        outputs=tuple(_tensor(engine, name, library) for name in outputs),
+        input=_tensor(engine, manifest.input, library),
+        outputs=tuple(_tensor(engine, spec, library) for spec in manifest.outputs),
         min_batch=int(smallest[0]),
         max_batch=int(largest[0]),
     )
 
 
-def _tensor(engine: "trt.ICudaEngine", name: str, library: Library) -> TensorInfo:
+def _tensor(engine: "trt.ICudaEngine", spec: TensorSpec, library: Library) -> TensorInfo:
     if TYPE_CHECKING:
         import tensorrt as trt
     else:
         trt = library.load()
 
     types = {trt.DataType.UINT8: np.uint8, trt.DataType.FLOAT: np.float32}
-    kind = engine.get_tensor_dtype(name)
+    kind = engine.get_tensor_dtype(spec.name)
     if kind not in types:
-        raise EngineError(f"the plan's {name} is {kind}, expected UINT8 or FLOAT: build it again")
-    shape = tuple(int(size) for size in tuple(engine.get_tensor_shape(name))[1:])
-    return TensorInfo(name, shape, np.dtype(types[kind]))
+        raise EngineError(f"the plan's {spec.name} is {kind}, expected UINT8 or FLOAT: build it again")
+    shape, dtype = tuple(int(size) for size in tuple(engine.get_tensor_shape(spec.name))[1:]), np.dtype(types[kind])
+    if (shape, dtype) != (spec.shape[1:], np.dtype(spec.dtype)):
+        raise EngineError(
+            f"the plan's {spec.name} is {shape} {dtype}, the bundle says {spec.shape[1:]} {spec.dtype}: build it again"
+        )
+    return TensorInfo(spec.name, shape, dtype)

@@ -7,6 +7,7 @@ import pytest
 from runtime.bundle.bundle import open_bundle
 from runtime.errors import BundleError
 from tests.helpers.bundles import GRAPH, hand_made_golden, hand_made_manifest, write_hand_made
+from tests.helpers.exported import copy_bundle
 
 
 @pytest.fixture
@@ -160,6 +161,18 @@ def test_labels_that_are_not_utf_8_are_one_line(bundle):
     (bundle / "labels.txt").write_bytes("Kätzchen\n".encode("latin-1"))
     with pytest.raises(BundleError, match=r"labels\.txt is not UTF-8 .*: export the bundle again"):
         opened.labels()
+
+
+@pytest.mark.parametrize("text", ["a\nb\n", "a\nb\nc\nd\n", "a\x0bb\x0bc\n", ""])
+def test_names_that_are_not_as_many_as_the_classes_are_refused(tmp_path, bundle, text):
+    other = copy_bundle(bundle, tmp_path / "other", files={"labels.txt": text.encode()})
+    with pytest.raises(BundleError, match=r"labels\.txt has \d lines?, expected 3, one for each class"):
+        open_bundle(other)
+
+
+def test_a_name_may_hold_what_python_takes_for_the_end_of_a_line(tmp_path, bundle):
+    other = copy_bundle(bundle, tmp_path / "other", files={"labels.txt": "a\u2028b\nc\x85\nd".encode()})
+    assert open_bundle(other).labels() == ("a\u2028b", "c\x85", "d")
 
 
 def test_golden_array_of_another_shape_is_refused(bundle):

@@ -22,6 +22,7 @@ from runtime.bundle.manifest import (
 )
 from tests.helpers.bundles import hand_made_manifest, tensors
 
+NAN, INFINITY = float("nan"), float("inf")
 SHA256 = hashlib.sha256(b"x").hexdigest()
 PREPROCESSING = {
     "image_size": 8,
@@ -69,11 +70,14 @@ def accepted(kind: type[BaseModel], values: dict[str, Any]) -> bool:
         (Preprocessing, {**PREPROCESSING, "image_size": 1}, "resize_size", (1, 16384), (0, 16385)),
         (Preprocessing, PREPROCESSING, "crop_pct", (1e-9, 1.0), (0.0, 1.0001)),
         (Preprocessing, PREPROCESSING, "interpolation", ("bilinear", "bicubic"), ("nearest",)),
-        (Model, MODEL, "classes", (0, 1), (-1,)),
-        (Model, MODEL, "embedding_dim", (1,), (0,)),
-        (Model, MODEL, "parameters", (1,), (0,)),
-        (Model, MODEL, "macs", (1,), (0,)),
-        (Model, MODEL, "flops", (2,), (1,)),
+        (Preprocessing, PREPROCESSING, "mean", ((-1e6, 0.0, 1e6),), ((0, 0, 1.1e6), (0, 0, -1.1e6), (0, 0, NAN))),
+        (Preprocessing, PREPROCESSING, "std", ((1e-6, 1.0, 1e6),), ((1, 1, 0), (1, 1, -1), (1, 1, 1.1e6), (1, 1, NAN))),
+        (Model, MODEL, "classes", (0, 1, 1 << 24), (-1, (1 << 24) + 1)),
+        (Model, MODEL, "embedding_dim", (1, 1 << 24), (0, (1 << 24) + 1)),
+        (Model, MODEL, "parameters", (1, 1 << 62), (0, 10**400)),
+        (Model, MODEL, "macs", (1, 1 << 62), (0, 10**400)),
+        (Model, MODEL, "flops", (2, 1 << 62), (1, 10**400)),
+        (Precision, {"name": "fp32"}, "min_sqnr_db", (-300.0, 300.0), (NAN, INFINITY, -INFINITY)),
         (Int8, INT8, "images", (1,), (0,)),
         (Int8, INT8, "held_out", (1,), (0,)),
         (Fp16Sums, FP16_SUMS, "images", (1,), (0,)),
@@ -225,3 +229,31 @@ def test_what_is_not_stated_has_these_values() -> None:
     assert (stated.colour, stated.resize_mode, stated.exif_rotate, stated.depth16) == ("RGB", "short", False, "clip")
     assert Precision(name="fp32", min_sqnr_db=1.0).weights_flushed == 0.0
     assert Manifest.model_fields["schema_version"].default == 1
+
+
+@pytest.mark.parametrize(
+    ("part", "changes"),
+    [
+        ("input", {"shape": ["batch", 9, 8, 3]}),
+        ("input", {"shape": ["batch", 8, 8, 1]}),
+        ("input", {"layout": "NCHW"}),
+        ("input", {"dtype": "float32"}),
+        ("outputs.0", {"shape": ["batch", 4]}),
+        ("outputs.0", {"dtype": "uint8"}),
+        ("outputs.1", {"shape": ["batch", 3]}),
+    ],
+)
+def test_tensors_fit_the_images_the_classes_and_the_embedding(part: str, changes: dict[str, Any]) -> None:
+    content = hand_made_manifest().model_dump(mode="json")
+    place: Any = content
+    for step in part.split("."):
+        place = place[int(step)] if step.isdecimal() else place[step]
+    place.update(changes)
+    assert accepted(Manifest, hand_made_manifest().model_dump(mode="json"))
+    assert not accepted(Manifest, content)
+
+
+def test_floats_of_a_float_input_are_planes() -> None:
+    content = hand_made_manifest().model_dump(mode="json")
+    content["input"].update(dtype="float32", layout="NCHW", shape=["batch", 3, 8, 8])
+    assert accepted(Manifest, content)
