@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from runtime.data.class_names import one_line
 from runtime.errors import UsageError
 from runtime.original.hub import fetch_hub_file
 from runtime.support.files import read_plain
@@ -95,6 +96,8 @@ def read_own_model(name: str) -> OwnModel | None:
     """
     if name.startswith(_FOLDER):
         folder = Path(name.removeprefix(_FOLDER))
+        if not folder.is_dir():
+            raise UsageError(f"{name}: {folder} is no folder: expected one with {_CONFIG} and the weights beside it")
         weights = next((folder / file for file in _WEIGHTS if (folder / file).is_file()), None)
         if weights is None:
             raise UsageError(f"{folder} has no weights: expected {_CONFIG} and one of {', '.join(_WEIGHTS)}")
@@ -185,4 +188,4 @@ def _labels(config: _Config, classes: int, path: Path) -> tuple[str, ...] | None
     if len(names) != classes:
         raise UsageError(f"{path} has {len(names)} label_names for {classes} classes: expected a name for each class")
     described = config.label_descriptions or {}
-    return tuple(f"{name}\t{described[name]}" if name in described else name for name in names)
+    return tuple(one_line(f"{name}\t{described[name]}" if name in described else name) for name in names)

@@ -11,6 +11,7 @@ from exporter.writing.bundle_writer import tool_versions
 from runtime.bundle.manifest import BATCH, Card, Manifest, Model, Precision, Preprocessing, TensorSpec, output_names
 from runtime.original.flops import count_card_flops, count_parameters
 from runtime.original.network import InputKind
+from runtime.support.words import printable
 
 
 def describe_manifest(request: ExportRequest, subject: Subject, *, precision: Precision, macs: int) -> Manifest:
@@ -47,7 +48,7 @@ def describe_manifest(request: ExportRequest, subject: Subject, *, precision: Pr
         precision=precision,
         opset=request.opset,
         ir_version=ir_version_of(request.opset),
-        golden=tuple(PurePath(image.name).name for image in subject.golden_images.dataset.images),
+        golden=tuple(printable(PurePath(image.name).name) for image in subject.golden_images.dataset.images),
         steps=(),
         tools=tool_versions(),
         files=(),

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
+from runtime.bundle.directory import check_path
 from runtime.bundle.external_data import has_external_data
 from runtime.bundle.layers import Layer, LayerList
 from runtime.bundle.layout import (
@@ -137,11 +138,12 @@ def open_bundle(path: str | Path) -> Bundle:
     """Return the bundle at `path` after checking its manifest and the hash of every file.
 
     Raises:
-        BundleError: The folder is absent or no bundle, its schema is newer or broken, a file is missing, differs from
-            its sha256, or is needed and not listed, the network has weights in other files, or the classes' names are
-            not as many as the classes.
+        BundleError: The folder is absent or no bundle, its path is not UTF-8, its schema is newer or broken, a file is
+            missing, differs from its sha256, or is needed and not listed, the network has weights in other files, or
+            the classes' names are not as many as the classes.
     """
     path = Path(path)
+    check_path(path)
     manifest = read_manifest(path)
     for entry in manifest.files:
         _check_file(path, entry)

@@ -9,6 +9,7 @@ from runtime.bundle.layout import MANIFEST_FILE
 from runtime.errors import BundleError
 from runtime.support.files import cannot_write
 from runtime.support.partial import partial_folder, recover, replace_folder
+from runtime.support.words import printable
 
 
 @contextmanager
@@ -36,12 +37,25 @@ def atomic_directory(target: Path, *, overwrite: bool) -> Iterator[Path]:
         raise cannot_write(target, error) from error
 
 
+def check_path(path: Path) -> None:
+    """Refuse a path that neither engines nor the JSON of results can hold.
+
+    Raises:
+        BundleError: The path is not UTF-8.
+    """
+    shown = printable(str(path))
+    if shown != str(path):
+        raise BundleError(f"the bundle's path {shown} is not UTF-8: expected one that is; rename the folders in it")
+
+
 def check_target(target: Path, *, overwrite: bool) -> None:
     """Refuse a target that cannot be written, before any long work is done for it.
 
     Raises:
-        BundleError: `target` exists and may not be replaced, is not a bundle, or has no parent folder.
+        BundleError: `target` exists and may not be replaced, is not a bundle, or has no parent folder, or its path is
+            not UTF-8.
     """
+    check_path(target)
     recover(target)
     if target.exists() or target.is_symlink():
         if not overwrite:

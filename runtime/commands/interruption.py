@@ -1,6 +1,7 @@
 """The signals that end a command: each becomes Ctrl-C's KeyboardInterrupt, so that what is half made is removed."""
 
 import _thread
+import codecs
 import os
 import signal
 import sys
@@ -8,6 +9,7 @@ import tempfile
 import threading
 import time
 from contextlib import suppress
+from io import TextIOWrapper
 from types import FrameType
 from typing import TYPE_CHECKING, TextIO
 
@@ -122,6 +124,7 @@ def run_to_end(app: "typer.Typer") -> int:
         app: The commands.
     """
     interruption, code = Interruption(), 0
+    _print_any_name()
     # The first time Python writes a file there to see whether it can: a signal that is heard would leave it.
     with suppress(OSError):
         tempfile.gettempdir()
@@ -138,6 +141,16 @@ def run_to_end(app: "typer.Typer") -> int:
             _flush(stream)
     interruption.stop_listening()
     return interruption.exit_code(code)
+
+
+def _print_any_name() -> None:
+    """Let stdout take names that are not its encoding's, as stderr does: a result is not lost by the name of a file.
+
+    UTF-8 prints the bytes that the file system has, as `ls` does; of another encoding, what it lacks is spelled.
+    """
+    if isinstance(sys.stdout, TextIOWrapper) and sys.stdout.errors == "strict":
+        utf8 = codecs.lookup(sys.stdout.encoding).name == "utf-8"
+        sys.stdout.reconfigure(errors="surrogateescape" if utf8 else "backslashreplace")
 
 
 def _flush(stream: TextIO) -> None:

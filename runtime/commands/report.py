@@ -48,6 +48,7 @@ def report(
         from runtime.report.inputs import ReportRequest
         from runtime.report.markdown_page import write_markdown
         from runtime.support.files import atomic_file
+        from runtime.support.words import printable
 
         request = ReportRequest(tuple(bundles), bench, compare, changed, max_drop / 100)
         with message_console().status("report"):
@@ -59,7 +60,7 @@ def report(
                 texts[json_file] = as_json(made)
             for path, text in texts.items():
                 with atomic_file(path) as file:
-                    file.write(text.encode())
+                    file.write(printable(text).encode())
         for sentence in made.decision:
             print(sentence)
         print(f"report: {', '.join(str(path) for path in texts)}")

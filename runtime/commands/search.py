@@ -80,10 +80,11 @@ def search(
             if html is not None:
                 from runtime.search.page import write_page
                 from runtime.support.files import atomic_file
+                from runtime.support.words import printable
 
                 status.update("search: find the pictures")
                 with atomic_file(html) as file:
-                    file.write(write_page(result).encode())
+                    file.write(printable(write_page(result)).encode())
         if json_output:
             print(as_json(result))
         else:

@@ -14,6 +14,7 @@ from runtime.data.dataset import Dataset, Stream
 from runtime.data.pieces import Piece
 from runtime.support.arrays import Floats
 from runtime.support.json_file import write_model
+from runtime.support.words import printable
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class ChangeCollector:
         """
         # What a person reads: without the wnid before it.
         self._classes = [line.partition("\t")[2] or line for line in classes]
-        self._names = [] if isinstance(dataset, Stream) else [image.name for image in dataset.images]
+        self._names = [] if isinstance(dataset, Stream) else [printable(image.name) for image in dataset.images]
         self._start = dataset.start if isinstance(dataset, Piece) else 0
         self._kept: list[tuple[ChangedImage, ...]] = [()] * engines
         self._changed = [0] * engines

@@ -22,7 +22,7 @@ from typing import Any
 from runtime.errors import DataError
 from runtime.support.files import read_plain
 from runtime.support.json_file import parse_json
-from runtime.support.words import counted, first_few, verb_for
+from runtime.support.words import counted, first_few, printable, verb_for
 
 # Objects in which the names stand one level down, the surest first.
 _NESTED = ("id2label", "names", "class_names", "classes", "labels", "categories", "label2id", "class_to_idx")
@@ -43,7 +43,7 @@ def read_class_names(path: Path, classes: int) -> tuple[str, ...]:
 
     Raises:
         DataError: The file is unreadable, has another number of names, or a class without one; or the folder has
-            another number of class folders.
+            another number of class folders, or one whose name is no line of text.
     """
     if path.is_dir():
         return _from_folder(path, classes)
@@ -54,7 +54,7 @@ def read_class_names(path: Path, classes: int) -> tuple[str, ...]:
         names = _from_table(path, text)
     else:
         names = _from_lines(text)
-    names = [" ".join(name.splitlines()).strip() for name in names]
+    names = [one_line(name) for name in names]
     if len(names) != classes:
         raise DataError(
             f"--labels {path} has {counted(len(names), 'name')} ({first_few(names) or 'none'}), but the network has "
@@ -65,6 +65,11 @@ def read_class_names(path: Path, classes: int) -> tuple[str, ...]:
             f"--labels {path} has no name for class {names.index('')}: expected {classes} names; fill the gap"
         )
     return tuple(names)
+
+
+def one_line(name: str) -> str:
+    """Return a name as a line of `labels.txt` can hold it, in UTF-8."""
+    return printable(" ".join(name.splitlines())).strip()
 
 
 def describe_shared_names(labels: Sequence[str]) -> str:
@@ -85,6 +90,12 @@ def _from_folder(path: Path, classes: int) -> tuple[str, ...]:
     over here, as they are wherever class folders are read.
     """
     names = tuple(sorted(child.name for child in path.iterdir() if child.is_dir() and not child.name.startswith(".")))
+    strange = [name for name in names if "\n" in name or printable(name) != name]
+    if strange:
+        raise DataError(
+            f"--labels {path} has class folders whose names are not UTF-8 or have line feeds ({first_few(strange)}): "
+            "expected names that are one line of text; rename them"
+        )
     if len(names) != classes:
         raise DataError(
             f"--labels {path} has {len(names)} class folders, but the network has {classes} classes: expected one "

@@ -17,7 +17,7 @@ from typing import Any
 
 from runtime.data.dataset import Dataset, LabelledImage
 from runtime.data.labels import match_classes
-from runtime.data.sources.entries import Entry, Source, names_in_keys, printable
+from runtime.data.sources.entries import Entry, Source, names_in_keys
 from runtime.data.sources.list_rows import LABEL_COLUMNS, read_rows
 from runtime.data.sources.open_source import open_list
 from runtime.data.sources.parquet_table import column_values, open_parquet, read_schema
@@ -25,7 +25,7 @@ from runtime.data.sources.tar_shards import TarSource, read_entry, walk_shard
 from runtime.errors import DataError, UsageError
 from runtime.images.formats import PassedOver, describe_passed_over
 from runtime.support.json_file import parse_json
-from runtime.support.words import counted, first_few, verb_for
+from runtime.support.words import counted, first_few, printable, verb_for
 
 _MEMBERS_SHOWN = 6
 Label = int | str

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from runtime.errors import DataError, ExportSslError, named_error
+from runtime.support.words import printable
 
 Row = dict[str, Any]
 
@@ -26,7 +27,7 @@ def _in_words(failure: Exception | None) -> str:
     reason = str(failure)
     if not isinstance(failure, ExportSslError):
         reason = f"{here()}: {type(failure).__name__}: {reason}; run the job without --ray to see where"
-    return reason.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return printable(reason)
 
 
 def raise_failure(row: Row) -> None:

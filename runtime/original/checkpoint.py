@@ -23,7 +23,7 @@ from runtime.original.checkpoint_search import Choice
 from runtime.original.checkpoint_take import find_network
 from runtime.original.network import fitting_architecture
 from runtime.support.files import hash_file
-from runtime.support.words import first_few
+from runtime.support.words import first_few, printable
 
 if TYPE_CHECKING:
     import torch
@@ -157,7 +157,8 @@ def load_into(model: "torch.nn.Module", checkpoint: Checkpoint) -> None:
     if missing or unexpected or shapes:
         raise CheckpointError(_misfit(model, checkpoint, missing=missing, unexpected=unexpected, shapes=shapes))
     for name, tensor in state.items():
-        if tensor.is_floating_point() != places[name].is_floating_point():
+        # An average of whole state dicts has counters that are no whole numbers.
+        if not name.endswith(_COUNTER) and tensor.is_floating_point() != places[name].is_floating_point():
             raise CheckpointError(
                 f"{checkpoint.name}: {name} is {tensor.dtype}, expected {places[name].dtype}; pass unquantised weights"
             )
@@ -194,8 +195,13 @@ def check_file(path: Path) -> None:
     """Refuse what is no file, or holds nothing.
 
     Raises:
-        CheckpointError: The file is missing, empty, a directory, a pipe or a device.
+        CheckpointError: The file is missing, empty, a directory, a pipe or a device, or its name is not UTF-8.
     """
+    shown = printable(str(path))
+    if shown != str(path):
+        raise CheckpointError(
+            f"{shown} has a name that is not UTF-8, by which no library of checkpoints opens a file: rename it"
+        )
     if path.is_dir():
         advice = f"; timm's folders are read with --model local-dir:{path}" if (path / "config.json").is_file() else ""
         raise CheckpointError(f"{path} is a directory: {EXPECTED}{advice}")

@@ -1,7 +1,10 @@
 """Numbers and names in sentences: `1 layer`, `2 layers`, `a, b, c and 4 more`, `72.62`."""
 
+import re
 from collections.abc import Sequence
 
+# What UTF-8 cannot hold, and the zero byte, which C takes for an end.
+_UNPRINTABLE = re.compile("[\0\ud800-\udfff]")
 # How many names of a long list a sentence gives: enough to go and look.
 _SHOWN = 3
 # Verbs that do not take an s after one.
@@ -27,6 +30,23 @@ def first_few(names: Sequence[str], *, shown: int = _SHOWN, separator: str = ", 
 def listed(names: Sequence[str], *, none: str) -> str:
     """Return all names of a list, or what to say where there is none."""
     return ", ".join(names) or none
+
+
+def printable(text: str) -> str:
+    r"""Return a text that UTF-8 can hold: other bytes become `\xNN`, zero bytes too, and half of a pair `\uNNNN`.
+
+    Args:
+        text: A name as Python has it from the file system or from JSON, or a page with such names.
+    """
+    return _UNPRINTABLE.sub(_spelled, text)
+
+
+def _spelled(found: "re.Match[str]") -> str:
+    code = ord(found[0])
+    # Source: PEP 383, bytes of 0x80 and above stand at 0xdc80 and above.
+    if code == 0 or 0xDC80 <= code <= 0xDCFF:
+        return f"\\x{code & 0xFF:02x}"
+    return f"\\u{code:04x}"
 
 
 def shared_start(names: Sequence[str]) -> str:

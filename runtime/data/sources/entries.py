@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from runtime.images.formats import PassedOver
+from runtime.support.words import printable
 
 
 class Entry(NamedTuple):
@@ -122,8 +123,3 @@ def names_in_keys(files: Sequence[Path]) -> tuple[str, ...]:
     if len(set(names)) < len(names):
         names = [file.as_posix() for file in files]
     return tuple(printable(name) for name in names)
-
-
-def printable(name: str) -> str:
-    r"""Return a name as text that UTF-8 can hold: other bytes become `\xNN`, and so do zero bytes."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace").replace("\0", "\\x00")

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from runtime.data.sources.entries import Entry, printable
+from runtime.data.sources.entries import Entry
 from runtime.data.sources.list_rows import ListLayout, read_rows
 from runtime.images.formats import PassedOver
 from runtime.images.listing import walk_images
 from runtime.support.files import read_plain
+from runtime.support.words import printable
 
 
 class _FilesOfTheirOwn:

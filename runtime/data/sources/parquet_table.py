@@ -19,7 +19,7 @@ from itertools import accumulate, groupby
 from pathlib import Path
 from typing import Any
 
-from runtime.data.sources.entries import Entry, names_in_keys, printable
+from runtime.data.sources.entries import Entry, names_in_keys
 from runtime.data.sources.image_columns import (
     Cell,
     ColumnKind,
@@ -31,6 +31,7 @@ from runtime.data.sources.image_columns import (
 from runtime.errors import DataError, UsageError
 from runtime.images.formats import PassedOver
 from runtime.support.files import check_plain
+from runtime.support.words import printable
 
 PARQUET_SUFFIXES = frozenset({".parquet", ".pq"})
 _USUAL_KEYS = ("key", "__key__", "path", "file_name", "filename", "id", "image_id", "url")

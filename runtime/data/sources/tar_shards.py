@@ -15,11 +15,12 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from runtime.data.sources.entries import Entry, names_in_keys, printable
+from runtime.data.sources.entries import Entry, names_in_keys
 from runtime.errors import DataError
 from runtime.images.formats import PassedOver, is_image
 from runtime.support.files import open_plain
 from runtime.support.tar_members import walk_members
+from runtime.support.words import printable
 
 TAR_SUFFIXES = frozenset({".tar"})
 

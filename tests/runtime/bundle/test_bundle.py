@@ -1,5 +1,8 @@
 import hashlib
 import json
+import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -187,3 +190,12 @@ def test_what_is_no_bundle_is_refused(tmp_path, name):
     (tmp_path / "an_empty_folder").mkdir()
     with pytest.raises(BundleError, match="expected a bundle"):
         open_bundle(tmp_path / name)
+
+
+def test_a_path_that_is_not_utf_8_is_refused(tmp_path, bundle):
+    strange = Path(os.fsdecode(os.fsencode(tmp_path) + b"/b\xff"))
+    shutil.copytree(bundle, strange)
+    with pytest.raises(BundleError, match=r"the bundle's path .*/b\\xff is not UTF-8: expected one that is"):
+        open_bundle(strange)
+    with pytest.raises(BundleError, match="is not UTF-8"):
+        write_hand_made(Path(f"{strange}-other"))

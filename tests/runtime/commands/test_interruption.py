@@ -1,5 +1,6 @@
 """What ends a command from outside: its exit code, the line it says, and what it removes before."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -218,3 +219,32 @@ def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path) -> None:
     process.send_signal(signal.SIGTERM)
     process.communicate(timeout=_LIMIT_S)
     assert process.returncode == 143
+
+
+_PRINT = """
+import sys, typer
+from runtime.commands.interruption import run_to_end
+
+app = typer.Typer()
+
+
+@app.command()
+def show(name: str) -> None:
+    print(f"{name} é")
+
+
+sys.exit(run_to_end(app))
+"""
+
+
+@pytest.mark.parametrize(
+    ("encoding", "printed"), [("utf-8:strict", b"a\xff \xc3\xa9\n"), ("ascii:strict", rb"a\udcff \xe9" + b"\n")]
+)
+def test_a_result_is_printed_whatever_names_are_in_it(encoding: str, printed: bytes) -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", _PRINT, b"a\xff"],
+        capture_output=True,
+        timeout=_LIMIT_S,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (0, printed, b"")

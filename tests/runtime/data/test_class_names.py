@@ -1,6 +1,7 @@
 """Class names are read from the files that people have, and data are matched to them by what a person sees."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -131,3 +132,16 @@ def test_names_match_however_their_letters_are_composed() -> None:
     composed, decomposed = "caf\u00e9", "cafe\u0301"
     assert match_classes((decomposed,), (composed, "x"), what="folders") == {decomposed: 0}
     assert match_classes((composed,), (decomposed, "x"), what="folders") == {composed: 0}
+
+
+@pytest.mark.parametrize("name", [b"a\nb", b"a\xff"])
+def test_a_class_folder_whose_name_is_no_line_of_text_is_refused(name: bytes, tmp_path: Path) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / os.fsdecode(name)).mkdir()
+    with pytest.raises(DataError, match="has class folders whose names are not UTF-8 or have line feeds"):
+        read_class_names(tmp_path, 2)
+
+
+def test_names_of_json_are_lines_of_text_too(tmp_path: Path) -> None:
+    names = read(tmp_path, r'["a\u2028b", "c\nd", "\ud800e"]')
+    assert names == ("a b", "c d", r"\ud800e")

@@ -358,6 +358,13 @@ def test_files_without_batch_counters_load(network, state):
     assert torch.equal(network.fc.weight, state["fc.weight"])
 
 
+def test_batch_counters_that_an_average_made_floats_load(network, state):
+    average = {name: value * 0.5 + value * 0.5 for name, value in state.items()}
+    assert average["bn1.num_batches_tracked"].is_floating_point()
+    load_into(network, checkpoint_of(average))
+    assert torch.equal(network.fc.weight, state["fc.weight"])
+
+
 def test_half_precision_checkpoints_load_as_float32(network, state):
     load_into(network, checkpoint_of({name: v.half() if v.is_floating_point() else v for name, v in state.items()}))
     assert network.fc.weight.dtype == torch.float32
@@ -403,3 +410,11 @@ def test_weights_that_are_not_finite_are_named(network, state, value):
 def test_integer_weights_are_not_taken_for_floats(network, state):
     quantised = {**state, "conv1.weight": state["conv1.weight"].to(torch.int8)}
     assert "torch.int8, expected torch.float32" in misfit(network, quantised)
+
+
+def test_a_name_that_is_not_utf_8_is_said_to_be_the_reason(state, tmp_path):
+    file = Path(os.fsdecode(os.fsencode(tmp_path) + b"/w\xff.pth"))
+    with file.open("wb") as opened:
+        torch.save(state, opened)
+    with pytest.raises(CheckpointError, match=r"w\\xff\.pth has a name that is not UTF-8, .*: rename it"):
+        read_checkpoint(file)

@@ -1,6 +1,6 @@
 import pytest
 
-from runtime.support.words import counted, first_few, listed, p_value, percent, shared_start, verb_for
+from runtime.support.words import counted, first_few, listed, p_value, percent, printable, shared_start, verb_for
 
 
 @pytest.mark.parametrize(
@@ -58,3 +58,17 @@ def test_shares_are_percentages_and_small_p_values_are_bounds() -> None:
 )
 def test_names_share_a_start_up_to_a_separator_and_each_keeps_a_rest(names: tuple[str, ...], start: str) -> None:
     assert shared_start(names) == start
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("Kätzchen \u2028", "Kätzchen \u2028"),
+        (b"a\xff\x80b".decode("utf-8", "surrogateescape"), r"a\xff\x80b"),
+        ("a\0b", r"a\x00b"),
+        ("\ud800\udc41", r"\ud800\udc41"),
+    ],
+)
+def test_what_utf_8_cannot_hold_is_spelled(name: str, expected: str) -> None:
+    assert printable(name) == expected
+    assert expected.encode()
