@@ -182,9 +182,17 @@ def _short(kind: Any) -> str:
     return str(kind)[:_SHOWN_CHARACTERS]
 
 
+def type_of_values(kind: Any) -> Any:
+    """Return the Arrow type of a column's values: of a dictionary, such as pandas' and Polars' categories, theirs."""
+    import pyarrow.types as types
+
+    return kind.value_type if types.is_dictionary(kind) else kind
+
+
 def _holds_bytes(kind: Any) -> bool:
     import pyarrow.types as types
 
+    kind = type_of_values(kind)
     if _is_struct(kind):
         return any(field.name == "bytes" and (_holds_bytes(field.type) or types.is_null(field.type)) for field in kind)
     return bool(types.is_binary(kind) or types.is_large_binary(kind) or types.is_binary_view(kind))
@@ -199,4 +207,5 @@ def _is_struct(kind: Any) -> bool:
 def _is_text(kind: Any) -> bool:
     import pyarrow.types as types
 
+    kind = type_of_values(kind)
     return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))

@@ -27,6 +27,7 @@ from runtime.data.sources.image_columns import (
     find_image_column,
     listed_columns,
     read_cell,
+    type_of_values,
 )
 from runtime.errors import DataError, UsageError
 from runtime.images.formats import PassedOver
@@ -196,7 +197,9 @@ def _key_column(file: Path, schema: Any, given: str | None) -> str | None:
     import pyarrow.types as types
 
     text = (types.is_string, types.is_large_string, types.is_string_view, types.is_integer)
-    columns: list[str] = [field.name for field in schema if any(of_kind(field.type) for of_kind in text)]
+    columns: list[str] = [
+        field.name for field in schema if any(of_kind(type_of_values(field.type)) for of_kind in text)
+    ]
     if given is not None:
         if given not in columns:
             raise UsageError(

@@ -298,7 +298,10 @@ def test_a_shard_that_was_cut_off_after_it_was_listed_has_unreadable_images_with
 IMAGES = [b"one", b"two", None, b"four", b"five"]
 
 
-@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary(), pa.binary_view()])
+BYTES = (pa.binary(), pa.large_binary(), pa.binary_view(), pa.dictionary(pa.int32(), pa.binary()))
+
+
+@pytest.mark.parametrize("kind", BYTES)
 @pytest.mark.parametrize("rows_per_group", [1, 2, 100])
 def test_bytes_of_any_arrow_type_are_read_over_row_groups(
     tmp_path: Path, kind: pa.DataType, rows_per_group: int
@@ -317,6 +320,15 @@ def test_bytes_of_any_arrow_type_are_read_over_row_groups(
     # As a resumed job reads it: some rows left out.
     some = [entry for entry in source.entries() if entry.start in (1, 4)]
     assert [read() for _, read in source.opened(some)] == [b"two", b"five"]
+
+
+def test_categories_of_text_are_paths_and_keys(tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).write_bytes(name.encode())
+    category = pa.dictionary(pa.int8(), pa.string())
+    source = opened(table(tmp_path / "t.parquet", {"path": pa.array(["a.png", "b.png", "a.png"], category)}))
+    assert [entry.key for entry in source.entries()] == ["a.png", "b.png", "a.png"]
+    assert [read() for _, read in source.opened(source.entries())] == [b"a.png", b"b.png", b"a.png"]
 
 
 def test_structs_of_hugging_face_are_images_without_their_bytes_or_without_themselves(tmp_path: Path) -> None:
