@@ -7,10 +7,11 @@ classes, labels, preprocessing and licence come from config.json, as timm reads 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from runtime.bundle.manifest import MOST_FEATURES, Mean, Side, Std
 from runtime.data.class_names import one_line
 from runtime.errors import UsageError
 from runtime.original.hub import fetch_hub_file
@@ -33,16 +34,19 @@ _PLAIN_ARGUMENTS: Mapping[str, object] = {"global_pool": "avg"}
 _CHANNELS = (1, 3, 4)
 
 
+_Classes = Annotated[int, Field(ge=0, le=MOST_FEATURES)]
+
+
 class _Pretrained(BaseModel):
     """timm's `pretrained_cfg`, as far as it is used."""
 
-    input_size: tuple[int, int, int] = (3, 224, 224)
+    input_size: tuple[int, Side, Side] = (3, 224, 224)
     interpolation: str = "bicubic"
     crop_pct: float = 0.875
     crop_mode: str = "center"
-    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    std: tuple[float, ...] = (0.229, 0.224, 0.225)
-    num_classes: int = 1000
+    mean: Annotated[tuple[Mean, ...], Field(min_length=1)] = (0.485, 0.456, 0.406)
+    std: Annotated[tuple[Std, ...], Field(min_length=1)] = (0.229, 0.224, 0.225)
+    num_classes: _Classes = 1000
     license: str | None = None
 
 
@@ -53,7 +57,7 @@ class _Config(BaseModel):
     model_config = ConfigDict(protected_namespaces=())
 
     architecture: str
-    num_classes: int | None = None
+    num_classes: _Classes | None = None
     label_names: tuple[str, ...] | dict[int, str] | None = None
     label_descriptions: dict[str, str] | None = None
     model_args: dict[str, Any] = {}

@@ -67,13 +67,19 @@ def resolve_preprocessing(spec: ModelSpec, stated: Recipe | None = None, *, chan
         raise UsageError(
             f"--interpolation {stated.interpolation!r}: expected {' or '.join(_INTERPOLATIONS)}; pass one of them"
         )
+    interpolation = stated.interpolation or config.interpolation
+    if interpolation not in _INTERPOLATIONS:
+        raise UsageError(
+            f"{spec.name} is resized with the filter {interpolation!r}: expected {' or '.join(_INTERPOLATIONS)}; state "
+            "the nearer one with --interpolation"
+        )
     mode, resized, share = _resize(stated, size, config)
     return Preprocessing.model_validate(
         {
             "image_size": size,
             "resize_size": resized,
             "crop_pct": share,
-            "interpolation": stated.interpolation or config.interpolation,
+            "interpolation": interpolation,
             "mean": _per_channel("--mean", stated.mean, for_channels(config.mean, channels), least=-_LARGEST),
             "std": _per_channel("--std", stated.std, for_channels(config.std, channels), least=_SMALLEST_STD),
             "colour": colour_of(channels, spec.name),

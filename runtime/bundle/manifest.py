@@ -35,7 +35,7 @@ def _inside_bundle(path: str) -> str:
 RelativePath = Annotated[str, AfterValidator(_inside_bundle)]
 
 # Bounds that no network of this family comes near; those of the C library (`runtime/cpp/src/manifest.cpp`).
-_MOST_FEATURES = 1 << 24
+MOST_FEATURES = 1 << 24
 _LARGEST_MEAN, _SMALLEST_STD, _LARGEST_STD = 1e6, 1e-6, 1e6
 # Ratios of counts are formed as float64, which no whole number of JSON's may be beyond.
 _LARGEST_COUNT = 1 << 62
@@ -226,8 +226,8 @@ class Model(_Part):
     name: str
     architecture: str
     timm_tag: str | None
-    classes: int = Field(ge=0, le=_MOST_FEATURES)
-    embedding_dim: int = Field(ge=1, le=_MOST_FEATURES)
+    classes: int = Field(ge=0, le=MOST_FEATURES)
+    embedding_dim: int = Field(ge=1, le=MOST_FEATURES)
     parameters: Count
     macs: Count
     flops: int = Field(ge=2, le=_LARGEST_COUNT)

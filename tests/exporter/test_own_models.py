@@ -12,7 +12,7 @@ from timm.models import save_for_hf
 from exporter.models import default_labels, licence_of, resolve_model
 from exporter.own_models import read_own_model
 from exporter.preprocessing import resolve_preprocessing
-from exporter.request import WeightsChoice
+from exporter.request import Recipe, WeightsChoice
 from runtime.data.class_names import read_class_names
 from runtime.errors import DataError, HubError, UnknownModelError, UsageError
 
@@ -72,6 +72,11 @@ def test_a_pickled_checkpoint_is_taken_where_there_is_no_other(folder, tmp_path)
         ({"model_args": {"output_stride": 8}}, "output_stride=8"),
         ({"label_names": ["badger"]}, "1 label_names for 3 classes"),
         ({"pretrained_cfg": {"mean": "grey"}}, "pretrained_cfg.mean"),
+        ({"pretrained_cfg": {"mean": []}}, "pretrained_cfg.mean"),
+        ({"pretrained_cfg": {"mean": [0.5, float("nan"), 0.5]}}, "pretrained_cfg.mean.1"),
+        ({"pretrained_cfg": {"std": [0.5, 0.5, 0]}}, "pretrained_cfg.std.2"),
+        ({"pretrained_cfg": {"input_size": [3, 0, 0]}}, "pretrained_cfg.input_size.1"),
+        ({"num_classes": 10**12, "label_names": {"0": "badger"}}, "num_classes"),
         ({"architecture": 3}, "architecture"),
     ],
 )
@@ -80,6 +85,13 @@ def test_a_config_that_cannot_be_followed_is_refused(folder, tmp_path, changes, 
         resolve_model(f"local-dir:{changed(folder, tmp_path / 'other', **changes)}")
     assert named in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_filter_that_the_runtime_lacks_is_refused_until_another_is_stated(folder, tmp_path):
+    spec = resolve_model(f"local-dir:{changed(folder, tmp_path / 'o', pretrained_cfg={'interpolation': 'lanczos'})}")
+    with pytest.raises(UsageError, match=r"^o is resized with the filter 'lanczos': .* with --interpolation$"):
+        resolve_preprocessing(spec)
+    assert resolve_preprocessing(spec, Recipe(interpolation="bicubic")).interpolation == "bicubic"
 
 
 def test_a_network_of_one_channel_is_taken(folder, tmp_path):

@@ -219,6 +219,26 @@ def _labels(file: Path, text: str, change: Change) -> Surface:
     return Surface(file, change, lambda: read_class_names(file, 3))
 
 
+def own_model(folder: Path) -> Surface:
+    """Return the surface of timm's config.json beside weights."""
+    from exporter.models import default_labels, resolve_model
+    from exporter.preprocessing import resolve_preprocessing
+
+    file = folder / "config.json"
+    names = ["badger", "otter", "stoat"]
+    pretrained = {"input_size": [3, 64, 64], "interpolation": "bicubic", "crop_pct": 0.9, "crop_mode": "center"}
+    pretrained |= {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.2], "num_classes": 3, "license": "mit"}
+    content = {"architecture": "resnet18", "num_classes": 3, "label_names": names, "label_descriptions": {"otter": "x"}}
+    file.write_text(json.dumps(content | {"model_args": {"in_chans": 3}, "pretrained_cfg": pretrained}))
+    (folder / "model.safetensors").touch()
+
+    def read() -> object:
+        spec = resolve_model(f"local-dir:{folder}")
+        return default_labels(3, spec), resolve_preprocessing(spec)
+
+    return Surface(file, change_json, read)
+
+
 def job(folder: Path) -> Surface:
     """Return the surface of an embedding job's identity."""
     return _searched(folder, "_job.json")
@@ -323,7 +343,15 @@ SURFACES: dict[str, Callable[[Path], Surface]] = {
     make.__name__: make
     for make in (
         *(manifest, calibration, compare_result, bench_result, neighbours, sidecar, plan, layers),
-        *(checkpoint_pickle, checkpoint_safetensors, calibration_cache, labels_lines, labels_json, labels_csv),
+        *(
+            checkpoint_pickle,
+            checkpoint_safetensors,
+            calibration_cache,
+            labels_lines,
+            labels_json,
+            labels_csv,
+            own_model,
+        ),
         *(job, part_record, part_rows, parquet_images, tar_shard, image_list, png, jpeg, tiff, webp),
     )
 }
