@@ -79,7 +79,7 @@ class FaissIndex:
         """Return about the k nearest rows of each query, with their exact distances; rules 2 and 3.
 
         Raises:
-            BundleError: A part cannot be read.
+            BundleError: A part cannot be read, or the index is of other rows.
         """
         found = find_rows(self.shards, queries, k=k, metric=self.metric)
         return [self._measured(query, rows) for query, rows in zip(queries, found, strict=True)]
@@ -88,6 +88,12 @@ class FaissIndex:
         ordered = np.sort(rows)
         if not ordered.size:
             return Nearest(ordered, np.empty(0))
+        if ordered[-1] >= self.gallery.rows:
+            folder = folder_of(self.gallery, self.metric)
+            raise BundleError(
+                f"{folder} names row {ordered[-1]} of {self.gallery.rows:,}, which is not there: remove the folder, "
+                "and search again"
+            )
         search = ExactSearch(query[np.newaxis], k=len(rows), metric=self.metric)
         search.add(0, search.estimate(self.gallery.embeddings(ordered.tolist())))
         (nearest,) = search.result()
@@ -95,7 +101,7 @@ class FaissIndex:
 
 
 def open_index(gallery: Gallery, metric: Metric, on_stage: Callable[[str], None]) -> FaissIndex:
-    """Return the index of an output, which is made where there is none yet, or one of other rows.
+    """Return the index of an output, which is made where there is none yet, one of other rows, or a damaged one.
 
     Raises:
         ModuleNotFoundError: faiss is not installed.
@@ -103,10 +109,18 @@ def open_index(gallery: Gallery, metric: Metric, on_stage: Callable[[str], None]
     """
     folder = folder_of(gallery, metric)
     record = read_record(folder / _RECORD, IndexRecord, gallery)
-    if record is None:
+    shards = _open_shards(folder, record.probes) if record is not None else ()
+    if record is None or not _are_of(gallery, shards):
         on_stage(f"make an index of {gallery.rows:,} rows")
         record = _make_index(gallery, metric, folder)
-    return FaissIndex(gallery, metric, record, _open_shards(folder, record.probes))
+        shards = _open_shards(folder, record.probes)
+    return FaissIndex(gallery, metric, record, shards)
+
+
+def _are_of(gallery: Gallery, shards: Sequence[Any]) -> bool:
+    """Return whether shards have as many rows as an output, and embeddings of its length."""
+    dim = gallery.job.bundle.embedding_dim
+    return all(shard.d == dim for shard in shards) and sum(shard.ntotal for shard in shards) == gallery.rows
 
 
 def find_rows(shards: Sequence[Any], queries: AnyFloats, *, k: int, metric: Metric) -> list[Ints]:
@@ -181,15 +195,19 @@ def _shard_file(folder: Path, number: int) -> Path:
 
 
 def _open_shards(folder: Path, probes: int) -> tuple[Any, ...]:
-    """Return the shards, whose lists stay on the disk."""
+    """Return the shards, whose lists stay on the disk; none where faiss cannot read one."""
     import faiss
 
     files = sorted(folder.glob("shard-*.faiss"))
     for file in files:
         check_plain(file)
-    shards = tuple(faiss.read_index(str(file), faiss.IO_FLAG_MMAP) for file in files)
-    for shard in shards:
-        shard.nprobe = probes
+    try:
+        shards = tuple(faiss.read_index(str(file), faiss.IO_FLAG_MMAP) for file in files)
+        for shard in shards:
+            shard.nprobe = probes
+    # faiss's own errors.
+    except RuntimeError:
+        return ()
     return shards
 
 

@@ -56,11 +56,18 @@ class Unpacked:
 
 
 def find_unpacked(gallery: Gallery) -> Unpacked | None:
-    """Return the copy of an output's rows, or None where there is none, or one of other rows."""
+    """Return the copy of an output's rows, or None where there is none, one of other rows, or a damaged one."""
     folder = folder_of(gallery, _FOLDER)
     record = read_record(folder / _RECORD, KeptRecord, gallery)
     file = folder / _EMBEDDINGS
-    return Unpacked(file, record.rows) if record is not None and file.is_file() else None
+    if record is None:
+        return None
+    try:
+        copy = load_npy(file, mapped=True)
+    except (OSError, ValueError):
+        return None
+    fits = copy.dtype == np.float32 and copy.shape == (record.rows, gallery.job.bundle.embedding_dim)
+    return Unpacked(file, record.rows) if fits else None
 
 
 def unpack(gallery: Gallery, on_stage: Callable[[str], None]) -> Unpacked | None:

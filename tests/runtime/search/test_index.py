@@ -113,3 +113,36 @@ def test_a_failure_of_faiss_is_one_line_and_leaves_nothing(
     with pytest.raises(BundleError, match=r"faiss cannot write .*/_search/cosine \(Error in .* no room\): free some"):
         run_search(SearchRequest(job.output, (write_picture(tmp_path / "query.png"),), index=True))
     assert list((job.output / "_search").iterdir()) == []
+
+
+def _renumber(file: Path) -> None:
+    """Write an index of the same rows under numbers that the output does not have."""
+    import faiss
+
+    index = faiss.read_index(str(file))
+    rows = index.ntotal
+    index.reset()
+    index.add_with_ids(np.ones((rows, index.d), np.float32), np.arange(rows) + ROWS)
+    faiss.write_index(index, str(file))
+
+
+def test_an_index_that_was_cut_off_is_made_anew(job: EmbedRequest, tmp_path: Path) -> None:
+    embed(job)
+    request = SearchRequest(job.output, (write_picture(tmp_path / "query.png", 7),), k=3, index=True)
+    found = run_search(request).found
+    (shard,) = (job.output / "_search" / "cosine").glob("shard-*.faiss")
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-16])
+    stages: list[str] = []
+    assert run_search(request, stages.append).found == found
+    assert "make an index of 40 rows" in stages
+    assert shard.stat().st_size == len(whole)
+
+
+def test_an_index_with_rows_that_are_not_there_is_refused(job: EmbedRequest, tmp_path: Path) -> None:
+    embed(job)
+    request = SearchRequest(job.output, (write_picture(tmp_path / "query.png", 7),), k=3, index=True)
+    run_search(request)
+    _renumber(next((job.output / "_search" / "cosine").glob("shard-*.faiss")))
+    with pytest.raises(BundleError, match=r"_search/cosine names row 6\d\d of 40, which is not there: remove"):
+        run_search(request)

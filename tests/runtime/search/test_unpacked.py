@@ -69,6 +69,29 @@ def test_a_copy_of_other_rows_is_not_searched_and_made_anew_when_asked(job: Embe
     assert sorted(file.name for file in copy.parent.iterdir()) == ["embeddings.npy", "unpacked.json"]
 
 
+@pytest.mark.parametrize("damage", ["cut off", "header", "narrower", "fewer rows", "another type"])
+def test_a_damaged_copy_is_not_searched_and_made_anew_when_asked(
+    job: EmbedRequest, tmp_path: Path, damage: str
+) -> None:
+    embed(job)
+    request = SearchRequest(job.output, (write_picture(tmp_path / "query.png", 7),), k=3)
+    exact = run_search(replace(request, unpack=True)).found
+    copy = job.output / "_search" / "unpacked" / "embeddings.npy"
+    whole = copy.read_bytes()
+    rows = np.load(copy)
+    if damage == "cut off":
+        copy.write_bytes(whole[:-8])
+    elif damage == "header":
+        copy.write_bytes(whole.replace(b"'fortran_order': F", b"'fortran_order':(F"))
+    else:
+        changed = {"narrower": rows[:, 1:], "fewer rows": rows[1:], "another type": rows.astype(np.float64)}
+        np.save(copy, changed[damage])
+    assert run_search(request).found == exact
+    assert copy.read_bytes() != whole
+    assert run_search(replace(request, unpack=True)).found == exact
+    assert copy.read_bytes() == whole
+
+
 def test_parts_that_are_npy_already_are_not_copied(job: EmbedRequest, tmp_path: Path) -> None:
     embed(replace(job, writing=OutputChoice(format="npy")))
     request = SearchRequest(job.output, (write_picture(tmp_path / "query.png", 7),), k=3, unpack=True)
