@@ -65,7 +65,7 @@ def test_every_entry_of_the_changelog_is_one_line_and_a_sentence() -> None:
 
 @pytest.mark.parametrize("section", REFUSALS, ids=lambda section: section.partition("\n")[0])
 def test_the_messages_of_security_md_are_in_the_code_that_it_names(section: str) -> None:
-    named = [ROOT / name for name in re.findall(r"`((?:runtime|calibration)/[\w/]+\.py)`", section)]
+    named = [ROOT / name for name in re.findall(r"`((?:runtime|calibration|exporter)/[\w/]+\.py)`", section)]
     code = "".join(path.read_text(encoding="utf-8") for path in named)
     quoted = re.findall(r"^\| .+ \| `(.+)` \|$", section, re.MULTILINE)
     assert [message for message in quoted if message not in code] == []
