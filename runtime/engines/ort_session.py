@@ -103,8 +103,10 @@ def open_session(
     """
     ort = import_onnxruntime()
     options = ort.SessionOptions()
-    # Errors alone: a warning of onnxruntime's is about the graph's form, and comes with every session.
-    options.log_severity_level = 3
+    # Errors alone: a warning of onnxruntime's is about the graph's form, and comes with every session. Where a graph
+    # cannot be loaded, profiling logs another error beside the one that is raised; on the CPU there is no other.
+    quiet = profile is not None and list(providers) == list(PROVIDERS["cpu"].chain)
+    options.log_severity_level = 4 if quiet else 3
     options.enable_mem_pattern = memory_pattern
     if fusion == "none":
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL

@@ -127,7 +127,7 @@ def _note(chosen: Candidate, why: str, *, head: Head | None, left: list[str]) ->
     if chosen.naming.title:
         told.append(f"names of {chosen.naming.title}")
     if head is not None and "fc.weight" in head.tensors and head.module != f"{chosen.prefix}fc":
-        told.append(f"classifier {head.module}")
+        told.append(f"classifier at {head.module}")
     if head is not None and head.without_bias:
         told.append("a classifier without bias, zeros in its place")
     sentence = f"taken: {', '.join(told)}" if told else ""

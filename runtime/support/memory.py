@@ -4,24 +4,6 @@ import ctypes
 import gc
 import sys
 
-# malloc.h of glibc.
-_M_ARENA_MAX = -8
-
-
-def share_one_heap() -> None:
-    """Have all threads take memory from one heap of glibc's, from now on; other C libraries are left to themselves.
-
-    Else each new thread has a heap of its own, up to eight for every core. What a thread freed there no other thread
-    takes, and at the end of such a heap up to 64 MB stay with the process, where `trim_heap` does not reach. It costs
-    time only where threads allocate small blocks all the time.
-
-    Source: mallopt(3), M_ARENA_MAX, M_TRIM_THRESHOLD and M_MMAP_THRESHOLD.
-    """
-    if sys.platform == "linux":
-        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-        if mallopt is not None:
-            mallopt(_M_ARENA_MAX, 1)
-
 
 def free_memory() -> None:
     """Collect garbage where the collector is off, as in `export-ssl`, and let the heap give back what is free.

@@ -50,12 +50,12 @@ class Look:
     """What a process holds at a moment.
 
     Attributes:
-        uss_bytes: Memory that no other process shares.
+        own_bytes: Memory that stands in no file: the code of a library counts or not, as other processes map it too.
         handles: Number of open handles.
         threads: Number of threads.
     """
 
-    uss_bytes: int
+    own_bytes: int
     handles: int
     threads: int
 
@@ -63,11 +63,9 @@ class Look:
     def now(cls) -> "Look":
         """Look at this process."""
         gc.collect()
-        private = 0
-        for line in Path("/proc/self/smaps_rollup").read_text(encoding="ascii").splitlines():
-            if line.startswith("Private_"):
-                private += int(line.split()[1]) * 1024
-        return cls(private, _count("fd"), _count("task"))
+        rollup = Path("/proc/self/smaps_rollup").read_text(encoding="ascii").splitlines()
+        (own,) = (int(line.split()[1]) * 1024 for line in rollup if line.startswith("Anonymous:"))
+        return cls(own, _count("fd"), _count("task"))
 
 
 def _count(what: str) -> int:
@@ -83,7 +81,7 @@ class Run:
         growth: Growth of memory from the first third of the looks behind the warm-up to the last third, a fraction.
         handles: Growth of the number of handles.
         threads: Growth of the number of threads.
-        uss_mb: Memory at the end, MB.
+        own_mb: Memory at the end, MB.
         faults: What is wrong.
         seconds: Time of all.
     """
@@ -92,7 +90,7 @@ class Run:
     growth: float
     handles: int
     threads: int
-    uss_mb: float
+    own_mb: float
     faults: list[str]
     seconds: float
 
@@ -117,13 +115,13 @@ def judge(looks: list[Look], times: int, wrong: int, seconds: float) -> Run:
         before, after = (statistics.median(getattr(look, field) for look in part) for part in (early, late))
         return after - before
 
-    before = statistics.median(look.uss_bytes for look in early)
+    before = statistics.median(look.own_bytes for look in early)
     run = Run(
         times=times,
-        growth=round(grown("uss_bytes") / before, 5),
+        growth=round(grown("own_bytes") / before, 5),
         handles=round(grown("handles")),
         threads=round(grown("threads")),
-        uss_mb=round(looks[-1].uss_bytes / 1e6, 1),
+        own_mb=round(looks[-1].own_bytes / 1e6, 1),
         faults=[],
         seconds=round(seconds, 1),
     )
@@ -304,7 +302,7 @@ def main() -> None:
             counts[name] = run
             failed.append(bool(run.faults))
             print(
-                f"{name}: {run.times:,} times, memory {run.growth:+.2%} of {run.uss_mb:.0f} MB, "
+                f"{name}: {run.times:,} times, memory {run.growth:+.2%} of {run.own_mb:.0f} MB, "
                 f"handles {run.handles:+}, threads {run.threads:+}; {run.seconds:.0f} s",
                 flush=True,
             )

@@ -96,7 +96,7 @@ def endurance_table(counts: Counts) -> str:
             name,
             _number(one["times"]),
             f"{100 * one['growth']:+.2f} %",
-            f"{one['uss_mb']:.0f}",
+            f"{one['own_mb']:.0f}",
             f"{one['handles']:+}",
             f"{one['threads']:+}",
             len(one["faults"]),

@@ -207,7 +207,7 @@ def _solo(state: State, other: State) -> Layout:
         | under("momentum_projector.", mlp())
         | _queue()
     )
-    return Layout(lightning(tensors), state, ("prefix encoder.", "classifier classifier", "projector"))
+    return Layout(lightning(tensors), state, ("prefix encoder.", "classifier at classifier", "projector"))
 
 
 def _averaged(state: State, other: State) -> Layout:
@@ -229,7 +229,7 @@ def _mmengine(state: State, other: State) -> Layout:
         "optimizer": optimiser(),
         "ema_state_dict": under("module.", plain) | {"steps": torch.tensor(3)},
     }
-    return Layout(content, state, ("mmengine's averaged (EMA) weights", "classifier head.fc"))
+    return Layout(content, state, ("mmengine's averaged (EMA) weights", "classifier at head.fc"))
 
 
 def _mean_teacher(state: State, other: State) -> Layout:
@@ -237,7 +237,7 @@ def _mean_teacher(state: State, other: State) -> Layout:
 
 
 def _head(state: State, name: str) -> Layout:
-    return Layout({"state_dict": body(state) | classifier(state, name)}, state, (f"classifier {name}",))
+    return Layout({"state_dict": body(state) | classifier(state, name)}, state, (f"classifier at {name}",))
 
 
 def _without_bias(state: State) -> Layout:
@@ -294,14 +294,14 @@ LAYOUTS: dict[str, Callable[[State, State], Layout]] = {
     "lightning-model": lambda s, _: Layout(lightning(under("model.", s)), s, ("prefix model.",)),
     "lightning-net": lambda s, _: Layout(lightning(under("net.", s)), s, ("prefix net.",)),
     "lightning-backbone": lambda s, _: Layout(
-        lightning(under("backbone.", body(s)) | classifier(s, "head")), s, ("prefix backbone.", "classifier head")
+        lightning(under("backbone.", body(s)) | classifier(s, "head")), s, ("prefix backbone.", "classifier at head")
     ),
     "lightning-averaged": _averaged,
     "aliased": lambda s, _: Layout(lightning(under("model.", s) | under("net.", s)), s, ("equal tensors",)),
     "mmpretrain": lambda s, _: Layout(
         {"meta": {"epoch": 100}, "state_dict": under("backbone.", body(s)) | classifier(s, "head.fc")},
         s,
-        ("prefix backbone.", "classifier head.fc"),
+        ("prefix backbone.", "classifier at head.fc"),
     ),
     "mmengine-ema": _mmengine,
     "transformers": lambda s, _: Layout(transformers(s), s, ("names of Hugging Face transformers", "classifier.1")),
@@ -319,8 +319,8 @@ LAYOUTS: dict[str, Callable[[State, State], Layout]] = {
     "classifier": lambda s, _: _head(s, "classifier"),
     "head.fc": lambda s, _: _head(s, "head.fc"),
     "linear": lambda s, _: _head(s, "linear"),
-    "sequential": lambda s, _: Layout(under("0.", body(s)) | classifier(s, "1"), s, ("prefix 0.", "classifier 1")),
-    "children-and-linear": lambda s, _: Layout(children(s, 9) | classifier(s, "10"), s, ("classifier 10",)),
+    "sequential": lambda s, _: Layout(under("0.", body(s)) | classifier(s, "1"), s, ("prefix 0.", "classifier at 1")),
+    "children-and-linear": lambda s, _: Layout(children(s, 9) | classifier(s, "10"), s, ("classifier at 10",)),
     "no-bias": lambda s, _: _without_bias(s),
     "shortcut": lambda s, _: Layout({name.replace("downsample", "shortcut"): v for name, v in s.items()}, s),
     "mean-teacher": _mean_teacher,

@@ -97,7 +97,9 @@ PUBLISHED: dict[str, Callable[[State, State], Layout]] = {
     "timm-wrapper": lambda s, _: Layout(under("timm_model.", s), s, ("prefix timm_model.",)),
     "timm-backbone": lambda s, _: Layout(under("_backbone.", body(s)), body(s), ("prefix _backbone.",)),
     "monai": lambda s, _: Layout(
-        under("features.", children(s, 9)) | {name: s[name] for name in ("fc.weight", "fc.bias")}, s, ("classifier fc",)
+        under("features.", children(s, 9)) | {name: s[name] for name in ("fc.weight", "fc.bias")},
+        s,
+        ("classifier at fc",),
     ),
     "composer": lambda s, _: Layout(
         {"state": {"model": under("module.", s), "optimizers": {"SGD": {}}}, "rng": [{"torch": torch.zeros(3)}]},

@@ -112,3 +112,9 @@ def test_a_profile_that_could_not_be_written_is_one_line(profile: bytes | None, 
         (tmp_path / "profile.json").write_bytes(profile)
     with pytest.raises(EngineError, match=r"could not write which kernels ran, into .*: free some space"):
         read_profile(tmp_path / "profile.json")
+
+
+def test_a_graph_that_cannot_be_loaded_is_one_error_and_no_line_of_onnxruntimes(tmp_path, capfd):
+    with pytest.raises(EngineError, match=r"cannot load .*absent\.onnx"):
+        open_session(tmp_path / "absent.onnx", fusion="all", profile=tmp_path / "profile")
+    assert capfd.readouterr() == ("", "")

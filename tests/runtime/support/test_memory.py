@@ -1,6 +1,5 @@
 import gc
 import mmap
-import subprocess
 import sys
 import weakref
 from pathlib import Path
@@ -8,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from runtime.support import memory
-from tests.helpers.paths import ROOT
 
 
 def test_giving_memory_back_is_safe_at_any_time():
@@ -61,38 +59,3 @@ def test_nothing_is_called_elsewhere(monkeypatch):
 
 def _resident_mb():
     return int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[1]) * mmap.PAGESIZE / 2**20
-
-
-_FREED_IN_A_THREAD = """
-import threading
-from pathlib import Path
-from runtime.support.memory import share_one_heap, trim_heap
-
-def resident_mb():
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
-
-def take_and_free():
-    blocks = [bytearray(100_000) for _ in range(500)]
-    del blocks
-
-share_one_heap()
-# Once a block of 32 MB was freed, glibc takes smaller ones from its heaps, and keeps twice as much at their ends.
-block = bytearray(33_000_000)
-del block
-trim_heap()
-before = resident_mb()
-for _ in range(4):
-    thread = threading.Thread(target=take_and_free)
-    thread.start()
-    thread.join()
-trim_heap()
-print(resident_mb() - before)
-"""
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="another C library")
-def test_what_a_thread_freed_goes_back_to_the_system():
-    done = subprocess.run(
-        [sys.executable, "-c", _FREED_IN_A_THREAD], capture_output=True, text=True, check=True, cwd=ROOT
-    )
-    assert float(done.stdout) < 5
