@@ -53,6 +53,21 @@ ov::element::Type hint(const std::string &word) {
     throw Error(RNE_INVALID_ARGUMENT, "precision \"" + word + "\": expected \"f32\", \"bf16\" or \"f16\"");
 }
 
+// A hash says that the graph is the one that the manifest lists, not the one that it describes: what it gives is laid
+// over the caller's memory, (batch, width) float32.
+void refuse_output(const std::string &name, const std::string &found, std::size_t width) {
+    throw Error(RNE_BUNDLE, "model.onnx gives " + name + " as " + found + ", bundle.json says float32 (batch, " +
+                                std::to_string(width) + "): export the bundle again");
+}
+
+void check_output(const ov::Output<const ov::Node> &output, const std::string &name, std::size_t width) {
+    const auto shape = output.get_partial_shape();
+    const ov::PartialShape described{ov::Dimension::dynamic(), static_cast<ov::Dimension::value_type>(width)};
+    if (output.get_element_type() != ov::element::f32 || !shape.compatible(described)) {
+        refuse_output(name, output.get_element_type().get_type_name() + " " + shape.to_string(), width);
+    }
+}
+
 class OpenVino final : public Backend {
 public:
     OpenVino(const Bundle &bundle, const BackendOptions &options)
@@ -77,8 +92,10 @@ public:
         request_ = compiled_.create_infer_request();
         if (manifest_.classes != 0) {
             logits_ = compiled_.output(manifest_.logits_name);
+            check_output(logits_, manifest_.logits_name, manifest_.classes);
         }
         embedding_ = compiled_.output(manifest_.embedding_name);
+        check_output(embedding_, manifest_.embedding_name, manifest_.embedding_dim);
         executes_ = describe_precision(manifest_.precision, executed(compiled_));
     }
 
@@ -97,6 +114,19 @@ private:
     void run(const void *input, std::size_t batch, float *logits, float *embedding) {
         bind(input, batch, logits, embedding);
         request_.infer();
+        if (manifest_.classes != 0) {
+            check_written(logits_, manifest_.logits_name, manifest_.classes);
+        }
+        check_written(embedding_, manifest_.embedding_name, manifest_.embedding_dim);
+    }
+
+    // A size that the graph leaves open shows when it has run.
+    void check_written(const ov::Output<const ov::Node> &output, const std::string &name, std::size_t width) {
+        const auto shape = request_.get_tensor(output).get_shape();
+        if (shape != ov::Shape{batch_, width}) {
+            input_at_ = nullptr; // the next call binds the tensors anew
+            refuse_output(name, "float32 " + ov::PartialShape(shape).to_string(), width);
+        }
     }
 
     // The tensors lie over the caller's memory and are made anew only when it, or the batch, is another one.

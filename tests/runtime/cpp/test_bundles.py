@@ -12,12 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.helpers.bundles import CLASSES, SIZE
 from tests.helpers.cpp.build import build_library, require_tools
 from tests.helpers.cpp.fuzz import SIDECAR
 from tests.helpers.cpp.library import Engine, LibraryError, Params, Status
 from tests.helpers.cpp.mutations import Opener
 from tests.helpers.exported import copy_bundle
 from tests.helpers.external_data import PLACES, external, plain
+from tests.helpers.linear_graph import bundle_with, graph, of_the_pixels
 
 MUTATIONS = 300
 # Deeper than any stack would hold if a reader called itself per level.
@@ -378,3 +380,24 @@ def test_impossible_parameters_are_refused(exported, params, word):
 
 def test_a_batch_that_no_memory_holds_is_refused(exported):
     refused_folder(exported.fp32, status=Status.OUT_OF_MEMORY, max_batch=2**31 - 1)
+
+
+@pytest.mark.parametrize("classes", [CLASSES - 1, CLASSES + 1])
+def test_a_graph_that_gives_another_number_of_classes_than_its_manifest_is_refused(tmp_path, classes):
+    refused_folder(bundle_with(tmp_path, graph(classes=classes)), "logits", f"(batch, {CLASSES})", "export")
+
+
+def test_outputs_that_turn_out_narrower_are_refused_whenever_they_do(tmp_path):
+    require_tools()
+    network = graph(classes="classes", tail=lambda nodes: of_the_pixels(nodes, "Slice", 0, CLASSES - 1))
+    pixels = np.ones((1, SIZE, SIZE, 3), np.uint8)
+    with Engine(bundle_with(tmp_path, network)) as engine:
+        assert np.isfinite(engine.infer(pixels)[0]).all()
+        # The same memory, whose content alone is another.
+        pixels[:] = 0
+        for _again in range(2):
+            with pytest.raises(LibraryError) as caught:
+                engine.infer(pixels)
+            refused((caught.value.status, caught.value.message), "logits", f"(batch, {CLASSES})")
+        pixels[:] = 1
+        assert np.isfinite(engine.infer(pixels)[0]).all()
