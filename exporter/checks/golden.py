@@ -63,7 +63,8 @@ def run_original(module: "torch.nn.Module", feed: Pixels | Floats) -> Outputs:
     import torch
 
     with torch.no_grad():
-        batches = [module(batch) for batch in torch.from_numpy(feed).split(_IMAGES_AT_ONCE)]
+        few = (feed[start : start + _IMAGES_AT_ONCE] for start in range(0, len(feed), _IMAGES_AT_ONCE))
+        batches = [module(torch.from_numpy(images)) for images in few]
     return read_outputs([torch.cat(outputs).float().numpy() for outputs in zip(*batches, strict=True)])
 
 
