@@ -163,7 +163,7 @@ def test_a_cache_gives_the_same_graph_without_calibrating(by_command, exported, 
     def never(*_arguments, **_options):
         raise AssertionError("the cache was not used")
 
-    monkeypatch.setattr("calibration.quantize.collect_statistics", never)
+    monkeypatch.setattr("calibration.image_passes.collect_statistics", never)
     common = ("--model", "ssl_resnet18", "--weights", exported.checkpoint, "--img-size", IMAGE_SIZE, "--int8")
     cache = by_command[0].parent / "cache"
     result = run(*common, "--calib", class_folders, "--calib-cache", cache, "--output", tmp_path / "again")

@@ -10,8 +10,8 @@ Each run has a process of its own, on a network so small that the calls are what
 - ENGINE, spawn: opened and called in so many processes that are started anew, one after the other
 - embed: so many small images through one job
 
-After a first part, in which caches and pools fill, memory (what the process has for itself, USS) may grow by less than
-1 % of it, and handles and threads not at all. Every result must have the bits of the first.
+After a first part, in which caches and pools fill, memory (what the process holds that stands in no file) may grow by
+less than 1 % of it, and handles and threads not at all. Every result must have the bits of the first.
 """
 
 import argparse
