@@ -61,7 +61,7 @@ void refuse_output(const std::string &name, const std::string &found, std::size_
 }
 
 void check_output(const ov::Output<const ov::Node> &output, const std::string &name, std::size_t width) {
-    const auto shape = output.get_partial_shape();
+    const auto &shape = output.get_partial_shape();
     const ov::PartialShape described{ov::Dimension::dynamic(), static_cast<ov::Dimension::value_type>(width)};
     if (output.get_element_type() != ov::element::f32 || !shape.compatible(described)) {
         refuse_output(name, output.get_element_type().get_type_name() + " " + shape.to_string(), width);
