@@ -63,7 +63,8 @@ carry_settings() {
 
 unmount() {
   local place
-  for place in dev sys proc; do
+  # run/netns: where `ip netns` was.
+  for place in dev sys proc run/netns; do
     if mountpoint -q "$root/$place"; then umount --recursive --lazy "$root/$place"; fi
   done
 }

@@ -48,19 +48,28 @@ exit $?
 """
 
 
+def missing_tools() -> str:
+    """Return which programs are not installed, and their packages; nothing where all are."""
+    missing = {tool: package for tool, package in _TOOLS.items() if shutil.which(tool) is None}
+    if not missing:
+        return ""
+    return f"{', '.join(missing)} not found: apt-get install {' '.join(sorted(set(missing.values())))}"
+
+
 def why_no_nodes() -> str:
-    """Return why namespaces cannot be made here; nothing where they can."""
+    """Return why namespaces cannot be made and entered here; nothing where they can."""
     if os.geteuid() != 0:
         return "network namespaces need root"
-    missing = {tool: package for tool, package in _TOOLS.items() if shutil.which(tool) is None}
-    if missing:
-        return f"{', '.join(missing)} not found: apt-get install {' '.join(sorted(set(missing.values())))}"
+    if missing := missing_tools():
+        return missing
     name = f"ssl-{os.getpid()}-try"
     made = subprocess.run(["ip", "netns", "add", name], capture_output=True, text=True, check=False)
     if made.returncode:
         return f"network namespaces cannot be made here ({made.stderr.strip()})"
+    # To enter one it mounts /sys anew, which it cannot below a chroot.
+    entered = subprocess.run(["ip", "netns", "exec", name, "true"], capture_output=True, text=True, check=False)
     _run("ip", "netns", "del", name)
-    return ""
+    return f"network namespaces cannot be entered here ({entered.stderr.strip()})" if entered.returncode else ""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.helpers.tools import leave_out
 from tests.torture.ray_faults import FAULTS
-from tests.torture.ray_nodes import Place, places, why_no_nodes
+from tests.torture.ray_nodes import Place, missing_tools, places, why_no_nodes
 from tests.torture.ray_stress import in_turn
 from tests.torture.ray_work import Ending, differences, judge
 
@@ -30,8 +30,10 @@ def reaches(here: Place, there: Place) -> bool:
 
 
 def test_places_reach_each_other_unless_a_cable_is_pulled_and_leave_nothing(tmp_path: Path) -> None:
+    if missing := missing_tools():
+        leave_out(missing)
     if reason := why_no_nodes():
-        leave_out(reason)
+        pytest.skip(reason)
     with places(2, tmp_path / "disk") as (first, second):
         command = ["ip", "netns", "exec", first.namespace, sys.executable, "-c", _SERVER, first.address]
         with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
