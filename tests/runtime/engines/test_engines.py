@@ -30,6 +30,7 @@ from tests.helpers.bundles import SIZE as HAND_MADE_SIZE
 from tests.helpers.bundles import write_hand_made
 from tests.helpers.exported import copy_bundle, decibels
 from tests.helpers.graphs import evaluate, make_model
+from tests.helpers.paths import ROOT
 
 GRAPH_ENGINES = ("onnxruntime", "openvino")
 ENGINES = (*GRAPH_ENGINES, "pytorch")
@@ -484,3 +485,33 @@ def test_tensors_that_overflow_in_fp16_are_infinite_in_onnxruntime_and_those_kep
     assert all(np.isfinite(array).all() for array in found.values())
     # Weights and input are rounded to FP16 once each, at worst half a unit of 2^-10.
     assert decibels(evaluate(model, feed)[0], found["y"]) >= FP16_FLOOR_DB
+
+
+# Each process has one first call. Threads take turns after every few instructions, so that eight of them meet in it.
+_FIRST_CALLS = """
+import os, sys, threading
+import numpy as np
+from runtime import EngineOptions, load_engine
+
+engine = load_engine(sys.argv[1], "openvino", EngineOptions(threads=1, share_cores=True))
+pixels = np.zeros((1, *engine.manifest.preprocessing.pixels_shape), np.uint8)
+together = threading.Barrier(8)
+
+def call():
+    together.wait()
+    engine.infer(pixels)
+
+sys.setswitchinterval(1e-6)
+threads = [threading.Thread(target=call, daemon=True) for _ in range(8)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join(60)
+os._exit(any(thread.is_alive() for thread in threads))
+"""
+
+
+@pytest.mark.parametrize("process", range(3))
+def test_the_first_calls_of_a_process_may_come_from_eight_threads_at_once(exported, process):
+    command = [sys.executable, "-c", _FIRST_CALLS, str(exported.fp32)]
+    assert subprocess.run(command, check=False, cwd=ROOT).returncode == 0, process
