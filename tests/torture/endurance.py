@@ -1,6 +1,6 @@
 """Lets each engine, and an embedding job, run long, and says what grew.
 
-    python -m tests.torture.endurance [--inferences 20000] [--loads 200] [--images 100000] [--only RUN …] [--json FILE]
+    python -m tests.torture.endurance [--inferences 20000] [--loads 600] [--images 100000] [--only RUN …] [--json FILE]
 
 Each run has a process of its own, on a network so small that the calls are what is tried:
 
@@ -263,7 +263,7 @@ def runs(arguments: argparse.Namespace, bundle: Path, folder: Path) -> dict[str,
         found[f"{engine}, inferences"] = partial(infer, bundle, engine, arguments.inferences)
         found[f"{engine}, threads"] = partial(infer_in_threads, bundle, engine, arguments.inferences)
         found[f"{engine}, loads"] = partial(load, bundle, engine, arguments.loads)
-        found[f"{engine}, spawn"] = partial(spawn, bundle, engine, max(2, arguments.loads // 10))
+        found[f"{engine}, spawn"] = partial(spawn, bundle, engine, max(2, arguments.loads // 30))
     found["embed"] = partial(embed, bundle, folder, arguments.images)
     return found
 
@@ -272,7 +272,7 @@ def main() -> None:
     """Do the runs one after the other, print a row for each, and exit with 1 if one has a fault."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--inferences", type=int, default=20_000, help="calls of each engine")
-    parser.add_argument("--loads", type=int, default=200, help="how often each engine is opened")
+    parser.add_argument("--loads", type=int, default=600, help="how often each engine is opened")
     parser.add_argument("--images", type=int, default=100_000, help="images through the embedding job")
     parser.add_argument("--only", nargs="*", help="names of runs, or how they begin")
     parser.add_argument("--json", type=Path, help="file for the figures")
