@@ -1,6 +1,6 @@
 """Lets each engine, and an embedding job, run long, and says what grew.
 
-    python -m tests.torture.endurance [--inferences 20000] [--loads 600] [--images 100000] [--only RUN …] [--json FILE]
+    python -m tests.torture.endurance [--inferences 20000] [--loads 600] [--images 300000] [--only RUN …] [--json FILE]
 
 Each run has a process of its own, on a network so small that the calls are what is tried:
 
@@ -273,7 +273,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--inferences", type=int, default=20_000, help="calls of each engine")
     parser.add_argument("--loads", type=int, default=600, help="how often each engine is opened")
-    parser.add_argument("--images", type=int, default=100_000, help="images through the embedding job")
+    parser.add_argument("--images", type=int, default=300_000, help="images through the embedding job")
     parser.add_argument("--only", nargs="*", help="names of runs, or how they begin")
     parser.add_argument("--json", type=Path, help="file for the figures")
     arguments = parser.parse_args()
