@@ -8,6 +8,7 @@
    them, unless it leaves the classifier out.
 4. Where the file shows self-supervised training (a queue, a predictor, prototypes, …), what stands in the network's own
    `fc` is a projection head, as in MoCo and SimSiam, and so is a head of several layers: both are left.
+5. A head of which a layer is called a projection (`head.proj`, as in OpenCLIP) is none either, and is left.
 """
 
 from collections.abc import Iterable, Mapping
@@ -21,6 +22,8 @@ _NAMES = ("fc", "classifier", "head.fc", "head", "linear")
 # fastai's body is child 0, its head child 1. Numbers of children from here on stand behind the network's last stage.
 _BODY, _HEAD = "0.", "1"
 _FIRST_HEAD_CHILD = 8
+# Source: open_clip 3.1's TimmModel, whose `head` is Dropout and a Linear named `proj` into the space of the texts.
+_PROJECTIONS = frozenset({"proj", "projection"})
 
 # Names of modules and tensors that only self-supervised training has. Source: MoCo v1 to v3, SimSiam, SwAV, DINO, BYOL,
 # Barlow Twins and VICReg as published, lightly 1.6, solo-learn 1.0 and mmpretrain 1.2.
@@ -87,7 +90,7 @@ def find_head(
     for outer in _outer(prefix):
         for module in _modules(tensors, outer, prefix):
             held = {name: tensors[name] for name in tensors if name.startswith(f"{module}.")}
-            if not held or (self_supervised and outer == prefix):
+            if not held or (self_supervised and outer == prefix) or parts(held) & _PROJECTIONS:
                 continue
             linear = _linear(held, features)
             if linear is not None:

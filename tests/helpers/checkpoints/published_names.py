@@ -1,8 +1,9 @@
 """Layouts of further libraries, whose names come from their published code; no library made a file for these.
 
 torchvision's detection and segmentation models, segmentation_models_pytorch, transformers' timm wrappers, MONAI's
-`TorchVisionFCModel`, Composer, DeepSpeed, VISSL, MadryLab's robustness, SeCo, PixPro, R3M, fastreid and
-pytorch-metric-learning are taken; detectron2, CLIP, Big Transfer, and what PyTorch's own tools changed are refused.
+`TorchVisionFCModel`, Composer, DeepSpeed, VISSL, MadryLab's robustness, SeCo, PixPro, R3M, fastreid,
+pytorch-metric-learning and OpenCLIP's timm towers are taken; detectron2, CLIP, Big Transfer, and what PyTorch's own
+tools changed are refused.
 """
 
 import argparse
@@ -133,6 +134,12 @@ PUBLISHED: dict[str, Callable[[State, State], Layout]] = {
         {"model": under("backbone.bottom_up.", _detectron2(s))}, None, ("detectron2's names",)
     ),
     "clip": lambda s, _: _clip(s),
+    "open-clip-timm": lambda s, _: Layout(
+        under("visual.trunk.", body(s))
+        | {"visual.head.proj.weight": _noise(CLASSES, FEATURES), "logit_scale": torch.tensor(4.6)},
+        body(s),
+        ("prefix visual.trunk.", "left: visual, logit_scale"),
+    ),
     "big-transfer": lambda _s, _o: Layout({"block1.unit01.conv1.weight": _noise(4, 4, 1, 1)}, None, ("Big Transfer",)),
     "pruned": lambda s, _: Layout(_changed(s, _pruned), None, ("torch.nn.utils.prune.remove",)),
     "quantisation-aware": lambda s, _: Layout(

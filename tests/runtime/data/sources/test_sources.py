@@ -272,6 +272,20 @@ def test_a_damaged_shard_is_an_error_before_any_of_its_images(tmp_path: Path) ->
             list_entries(opened(shard))
 
 
+@pytest.mark.parametrize("record", [512, 10240, 3 << 20])
+def test_archives_joined_by_cat_are_refused_and_what_fills_a_record_is_not(tmp_path: Path, record: int) -> None:
+    # Source: POSIX.1-2017, pax: after the two blocks of zeros, the rest of the last record is undefined.
+    shard = tar(tmp_path / "a.tar", [("x.png", b"x" * 600)])
+    whole = shard.read_bytes()[: 3 * 512 + 2 * 512]
+    for filling in (b"", bytes(record), b"\xa5" * record):
+        shard.write_bytes(whole + filling)
+        assert keys(shard) == ["a.tar/x.png"]
+        shard.write_bytes(whole + filling + whole)
+        begins = rf"a\.tar': a second archive begins at byte {len(whole + filling)}, .*tar --concatenate"
+        with pytest.raises(DataError, match=begins):
+            list_entries(opened(shard))
+
+
 def test_a_size_beyond_64_bits_in_a_header_is_a_damaged_shard(tmp_path: Path) -> None:
     shard = tar(tmp_path / "a.tar", [("x.png", b"x")])
     header = bytearray(shard.read_bytes())
