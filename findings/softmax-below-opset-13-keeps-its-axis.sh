@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
 # OpenVINO 2026.4.1 and onnx 1.23.2: a Softmax below opset 13 is computed as one of opset 13.
 #
-# Expected: up to opset 12 "the input is coerced into a 2-D tensor" at `axis`, 1 by default, so that a Softmax of (N, C, H, W)
-# sums to 1 over all of an image's C x H x W values, as in onnxruntime. Seen: OpenVINO normalises along `axis` alone for
-# Softmax of opset 11 and 12, and does it right up to opset 10 and for LogSoftmax; onnx's reference does so for Softmax,
-# LogSoftmax and Hardmax of every opset below 13, and takes the last axis by default. The probabilities look like
+# Expected: up to opset 12 "input will be coerced into a 2-dimensional tensor" at `axis`, 1 by default, so that a Softmax of
+# (N, C, H, W) sums to 1 over all of an image's C x H x W values, as in onnxruntime. Seen: OpenVINO normalises along `axis`
+# alone for Softmax of opset 11 and 12, and does it right up to opset 10 and for LogSoftmax; onnx's reference does so for
+# Softmax, LogSoftmax and Hardmax of every opset below 13, and takes the last axis by default. The probabilities look like
 # probabilities, and there is no message. For (N, C), and for C classes of one pixel with axis 1, the two are the same.
 set -euo pipefail
 work=$(mktemp -d)
