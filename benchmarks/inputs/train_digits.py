@@ -68,14 +68,19 @@ def load_split(folder: Path) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def train(
-    images: torch.Tensor, labels: torch.Tensor, *, architecture: str = "resnet18", epochs: int = EPOCHS
+    images: torch.Tensor,
+    labels: torch.Tensor,
+    *,
+    architecture: str = "resnet18",
+    epochs: int = EPOCHS,
+    peak_learning_rate: float = PEAK_LEARNING_RATE,
 ) -> torch.nn.Module:
     """Return one of timm's networks, trained with SGD and one cosine cycle."""
     torch.manual_seed(SEED)
     network = timm.create_model(architecture, pretrained=False, num_classes=10)
-    optimiser = torch.optim.SGD(network.parameters(), lr=PEAK_LEARNING_RATE, momentum=0.9, weight_decay=5e-4)
+    optimiser = torch.optim.SGD(network.parameters(), lr=peak_learning_rate, momentum=0.9, weight_decay=5e-4)
     steps = epochs * math.ceil(len(images) / BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, PEAK_LEARNING_RATE, total_steps=steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, peak_learning_rate, total_steps=steps)
     for epoch in range(epochs):
         network.train()
         began, losses = time.perf_counter(), []

@@ -36,8 +36,9 @@ _KINDS = """\
 A low figure in the table above may come from how a kind of network is built, or from weights that nobody trained. So
 one small network of each kind is trained on handwritten digits, and it and the same network with random weights are
 exported and calibrated on the same pictures: `python -m benchmarks.export.trained_kinds FOLDER`. The figures are those
-of `run-ssl compare` in onnxruntime on 360 held-out pictures: SQNR of the logits, images with PyTorch's top-1 class, and
-in brackets what equalisation alone gives on the images held out of calibration, before weights are rounded."""
+of `run-ssl compare` in onnxruntime on 360 held-out pictures: PyTorch's top-1 accuracy, then for INT8 the SQNR of the
+logits, images with PyTorch's top-1 class, and in brackets what equalisation alone gives on the images held out of
+calibration, before weights are rounded. A dash stands where nothing can be equalised."""
 _REFUSED = """\
 ## Not exported
 
@@ -78,42 +79,62 @@ def _kinds() -> tuple[str, ...]:
     """Return the section on trained networks: its text, and the table of what has been measured."""
     networks = json.loads(KINDS_RESULT.read_text(encoding="utf-8"))["networks"]
     rows = [
-        [f"`{name}`", kind, weights, *(_kind_cell(networks[name][weights].get(target)) for target in TARGETS)]
+        [
+            f"`{name}`",
+            kind,
+            weights,
+            f"{percent(next(iter(networks[name][weights].values()))['top1'])} %",
+            *(_kind_cell(networks[name][weights].get(target)) for target in TARGETS),
+        ]
         for name, kind in KINDS.items()
         for weights in ("trained", "random")
         if any(networks.get(name, {}).get(weights, {}).values())
     ]
     return (
         _KINDS,
-        table(["model", "kind", "weights", *(f"INT8, `{target}`" for target in TARGETS)], rows),
+        table(["model", "kind", "weights", "top-1", *(f"INT8, `{target}`" for target in TARGETS)], rows),
         _conclusion(networks),
     )
 
 
 def _conclusion(networks: dict[str, Any]) -> str:
-    """Return how much training alone changes, and which kinds are missing."""
+    """Return how much training alone changes, how far trained kinds are from the plain one, and what is missing."""
+    plain, *kinds = KINDS
+    measured = {
+        (name, weights, target): found["sqnr_db"]
+        for name, rows in networks.items()
+        for weights, row in rows.items()
+        for target, found in row.items()
+    }
     sentences = []
-    for name, rows in networks.items():
-        trained, random = rows.get("trained", {}), rows.get("random", {})
+    for target in TARGETS:
         gains = [
-            f"{trained[target]['sqnr_db'] - random[target]['sqnr_db']:+.1f} dB for `{target}`"
-            for target in TARGETS
-            if target in trained and target in random
+            f"{measured[name, 'trained', target] - measured[name, 'random', target]:+.1f} for `{name}`"
+            for name in KINDS
+            if (name, "trained", target) in measured and (name, "random", target) in measured
         ]
-        if gains:
-            sentences.append(f"Of `{name}`, training alone changes {' and '.join(gains)}.")
+        apart = [
+            f"{measured[name, 'trained', target] - measured[plain, 'trained', target]:+.1f} for `{name}`"
+            for name in kinds
+            if (name, "trained", target) in measured and (plain, "trained", target) in measured
+        ]
+        sentences.append(
+            f"With `{target}`, training alone changes, in dB: {', '.join(gains)}. Trained, they are apart from the "
+            f"plain network by: {', '.join(apart)}."
+        )
     missing = [kind for name, kind in KINDS.items() if name not in networks]
     if missing:
         sentences.append(f"Kinds that have not been measured yet: {', '.join(missing)}.")
-    return " ".join(sentences)
+    return "\n\n".join(sentences)
 
 
 def _kind_cell(found: dict[str, Any] | None) -> str:
     """Return SQNR, agreement, and what equalisation gives."""
     if found is None:
         return "-"
-    gain = found["equalised_db"] - found["as_it_is_db"]
-    return f"{found['sqnr_db']:.1f} dB, {percent(found['agreement'])} % ({gain:+.1f} dB)"
+    as_it_is, equalised = found["as_it_is_db"], found["equalised_db"]
+    gain = "-" if equalised is None else f"{equalised - as_it_is:+.1f} dB"
+    return f"{found['sqnr_db']:.1f} dB, {percent(found['agreement'])} % ({gain})"
 
 
 def _is_unknown(found: dict[str, Any]) -> bool:
