@@ -14,6 +14,7 @@ result is written after each, and what has a figure or a reason is not run again
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -38,7 +39,9 @@ EXPORTS: dict[str, tuple[str, ...]] = {
 # Others of these modules are VGG-like, CSP and RegNet-like networks.
 _RESNETS_BY_NAME = {"senet": "legacy_seres", "byobnet": "resn"}
 _PIECES, _PIECE_SIZE = 72, 96
-_MINUTES_OF_ONE_EXPORT = 15
+_MINUTES_OF_ONE_EXPORT = 60
+# Exit codes of a command that SIGINT, SIGTERM or SIGKILL ended: they say nothing about a network.
+_INTERRUPTED = (128 + signal.SIGINT, 128 + signal.SIGTERM, -signal.SIGKILL)
 
 
 def family() -> list[str]:
@@ -84,6 +87,8 @@ def export(name: str, precision: str, pictures: Path) -> dict[str, dict[str, Any
             )
         except subprocess.TimeoutExpired:
             return {one: {"reason": f"not exported within {_MINUTES_OF_ONE_EXPORT} minutes"} for one in precisions}
+    if done.returncode in _INTERRUPTED:
+        sys.exit(f"{name}, {precision}: interrupted, and nothing stored; run the command again to go on")
     if done.returncode:
         lines = done.stderr.strip().splitlines() or [f"ended with code {done.returncode}"]
         refused = {precision: {"reason": lines[-1].replace(str(pictures), "FOLDER")}}

@@ -28,8 +28,8 @@ _HEAD = f"""\
 Every architecture of timm's ResNet family, exported with random weights, 10 classes and images of 64 x 64 pixels by
 `python -m benchmarks.export.family`. The numbers are decibels of SQNR against PyTorch, of the logits and of the
 embedding, on images that calibration has not seen. INT8 is calibrated on 64 pieces of photographs, for both values of
-`--int8-target`. Networks with random weights lose more by INT8 than trained ones: take these numbers as a lower bound,
-and see [Measured](../measured.md) for trained networks."""
+`--int8-target`. Networks with random weights lose more by INT8 than trained ones, those with GroupNorm apart (second
+table): take these numbers as a lower bound, and see [Measured](../measured.md) for trained networks."""
 _KINDS = """\
 ## Trained, and with random weights
 
