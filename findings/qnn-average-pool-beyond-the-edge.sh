@@ -4,9 +4,9 @@
 # Expected: the mean of the pixels that a window has, as onnxruntime's CPU and PyTorch give it ("count_include_pad: ...
 # Default is 0, doesn't count include pad", ONNX says). Seen, without a message, with PyTorch's `AvgPool2d(2, 2,
 # ceil_mode=True, count_include_pad=False)`, which is in the shortcuts of ResNet-D, of 7 x 7 or 15 x 15 pixels: the
-# last row holds what the memory held, mostly 0, or the least value of a quantised network's scale. So does the last
-# column on version 68 and in a quantised network. Even sizes, ceil_mode=0 and MaxPool are right. Seen in the simulator
-# of the HTP that is part of the package for x86-64; no Snapdragon was at hand.
+# last row is wrong, mostly 0, and on version 68 and in a quantised network the last column too. Even sizes, ceil_mode=0
+# and MaxPool are right. Seen in the simulator of the HTP that is part of the package for x86-64; no Snapdragon was at
+# hand.
 set -euo pipefail
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
