@@ -36,7 +36,7 @@ def read_shards(reader: Any) -> Iterator[tuple[bytes, int, str]]:
         reader: timm's `ReaderWds`.
 
     Raises:
-        DataError: A sample lacks its picture or its class.
+        DataError: A sample lacks its picture or its class, or a second archive follows in a shard.
         OSError, tarfile.TarError, EOFError: A shard is absent or damaged.
     """
     for name in reader.split_info.filenames:

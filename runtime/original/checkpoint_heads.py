@@ -90,7 +90,8 @@ def find_head(
     for outer in _outer(prefix):
         for module in _modules(tensors, outer, prefix):
             held = {name: tensors[name] for name in tensors if name.startswith(f"{module}.")}
-            if not held or (self_supervised and outer == prefix) or parts(held) & _PROJECTIONS:
+            inside = parts(name.removeprefix(f"{module}.") for name in held)
+            if not held or (self_supervised and outer == prefix) or inside & _PROJECTIONS:
                 continue
             linear = _linear(held, features)
             if linear is not None:

@@ -118,10 +118,10 @@ def _conclusion(networks: dict[str, Any]) -> str:
             for name in kinds
             if (name, "trained", target) in measured and (plain, "trained", target) in measured
         ]
-        sentences.append(
-            f"With `{target}`, training alone changes, in dB: {', '.join(gains)}. Trained, they are apart from the "
-            f"plain network by: {', '.join(apart)}."
-        )
+        if gains:
+            sentences.append(f"With `{target}`, training alone changes, in dB: {', '.join(gains)}.")
+        if apart:
+            sentences.append(f"Trained, with `{target}`, the difference from the plain network is: {', '.join(apart)}.")
     missing = [kind for name, kind in KINDS.items() if name not in networks]
     if missing:
         sentences.append(f"Kinds that have not been measured yet: {', '.join(missing)}.")

@@ -93,6 +93,11 @@ def test_a_classifier_of_several_layers_is_refused_and_can_be_left_out(state, he
     assert same(checkpoint.state, body(state))
 
 
+@pytest.mark.parametrize("prefix", ["proj.", "module.projection."])
+def test_a_network_that_lies_under_a_projections_name_keeps_its_classifier(state, prefix):
+    assert same(find_network(under(prefix, state), "weights.pth").state, state)
+
+
 @pytest.mark.parametrize("name", ["fc", "classifier", "head"])
 def test_an_mlp_under_the_classifiers_name_is_refused(state, name):
     found = find_network({"state_dict": body(state) | under(f"{name}.", mlp())}, "weights.pth")
