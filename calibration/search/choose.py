@@ -17,25 +17,19 @@ as they are. The methods are equally simple, one number for each tensor, so the 
 worse on the first images is not judged on the others.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import onnx_ir as ir
 
-from calibration.activations.activation_statistics import TensorStatistics, channel_ranges
-from calibration.activations.thresholds import METHODS, threshold
-from calibration.graph.channel_groups import channel_groups
+from calibration.activations.activation_statistics import TensorStatistics
 from calibration.options import Method, QuantizeOptions
 from calibration.qdq.placement import Placement
-from calibration.qdq.write import scale_name
 from calibration.search.judge import Judge, Judged
 from calibration.search.layer_weights import LayerWeights, Moments
 from calibration.search.parts import Parts
-from calibration.weights.equalize import SHARE, equalize, equalize_statistics
-from calibration.weights.scales import LEVELS, UNSIGNED_LEVELS
+from calibration.search.scaled import Scaled, Scaling
 from runtime.bundle.calibration_json import Tried
-from runtime.support.arrays import Doubles
 
 
 @dataclass(frozen=True)
@@ -58,26 +52,6 @@ class Choice:
 
 
 @dataclass(frozen=True)
-class _Form:
-    """A graph with the statistics of its tensors."""
-
-    model: ir.Model
-    statistics: Mapping[str, TensorStatistics]
-    factors: Mapping[str, Doubles]
-    name: str
-
-
-@dataclass(frozen=True)
-class _Scaled:
-    """A form with one method's clipping thresholds, tensor by tensor."""
-
-    form: _Form
-    method: Method
-    clips: Mapping[str, float]
-    judged: Judged
-
-
-@dataclass(frozen=True)
 class _Whole:
     """A whole INT8 graph on the way.
 
@@ -88,7 +62,7 @@ class _Whole:
         trials: What was tried on it.
     """
 
-    scaled: _Scaled
+    scaled: Scaled
     parts: Parts
     judged: Judged
     trials: tuple[Tried, ...]
@@ -100,9 +74,8 @@ def _surely_better(judged: Judged, before: Judged) -> bool:
     return judged.db > before.db if gain is None else gain[0] > 0
 
 
-def _reached(one: _Scaled | _Whole) -> tuple[int, float]:
-    """Return what puts graphs in order: one that was dropped after the first images never leads one that was not."""
-    return one.judged.images, one.judged.db
+def _reached(one: Scaled | _Whole) -> tuple[int, float]:
+    return one.judged.order
 
 
 class Chooser:
@@ -111,7 +84,7 @@ class Chooser:
     def __init__(self, placement: Placement, judge: Judge, options: QuantizeOptions, *, fp16: bool) -> None:
         self._placement, self._judge, self._options, self._fp16 = placement, judge, options, fp16
         self._per_tensor = placement.target == "rtx"
-        self._unsigned = {tensor.name: tensor.unsigned for tensor in placement.activations}
+        self._scaling = Scaling(placement, judge, options, fp16=fp16)
         self._weights = LayerWeights(placement, fp16=fp16, rounding=options.rounding)
 
     def choose(self, model: ir.Model, statistics: Mapping[str, TensorStatistics], moments: Moments) -> Choice:
@@ -122,7 +95,7 @@ class Chooser:
             statistics: Statistics of every tensor that the placement quantises.
             moments: Gives the moments of the layers whose names are asked for.
         """
-        tried = self._try_methods(model, statistics)
+        tried = self._scaling.try_methods(model, statistics)
         leaders = [max(group, key=_reached) for group in self._by_form(tried)]
         if len(leaders) > 1 and _surely_better(leaders[1].judged, leaders[0].judged):
             leaders.reverse()
@@ -167,62 +140,18 @@ class Chooser:
         images = judged.images if judged.images < self._judge.images else None
         return Tried(name=name, sqnr_db=round(judged.db, 3), kept=kept, gain_ci95_db=ends, images=images)
 
-    def _by_form(self, tried: Sequence[_Scaled]) -> list[list[_Scaled]]:
+    def _by_form(self, tried: Sequence[Scaled]) -> list[list[Scaled]]:
         forms = dict.fromkeys(one.form.name for one in tried)
         return [[one for one in tried if one.form.name == name] for name in forms]
 
-    def _try_methods(self, model: ir.Model, statistics: Mapping[str, TensorStatistics]) -> list[_Scaled]:
-        methods = METHODS if self._options.method == "auto" else (self._options.method,)
-        placement = replace(self._placement, weights=())
-        tried: list[_Scaled] = []
-        # The equalised graph is nearly always ahead: tried first, it leaves little to do for the other one.
-        for form in reversed(list(self._forms(model, statistics))):
-            rival = max(tried, key=_reached).judged if tried else None
-            clips = [{name: self._clip(form.statistics[name], one) for name in self._unsigned} for one in methods]
-            scales = [self._scales(found) for found in clips]
-            # The methods differ in scales alone: one graph, whose scales are set anew for each.
-            graph = self._parts(form, scales[0]).skeleton(placement)
-            named = [{scale_name(name): np.array(value, np.float32) for name, value in one.items()} for one in scales]
-            reached = self._judge.race(graph.model, named, weights=graph.weights, rival=rival)
-            triples = zip(methods, clips, reached, strict=True)
-            tried = [*(_Scaled(form, method, found, judged) for method, found, judged in triples), *tried]
-        return tried
-
-    def _forms(self, model: ir.Model, statistics: Mapping[str, TensorStatistics]) -> Iterator[_Form]:
-        yield _Form(model, statistics, {}, "as it is")
-        if self._options.equalize:
-            ranges = {name: channel_ranges(found, SHARE) for name, found in statistics.items()}
-            equalized, factors = equalize(model, channel_groups(model), ranges)
-            if factors:
-                scaled = {
-                    name: equalize_statistics(found, factors[name]) if name in factors else found
-                    for name, found in statistics.items()
-                }
-                yield _Form(equalized, scaled, factors, "equalised")
-
-    def _parts(self, form: _Form, scales: Mapping[str, float]) -> Parts:
-        unsigned = frozenset(name for name, unsigned in self._unsigned.items() if unsigned)
-        return Parts(form.model, scales, factors=form.factors, unsigned=unsigned)
-
-    def _clip(self, statistics: TensorStatistics, method: Method) -> float:
-        levels = self._levels(statistics.name)
-        return threshold(statistics.counts, statistics.width, statistics.amax, method=method, levels=levels)
-
-    def _levels(self, tensor: str) -> int:
-        return UNSIGNED_LEVELS if self._unsigned[tensor] else LEVELS
-
-    def _scales(self, clips: Mapping[str, float]) -> dict[str, float]:
-        scales = self._weights.fit(np.array([clips[name] / self._levels(name) for name in clips], np.float32))
-        return {name: float(scale) for name, scale in zip(clips, scales, strict=True)}
-
-    def _clip_weights(self, scaled: _Scaled, *, rival: Judged | None = None) -> _Whole:
+    def _clip_weights(self, scaled: Scaled, *, rival: Judged | None = None) -> _Whole:
         """Return the INT8 graph with weights rounded to nearest, by the better rule for their scales; rule 2.
 
         Args:
             scaled: Where its activations' scales come from.
             rival: Another graph; if this one is surely worse with the first rule, the second one is not tried.
         """
-        parts = self._parts(scaled.form, self._scales(scaled.clips))
+        parts = self._scaling.parts(scaled.form, scaled.clips)
         nodes = self._nodes(parts)
         widest = replace(parts, weights=self._weights.to_nearest(nodes, clipped=False))
         briefly = rival is None and self._options.rounding and not self._per_tensor

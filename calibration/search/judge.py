@@ -49,6 +49,11 @@ class Judged:
         """Return the same of the first so many images."""
         return Judged(self.signal[:, :images], self.noise[:, :images])
 
+    @property
+    def order(self) -> tuple[int, float]:
+        """What puts graphs in order: one that was dropped after the first images never leads one that was not."""
+        return self.images, self.db
+
     def surely_worse(self, rival: "Judged") -> bool:
         """Return whether a rival is better beyond the luck of few images: the whole 95 % interval lies below zero."""
         gain = self.gain_ci95(rival)
