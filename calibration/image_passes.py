@@ -1,23 +1,27 @@
-"""What calibration reads images for: to judge on them, to measure every tensor, to round layer by layer.
+"""What calibration reads images for: to judge, to measure every tensor, to learn ranges, to round layer by layer.
 
-All three see the same pixels, with the same preprocessing, in the form that the network takes. Held-out images are
+All see the same pixels, with the same preprocessing, in the form that the network takes. Held-out images are
 read once and kept as pixels or normalised floats; the others pass through the network once, and the first
-`rounding_images` of them are kept as pixels.
+`QuantizeOptions.kept_images` of them are kept as pixels.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 from onnx import TensorProto
 
 from calibration.activations.activation_statistics import TensorStatistics
 from calibration.activations.collect import collect_statistics
+from calibration.graph.channel_groups import channel_groups
 from calibration.graph.run import judged_outputs, run_outputs
 from calibration.graph.without_weights import Skeleton
 from calibration.images.lint import PixelLint
 from calibration.options import QuantizeOptions
+from calibration.qdq.placement import QuantizedTensor
 from calibration.search.judge import Judge, spread
+from calibration.search.learn_ranges import IMAGES_A_STEP, STEPS, Ranges, learn_ranges
 from calibration.weights.second_moments import LayerMoments, Step, collect_moments
 from runtime.bundle.manifest import Preprocessing
 from runtime.data.batches import Loader, Unreadable, load_batches
@@ -71,7 +75,7 @@ class ImagePasses:
     def measure(
         self, images: Dataset, tensors: Mapping[str, bool], lint: PixelLint
     ) -> tuple[dict[str, TensorStatistics], list[Unreadable]]:
-        """Return the statistics of tensors, and the images that were left out; keep pixels for `moments`.
+        """Return the statistics of tensors, and the images that were left out; keep pixels for `learn` and `moments`.
 
         Args:
             images: The images that are not held out.
@@ -84,8 +88,8 @@ class ImagePasses:
             def feeds() -> Iterator[Feed]:
                 for batch in loader:
                     lint.add(batch.pixels)
-                    missing = self._options.rounding_images - sum(map(len, self._kept))
-                    if missing > 0 and self._options.needs_moments:
+                    missing = self._options.kept_images - sum(map(len, self._kept))
+                    if missing > 0:
                         self._kept.append(batch.pixels[:missing].copy())
                     yield self.feed(batch.pixels)
                     self._listener.on_steps(len(batch.pixels))
@@ -96,18 +100,47 @@ class ImagePasses:
         return statistics, loader.unreadable
 
     def moments(self, model: ir.Model, steps: Mapping[str, Step]) -> Iterator[tuple[str, LayerMoments]]:
-        """Yield every layer's second moments on the pixels that `measure` kept, as `collect_moments` does."""
+        """Yield every layer's second moments on the first pixels that `measure` kept, as `collect_moments` does."""
         self._listener.on_stage("layer-wise rounding", len(steps))
         # What every layer reads leaves onnxruntime here: few images at a time keep that small.
-        split = (
-            pixels[at : at + _IMAGES_OF_MOMENTS]
-            for pixels in self._kept
-            for at in range(0, len(pixels), _IMAGES_OF_MOMENTS)
-        )
+        split = self._again(self._options.rounding_images, _IMAGES_OF_MOMENTS)
         for found in collect_moments(model, steps, map(self.feed, split), threads=self._options.threads):
             yield found
             self._listener.on_steps(1)
         self._listener.on_stage("candidates", None)
+
+    def learn(
+        self, model: ir.Model, tensors: Sequence[QuantizedTensor], start: Ranges, levels: Mapping[str, int]
+    ) -> Ranges | None:
+        """Return ranges learned on the pixels that `measure` kept, as `learn_ranges` does.
+
+        Args:
+            model: The float32 graph, which PyTorch can run.
+            tensors: What is quantised.
+            start: Where it begins.
+            levels: Tensor name to its levels above zero.
+        """
+        options = self._options
+        batches = list(self._again(options.learning_images, IMAGES_A_STEP))
+        self._listener.on_stage("ranges from gradients", len(batches) + STEPS)
+        learned = learn_ranges(
+            model,
+            tensors,
+            channel_groups(model) if options.equalize else (),
+            start,
+            batches,
+            feed=self.feed,
+            outputs=judged_outputs(self._network.model),
+            levels=levels,
+            on_batch=lambda: self._listener.on_steps(1),
+        )
+        self._listener.on_stage("candidates", None)
+        return learned
+
+    def _again(self, most: int, images: int) -> Iterator[Pixels]:
+        """Yield the first pixels that `measure` kept, so many images at a time."""
+        kept = np.concatenate(self._kept) if self._kept else np.empty((0, 0, 0, 0), np.uint8)
+        yield from (kept[at : min(at + images, most)] for at in range(0, min(len(kept), most), images))
 
     def _load(self, images: Dataset) -> Loader:
         return load_batches(

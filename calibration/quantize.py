@@ -20,6 +20,7 @@ import onnx
 import onnx_ir as ir
 
 from calibration.graph.checks import check_finite, prepare
+from calibration.graph.in_torch import unsupported
 from calibration.graph.structure import nonnegative_tensors
 from calibration.graph.without_weights import Skeleton, without_weights
 from calibration.image_passes import ImagePasses
@@ -33,6 +34,7 @@ from calibration.search.choose import Chooser
 from calibration.search.describe import describe_calibration
 from calibration.search.judge import Judge
 from calibration.search.parts import Parts, parts_from_arrays
+from calibration.search.scaled import Learn
 from calibration.search.sides import smaller_main_sides
 from runtime.bundle.calibration_json import Calibration, Fingerprint
 from runtime.bundle.manifest import Preprocessing
@@ -191,17 +193,27 @@ class _Calibration:
         statistics = {tensor.name: statistics[tensor.name] for tensor in self._placement.activations}
         self._listener.on_stage("candidates", None)
         chooser = Chooser(self._placement, judge, self._options, fp16=self._fp16)
-        choice = chooser.choose(self._graph, statistics, self._images.moments)
+        learn, without = self._learning()
+        choice = chooser.choose(self._graph, statistics, self._images.moments, learn)
         calibration = describe_calibration(
             choice,
             self._placement,
             statistics,
             fingerprint=fingerprint,
             held_out=judge.images,
-            warnings=tuple(finding.text for finding in findings),
+            warnings=(*(finding.text for finding in findings), *without),
             graph=self._graph,
         )
         return calibration, choice.parts
+
+    def _learning(self) -> tuple[Learn | None, tuple[str, ...]]:
+        """Return what learns ranges, None where it is not asked for or cannot; and then the warning."""
+        if not self._options.learns:
+            return None, ()
+        missing = unsupported(self._graph)
+        if missing is None:
+            return self._images.learn, ()
+        return None, (f"ranges were not learned from gradients: the graph has {missing}, which is not run in PyTorch",)
 
     def _tensors(self) -> dict[str, bool]:
         """Return the name of every tensor that may be quantised, to whether it is never negative."""

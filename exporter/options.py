@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from calibration.options import MethodChoice, QuantizeOptions
+from calibration.options import Int8Effort, MethodChoice, QuantizeOptions
 from exporter.request import Int8Request, Interpolation
 from runtime.bundle.manifest import Depth16, ResizeMode, Stem
 from runtime.commands.plan_options import PLAN_PANEL
@@ -259,6 +259,15 @@ Int8ClassifierOption = Annotated[
         rich_help_panel=_PRECISION,
     ),
 ]
+Int8EffortOption = Annotated[
+    Int8Effort,
+    typer.Option(
+        "--int8-effort",
+        help="`high`: also learn the ranges of the activations from gradients. Less noise, same speed at run time; the "
+        "calibration takes two to six times as long.",
+        rich_help_panel=_INT8,
+    ),
+]
 Int8FloatWeightsOption = Annotated[
     bool,
     typer.Option(
@@ -416,6 +425,7 @@ class Int8Options:
     method: MethodChoice
     target: Int8Target
     classifier: bool
+    effort: Int8Effort
     float_weights: bool
     cache: Path | None
     eval_data: Path | None
@@ -447,6 +457,7 @@ class Int8Options:
                 method=self.method,
                 target=self.target,
                 classifier=self.classifier,
+                effort=self.effort,
                 float_weights=self.float_weights,
                 workers=self.workers,
             ),
@@ -467,6 +478,7 @@ class Int8Options:
             "--sensitivity": self.sensitivity,
             "--int8-target": self.target != QuantizeOptions.target,
             "--int8-classifier": self.classifier,
+            "--int8-effort": self.effort != QuantizeOptions.effort,
             "--int8-float-weights": self.float_weights,
             "--workers": self.workers is not None,
         }

@@ -29,7 +29,7 @@ def make_fingerprint(
         model: The float graph.
         hashes: Image name to the sha256 of its file, in the order of use.
         preprocessing: Preprocessing from image file to pixels.
-        options: Option to its value in words.
+        options: Option to its value in words; with the effort `high` PyTorch's version counts too.
         weights: Large constants that stand outside the graph, by name.
     """
     images = "".join(f"{name}\0{digest}\n" for name, digest in hashes.items())
@@ -40,7 +40,7 @@ def make_fingerprint(
         images_sha256=hashlib.sha256(images.encode(errors="surrogateescape")).hexdigest(),
         preprocessing=preprocessing,
         options=dict(sorted(options.items())),
-        versions=installed_versions(_TOOLS),
+        versions=installed_versions((*_TOOLS, "torch") if options.get("effort") == "high" else _TOOLS),
     )
 
 
@@ -56,7 +56,8 @@ def first_difference(current: Fingerprint, stored: Fingerprint) -> str | None:
             continue
         if isinstance(value, dict):
             name = next(key for key in sorted({*value, *other}) if value.get(key) != other.get(key))
-            return f"{field}: {name} is {value.get(name)} now, {other.get(name)} in the file"
+            now_there, stored_there = (one.get(name, "not there") for one in (value, other))
+            return f"{field}: {name} is {now_there} now, {stored_there} in the file"
         return f"{field} is {_short(value)} now, {_short(other)} in the file"
     return None
 

@@ -1,9 +1,11 @@
 """Choose scales and weights: every technique is tried, and kept only if held-out images say so.
 
     statistics ─► [equalize] x method ─► activation scales ─► weight clipping ─► rounding ─► bias correction
+                                          └► [learn them]
 
 1. Every method is tried on the graph as it is and on the equalised one, with float weights: the scales of
-   activations are judged by what they cost alone. The best pair is kept for the next step.
+   activations are judged by what they cost alone. The best pair is kept for the next step. With the effort `high`,
+   ranges are learned from there (`calibration/search/learn_ranges.py`), and kept in its place if they are better.
 2. Weights are rounded to nearest, with the scales of largest magnitude and with the MSE-optimal ones. Where layer-wise
    rounding follows, which tries both scales for every channel, the first images choose between them.
 3. Layer-wise rounding (`calibration/weights/rounding.py`), then bias correction, each on top of the best so far.
@@ -28,7 +30,7 @@ from calibration.qdq.placement import Placement
 from calibration.search.judge import Judge, Judged
 from calibration.search.layer_weights import LayerWeights, Moments
 from calibration.search.parts import Parts
-from calibration.search.scaled import Scaled, Scaling
+from calibration.search.scaled import Learn, Scaled, Scaling
 from runtime.bundle.calibration_json import Tried
 
 
@@ -87,18 +89,25 @@ class Chooser:
         self._scaling = Scaling(placement, judge, options, fp16=fp16)
         self._weights = LayerWeights(placement, fp16=fp16, rounding=options.rounding)
 
-    def choose(self, model: ir.Model, statistics: Mapping[str, TensorStatistics], moments: Moments) -> Choice:
+    def choose(
+        self, model: ir.Model, statistics: Mapping[str, TensorStatistics], moments: Moments, learn: Learn | None = None
+    ) -> Choice:
         """Return the best of what was tried.
 
         Args:
             model: The float32 graph; not changed.
             statistics: Statistics of every tensor that the placement quantises.
             moments: Gives the moments of the layers whose names are asked for.
+            learn: Learns ranges; None leaves that out.
         """
         tried = self._scaling.try_methods(model, statistics)
         leaders = [max(group, key=_reached) for group in self._by_form(tried)]
         if len(leaders) > 1 and _surely_better(leaders[1].judged, leaders[0].judged):
             leaders.reverse()
+        if learn is not None and (learned := self._scaling.learned(leaders[0], model, statistics, learn)) is not None:
+            tried.append(learned)
+            if _surely_better(learned.judged, leaders[0].judged):
+                leaders.insert(0, learned)
         if self._per_tensor:
             # With one scale for all channels the weights lose more than the activations: they decide.
             wholes = sorted(map(self._clip_weights, leaders), key=_reached, reverse=True)

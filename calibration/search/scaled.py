@@ -1,6 +1,6 @@
-"""A graph with the scales of its activations: every method, on the graph as it is and on the equalised one."""
+"""A graph with the scales of its activations: every method, on the graph as it is and equalised, and learned ones."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,13 +10,17 @@ from calibration.activations.activation_statistics import TensorStatistics, chan
 from calibration.activations.thresholds import METHODS, threshold
 from calibration.graph.channel_groups import channel_groups
 from calibration.options import Method, QuantizeOptions
-from calibration.qdq.placement import Placement
+from calibration.qdq.placement import Placement, QuantizedTensor
 from calibration.qdq.write import scale_name
 from calibration.search.judge import Judge, Judged
+from calibration.search.learn_ranges import Ranges
 from calibration.search.parts import Parts
-from calibration.weights.equalize import SHARE, equalize, equalize_statistics
+from calibration.weights.equalize import SHARE, apply_factors, equalize, equalize_statistics
 from calibration.weights.scales import LEVELS, UNSIGNED_LEVELS, fp16_scales
 from runtime.support.arrays import Doubles
+
+# Of a graph, its quantised tensors, ranges to begin with and each tensor's levels, the learned ranges.
+Learn = Callable[[ir.Model, Sequence[QuantizedTensor], Ranges, Mapping[str, int]], Ranges | None]
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,16 @@ class Scaled:
     method: Method
     clips: Mapping[str, float]
     judged: Judged
+
+
+def _equalized(
+    statistics: Mapping[str, TensorStatistics], factors: Mapping[str, Doubles]
+) -> dict[str, TensorStatistics]:
+    """Return what the statistics of tensors are once their channels are divided by factors."""
+    return {
+        name: equalize_statistics(found, factors[name]) if name in factors else found
+        for name, found in statistics.items()
+    }
 
 
 class Scaling:
@@ -91,6 +105,26 @@ class Scaling:
             tried = [*(Scaled(form, method, found, judged) for method, found, judged in triples), *tried]
         return tried
 
+    def learned(
+        self, start: Scaled, model: ir.Model, statistics: Mapping[str, TensorStatistics], learn: Learn
+    ) -> Scaled | None:
+        """Return the graph with ranges learned from gradients; None where there is nothing to learn from.
+
+        Args:
+            start: Where the learning begins.
+            model: The float32 graph as it is; not changed.
+            statistics: Statistics of its tensors.
+            learn: Does it.
+        """
+        levels = {name: self._levels(name) for name in self._unsigned}
+        ranges = learn(model, self._placement.activations, Ranges(start.clips, start.form.factors), levels)
+        if ranges is None:
+            return None
+        scaled = apply_factors(model, channel_groups(model), ranges.factors)
+        form = Form(scaled, _equalized(statistics, ranges.factors), ranges.factors, "learned")
+        graph = self.parts(form, ranges.clips).skeleton(self._without_weights)
+        return Scaled(form, start.method, ranges.clips, self._judge.judge(graph.model, weights=graph.weights))
+
     def parts(self, form: Form, clips: Mapping[str, float]) -> Parts:
         """Return what a graph with these thresholds and float weights is made of."""
         unsigned = frozenset(name for name, unsigned in self._unsigned.items() if unsigned)
@@ -107,11 +141,7 @@ class Scaling:
             ranges = {name: channel_ranges(found, SHARE) for name, found in statistics.items()}
             equalized, factors = equalize(model, channel_groups(model), ranges)
             if factors:
-                scaled = {
-                    name: equalize_statistics(found, factors[name]) if name in factors else found
-                    for name, found in statistics.items()
-                }
-                yield Form(equalized, scaled, factors, "equalised")
+                yield Form(equalized, _equalized(statistics, factors), factors, "equalised")
 
     def _clip(self, statistics: TensorStatistics, method: Method) -> float:
         levels = self._levels(statistics.name)

@@ -56,7 +56,7 @@ COMMANDS = (
     Command(
         export,
         (ExportRequest, WeightsChoice, Int8Request, QuantizeOptions, BuildChoices),
-        compared=45,
+        compared=46,
         # Without an engine no plan is built, so whose it would be does not count.
         converted={"engine": "none"},
         renamed={
@@ -66,6 +66,7 @@ COMMANDS = (
             "calib_cache": "cache",
             "int8_target": "target",
             "int8_classifier": "classifier",
+            "int8_effort": "effort",
             "int8_float_weights": "float_weights",
         },
     ),

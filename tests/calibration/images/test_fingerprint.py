@@ -119,7 +119,7 @@ def test_another_preprocessing_is_named_with_both_values() -> None:
     [
         ({"method": "mse", "seed": "0"}, "options: method is auto now, mse in the file"),
         ({"method": "auto", "seed": "3"}, "options: seed is 0 now, 3 in the file"),
-        ({"method": "auto", "seed": "0", "half": "True"}, "options: half is None now, True in the file"),
+        ({"method": "auto", "seed": "0", "half": "True"}, "options: half is not there now, True in the file"),
     ],
 )
 def test_another_option_is_named_with_both_values(options: dict[str, str], expected: str) -> None:
