@@ -4,6 +4,7 @@
 2. `checkpoint_search.py` finds the network by its structure, under whatever keys and prefixes.
 3. `checkpoint_take.py` gives its tensors timm's names (`checkpoint_names.py`), its classifier too
    (`checkpoint_heads.py`).
+4. `checkpoint_settings.py` refuses a network that is stated to have other strides or activations than timm's.
 
 timm's and torchvision's legacy file names end in digits of their sha256, which are checked.
 """
@@ -19,7 +20,9 @@ from typing import TYPE_CHECKING
 from runtime.errors import CheckpointError
 from runtime.original.checkpoint_advice import advise
 from runtime.original.checkpoint_files import EXPECTED, read_content
-from runtime.original.checkpoint_search import Choice
+from runtime.original.checkpoint_names import TRANSFORMERS
+from runtime.original.checkpoint_search import Choice, containers_of
+from runtime.original.checkpoint_settings import refuse_other_settings
 from runtime.original.checkpoint_take import find_network
 from runtime.original.network import fitting_architecture
 from runtime.support.files import hash_file
@@ -62,7 +65,7 @@ def read_checkpoint(path: Path, choice: Choice | None = None) -> Checkpoint:
 
     Raises:
         CheckpointError: The file is missing, empty, damaged, of another kind, holds code, no ResNet or more
-            than one, or is not the one whose hash is in its name.
+            than one, a ResNet with other strides or activations, or is not the one whose hash is in its name.
     """
     check_file(path)
     try:
@@ -70,7 +73,14 @@ def read_checkpoint(path: Path, choice: Choice | None = None) -> Checkpoint:
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}; check its permissions") from error
     _check_name(path, file_sha256)
-    found = find_network(read_content(path), str(path), choice)
+    content = read_content(path)
+    found = find_network(content, str(path), choice)
+    refuse_other_settings(
+        path,
+        containers_of(content),
+        bottleneck="layer4.0.conv3.weight" in found.state,
+        hugging=found.naming == TRANSFORMERS,
+    )
     return Checkpoint(state=found.state, file_sha256=file_sha256, name=path.name, note=found.note)
 
 

@@ -52,6 +52,8 @@ _STAGES = ("layer1", "layer2", "layer3", "layer4")
 # Where the stages begin among the children; in timm's and torchvision's ResNet 2 is the activation, 3 the max-pool.
 _FIRST_STAGES = (4, 3, 2)
 _STEM = {"embedder.embedder.convolution.": "conv1.", "embedder.embedder.normalization.": "bn1."}
+# The title of its naming.
+TRANSFORMERS = "Hugging Face transformers"
 _BLOCK = re.compile(r"encoder\.stages\.(\d+)\.layers\.(\d+)\.(shortcut|layer\.(\d+))\.(convolution|normalization)\.")
 
 
@@ -105,7 +107,7 @@ NAMINGS = (
         for stage in _FIRST_STAGES
     ),
     Naming(
-        title="Hugging Face transformers",
+        title=TRANSFORMERS,
         first="encoder.stages.0.layers.0.layer.0.convolution.weight",
         last="encoder.stages.3.layers.0.layer.0.convolution.weight",
         stems=("embedder.embedder.convolution.weight",),

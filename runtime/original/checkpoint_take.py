@@ -39,10 +39,12 @@ class Found:
     Attributes:
         state: Tensors by timm's names, `fc.*` for the classifier; none of those where it has none.
         note: What was taken, renamed and left, in one line; empty for a plain state dict.
+        naming: Title of the naming in the file, from `checkpoint_names.py`; empty for timm's own.
     """
 
     state: "dict[str, torch.Tensor]"
     note: str
+    naming: str = ""
 
 
 def find_network(content: object, where: str, choice: Choice | None = None) -> Found:
@@ -71,7 +73,7 @@ def find_network(content: object, where: str, choice: Choice | None = None) -> F
     if choice.prefix is None:
         _refuse_unknown(chosen, left, where)
     state = {**backbone, **(_plain(head.tensors, where) if head is not None else {})}
-    return Found(state=state, note=_note(chosen, why, head=head, left=left))
+    return Found(state=state, note=_note(chosen, why, head=head, left=left), naming=chosen.naming.title)
 
 
 def _plain(members: Mapping[str, object], where: str) -> "dict[str, torch.Tensor]":
