@@ -48,12 +48,14 @@ class Checkpoint:
         file_sha256: sha256 of the file, 64 hexadecimal digits.
         name: File name, without folders.
         note: What was taken, renamed and left, in one line; empty for a plain state dict.
+        between: Modules between the first normalisation and the stages; None where names do not tell.
     """
 
     state: "dict[str, torch.Tensor]"
     file_sha256: str
     name: str
     note: str = ""
+    between: int | None = None
 
 
 def read_checkpoint(path: Path, choice: Choice | None = None) -> Checkpoint:
@@ -79,9 +81,11 @@ def read_checkpoint(path: Path, choice: Choice | None = None) -> Checkpoint:
         path,
         containers_of(content),
         bottleneck="layer4.0.conv3.weight" in found.state,
-        hugging=found.naming == TRANSFORMERS,
+        hugging=found.naming.title == TRANSFORMERS,
     )
-    return Checkpoint(state=found.state, file_sha256=file_sha256, name=path.name, note=found.note)
+    return Checkpoint(
+        state=found.state, file_sha256=file_sha256, name=path.name, note=found.note, between=found.naming.between
+    )
 
 
 def hash_tensors(state: "Mapping[str, torch.Tensor]") -> str:
