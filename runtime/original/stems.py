@@ -11,8 +11,8 @@
                       networks, which call their activation as a function, as in lightly's examples
 
 3. Padding and max-pool have no tensors: which kind a 3x3 convolution belongs to is for the user to state.
-4. The numbers of an nn.Sequential's children tell how many modules stand before the stages. None is `cifar-linear`. With
-   a 7x7 convolution there must be two.
+4. The numbers of an nn.Sequential's children tell how many modules stand before the stages. None is `cifar-linear`.
+   With a 7x7 convolution there must be two.
 """
 
 from collections.abc import Mapping
@@ -93,8 +93,8 @@ def stem_of(
     small = weight is not None and tuple(weight.shape[2:]) == (_KERNEL, _KERNEL)
     if small and between == 0 and stated != "cifar-linear":
         raise CheckpointError(
-            f"{where} is an nn.Sequential with no activation between its first 3x3 convolution and the stages, as of the "
-            "children of lightly's ResNetGenerator: expected --stem cifar-linear, which has none; pass it"
+            f"{where} is an nn.Sequential with no activation between its first 3x3 convolution and the stages, as of "
+            "the children of lightly's ResNetGenerator: expected --stem cifar-linear, which has none; pass it"
         )
     if weight is not None and not small and between is not None and between < _TIMMS_MODULES:
         raise CheckpointError(

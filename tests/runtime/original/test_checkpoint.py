@@ -6,6 +6,7 @@ import hashlib
 import os
 import pickle
 import struct
+import sys
 import types
 import warnings
 import zipfile
@@ -285,6 +286,37 @@ def test_values_beside_the_tensors_do_no_harm(tmp_path, state, zipped):
     path = tmp_path / "last.pth"
     torch.save({"state_dict": state, **VALUES}, path, _use_new_zipfile_serialization=zipped)
     assert same(read_checkpoint(path).state, state)
+
+
+@pytest.fixture
+def fastai_classes(monkeypatch):
+    """Classes of the names that fastai 2.8 pickles, made as its `L` is: an object whose dict holds `items`."""
+
+    def named(module, name):
+        made = type(name, (), {"__module__": module})
+        parts = module.split(".")
+        for count in range(1, len(parts) + 1):
+            monkeypatch.setitem(sys.modules, ".".join(parts[:count]), types.ModuleType(".".join(parts[:count])))
+        setattr(sys.modules[module], name, made)
+        return made
+
+    return named
+
+
+def test_what_fastai_saves_beside_the_weights_does_no_harm(tmp_path, state, fastai_classes):
+    # `Learner.save` after a training: {"model": …, "opt": {"state": [...], "hypers": L}}.
+    hypers = fastai_classes("fastcore.foundation", "L")()
+    hypers.items = [{"wd": 0.01, "lr": 0.001, "mom": 0.9}]
+    opt = {"state": [{"grad_avg": torch.ones(2), "step": 3}], "hypers": hypers}
+    assert same(read_checkpoint(saved({"model": state, "opt": opt}, tmp_path / "stage1.pth")).state, state)
+
+
+def test_fastais_learner_is_refused_with_the_line_that_saves_its_tensors(tmp_path, state, fastai_classes):
+    learner = fastai_classes("fastai.learner", "Learner")()
+    learner.model = state
+    message = refusal(saved(learner, tmp_path / "export.pkl"))
+    assert "asks to run fastai.learner.Learner: nothing was run" in message
+    assert "load_learner(FILE).model.state_dict()" in message
 
 
 def test_values_of_a_strangers_file_are_never_built(tmp_path, state, monkeypatch):
