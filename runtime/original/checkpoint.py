@@ -217,7 +217,7 @@ def check_file(path: Path) -> None:
             f"{shown} has a name that is not UTF-8, by which no library of checkpoints opens a file: rename it"
         )
     if path.is_dir():
-        advice = f"; timm's folders are read with --model local-dir:{path}" if (path / "config.json").is_file() else ""
+        advice = _folder_advice(path) if (path / "config.json").is_file() else ""
         raise CheckpointError(f"{path} is a directory: {EXPECTED}{advice}")
     if path.exists() and not path.is_file():
         raise CheckpointError(f"{path} is a pipe, a socket or a device: {EXPECTED}; write it into a plain file first")
@@ -225,6 +225,13 @@ def check_file(path: Path) -> None:
         raise CheckpointError(f"{path} does not exist: {EXPECTED}; check --weights")
     if path.stat().st_size == 0:
         raise CheckpointError(f"{path} is empty: {EXPECTED}; fetch it again")
+
+
+def _folder_advice(path: Path) -> str:
+    """Return what to pass for a folder with a config.json."""
+    weights = path / "model.safetensors"
+    file = f"; pass the file, as {weights}" if weights.is_file() else ""
+    return f"{file}; timm's folders are read with --model local-dir:{path}"
 
 
 def _check_name(path: Path, file_sha256: str) -> None:

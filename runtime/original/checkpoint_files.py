@@ -24,6 +24,7 @@ from typing import Any
 from runtime.errors import CheckpointError
 
 EXPECTED = "expected a checkpoint in PyTorch's format or safetensors"
+ONE_FILE = "pass one file with all weights, which the network's library writes when it saves the loaded network again"
 
 # Of PyTorch's and safetensors' own reasons, which may be long.
 _REASON_LENGTH = 160
@@ -198,6 +199,8 @@ def _refused(path: Path, start: bytes, message: str) -> str:
     """Return the line for a file that PyTorch's restricted unpickler does not take."""
     named = _REFUSED.search(message)
     if named is None and not start.startswith((_ZIP_START, _PICKLE_START)):
+        if start.lstrip().startswith((b"{", b"[")):
+            return f"{path} is text in JSON, such as the index of weights in several files: {EXPECTED}; {ONE_FILE}"
         return _damaged(path, "it is no pickle")
     asks = f"asks to run {named[1]}" if named else "is not of tensors alone"
     if named and named[1].startswith("fastai."):

@@ -3,6 +3,7 @@ import collections
 import datetime
 import gzip
 import hashlib
+import json
 import os
 import pickle
 import struct
@@ -286,6 +287,23 @@ def test_values_beside_the_tensors_do_no_harm(tmp_path, state, zipped):
     path = tmp_path / "last.pth"
     torch.save({"state_dict": state, **VALUES}, path, _use_new_zipfile_serialization=zipped)
     assert same(read_checkpoint(path).state, state)
+
+
+def test_weights_in_several_files_are_said_to_be_that(tmp_path, state):
+    # As transformers' `save_pretrained(max_shard_size=…)` writes them.
+    index = {"metadata": {"total_size": 8}, "weight_map": {"conv1.weight": "model-00001-of-00002.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index, indent=2), encoding="utf-8")
+    message = refusal(tmp_path / "model.safetensors.index.json")
+    assert "is text in JSON, such as the index of weights in several files" in message
+    shard = tmp_path / "model-00001-of-00002.safetensors"
+    save_file({"conv1.weight": state["conv1.weight"]}, shard)
+    for told in (message, refusal(shard)):
+        assert "pass one file with all weights" in told
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    assert "--model local-dir:" in refusal(tmp_path)
+    assert "pass the file" not in refusal(tmp_path)
+    save_file(state, tmp_path / "model.safetensors")
+    assert f"pass the file, as {tmp_path / 'model.safetensors'}" in refusal(tmp_path)
 
 
 @pytest.fixture
