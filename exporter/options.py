@@ -99,7 +99,7 @@ StemOption = Annotated[
     typer.Option(
         help="First layers of a network for small images; a checkpoint does not tell which they are. `cifar`: one 3x3 "
         "convolution of stride 1, no max-pool. `solo-learn`: the same with padding 2. `cifar-pool`: like `cifar`, but "
-        "with the max-pool.",
+        "with the max-pool. `cifar-linear`: like `cifar`, but without an activation before the first stage.",
         show_default="timm's",
         rich_help_panel=_MODEL,
     ),

@@ -130,7 +130,7 @@ def _load_network(request: ExportRequest, spec: ModelSpec) -> tuple["torch.nn.Mo
     colour_of(channels, path.name)
     if request.in_chans not in (None, channels):
         raise UsageError(f"--in-chans {request.in_chans}, but {path.name} has {channels}: leave the option out")
-    stem = stem_of(checkpoint.state, stem, path.name)
+    stem = stem_of(checkpoint.state, stem, path.name, between=checkpoint.between)
     network = build_network(spec.architecture, classes, channels=channels, stem=stem)
     load_into(network, checkpoint)
     weights = Weights(

@@ -52,7 +52,7 @@ Depth16 = Literal["clip", "scale"]
 # channels.
 Colour = Literal["L", "RGB", "RGBA"]
 # How a network begins; what each is built of is in `runtime/original/stems.py`.
-Stem = Literal["timm", "cifar", "solo-learn", "cifar-pool"]
+Stem = Literal["timm", "cifar", "solo-learn", "cifar-pool", "cifar-linear"]
 
 
 class _Part(BaseModel):
@@ -220,7 +220,8 @@ class Model(_Part):
         macs: Multiply-accumulates of convolutions and the classifier at `image_size`, one image.
         flops: 2 x macs.
         stem: How the network begins: `timm`, as the architecture has it; `cifar`, a 3x3 convolution of stride 1 without
-            a max-pool; `solo-learn`, the same with padding 2; `cifar-pool`, the same as `cifar` with the max-pool.
+            a max-pool; `solo-learn`, the same with padding 2; `cifar-pool`, the same as `cifar` with the max-pool;
+            `cifar-linear`, the same as `cifar` without an activation before the first stage.
     """
 
     name: str

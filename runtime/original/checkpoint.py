@@ -4,6 +4,7 @@
 2. `checkpoint_search.py` finds the network by its structure, under whatever keys and prefixes.
 3. `checkpoint_take.py` gives its tensors timm's names (`checkpoint_names.py`), its classifier too
    (`checkpoint_heads.py`).
+4. `checkpoint_settings.py` refuses a network that is stated to have other strides or activations than timm's.
 
 timm's and torchvision's legacy file names end in digits of their sha256, which are checked.
 """
@@ -19,7 +20,9 @@ from typing import TYPE_CHECKING
 from runtime.errors import CheckpointError
 from runtime.original.checkpoint_advice import advise
 from runtime.original.checkpoint_files import EXPECTED, read_content
-from runtime.original.checkpoint_search import Choice
+from runtime.original.checkpoint_names import TRANSFORMERS
+from runtime.original.checkpoint_search import Choice, containers_of
+from runtime.original.checkpoint_settings import refuse_other_settings
 from runtime.original.checkpoint_take import find_network
 from runtime.original.network import fitting_architecture
 from runtime.support.files import hash_file
@@ -45,12 +48,14 @@ class Checkpoint:
         file_sha256: sha256 of the file, 64 hexadecimal digits.
         name: File name, without folders.
         note: What was taken, renamed and left, in one line; empty for a plain state dict.
+        between: Modules between the first normalisation and the stages; None where names do not tell.
     """
 
     state: "dict[str, torch.Tensor]"
     file_sha256: str
     name: str
     note: str = ""
+    between: int | None = None
 
 
 def read_checkpoint(path: Path, choice: Choice | None = None) -> Checkpoint:
@@ -62,7 +67,7 @@ def read_checkpoint(path: Path, choice: Choice | None = None) -> Checkpoint:
 
     Raises:
         CheckpointError: The file is missing, empty, damaged, of another kind, holds code, no ResNet or more
-            than one, or is not the one whose hash is in its name.
+            than one, a ResNet with other strides or activations, or is not the one whose hash is in its name.
     """
     check_file(path)
     try:
@@ -70,8 +75,17 @@ def read_checkpoint(path: Path, choice: Choice | None = None) -> Checkpoint:
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}; check its permissions") from error
     _check_name(path, file_sha256)
-    found = find_network(read_content(path), str(path), choice)
-    return Checkpoint(state=found.state, file_sha256=file_sha256, name=path.name, note=found.note)
+    content = read_content(path)
+    found = find_network(content, str(path), choice)
+    refuse_other_settings(
+        path,
+        containers_of(content),
+        bottleneck="layer4.0.conv3.weight" in found.state,
+        hugging=found.naming.title == TRANSFORMERS,
+    )
+    return Checkpoint(
+        state=found.state, file_sha256=file_sha256, name=path.name, note=found.note, between=found.naming.between
+    )
 
 
 def hash_tensors(state: "Mapping[str, torch.Tensor]") -> str:
@@ -203,7 +217,7 @@ def check_file(path: Path) -> None:
             f"{shown} has a name that is not UTF-8, by which no library of checkpoints opens a file: rename it"
         )
     if path.is_dir():
-        advice = f"; timm's folders are read with --model local-dir:{path}" if (path / "config.json").is_file() else ""
+        advice = _folder_advice(path) if (path / "config.json").is_file() else ""
         raise CheckpointError(f"{path} is a directory: {EXPECTED}{advice}")
     if path.exists() and not path.is_file():
         raise CheckpointError(f"{path} is a pipe, a socket or a device: {EXPECTED}; write it into a plain file first")
@@ -211,6 +225,13 @@ def check_file(path: Path) -> None:
         raise CheckpointError(f"{path} does not exist: {EXPECTED}; check --weights")
     if path.stat().st_size == 0:
         raise CheckpointError(f"{path} is empty: {EXPECTED}; fetch it again")
+
+
+def _folder_advice(path: Path) -> str:
+    """Return what to pass for a folder with a config.json."""
+    weights = path / "model.safetensors"
+    file = f"; pass the file, as {weights}" if weights.is_file() else ""
+    return f"{file}; timm's folders are read with --model local-dir:{path}"
 
 
 def _check_name(path: Path, file_sha256: str) -> None:

@@ -24,6 +24,7 @@ from typing import Any
 from runtime.errors import CheckpointError
 
 EXPECTED = "expected a checkpoint in PyTorch's format or safetensors"
+ONE_FILE = "pass one file with all weights, which the network's library writes when it saves the loaded network again"
 
 # Of PyTorch's and safetensors' own reasons, which may be long.
 _REASON_LENGTH = 160
@@ -103,9 +104,9 @@ class _Sequence(list[Any]):
         return []
 
 
-# Source: the globals in files that NumPy 1 and 2, Lightning 2.6, mmengine 0.10, OmegaConf 2.3 and the standard
-# library write, as `torch.serialization.get_unsafe_globals_in_checkpoint` lists them. mmengine's `getattr` is bound to
-# the stand-in too: nothing is looked up.
+# Source: the globals in files that NumPy 1 and 2, Lightning 2.6, mmengine 0.10, OmegaConf 2.3, fastai 2.8 (beside the
+# optimiser's state) and the standard library write, as `torch.serialization.get_unsafe_globals_in_checkpoint` lists
+# them. mmengine's `getattr` is bound to the stand-in too: nothing is looked up.
 _VALUES = (
     "numpy.dtype",
     "numpy.ndarray",
@@ -124,6 +125,7 @@ _VALUES = (
     "omegaconf.dictconfig.DictConfig",
     "omegaconf.listconfig.ListConfig",
     "mmengine.logging.history_buffer.HistoryBuffer",
+    "fastcore.foundation.L",
 )
 _SEQUENCES = ("collections.deque", "builtins.list")
 _MAPPINGS = (
@@ -197,12 +199,15 @@ def _refused(path: Path, start: bytes, message: str) -> str:
     """Return the line for a file that PyTorch's restricted unpickler does not take."""
     named = _REFUSED.search(message)
     if named is None and not start.startswith((_ZIP_START, _PICKLE_START)):
+        if start.lstrip().startswith((b"{", b"[")):
+            return f"{path} is text in JSON, such as the index of weights in several files: {EXPECTED}; {ONE_FILE}"
         return _damaged(path, "it is no pickle")
     asks = f"asks to run {named[1]}" if named else "is not of tensors alone"
-    return (
-        f"{path} is a pickle that {asks}: nothing was run; expected tensors only: if you trust the file, convert "
-        "it to safetensors, or save model.state_dict()"
-    )
+    if named and named[1].startswith("fastai."):
+        advice = "save torch.save(fastai.learner.load_learner(FILE).model.state_dict(), 'weights.pth')"
+    else:
+        advice = "convert it to safetensors, or save model.state_dict()"
+    return f"{path} is a pickle that {asks}: nothing was run; expected tensors only: if you trust the file, {advice}"
 
 
 def _check_zip(path: Path, start: bytes) -> bool:

@@ -5,8 +5,9 @@ Three kinds of naming are known, each told by the weight of the first convolutio
 1. timm's and torchvision's own: `layer1.0.conv1.weight`. mmpretrain, lightly, solo-learn, DINO and MoCo keep it. So do
    the ResNets for CIFAR that say `shortcut` for `downsample`.
 2. Children by number, as `nn.Sequential(*network.children())` gives them: `4.0.conv1.weight` in fastai and lightly.
-   Networks for CIFAR have no max-pool among them (leftthomas' SimCLR), and their activation may be none either
-   (lightly's ResNetGenerator, pytorch-cifar): the stages then begin at 3 or 2.
+   Networks for CIFAR have no max-pool among them (leftthomas' SimCLR): the stages then begin at 3. Where a network
+   calls its activation as a function (lightly's ResNetGenerator, pytorch-cifar), it is no child either, and the stages
+   begin at 2: such a Sequential has no activation in its stem.
 3. Hugging Face transformers: `encoder.stages.0.layers.0.layer.0.convolution.weight`.
 """
 
@@ -25,6 +26,8 @@ class Naming:
         last: Name of the last stage's first weight.
         stems: Names of the stem's first weight, any of which is there.
         to_timm: Returns timm's name of a tensor of the network without its classifier, None for any other tensor.
+        between: Modules between the first normalisation and the stages, 2 where these are an activation and a max-pool;
+            None where names do not tell.
     """
 
     title: str
@@ -32,6 +35,7 @@ class Naming:
     last: str
     stems: tuple[str, ...]
     to_timm: Callable[[str], str | None]
+    between: int | None = None
 
     def prefixes(self, names: Iterable[str]) -> list[str]:
         """Return the prefixes under which a whole network of this naming lies, in the order of the names."""
@@ -52,6 +56,8 @@ _STAGES = ("layer1", "layer2", "layer3", "layer4")
 # Where the stages begin among the children; in timm's and torchvision's ResNet 2 is the activation, 3 the max-pool.
 _FIRST_STAGES = (4, 3, 2)
 _STEM = {"embedder.embedder.convolution.": "conv1.", "embedder.embedder.normalization.": "bn1."}
+# The title of its naming.
+TRANSFORMERS = "Hugging Face transformers"
 _BLOCK = re.compile(r"encoder\.stages\.(\d+)\.layers\.(\d+)\.(shortcut|layer\.(\d+))\.(convolution|normalization)\.")
 
 
@@ -101,11 +107,13 @@ NAMINGS = (
             last=f"{stage + 3}.0.conv1.weight",
             stems=("0.weight", "0.0.weight"),
             to_timm=_numbered(stage),
+            # Convolution and normalisation are the first two.
+            between=stage - 2,
         )
         for stage in _FIRST_STAGES
     ),
     Naming(
-        title="Hugging Face transformers",
+        title=TRANSFORMERS,
         first="encoder.stages.0.layers.0.layer.0.convolution.weight",
         last="encoder.stages.3.layers.0.layer.0.convolution.weight",
         stems=("embedder.embedder.convolution.weight",),

@@ -6,12 +6,14 @@
    equal tensors are one network. Otherwise the file is refused, and the options that choose are named.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from runtime.errors import CheckpointError
 from runtime.original.checkpoint_advice import advise
+from runtime.original.checkpoint_files import ONE_FILE
 from runtime.original.checkpoint_heads import parts
 from runtime.original.checkpoint_names import NAMINGS, Naming
 from runtime.support.words import counted, first_few
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 # Dicts deeper than that in a file are not looked through.
 _DEEPEST = 8
+# Names of files that hold a part of the weights. Source: huggingface_hub's `split_torch_state_dict_into_shards`.
+_SHARD = re.compile(r"-\d{5}-of-\d{5}\.\w+$")
 # Networks and keys that a message names.
 _SHOWN = 6
 
@@ -182,7 +186,7 @@ def choose_network(containers: Containers, where: str, choice: Choice) -> tuple[
         raise CheckpointError(
             f"{where} holds no whole ResNet ({first_few(names)}): expected a state dict with tensors such as "
             "conv1.weight and layer1.0.conv1.weight to layer4, under any prefix; "
-            + advise(names, "pass a ResNet's checkpoint")
+            + advise(names, ONE_FILE if _SHARD.search(where) else "pass a ResNet's checkpoint")
         )
     if choice.dotted_prefix is not None:
         candidates = _under_prefix(candidates, choice.dotted_prefix, where)

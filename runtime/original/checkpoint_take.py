@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from runtime.errors import CheckpointError
 from runtime.original.checkpoint_advice import advise
 from runtime.original.checkpoint_heads import SELF_SUPERVISED, Head, find_head, parts
-from runtime.original.checkpoint_names import NAMINGS
+from runtime.original.checkpoint_names import NAMINGS, Naming
 from runtime.original.checkpoint_search import Candidate, Choice, choose_network, containers_of, tensors_of
 from runtime.support.words import counted, first_few
 
@@ -39,10 +39,12 @@ class Found:
     Attributes:
         state: Tensors by timm's names, `fc.*` for the classifier; none of those where it has none.
         note: What was taken, renamed and left, in one line; empty for a plain state dict.
+        naming: How the file names its tensors.
     """
 
     state: "dict[str, torch.Tensor]"
     note: str
+    naming: Naming
 
 
 def find_network(content: object, where: str, choice: Choice | None = None) -> Found:
@@ -71,7 +73,7 @@ def find_network(content: object, where: str, choice: Choice | None = None) -> F
     if choice.prefix is None:
         _refuse_unknown(chosen, left, where)
     state = {**backbone, **(_plain(head.tensors, where) if head is not None else {})}
-    return Found(state=state, note=_note(chosen, why, head=head, left=left))
+    return Found(state=state, note=_note(chosen, why, head=head, left=left), naming=chosen.naming)
 
 
 def _plain(members: Mapping[str, object], where: str) -> "dict[str, torch.Tensor]":

@@ -2,13 +2,17 @@
 
 1. The channels are those of the first convolution's weight: 1 is a grey image, 3 is RGB, 4 is RGB and alpha.
 2. timm's plain stem is a 7x7 convolution of stride 2 and a max-pool. Networks for images of 32 pixels have a 3x3
-   convolution of stride 1 instead, of which there are three kinds:
+   convolution of stride 1 instead, of which there are four kinds:
 
-       cifar        padding 1, no max-pool: kuangliu's pytorch-cifar, lightly's ResNetGenerator, most scripts
-       solo-learn   padding 2, no max-pool: solo-learn, where a picture of 32 pixels becomes 34
-       cifar-pool   padding 1, and the max-pool: where the convolution alone was replaced
+       cifar          padding 1, no max-pool: kuangliu's pytorch-cifar, lightly's ResNetGenerator, most scripts
+       solo-learn     padding 2, no max-pool: solo-learn, where a picture of 32 pixels becomes 34
+       cifar-pool     padding 1, and the max-pool: where the convolution alone was replaced
+       cifar-linear   padding 1, no max-pool, no activation: an nn.Sequential of the children of one of the first
+                      networks, which call their activation as a function, as in lightly's examples
 
 3. Padding and max-pool have no tensors: which kind a 3x3 convolution belongs to is for the user to state.
+4. The numbers of an nn.Sequential's children tell how many modules stand before the stages. None is `cifar-linear`.
+   With a 7x7 convolution there must be two.
 """
 
 from collections.abc import Mapping
@@ -16,25 +20,30 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from runtime.bundle.manifest import Colour, Stem
 from runtime.errors import CheckpointError, UsageError
+from runtime.support.words import counted
 
 if TYPE_CHECKING:
     import torch
 
 _COLOURS: Mapping[int, Colour] = {1: "L", 3: "RGB", 4: "RGBA"}
 _KERNEL = 3
+# Modules of timm's stem behind the normalisation: the activation and the max-pool.
+_TIMMS_MODULES = 2
 
 
 class _SmallStem(NamedTuple):
     padding: int
     pooled: bool
+    activated: bool = True
 
 
-# Sources: kuangliu's pytorch-cifar, `models/resnet.py`; lightly 1.6, `lightly/models/resnet.py`; solo-learn 1.0,
-# `solo/methods/base.py`.
+# Sources: kuangliu's pytorch-cifar, `models/resnet.py`; lightly 1.6, `lightly/models/resnet.py` and the example of its
+# `lightly/utils/benchmarking/benchmark_module.py`; solo-learn 1.0, `solo/methods/base.py`.
 _SMALL: Mapping[Stem, _SmallStem] = {
     "cifar": _SmallStem(padding=1, pooled=False),
     "solo-learn": _SmallStem(padding=2, pooled=False),
     "cifar-pool": _SmallStem(padding=1, pooled=True),
+    "cifar-linear": _SmallStem(padding=1, pooled=False, activated=False),
 }
 
 
@@ -66,19 +75,32 @@ def channels_of(state: "Mapping[str, torch.Tensor]") -> int:
     return int(weight.shape[1]) if weight is not None and weight.ndim > 1 else len("RGB")
 
 
-def stem_of(state: "Mapping[str, torch.Tensor]", stated: Stem | None, where: str) -> Stem:
-    """Return how a checkpoint's network begins; rules 2 and 3.
+def stem_of(
+    state: "Mapping[str, torch.Tensor]", stated: Stem | None, where: str, *, between: int | None = None
+) -> Stem:
+    """Return how a checkpoint's network begins; rules 2 to 4.
 
     Args:
         state: Tensors by timm's names.
         stated: What the user states; None for nothing.
         where: The file, for the message.
+        between: Modules between the first normalisation and the stages; None where the file does not tell.
 
     Raises:
         CheckpointError: The kind of a 3x3 convolution is not stated, or the network has another stem than is stated.
     """
     weight = state.get("conv1.weight")
     small = weight is not None and tuple(weight.shape[2:]) == (_KERNEL, _KERNEL)
+    if small and between == 0 and stated != "cifar-linear":
+        raise CheckpointError(
+            f"{where} is an nn.Sequential with no activation between its first 3x3 convolution and the stages, as of "
+            "the children of lightly's ResNetGenerator: expected --stem cifar-linear, which has none; pass it"
+        )
+    if weight is not None and not small and between is not None and between < _TIMMS_MODULES:
+        raise CheckpointError(
+            f"{where} is an nn.Sequential with {counted(between, 'module')} between its first normalisation and the "
+            "stages: expected two, an activation and a max-pool, as in timm's ResNets; it cannot be exported"
+        )
     if small and stated in (None, "timm"):
         raise CheckpointError(
             f"{where} begins with one 3x3 convolution, as networks for small images do: its padding, and whether a "
@@ -119,6 +141,8 @@ def replace_stem(network: "torch.nn.Module", stem: Stem) -> None:
     )
     if not small.pooled:
         network.maxpool = torch.nn.Identity()
+    if not small.activated:
+        network.act1 = torch.nn.Identity()
 
 
 def input_channels(network: "torch.nn.Module") -> int:

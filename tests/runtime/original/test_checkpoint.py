@@ -3,9 +3,11 @@ import collections
 import datetime
 import gzip
 import hashlib
+import json
 import os
 import pickle
 import struct
+import sys
 import types
 import warnings
 import zipfile
@@ -285,6 +287,54 @@ def test_values_beside_the_tensors_do_no_harm(tmp_path, state, zipped):
     path = tmp_path / "last.pth"
     torch.save({"state_dict": state, **VALUES}, path, _use_new_zipfile_serialization=zipped)
     assert same(read_checkpoint(path).state, state)
+
+
+def test_weights_in_several_files_are_said_to_be_that(tmp_path, state):
+    # As transformers' `save_pretrained(max_shard_size=…)` writes them.
+    index = {"metadata": {"total_size": 8}, "weight_map": {"conv1.weight": "model-00001-of-00002.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index, indent=2), encoding="utf-8")
+    message = refusal(tmp_path / "model.safetensors.index.json")
+    assert "is text in JSON, such as the index of weights in several files" in message
+    shard = tmp_path / "model-00001-of-00002.safetensors"
+    save_file({"conv1.weight": state["conv1.weight"]}, shard)
+    for told in (message, refusal(shard)):
+        assert "pass one file with all weights" in told
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    assert "--model local-dir:" in refusal(tmp_path)
+    assert "pass the file" not in refusal(tmp_path)
+    save_file(state, tmp_path / "model.safetensors")
+    assert f"pass the file, as {tmp_path / 'model.safetensors'}" in refusal(tmp_path)
+
+
+@pytest.fixture
+def fastai_classes(monkeypatch):
+    """Classes of the names that fastai 2.8 pickles, made as its `L` is: an object whose dict holds `items`."""
+
+    def named(module, name):
+        made = type(name, (), {"__module__": module})
+        parts = module.split(".")
+        for count in range(1, len(parts) + 1):
+            monkeypatch.setitem(sys.modules, ".".join(parts[:count]), types.ModuleType(".".join(parts[:count])))
+        setattr(sys.modules[module], name, made)
+        return made
+
+    return named
+
+
+def test_what_fastai_saves_beside_the_weights_does_no_harm(tmp_path, state, fastai_classes):
+    # `Learner.save` after a training: {"model": …, "opt": {"state": [...], "hypers": L}}.
+    hypers = fastai_classes("fastcore.foundation", "L")()
+    hypers.items = [{"wd": 0.01, "lr": 0.001, "mom": 0.9}]
+    opt = {"state": [{"grad_avg": torch.ones(2), "step": 3}], "hypers": hypers}
+    assert same(read_checkpoint(saved({"model": state, "opt": opt}, tmp_path / "stage1.pth")).state, state)
+
+
+def test_fastais_learner_is_refused_with_the_line_that_saves_its_tensors(tmp_path, state, fastai_classes):
+    learner = fastai_classes("fastai.learner", "Learner")()
+    learner.model = state
+    message = refusal(saved(learner, tmp_path / "export.pkl"))
+    assert "asks to run fastai.learner.Learner: nothing was run" in message
+    assert "load_learner(FILE).model.state_dict()" in message
 
 
 def test_values_of_a_strangers_file_are_never_built(tmp_path, state, monkeypatch):

@@ -41,6 +41,39 @@ def test_a_3x3_stem_gives_what_torchvisions_network_with_it_gives(architecture, 
         assert torch.allclose(ours(IMAGE), theirs(IMAGE), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("architecture", ["resnet18", "resnet50"])
+def test_a_sequential_of_children_without_an_activation_is_computed_without_it(architecture):
+    network = torchvision_network(architecture, padding=1, pooled=False)
+    stages = [network.layer1, network.layer2, network.layer3, network.layer4]
+    theirs = torch.nn.Sequential(network.conv1, network.bn1, *stages, torch.nn.AdaptiveAvgPool2d(1))
+    found = find_network(theirs.state_dict(), "x.pth")
+    assert stem_of(found.state, "cifar-linear", "x.pth", between=found.naming.between) == "cifar-linear"
+    ours = build_network(architecture, 0, stem="cifar-linear")
+    load_into(ours, Checkpoint(state=found.state, file_sha256="0" * 64, name="x.pth"))
+    with torch.no_grad():
+        assert torch.allclose(ours(IMAGE), theirs(IMAGE).flatten(1), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("stated", [None, "timm", "cifar", "solo-learn", "cifar-pool"])
+def test_another_stem_is_refused_where_the_names_show_that_it_has_no_activation(stated):
+    network = torchvision_network("resnet18", padding=1, pooled=False)
+    found = find_network(numbered(2, network), "x.pth")
+    with pytest.raises(CheckpointError, match=r"x\.pth is an nn\.Sequential with no activation .*--stem cifar-linear"):
+        stem_of(found.state, stated, "x.pth", between=found.naming.between)
+    found = find_network(numbered(3, network), "x.pth")
+    assert stem_of(found.state, "cifar", "x.pth", between=found.naming.between) == "cifar"
+
+
+@pytest.mark.parametrize(("stages", "told"), [(2, "0 modules"), (3, "1 module")])
+def test_a_sequential_that_lacks_a_part_of_timms_stem_is_refused(stages, told):
+    found = find_network(numbered(stages, torchvision.models.resnet18()), "x.pth")
+    with pytest.raises(CheckpointError, match=rf"x\.pth is an nn\.Sequential with {told} between .* be exported"):
+        stem_of(found.state, None, "x.pth", between=found.naming.between)
+    whole = torch.nn.Sequential(*torchvision.models.resnet18().children()).state_dict()
+    found = find_network(whole, "x.pth")
+    assert stem_of(found.state, None, "x.pth", between=found.naming.between) == "timm"
+
+
 def pytorch_cifar(state):
     """kuangliu's names: `shortcut` and `linear`, under DataParallel and the key `net` of its training script."""
     names = {name: name.replace("downsample", "shortcut").replace("fc.", "linear.") for name in state}
