@@ -24,7 +24,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Console
 
@@ -36,6 +36,7 @@ from benchmarks.int8.scoring import run_engines, run_onnxruntime, score
 from benchmarks.int8.verdicts import OURS, Failure, Row, better_of_counts, judge, print_rows
 from benchmarks.shared.environment import describe_environment
 from benchmarks.shared.run_measured import Usage, run_measured
+from calibration.options import Int8Effort
 
 JOB = Path(__file__).with_name("project_job.py")
 # The stages of ours, each with the ones before it.
@@ -60,8 +61,10 @@ class Found:
 class Measurement:
     """One network with its images, and where its quantised forms are written."""
 
-    def __init__(self, network: Network, cache: Path, *, limit: int | None, stages: bool) -> None:
-        self.network, self.cache = network, cache
+    def __init__(
+        self, network: Network, cache: Path, *, limit: int | None, stages: bool, effort: Int8Effort = "normal"
+    ) -> None:
+        self.network, self.cache, self.effort = network, cache, effort
         self.stages = STAGES if stages else {OURS: STAGES[OURS]}
         self.bundle = network.bundle(cache)
         self.model = self.bundle.model_path
@@ -76,8 +79,10 @@ class Measurement:
         """Give the rows of ours, each with what its calibration.json says."""
         for kind, target in TARGETS.items():
             for stage, switches in self.stages.items():
-                output = self.cache / f"{self.network.name}-{kind}-{list(STAGES).index(stage)}.onnx"
-                options = json.dumps({"target": target, **switches})
+                effort = {"effort": self.effort} if stage == OURS and self.effort != "normal" else {}
+                told = "".join(f"-{one}" for one in effort.values())
+                output = self.cache / f"{self.network.name}-{kind}-{list(STAGES).index(stage)}{told}.onnx"
+                options = json.dumps({"target": target, **switches, **effort})
                 files = (self.model, self.network.training, self.preprocessing, output)
                 command = [sys.executable, str(JOB), *map(str, files), "--count", str(MOST), "--options", options]
                 usage = measured_before(output) or run_measured(command, log=output.with_suffix(".log"))
@@ -142,6 +147,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--no-stages", action="store_true", help="ours as it is only, not one technique after the other"
     )
+    parser.add_argument(
+        "--effort", choices=get_args(Int8Effort), default="normal", help="of ours, as export-ssl's --int8-effort"
+    )
     parser.add_argument("--output", type=Path, help="where to write the JSON (default: not written)")
     return parser.parse_args()
 
@@ -173,7 +181,9 @@ def main() -> None:
     (cache / "peers").mkdir(parents=True, exist_ok=True)
     console, rows, failures, told = Console(width=150), list[Row](), list[Failure](), {}
     for network in networks:
-        measurement = Measurement(network, cache, limit=arguments.limit, stages=not arguments.no_stages)
+        measurement = Measurement(
+            network, cache, limit=arguments.limit, stages=not arguments.no_stages, effort=arguments.effort
+        )
         own = list(measurement.ours())
         theirs = measurement.peers(peers, arguments.peers.resolve(), one_count=arguments.one_count)
         found = better_of_counts([*(row for row, _ in own), *theirs.rows])
@@ -194,6 +204,7 @@ def main() -> None:
             )
         result = {
             **environment,
+            "effort": arguments.effort,
             "peers": {tool.name: tool.packages for tool in TOOLS if tool.packages},
             "networks": told,
             "rows": [asdict(row) for row in rows],

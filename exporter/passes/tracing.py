@@ -18,7 +18,8 @@ import logging
 import re
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import onnx_ir as ir
@@ -88,8 +89,7 @@ def _export(
     import torch
 
     example = torch.zeros(shape, dtype=torch.uint8 if input_kind == "uint8" else torch.float32)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-    with warnings.catch_warnings():
+    with _silent_torch(), warnings.catch_warnings():
         # PyTorch's exporter warns about its own deprecated internals; a user can do nothing about it.
         warnings.simplefilter("ignore")
         try:
@@ -112,6 +112,21 @@ def _export(
     assert program is not None
     model: ir.Model = program.model
     return model
+
+
+@contextmanager
+def _silent_torch() -> Iterator[None]:
+    """Let PyTorch log nothing: it logs errors, with their stack, that it also raises, or passes over.
+
+    Ctrl-C among its C++ code is such an error, a TypeError of its own.
+    """
+    logger = logging.getLogger("torch")
+    before = logger.level
+    logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def _fold_constants(model: ir.Model) -> ir.Model:

@@ -1,3 +1,4 @@
+import logging
 import sys
 from pathlib import Path
 
@@ -161,3 +162,17 @@ def test_network_that_depends_on_its_values_is_refused_in_one_line():
     with pytest.raises(GraphError, match="PyTorch cannot trace this network: ") as refused:
         trace_network(Undecided().eval(), image_size=SIZE, input_kind="uint8")
     assert "\n" not in str(refused.value)
+
+
+def test_what_pytorch_logs_of_a_failed_trace_is_not_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    class Mismatched(nn.Module):
+        def forward(self, pixels):
+            means = pixels.float().mean((1, 2))
+            logging.getLogger("torch._subclasses.fake_tensor").error("fake tensor raised TypeError")
+            return means + torch.zeros(3, 5), means
+
+    level = logging.getLogger("torch").level
+    with pytest.raises(GraphError, match="PyTorch cannot trace this network: "):
+        trace_network(Mismatched().eval(), image_size=SIZE, input_kind="uint8")
+    assert capsys.readouterr() == ("", "")
+    assert logging.getLogger("torch").level == level
