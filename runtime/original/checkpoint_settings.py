@@ -35,7 +35,7 @@ def refuse_other_settings(
 
     Args:
         path: The checkpoint.
-        containers: Its dicts, from `runtime.original.checkpoint_search.containers_of`.
+        containers: Dicts of the checkpoint, from `runtime.original.checkpoint_search.containers_of`.
         bottleneck: Whether its blocks are bottlenecks, of three convolutions.
         hugging: Whether its tensors have the names of transformers.
 
