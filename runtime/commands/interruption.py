@@ -35,8 +35,9 @@ class Interruption:
        it leaves is removed when the same is made again.
     3. A signal that the process was started to ignore, as `nohup` has it, stays ignored.
     4. Python drops what is raised while it destroys an object: then the first one is raised again a moment later.
-    5. One that comes while a module is imported is raised when that is over: PyTorch's C++ calls Python as it starts,
-       and ends the process with a trace of its own when that raises. For rule 2 it counts from when it came.
+    5. One that comes while a module is imported, or while PyTorch's C++ runs Python for an operator, as it does when it
+       traces, is raised when that is over: what is raised there, PyTorch takes for another error, or ends the process
+       with a trace of its own. For rule 2 it counts from when it came.
     """
 
     def __init__(self) -> None:
@@ -69,18 +70,18 @@ class Interruption:
         now = time.monotonic()
         if self._received is None:
             self._received, self._at_s = signal.Signals(number), now
-            if not _is_importing(frame):
+            if not _must_wait(frame):
                 raise KeyboardInterrupt
             # Not by `threading`: the main thread may hold one of its locks where it was interrupted.
-            _thread.start_new_thread(self._wait_for_import, (self._received,))
+            _thread.start_new_thread(self._wait, (self._received,))
             return
         if now - self._at_s > _ONE_S:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
 
-    def _wait_for_import(self, number: signal.Signals) -> None:
-        """Let the main thread hear a signal once more when it imports nothing: rule 5."""
-        while _is_importing(sys._current_frames().get(threading.main_thread().ident or 0)):
+    def _wait(self, number: signal.Signals) -> None:
+        """Let the main thread hear a signal once more when it may be raised: rule 5."""
+        while _must_wait(sys._current_frames().get(threading.main_thread().ident or 0)):
             time.sleep(_AGAIN_S)
         if self._listens:
             self._received = None
@@ -98,11 +99,13 @@ class Interruption:
         again.start()
 
 
-def _is_importing(frame: FrameType | None) -> bool:
-    """Return whether a thread that is at a frame is importing a module."""
+def _must_wait(frame: FrameType | None) -> bool:
+    """Return whether a thread that is at a frame is importing a module, or runs an operator for PyTorch's C++."""
     while frame is not None:
         code = frame.f_code
         if code.co_name == "_find_and_load" and code.co_filename == "<frozen importlib._bootstrap>":
+            return True
+        if code.co_name == "__torch_dispatch__":
             return True
         frame = frame.f_back
     return False

@@ -157,6 +157,45 @@ def test_a_signal_that_comes_beneath_the_start_of_pytorchs_code_is_one_line(tmp_
     assert (process.returncode, printed, said) == (143, "beneath\nimported\n", _WHOLE)
 
 
+# Each operator that PyTorch traces comes to Python by a method of this name. A KeyboardInterrupt from inside of it
+# ended an export by SIGABRT.
+_DISPATCHING = """
+import sys, time
+import typer
+from runtime.commands.console import one_line_errors
+from runtime.commands.interruption import run_to_end
+
+class Mode:
+    def __torch_dispatch__(self):
+        print("ready", flush=True)
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            time.sleep(0.01)
+        print("dispatched", flush=True)
+
+app = typer.Typer()
+
+@app.command()
+def wait():
+    with one_line_errors():
+        Mode().__torch_dispatch__()
+        time.sleep(60)
+
+sys.exit(run_to_end(app))
+"""
+
+
+def test_a_signal_that_comes_while_pytorch_runs_an_operator_in_python_is_heard_after_that() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-c", _DISPATCHING], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGTERM)
+    printed, said = process.communicate(timeout=_LIMIT_S)
+    assert (process.returncode, printed, said) == (143, "dispatched\n", _WHOLE)
+
+
 def _as_in_a_terminal() -> None:
     """A pytest in the background ignores SIGINT, and one that nohup started SIGHUP; its children would too."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
