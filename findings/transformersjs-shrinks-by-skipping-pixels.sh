@@ -3,8 +3,8 @@
 #
 # Expected: for resample=2 and 3 Pillow's bilinear and bicubic resizing, which the same preprocessor_config.json gives in
 # Python. Seen: a picture is made smaller by reading single places, x times old size / new size, without any averaging and
-# half a pixel off: a white line one pixel wide is gone, and the pixels of a photograph at 224 x 224 are 8 and 10 levels off in
-# the mean, some more than 100. Made larger, the last row and column are mixed with black: 120 for 240. No message;
+# half a pixel off: a white line one pixel wide is gone, and the pixels of a photograph at 224 x 224 are 8 and 10 levels
+# off in the mean, some more than 100. Made larger, the last row and column are mixed with black: 120 for 240. No message;
 # resample=1 (Lanczos) is Pillow's within one level in the mean.
 set -euo pipefail
 work=$(mktemp -d)
@@ -47,8 +47,9 @@ pictures = {"photo": (load_sample_image("china.jpg"), 224), "line": (line, 8), "
 for name, (picture, _) in pictures.items():
     Image.fromarray(picture).save(f"{name}.png")
 subprocess.run(["node", "process.mjs"], check=True)
-npm = {name: json.loads(Path(f"node_modules/{name}/package.json").read_text())["version"] for name in ("@huggingface/transformers", "sharp")}
-print(*(f"{name} {number}" for name, number in npm.items()), "Pillow", version("pillow"))
+for name in ("@huggingface/transformers", "sharp"):
+    print(name, json.loads(Path(f"node_modules/{name}/package.json").read_text())["version"], end=" ")
+print("Pillow", version("pillow"))
 seen = []
 for resample, kind in ((1, "Lanczos"), (2, "bilinear"), (3, "bicubic")):
     right, got = {}, {}
