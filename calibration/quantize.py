@@ -34,13 +34,15 @@ from calibration.search.choose import Chooser
 from calibration.search.describe import describe_calibration
 from calibration.search.judge import Judge
 from calibration.search.parts import Parts, parts_from_arrays
-from calibration.search.scaled import Learn
+from calibration.search.scaled import LEARNED, Learn
 from calibration.search.sides import smaller_main_sides
 from runtime.bundle.calibration_json import Calibration, Fingerprint
 from runtime.bundle.manifest import Preprocessing
 from runtime.data.dataset import Dataset
 from runtime.support.arrays import Feed, Pixels
 from runtime.support.progress import Listener
+
+_NOT_LEARNED = "ranges were not learned from gradients"
 
 
 @dataclass(frozen=True)
@@ -195,6 +197,8 @@ class _Calibration:
         chooser = Chooser(self._placement, judge, self._options, fp16=self._fp16)
         learn, without = self._learning()
         choice = chooser.choose(self._graph, statistics, self._images.moments, learn)
+        if learn is not None and not any(one.name.endswith(LEARNED) for one in choice.candidates):
+            without = (f"{_NOT_LEARNED}: an output of the network is zero on all images, or not finite",)
         calibration = describe_calibration(
             choice,
             self._placement,
@@ -213,7 +217,7 @@ class _Calibration:
         missing = unsupported(self._graph)
         if missing is None:
             return self._images.learn, ()
-        return None, (f"ranges were not learned from gradients: the graph has {missing}, which is not run in PyTorch",)
+        return None, (f"{_NOT_LEARNED}: the graph has {missing}, which is not run in PyTorch",)
 
     def _tensors(self) -> dict[str, bool]:
         """Return the name of every tensor that may be quantised, to whether it is never negative."""

@@ -19,6 +19,8 @@ from calibration.weights.equalize import SHARE, apply_factors, equalize, equaliz
 from calibration.weights.scales import LEVELS, UNSIGNED_LEVELS, fp16_scales
 from runtime.support.arrays import Doubles
 
+# The name of the form whose ranges are learned.
+LEARNED = "learned"
 # Of a graph, its quantised tensors, ranges to begin with and each tensor's levels, the learned ranges.
 Learn = Callable[[ir.Model, Sequence[QuantizedTensor], Ranges, Mapping[str, int]], Ranges | None]
 
@@ -121,7 +123,7 @@ class Scaling:
         if ranges is None:
             return None
         scaled = apply_factors(model, channel_groups(model), ranges.factors)
-        form = Form(scaled, _equalized(statistics, ranges.factors), ranges.factors, "learned")
+        form = Form(scaled, _equalized(statistics, ranges.factors), ranges.factors, LEARNED)
         graph = self.parts(form, ranges.clips).skeleton(self._without_weights)
         return Scaled(form, start.method, ranges.clips, self._judge.judge(graph.model, weights=graph.weights))
 

@@ -16,6 +16,7 @@ from runtime.bundle.manifest import Preprocessing
 from runtime.errors import CalibrationError
 from runtime.support.progress import Listener
 from tests.helpers.graphs import evaluate
+from tests.helpers.resnet_graphs import basic_block
 from tests.helpers.tiny_resnet import MEAN, SIZE, STD, draw, pictures, tiny_resnet
 
 PREPROCESSING = Preprocessing(
@@ -129,3 +130,16 @@ def test_a_graph_that_pytorch_is_not_given_says_why_nothing_was_learned(images: 
     (said,) = found.calibration.warnings
     assert said == "ranges were not learned from gradients: the graph has operator Clip, which is not run in PyTorch"
     assert all("learned" not in one.name for one in found.calibration.candidates)
+
+
+def test_a_network_whose_classifier_is_zero_says_that_nothing_was_learned(images: Path) -> None:
+    model = basic_block()
+    for tensor in model.graph.initializer:
+        if tensor.name in ("fc.weight", "fc.bias"):
+            tensor.CopyFrom(numpy_helper.from_array(np.zeros_like(numpy_helper.to_array(tensor)), tensor.name))
+    smaller = PREPROCESSING.model_copy(update={"image_size": 16, "resize_size": 16})
+    found = quantize_model(model, images, smaller, options=HIGH)
+    assert found.calibration.warnings == (
+        "ranges were not learned from gradients: an output of the network is zero on all images, or not finite",
+    )
+    assert [one.name for one in found.calibration.candidates] == ["max, as it is"]
