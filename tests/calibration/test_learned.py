@@ -17,7 +17,7 @@ from runtime.errors import CalibrationError
 from runtime.support.progress import Listener
 from tests.helpers.graphs import evaluate
 from tests.helpers.resnet_graphs import basic_block
-from tests.helpers.tiny_resnet import MEAN, SIZE, STD, draw, pictures, tiny_resnet
+from tests.helpers.tiny_resnet import MEAN, SIZE, STD, draw, pictures, tiny_resnet, with_a_loud_channel
 
 PREPROCESSING = Preprocessing(
     image_size=SIZE, resize_size=SIZE, crop_pct=1, interpolation="bilinear", mean=MEAN, std=STD
@@ -36,16 +36,8 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def loud() -> onnx.ModelProto:
-    """The tiny network with a channel that is 30 times as large as the others, and counts a hundredth."""
-    model = tiny_resnet()
-    for tensor in model.graph.initializer:
-        values = numpy_helper.to_array(tensor).copy()
-        if tensor.name in ("a.conv1.weight", "a.conv1.bias"):
-            values[0] *= 30
-        elif tensor.name == "a.conv2.weight":
-            values[:, 0] /= 3000
-        tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-    return model
+    """A channel is 30 times as large as it was, and counts a hundredth."""
+    return with_a_loud_channel(30, divided_by=3000)
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from runtime.support.progress import Listener
 from tests.helpers.damaged_images import DAMAGES, write_damaged
 from tests.helpers.graphs import evaluate
 from tests.helpers.resnet_graphs import basic_block
-from tests.helpers.tiny_resnet import IMAGES, MEAN, SIZE, STD, draw, pictures, tiny_resnet
+from tests.helpers.tiny_resnet import IMAGES, MEAN, SIZE, STD, draw, pictures, tiny_resnet, with_a_loud_channel
 
 PREPROCESSING = Preprocessing(
     image_size=SIZE, resize_size=SIZE, crop_pct=1, interpolation="bilinear", mean=MEAN, std=STD
@@ -164,16 +164,8 @@ def test_layer_wise_rounding_moves_weights_by_little_more_than_a_step(searched: 
 
 
 def uneven() -> onnx.ModelProto:
-    """The tiny network, one channel of a block's inside 50 times as large: the same function, worse to quantise."""
-    model = tiny_resnet()
-    for tensor in model.graph.initializer:
-        values = numpy_helper.to_array(tensor).copy()
-        if tensor.name in ("a.conv1.weight", "a.conv1.bias"):
-            values[0] *= 50
-        elif tensor.name == "a.conv2.weight":
-            values[:, 0] /= 50
-        tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
-    return model
+    """The same function, worse to quantise."""
+    return with_a_loud_channel(50, divided_by=50)
 
 
 def test_the_equalised_graph_that_weights_come_from_computes_what_the_given_one_does(images: Path) -> None:
