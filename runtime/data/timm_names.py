@@ -25,6 +25,8 @@ _PACKAGES = {
     "tfds": (("tensorflow", "tensorflow_datasets"), "tensorflow tensorflow-datasets"),
     "wds": (("webdataset",), "webdataset"),
 }
+# An argument that timm passes to datasets; 1.0.31 looks first whether datasets takes it.
+_OLD_ARGUMENT = "trust_remote_code"
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,11 @@ def create_timm_dataset(source: str, split: str, root: Path | None, *, num_sampl
         return create_dataset(source, root=folder, split=split, download=False, num_samples=num_samples)
     except Exception as error:
         reason = " ".join(str(error).split()) or type(error).__name__
+        if _OLD_ARGUMENT in reason:
+            raise DataError(
+                f"timm cannot open {source}: timm before 1.0.31 passes {_OLD_ARGUMENT}, which datasets no longer takes "
+                "from version 4 on; pip install 'timm>=1.0.31', or 'datasets<4'"
+            ) from error
         raise DataError(
             f"timm cannot open {source}, split {split}, below {root} ({reason}): expected a data-set name that "
             "timm.data.create_dataset takes, with its data already there; check the name and the folder"

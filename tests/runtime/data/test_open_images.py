@@ -9,6 +9,7 @@ from torchvision.datasets import ImageFolder
 
 from runtime.data.dataset import Dataset, Stream
 from runtime.data.open_images import open_images
+from runtime.data.timm_names import TimmSample, create_timm_dataset
 from runtime.errors import DataError, UsageError
 from tests.helpers.image_folders import picture, write_picture
 
@@ -263,11 +264,28 @@ def test_named_data_sets_with_other_classes_and_unknown_names_are_refused(tmp_pa
         open_images("torch/image_folder", NAMES, root=tmp_path, labels_file=tmp_path / "labels.txt")
 
 
+@pytest.mark.parametrize("name", ["hfds/food101", "hfids/food101"])
+def test_what_timm_and_datasets_disagree_about_is_told_with_the_versions(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_arguments: object, **_named: object) -> None:
+        # datasets 5.2.0, asked by timm 1.0.30 for a folder of images.
+        raise ValueError("BuilderConfig ImageFolderConfig(name='default') doesn't have a 'trust_remote_code' key.")
+
+    monkeypatch.setattr("timm.data.create_dataset", refuse)
+    monkeypatch.setattr("runtime.data.timm_names._PACKAGES", {})
+    with pytest.raises(DataError) as refused:
+        create_timm_dataset(name, "validation", None)
+    assert str(refused.value) == (
+        f"timm cannot open {name}: timm before 1.0.31 passes trust_remote_code, which datasets no longer takes from "
+        "version 4 on; pip install 'timm>=1.0.31', or 'datasets<4'"
+    )
+
+
 def test_a_data_set_that_gives_open_files_is_decoded_and_closed(tmp_path: Path) -> None:
     from timm.data import ImageDataset
 
     from runtime.data.dataset import LabelledImage
-    from runtime.data.timm_names import TimmSample
 
     tree(tmp_path, "a/0.png")
     reader = ImageDataset(str(tmp_path)).reader
