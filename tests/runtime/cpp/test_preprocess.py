@@ -228,6 +228,8 @@ REFUSED = [
     ((2, 2, 6, RGB, 4, 4, 4, 4, 0, 3, RGB), BYTES, "the resize mode is 3, expected RNE_SHORT"),
     ((2, 2, 6, RGB, 4, 4, 4, 4, 0, 0, 5), BYTES, "the colour of the pixels is 5, expected RNE_RGB"),
     ((1, 200_000_000, 3, RGB, 1, 1, 1, 1, 0, 0, RGB), BYTES, "would become 1x200000000 px"),
+    # The long side of a cover is cut off behind the bound, so that it is still a number.
+    ((1, 200_000_000, 3, RGB, 1, 1, 1, 1, 0, 1, RGB), BYTES, "would become 1x178956971 px"),
     ((2**29 - 1, 1, 2**29 - 1, 1, 13377, 13377, 4, 4, 0, 0, RGB), BYTES, "px, expected at most 178956970 pixels"),
 ]
 
