@@ -37,9 +37,9 @@ FORETOLD = 0.1
 RNG = np.random.default_rng(0)
 
 
-def linear_graph(channels: int, size: int) -> onnx.ModelProto:
+def linear_graph(channels: int, size: int, rng: np.random.Generator) -> onnx.ModelProto:
     """A convolution of the input, pooled: whatever is done to the input adds up in the outputs."""
-    constants = {"w": RNG.normal(size=(16, channels, 1, 1)).astype(np.float32)}
+    constants = {"w": rng.normal(size=(16, channels, 1, 1)).astype(np.float32)}
     nodes = [
         helper.make_node("Conv", ["x", "w"], ["c"], name="conv", kernel_shape=[1, 1]),
         helper.make_node("GlobalAveragePool", ["c"], ["p"], name="pool"),
@@ -50,8 +50,9 @@ def linear_graph(channels: int, size: int) -> onnx.ModelProto:
 
 @pytest.mark.parametrize("start", [2.5, 8.0])
 def test_the_threshold_of_gaussian_values_is_the_one_that_theory_gives(start: float) -> None:
-    sigma, images = 3.0, (RNG.normal(size=(64, 8, 32, 32)) * 3.0).astype(np.float32)
-    graph = prepare(linear_graph(8, 32))
+    rng, sigma = np.random.default_rng(0), 3.0
+    images = (rng.normal(size=(64, 8, 32, 32)) * sigma).astype(np.float32)
+    graph = prepare(linear_graph(8, 32, rng))
     tensor = QuantizedTensor("x", (("conv", 0),), unsigned=False)
     batches = [np.arange(at, at + 4, dtype=np.uint8) for at in range(0, 64, 4)]
     found = learn_ranges(
