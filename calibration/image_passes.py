@@ -6,6 +6,7 @@ read once and kept as pixels or normalised floats; the others pass through the n
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 import numpy as np
 import onnx
@@ -139,8 +140,9 @@ class ImagePasses:
 
     def _again(self, most: int, images: int) -> Iterator[Pixels]:
         """Yield the first pixels that `measure` kept, so many images at a time."""
-        kept = np.concatenate(self._kept) if self._kept else np.empty((0, 0, 0, 0), np.uint8)
-        yield from (kept[at : min(at + images, most)] for at in range(0, min(len(kept), most), images))
+        kept = islice((image for pixels in self._kept for image in pixels), most)
+        while batch := list(islice(kept, images)):
+            yield np.stack(batch)
 
     def _load(self, images: Dataset) -> Loader:
         return load_batches(
