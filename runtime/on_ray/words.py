@@ -12,6 +12,8 @@ import sys
 _COLOUR = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _SOURCE = re.compile(r"^\([^)]*\)\s*")
 _MOST = 160
+# Ray says the same of workers that end because the job does.
+_AFTER = "; unless another line follows, the job goes on; Ray's logs have the rest"
 
 
 class RaysWords(io.TextIOBase):
@@ -28,7 +30,7 @@ class RaysWords(io.TextIOBase):
             for line in lines:
                 if (words := in_short(line)) and not self._said:
                     self._said = True
-                    print(f"Ray says: {words}; the job goes on, and Ray's logs have the rest", file=sys.stderr)
+                    print(f"Ray says: {words}{_AFTER}", file=sys.stderr)
         return len(text)
 
 

@@ -21,6 +21,9 @@ from tests.torture.rights import BALLAST, fill
 _EARLY, _MIDDLE, _LATE = 0.2, 0.4, 0.6
 # Seconds that a network is cut: longer and shorter than Ray waits for a node that does not answer.
 _CUT_S, _SHORT_CUT_S = 60.0, 8.0
+# Ray's nodes wait for their head's node for 60 s, and their processes end then.
+# Source: Ray Core, "Node Fault Tolerance": RAY_gcs_rpc_server_reconnect_timeout_s.
+_HEAD_GIVEN_UP_S = 120.0
 # Less than the bundle takes, and enough for Ray's logs of some seconds.
 _ROOM_BYTES = 1 << 20
 
@@ -132,6 +135,7 @@ class Fault:
         before: Called with the nodes before the command is started.
         mended: Called with places and nodes before it is started again.
         again_on: Which cluster the second command has.
+        leave_s: How long after the command its workers may be there, seconds.
     """
 
     what: str
@@ -140,6 +144,7 @@ class Fault:
     before: Callable[[list[Node]], None] = nothing
     mended: Callable[[list[Place], list[Node]], None] = nothing
     again_on: Literal["the same", "a new one"] = "the same"
+    leave_s: float = 60.0
 
 
 FAULTS = {
@@ -160,6 +165,7 @@ FAULTS = {
         partial(kill_node, number=0),
         codes=(-signal.SIGKILL,),
         again_on="a new one",
+        leave_s=_HEAD_GIVEN_UP_S,
     ),
     "head-cut": Fault(
         "the network of the command's node is cut for a minute", partial(cut_network, seconds=_CUT_S, number=0)

@@ -60,7 +60,7 @@ def test_every_fault_is_tried_and_the_undisturbed_job_first_and_last() -> None:
     ("code", "said", "wrong"),
     [
         (0, "", None),
-        (0, "Ray says: a worker died; the job goes on, and Ray's logs have the rest", None),
+        (0, "Ray says: a worker died; unless another line follows, the job goes on; Ray's logs have the rest", None),
         (1, "error: node b cannot unpack", None),
         (1, "Ray says: a\nerror: b", None),
         (None, "", "it hung: ''"),
