@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-from calibration.graph.structure import LAYERS, constant, is_global_pool
+from calibration.graph.structure import LAYERS, channel_constant, constant, is_global_pool
 
 # What keeps channels apart and commutes with a positive factor per channel.
 _CHANNELWISE = frozenset({"Relu", "MaxPool", "AveragePool", "Identity", "Dropout", "LeakyRelu"})
@@ -17,7 +17,8 @@ class ChannelGroup:
 
     Attributes:
         tensors: Names of the tensors, in graph order.
-        producers: Names of the convolutions that write them.
+        producers: Names of the nodes whose constants the factors divide: the convolutions, and the scales and biases of
+            normalisations, that write the tensors.
         consumers: Names of the convolutions and classifiers that read them.
         channels: How many channels they have.
         scalable: Whether the factors can be taken up by producers and consumers alone.
@@ -35,11 +36,12 @@ def channel_groups(model: ir.Model) -> tuple[ChannelGroup, ...]:
 
     Rules:
 
-    1. The output of a convolution begins a group. ReLU, pooling and, behind a global pool, Flatten hand it on
-       channel by channel, and so does the product with a gate, one number a channel, as squeeze-and-excitation has it;
-       a residual Add joins its inputs' groups and its output's.
-    2. Its producers are the convolutions that write its tensors, its consumers the Conv, Gemm and MatMul that
-       read them.
+    1. The output of a convolution begins a group, and so does the product with a constant per channel, as a GroupNorm's
+       scale is. ReLU, pooling and, behind a global pool, Flatten hand it on channel by channel, and so does the product
+       with a gate, one number a channel, as squeeze-and-excitation has it; a residual Add joins its inputs' groups and
+       its output's, and the Add of a constant per channel its input's and its output's.
+    2. Its producers are the convolutions, products and Adds of constants that write its tensors, its consumers the
+       Conv, Gemm and MatMul that read them.
     3. It is scalable if nothing else touches it: no other operator, no graph input or constant, and no graph
        output (so the last stage is not, where the pooled features are an output).
     """
@@ -61,6 +63,10 @@ class _Groups:
                     self._join(value, node.outputs[0])
             elif (gated := _gated(node)) is not None:
                 self._join(gated, node.outputs[0])
+            elif node.op_type == "Add" and (index := channel_constant(node)) is not None:
+                value = node.inputs[1 - index]
+                assert value is not None
+                self._join(value, node.outputs[0])
 
     def groups(self) -> Iterator[ChannelGroup]:
         graph = self._model.graph
@@ -71,18 +77,19 @@ class _Groups:
             members.setdefault(self._find(value), []).append(value)
         for tensors in members.values():
             made_by = [value.producer() for value in tensors]
-            producers = [node for node in made_by if node is not None and node.op_type == "Conv"]
-            if producers:
+            producers = [node for node in made_by if node is not None and _writes_channels(node)]
+            if any(node.op_type != "Add" for node in producers):
                 yield self._describe(tensors, producers)
 
     def _describe(self, tensors: list[ir.Value], producers: list[ir.Node]) -> ChannelGroup:
         uses = [(use.node, use.idx) for value in tensors for use in value.uses()]
         consumers = list(dict.fromkeys(node for node, index in uses if node.op_type in LAYERS and index == 0))
-        inside = set(producers) | set(consumers)
+        # A product that reads the group too would be given divided values, and divide them once more.
+        inside = {node for node in producers if node.op_type != "Mul" or not _reads_any(node, tensors)} | set(consumers)
         touching = {node for node, _ in uses} | {node for value in tensors if (node := value.producer())}
         strangers = [node for node in touching - inside if not _keeps_factors(node, tensors)]
-        channels = len(constant(producers[0], 1))
-        whole = all(node.op_type != "Conv" or len(constant(node, 1)) == channels for node in producers) and all(
+        channels = _written(producers[0])
+        whole = all(_written(node) == channels for node in producers) and all(
             _reads(node) == channels for node in consumers
         )
         return ChannelGroup(
@@ -105,6 +112,20 @@ class _Groups:
         older, newer = self._find(first), self._find(second)
         if older is not newer:
             self._parents[newer] = older
+
+
+def _writes_channels(node: ir.Node) -> bool:
+    return node.op_type == "Conv" or channel_constant(node) is not None
+
+
+def _written(node: ir.Node) -> int:
+    """Return how many channels a producer writes."""
+    index = channel_constant(node)
+    return len(constant(node, 1)) if index is None else constant(node, index).size
+
+
+def _reads_any(node: ir.Node, tensors: Collection[ir.Value]) -> bool:
+    return any(value in tensors for value in node.inputs)
 
 
 def _keeps_factors(node: ir.Node, tensors: Collection[ir.Value]) -> bool:

@@ -50,6 +50,21 @@ def constant(node: ir.Node, index: int) -> npt.NDArray[np.float32]:
     return array
 
 
+def channel_constant(node: ir.Node) -> int | None:
+    """Return which input of a Mul or an Add is one number for each channel, (C, 1, 1) or (1, C, 1, 1); None elsewhere.
+
+    A GroupNorm ends with the two. A single number is none: it does not say how many channels there are.
+    """
+    if node.op_type not in ("Mul", "Add"):
+        return None
+    found = [index for index, value in enumerate(node.inputs) if value is not None and value.const_value is not None]
+    if len(found) != 1:
+        return None
+    shape = constant(node, found[0]).shape
+    over_channels = len(shape) in (3, 4) and shape[-2:] == (1, 1) and shape[:-3] in ((), (1,)) and shape[-3] > 1
+    return found[0] if over_channels else None
+
+
 def layers(model: ir.Model) -> tuple[ir.Node, ...]:
     """Return convolutions and classifiers in graph order: Conv, Gemm, and MatMul with a constant."""
     return tuple(

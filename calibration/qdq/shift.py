@@ -9,10 +9,11 @@ level stands for zero, and clipping at it is what the ReLU did, so the ReLU goes
 
 Rules, with c = 128 steps:
 
-1. What makes the tensor gives it less c: the bias of the convolution before the ReLU, or of one that the Add before it
-   reads. A max pool in between takes no notice of a constant.
+1. What makes the tensor gives it less c: the bias of what writes the ReLU's input, or of what the Add before it reads.
+   That is a convolution's, or the constant of an Add, as a GroupNorm ends with one. A max pool in between takes no
+   notice of a constant.
 2. What reads it gives back what c would have given: a convolution takes c times the sum of each output channel's
-   weights, those that its integers mean, into its bias; of an Add, the convolution on the other side takes c.
+   weights, those that its integers mean, into its bias; of an Add, the bias on the other side takes c.
 3. So all that read the tensor must be quantised convolutions without padding, or residual Adds: padding is zeros, which
    would mean c here. In a bottleneck network that is so for the residual stream, whose noise counts most; a basic
    block's first convolution is 3 x 3 and padded.
@@ -20,17 +21,31 @@ Rules, with c = 128 steps:
 """
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
 
 from calibration.graph.edit import replace_constant
-from calibration.graph.structure import constant, own_convolution
+from calibration.graph.structure import constant
 from calibration.weights.scales import WeightQuantization
 from runtime.support.arrays import Doubles
 
 # INT8's lowest level is -128.
 STEPS = 128
+
+
+@dataclass(frozen=True)
+class Bias:
+    """A constant that is added to all of a tensor's values, channel by channel.
+
+    Attributes:
+        node: What adds it: a convolution or an Add.
+        index: Number of the node's input.
+    """
+
+    node: ir.Node
+    index: int
 
 
 def shiftable(value: ir.Value, uses: Collection[tuple[ir.Node, int]], paired: Collection[ir.Value]) -> bool:
@@ -64,11 +79,11 @@ def shift(
     Returns:
         Each tensor to the one that is quantised in its place: what the ReLU read, where that was right before.
     """
-    biases: dict[ir.Node, Doubles] = {}
+    biases: dict[Bias, Doubles] = {}
 
-    def add(node: ir.Node | None, amount: float | Doubles) -> None:
-        assert node is not None
-        biases[node] = biases.get(node, np.zeros(1)) + amount
+    def add(bias: Bias | None, amount: float | Doubles) -> None:
+        assert bias is not None
+        biases[bias] = biases.get(bias, np.zeros(1)) + amount
 
     for value, scale in steps.items():
         relu = _relu_before(value)
@@ -76,11 +91,12 @@ def shift(
         add(_absorber(relu.inputs[0], paired), -STEPS * scale)
         for use in value.uses():
             if use.node.op_type == "Conv":
-                add(use.node, STEPS * scale * _sums(use.node, weights))
+                add(_bias(use.node), STEPS * scale * _sums(use.node, weights))
             else:
                 add(_absorber(use.node.outputs[0], paired), STEPS * scale)
-    for node, amount in biases.items():
-        replace_constant(graph, node, 2, constant(node, 2).astype(np.float64) + amount)
+    for bias, amount in biases.items():
+        before = constant(bias.node, bias.index).astype(np.float64)
+        replace_constant(graph, bias.node, bias.index, before + amount)
     return {value: _past_relu(graph, value) for value in steps}
 
 
@@ -95,36 +111,41 @@ def _relu_before(value: ir.Value | None) -> ir.Node | None:
     return node if node is not None and node.op_type == "Relu" else None
 
 
-def _absorber(value: ir.Value | None, paired: Collection[ir.Value]) -> ir.Node | None:
-    """Return the convolution whose bias can move a tensor: its own, or one that the Add before it reads."""
+def _absorber(value: ir.Value | None, paired: Collection[ir.Value]) -> Bias | None:
+    """Return the bias that can move a tensor: of what writes it, or of what the Add that writes it reads."""
     node = value.producer() if value is not None and _read_once(value) else None
     if node is None:
         return None
-    if node.op_type == "Add":
-        return next((found for side in node.inputs if (found := _own_convolution(side, paired))), None)
-    return _own_convolution(value, paired)
+    if node.op_type == "Add" and (own := _bias(node)) is None:
+        return next((found for side in node.inputs if (found := _own_bias(side, paired))), None)
+    return own if node.op_type == "Add" else _own_bias(value, paired)
 
 
-def _own_convolution(value: ir.Value | None, paired: Collection[ir.Value]) -> ir.Node | None:
-    """Return the convolution whose bias can move a tensor that is neither quantised nor an output."""
-    node = None if value is None or value in paired or value.is_graph_output() else own_convolution(value)
-    return node if node is not None and _has_bias(node) else None
+def _own_bias(value: ir.Value | None, paired: Collection[ir.Value]) -> Bias | None:
+    """Return the bias of what writes a tensor that one node reads, and that is neither quantised nor an output."""
+    if value is None or value in paired or not _read_once(value):
+        return None
+    node = value.producer()
+    return _bias(node) if node is not None else None
 
 
 def _gives_back(node: ir.Node, paired: Collection[ir.Value]) -> bool:
     """Return whether a node that reads a shifted tensor can make up for it; rules 2 and 3."""
     if node.op_type == "Add":
-        return all(side is not None and side.const_value is None for side in node.inputs) and (
-            _absorber(node.outputs[0], paired) is not None
-        )
+        return _bias(node) is None and _absorber(node.outputs[0], paired) is not None
     padded = any(node.attributes.get_ints("pads", (0,)))
     automatic = node.attributes.get_string("auto_pad", "NOTSET")
-    return node.op_type == "Conv" and _has_bias(node) and not padded and automatic in ("NOTSET", "VALID")
+    return node.op_type == "Conv" and _bias(node) is not None and not padded and automatic in ("NOTSET", "VALID")
 
 
-def _has_bias(node: ir.Node) -> bool:
-    bias = node.inputs[2] if len(node.inputs) > 2 else None
-    return bias is not None and bias.const_value is not None
+def _bias(node: ir.Node) -> Bias | None:
+    """Return the bias of a convolution, or the constant of an Add; None where there is none."""
+    indices = {"Conv": (2,), "Add": (0, 1)}.get(node.op_type, ())
+    for index in indices:
+        value = node.inputs[index] if index < len(node.inputs) else None
+        if value is not None and value.const_value is not None:
+            return Bias(node, index)
+    return None
 
 
 def _read_once(value: ir.Value) -> bool:

@@ -4,8 +4,9 @@ Rules:
 
 1. A group is a set of tensors that must share one factor per channel: a convolution's output with what
    follows it channel by channel (ReLU, pooling, a residual Add, which ties a whole stage together).
-   Its tensors are divided by the factors, by dividing the rows of the convolutions that write them;
-   the layers that read them have their input channels multiplied. The function stays the same.
+   Its tensors are divided by the factors, by dividing the rows of the convolutions that write them, or the scales and
+   biases of a GroupNorm that does; the layers that read them have their input channels multiplied. The function stays
+   the same.
 2. A channel's factor is its range over the group's largest: the value that `SHARE` of its magnitudes stay
    below, the largest of the group's tensors. A channel below `FLOOR` of the largest keeps that factor,
    so that a dead or nearly dead channel does not blow up its weights.
@@ -31,7 +32,7 @@ from calibration.activations.activation_statistics import TENSOR_BINS, TensorSta
 from calibration.activations.histogram import Histograms
 from calibration.graph.channel_groups import ChannelGroup
 from calibration.graph.edit import replace_constant
-from calibration.graph.structure import constant
+from calibration.graph.structure import channel_constant, constant
 from runtime.support.arrays import Doubles
 
 # Of a channel's magnitudes; what is above is left to be clipped, if the tensor's method clips it.
@@ -122,6 +123,9 @@ def apply_factors(model: ir.Model, groups: Sequence[ChannelGroup], factors: Mapp
 
 
 def _divide_outputs(graph: ir.Graph, node: ir.Node, factors: Doubles) -> None:
+    if (index := channel_constant(node)) is not None:
+        replace_constant(graph, node, index, constant(node, index).astype(np.float64) / factors.reshape(-1, 1, 1))
+        return
     weight = constant(node, 1).astype(np.float64)
     replace_constant(graph, node, 1, weight / factors.reshape(-1, *[1] * (weight.ndim - 1)))
     if len(node.inputs) > 2 and node.inputs[2] is not None:

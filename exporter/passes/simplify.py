@@ -3,10 +3,12 @@
 Rules:
 
 1. onnxsim folds what constants remain and removes what does nothing.
-2. ReduceMean over height and width becomes GlobalAveragePool and Flatten: the form that INT8 placement and
+2. A constant that CastLike casts to a tensor's type becomes a constant of that type. onnxsim leaves these nodes, and
+   PyTorch's exporter writes two for each GroupNorm.
+3. ReduceMean over height and width becomes GlobalAveragePool and Flatten: the form that INT8 placement and
    every engine's fused pooling kernels look for. The one that gives an output of the graph is named
    `global_pool` and `embedding`; others, such as those of ECA's channel attention, keep their node's name.
-3. Every node has a name, and constants that nothing uses are gone.
+4. Every node has a name, and constants that nothing uses are gone.
 """
 
 from collections import Counter
@@ -15,6 +17,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common as common_passes
 
 from calibration.graph.checks import name_nodes
+from calibration.graph.edit import add_constant
 from calibration.graph.structure import is_global_pool
 from calibration.graph.without_weights import put_back, stubs_as_inputs, without_weights
 from runtime.errors import GraphError
@@ -39,6 +42,7 @@ def simplify(model: ir.Model) -> ir.Model:
     simplified = put_back(proto, model)
     simplified.metadata_props.clear()
     name_nodes(simplified.graph)
+    cast_constants(simplified.graph)
     pool_globally(simplified.graph)
     name_nodes(simplified.graph)
     common_passes.RemoveUnusedNodesPass()(simplified)
@@ -58,6 +62,24 @@ def _foldable(model: ir.Model) -> frozenset[str]:
             known.update(node.outputs)
             names.update(value.name for value in inputs if value.name)
     return frozenset(names)
+
+
+def cast_constants(graph: ir.Graph) -> int:
+    """Turn constants that CastLike casts into constants of that type; return how many nodes are gone."""
+    changed = 0
+    for node in [node for node in graph if node.op_type == "CastLike"]:
+        (constant, like), output = node.inputs, node.outputs[0]
+        if constant is None or constant.const_value is None or like is None or like.dtype is None:
+            continue
+        if output.is_graph_output():
+            continue
+        if constant.dtype != like.dtype:
+            cast = constant.const_value.numpy().astype(like.dtype.numpy())
+            constant = add_constant(graph, f"{output.name}.{constant.name}", cast)
+        ir.convenience.replace_all_uses_with(output, constant)
+        graph.remove(node, safe=True)
+        changed += 1
+    return changed
 
 
 def pool_globally(graph: ir.Graph) -> int:

@@ -72,6 +72,34 @@ def bottleneck(*, group: int = 1, identity_first: bool = False) -> onnx.ModelPro
     return net.finish(net.node("Relu", "b.act3", "b.add"), 8)
 
 
+def group_norm_bottleneck(*, embedding: bool = True) -> onnx.ModelProto:
+    """A stem and a bottleneck with a GroupNorm behind each convolution, as PyTorch's exporter writes it."""
+    net = Network()
+
+    def normalised(name: str, source: str, shape: tuple[int, int, int]) -> str:
+        channels, norm = shape[0], f"{name}.norm"
+        net.constants |= {
+            f"{norm}.flat": np.array([0, 2, -1]),
+            f"{norm}.image": np.array([-1, channels, 16, 16]),
+            f"{norm}.ones": np.ones(2, np.float32),
+            f"{norm}.zeros": np.zeros(2, np.float32),
+            f"{norm}.weight": net.rng.uniform(0.5, 1.5, (channels, 1, 1)).astype(np.float32),
+            f"{norm}.bias": net.rng.normal(size=(channels, 1, 1)).astype(np.float32),
+        }
+        net.node("Reshape", f"{norm}.reshape", net.conv(name, source, shape=shape), f"{norm}.flat")
+        net.node("InstanceNormalization", f"{norm}.in", f"{norm}.reshape", f"{norm}.ones", f"{norm}.zeros")
+        net.node(
+            "Mul", f"{norm}.mul", net.node("Reshape", f"{norm}.back", f"{norm}.in", f"{norm}.image"), f"{norm}.weight"
+        )
+        return net.node("Add", f"{norm}.add", f"{norm}.mul", f"{norm}.bias")
+
+    net.node("Relu", "act1", normalised("conv1", "x", (8, 3, 3)))
+    net.node("Relu", "b.act1", normalised("b.conv1", "act1", (4, 8, 1)))
+    net.node("Relu", "b.act2", normalised("b.conv2", "b.act1", (4, 4, 3)))
+    net.node("Add", "b.add", normalised("b.conv3", "b.act2", (8, 4, 1)), "act1")
+    return net.finish(net.node("Relu", "b.act3", "b.add"), 8, embedding=embedding)
+
+
 def downsample_block(*, pooled: bool = False, downsample_first: bool = False) -> onnx.ModelProto:
     """A basic block of stride 2; with `pooled` its downsample begins with an average pool, as resnet50d's."""
     net = Network()

@@ -119,13 +119,40 @@ def test_a_gate_that_mixes_channels_and_one_that_is_divided_itself_leave_none_sc
     assert not groups_by_tensor(net.finish("d", 4))["c"].scalable
 
 
-@pytest.mark.parametrize("source", ["x", "shift"])
-@pytest.mark.parametrize("operator", [None, "Relu", "Identity"])
-def test_a_group_that_an_image_or_a_constant_is_added_to_is_not_scalable(source, operator):
+@pytest.mark.parametrize(
+    ("source", "operator"),
+    [("x", None), ("x", "Relu"), ("x", "Identity"), ("shift", "Relu"), ("shift", "Identity"), ("one", None)],
+)
+def test_a_group_that_an_image_or_another_constant_is_added_to_is_not_scalable(source, operator):
     net = Network()
-    net.constants["shift"] = np.ones((1, 3, 1, 1), np.float32)
+    net.constants |= {"shift": np.ones((1, 3, 1, 1), np.float32), "one": np.ones((1, 1, 1), np.float32)}
     added = net.node(operator, "other", source) if operator else source
     net.node("Add", "add", net.conv("c", "x", shape=(3, 3, 1)), added)
+    net.conv("d", "add", shape=(4, 3, 1))
+    assert not groups_by_tensor(net.finish("d", 4))["c"].scalable
+
+
+@pytest.mark.parametrize("shape", [(3, 1, 1), (1, 3, 1, 1)])
+@pytest.mark.parametrize("constant_first", [False, True])
+def test_scales_and_biases_per_channel_take_up_factors(shape, constant_first):
+    net = Network()
+    net.constants |= {"scale": np.full(shape, 2, np.float32), "shift": np.ones(shape, np.float32)}
+    order = -1 if constant_first else 1
+    net.node("Mul", "mul", *(net.conv("c", "x", shape=(3, 3, 1)), "scale")[::order])
+    net.node("Add", "add", *("mul", "shift")[::order])
+    net.conv("d", "add", shape=(4, 3, 1))
+    found = groups_by_tensor(net.finish("d", 4))
+    assert not found["c"].scalable
+    assert (found["add"].producers, found["add"].consumers) == (("mul", "add"), ("d",))
+    assert (found["add"].tensors, found["add"].channels, found["add"].scalable) == (("mul", "add"), 3, True)
+
+
+def test_a_scale_whose_product_is_added_to_what_it_reads_is_not_scalable():
+    """As a layer scale: the product of divided values and of a divided scale would be divided twice."""
+    net = Network()
+    net.constants["scale"] = np.full((3, 1, 1), 2, np.float32)
+    data = net.conv("c", "x", shape=(3, 3, 1))
+    net.node("Add", "add", net.node("Mul", "mul", data, "scale"), data)
     net.conv("d", "add", shape=(4, 3, 1))
     assert not groups_by_tensor(net.finish("d", 4))["c"].scalable
 

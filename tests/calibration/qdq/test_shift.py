@@ -15,7 +15,7 @@ from calibration.search.parts import Parts
 from calibration.weights.scales import WeightQuantization
 from runtime.bundle.manifest import Preprocessing
 from tests.helpers.graphs import evaluate
-from tests.helpers.resnet_graphs import Network, basic_block, bottleneck, downsample_block
+from tests.helpers.resnet_graphs import Network, basic_block, bottleneck, downsample_block, group_norm_bottleneck
 from tests.helpers.tiny_resnet import MEAN, STD, pictures
 
 PREPROCESSING = Preprocessing(image_size=16, resize_size=16, crop_pct=1, interpolation="bilinear", mean=MEAN, std=STD)
@@ -74,6 +74,7 @@ def weights_to_nearest(model: onnx.ModelProto, layers: tuple[str, ...]) -> dict[
         pytest.param(bottleneck(), {"act1", "b.act2"}, id="identity and 1 x 1"),
         pytest.param(pooled_bottleneck(), {"maxpool", "b.act2", "b.act3", "c.act2"}, id="max pool and downsample"),
         pytest.param(valid_padding(), {"act1", "act2"}, id="3 x 3 without padding"),
+        pytest.param(group_norm_bottleneck(), {"act1", "b.act2"}, id="GroupNorm"),
     ],
 )
 @pytest.mark.parametrize("target", ["tensorrt", "rtx"])
@@ -107,7 +108,7 @@ def test_a_float_reader_an_output_and_a_missing_bias_forbid_it() -> None:
     assert shifted(clipped) == {"act1"}
 
 
-@pytest.mark.parametrize("make", [bottleneck, pooled_bottleneck, valid_padding])
+@pytest.mark.parametrize("make", [bottleneck, pooled_bottleneck, valid_padding, group_norm_bottleneck])
 @pytest.mark.parametrize("main", [False, True])
 def test_the_shifted_graph_computes_what_unsigned_bytes_would(make, main: bool) -> None:
     """Both forms by onnx's reference evaluator; `cpu`'s integers on the same tensors are the other form."""

@@ -13,7 +13,7 @@ from calibration.graph.edit import replace_constant
 from calibration.options import Method
 from calibration.weights.equalize import FLOOR, apply_factors, channel_factors, equalize, equalize_statistics
 from tests.helpers.graphs import evaluate, make_model
-from tests.helpers.resnet_graphs import Network, basic_block
+from tests.helpers.resnet_graphs import Network, basic_block, group_norm_bottleneck
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(2, 3, 16, 16)).astype(np.float32)
@@ -64,9 +64,21 @@ def gather(values: npt.NDArray[np.float32]) -> TensorStatistics:
 @pytest.mark.parametrize("group", [1, 2])
 def test_the_function_stays_the_same_through_pool_residual_and_groups(trans_b: int, group: int) -> None:
     model = prepare(network(trans_b=trans_b, group=group))
-    equalized, factors = equalize(model, channel_groups(model), ranges_of(model))
     # The residual stream with its classifier, and the two tensors inside the block.
-    assert {"conv1", "maxpool", "b.add", "flat", "b.act1", "b.act2"} <= factors.keys()
+    assert_equalized(model, {"conv1", "maxpool", "b.add", "flat", "b.act1", "b.act2"})
+
+
+def test_the_function_stays_the_same_behind_group_norms() -> None:
+    """Their scales and biases are divided; what a convolution before one writes keeps its values."""
+    model = prepare(group_norm_bottleneck(embedding=False))
+    found = assert_equalized(model, {"conv1.norm.mul", "act1", "b.act1", "b.act2", "b.add", "b.act3"})
+    assert not {"conv1", "b.conv1", "b.conv2", "b.conv3", "b.conv1.norm.back"} & found
+
+
+def assert_equalized(model: ir.Model, wanted: set[str]) -> set[str]:
+    """Assert that equalising divides these tensors and leaves the outputs alone; return all that are divided."""
+    equalized, factors = equalize(model, channel_groups(model), ranges_of(model))
+    assert wanted <= factors.keys()
     expected, found = evaluate(model, X)[0], evaluate(equalized, X)[0]
     np.testing.assert_allclose(found, expected, rtol=TOLERANCE, atol=TOLERANCE * np.abs(expected).max())
     for name, divisors in factors.items():
@@ -74,6 +86,7 @@ def test_the_function_stays_the_same_through_pool_residual_and_groups(trans_b: i
         assert divisors.min() < 0.5
         expected = before / divisors[:, None]
         np.testing.assert_allclose(after, expected, rtol=TOLERANCE, atol=TOLERANCE * np.abs(expected).max())
+    return set(factors)
 
 
 def test_the_embedding_and_its_stream_keep_their_values() -> None:

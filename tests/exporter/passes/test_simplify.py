@@ -1,4 +1,7 @@
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import onnx
 import onnx_ir as ir
 import onnxsim
@@ -118,6 +121,26 @@ def test_what_does_nothing_is_gone_and_what_is_left_has_a_name():
     assert not simplified.metadata_props
     for want, have in zip(evaluate(model, images()), evaluate(simplified, images()), strict=True):
         np.testing.assert_allclose(have, want, rtol=0, atol=8 * MEAN_TOLERANCE)
+
+
+def test_constants_that_are_cast_to_a_tensors_type_are_constants():
+    """As a GroupNorm is written: its weight and bias are cast to the type of what they meet."""
+    constants: dict[str, npt.NDArray[Any]] = {
+        "weight": np.full((4, 1, 1), 1.5, np.float32),
+        "bias": np.full((4, 1, 1), 2, np.int64),
+    }
+    nodes = [
+        helper.make_node("CastLike", ["weight", "x"], ["w"], name="cast"),
+        helper.make_node("Mul", ["x", "w"], ["m"], name="mul"),
+        helper.make_node("CastLike", ["bias", "m"], ["b"], name="cast2"),
+        helper.make_node("Add", ["m", "b"], ["logits"], name="add"),
+    ]
+    model = make_model(nodes, constants, input_shape=("n", 4, 6, 8), outputs={"logits": ("n", 4, 6, 8)})
+    changed = simplify(ir.from_proto(model))
+    assert operators(changed) == ["Mul", "Add"]
+    assert set(changed.graph.initializers) == {"weight", "b.bias"}
+    (found,) = evaluate(ir.to_proto(changed), images())
+    np.testing.assert_allclose(found, images() * 1.5 + 2, rtol=1e-6)
 
 
 def test_shapes_of_every_tensor_are_known_afterwards():
