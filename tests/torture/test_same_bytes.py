@@ -12,7 +12,7 @@ import pytest
 
 from tests.helpers.tiny_resnet import tiny_resnet
 from tests.torture.byte_differences import ROWS, cell, difference, page_table
-from tests.torture.same_bytes import COMMANDS, PAGE, PROMISED, RESULT, SETTINGS, compare_folders
+from tests.torture.same_bytes import COMMANDS, PAGE, PROMISED, RESULT, SETTINGS, compare_folders, earlier
 
 
 @pytest.fixture
@@ -140,3 +140,12 @@ def test_every_recorded_file_has_its_row():
 
 def test_the_page_has_the_recorded_table():
     assert page_table(RECORDED) in PAGE.read_text(encoding="utf-8")
+
+
+def test_settings_of_an_earlier_run_are_kept_if_it_had_the_same_versions(tmp_path):
+    file = tmp_path / "results.json"
+    assert earlier(file, {"first": {"torch": "2"}}) == {}
+    found = {"settings": {"again": {"title": "again"}}, "versions": {"first": {"torch": "2"}}}
+    file.write_text(json.dumps(found), encoding="utf-8")
+    assert earlier(file, {"first": {"torch": "2"}}) == found["settings"]
+    assert earlier(file, {"first": {"torch": "3"}}) == {}
