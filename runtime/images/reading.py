@@ -25,8 +25,8 @@ picture has none. Of a TIFF whose fourth band has no stated meaning newer Pillow
 
 What an image lost by that is counted (`runtime/images/losses.py`).
 
-Refused with a DataError that names the file: what Pillow cannot identify, truncated files, TIFFs that it
-garbles (`_refuse_garbled`), and decompression bombs (more than twice Pillow's `MAX_IMAGE_PIXELS`, about
+Refused with a DataError that names the file: what Pillow cannot identify, truncated files, TIFFs and JPEG 2000
+files that it garbles (`_refuse_garbled`), and decompression bombs (more than twice Pillow's `MAX_IMAGE_PIXELS`, about
 179 million pixels). Where the machine is the reason and not the file (no memory, too many open files), it
 is a MachineError, which no option skips: the rest of the images would be called unreadable one after the
 other.
@@ -78,6 +78,9 @@ _MACHINES_FAULTS = frozenset(
 )
 # TIFF 6.0, section 8, PlanarConfiguration.
 _BAND_AFTER_BAND = 2
+# ISO/IEC 15444-1: how a codestream begins. The boxes before it, such as a colour profile, are smaller than the rest.
+_SOC_SIZ = b"\xff\x4f\xff\x51"
+_JPEG2000_HEAD = 1 << 20
 _RESUME = "run the same command again to resume"
 
 
@@ -155,10 +158,14 @@ def read_picture(source: Path | BinaryIO, preprocessing: Preprocessing | None = 
 
 
 def _refuse_garbled(image: Image.Image) -> None:
-    """Refuse a TIFF that Pillow reads as another picture: of two bytes a value, uncompressed, one band after the other.
+    """Refuse what Pillow reads as another picture; seen with Pillow 13.0.0.
 
-    Of each value Pillow makes two neighbours, and half of the picture is missing; seen with Pillow 13.0.0.
+    1. A TIFF of two bytes a value, uncompressed, one band after the other: of each value Pillow makes two neighbours,
+       and half of the picture is missing.
+    2. A JPEG 2000 of more than 8 bits with several channels: what is nearly white becomes 0, each channel for itself.
     """
+    if image.format == "JPEG2000" and len(image.getbands()) > 1 and (bits := _jpeg2000_bits(image)) > 8:
+        raise OSError(f"a JPEG 2000 of {bits} bits a channel, whose white Pillow reads as black; convert it to 8 bits")
     if image.format != "TIFF":
         return
     tags = image.tag_v2  # type: ignore[attr-defined]
@@ -169,6 +176,25 @@ def _refuse_garbled(image: Image.Image) -> None:
         raise OSError(
             "16-bit bands one after the other, uncompressed, which Pillow garbles; compress it, or interleave"
         )
+
+
+def _jpeg2000_bits(image: Image.Image) -> int:
+    """Return the most bits of a channel of a JPEG 2000; 0 where its header is not found.
+
+    Source: ISO/IEC 15444-1, A.5.1: behind the markers SOC and SIZ stand 36 bytes, the number of components in two, and
+    for each three, of which the low 7 bits of the first are its bits less one.
+    """
+    file = image.fp  # type: ignore[attr-defined]
+    where = file.tell()
+    file.seek(0)
+    head = file.read(_JPEG2000_HEAD)
+    file.seek(where)
+    start = head.find(_SOC_SIZ)
+    first = start + len(_SOC_SIZ) + 36
+    if start < 0:
+        return 0
+    channels = int.from_bytes(head[first : first + 2], "big")
+    return max(((one & 0x7F) + 1 for one in head[first + 2 : first + 2 + 3 * channels : 3]), default=0)
 
 
 @contextmanager
