@@ -21,12 +21,13 @@ import shlex
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from benchmarks.documents.bounds_table import bounds, thin
 from benchmarks.documents.compared_table import compared
+from benchmarks.int8.verdicts import HIGH, OURS
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = (ROOT / "README.md", *sorted(ROOT.glob("docs/**/*.md")))
@@ -168,26 +169,31 @@ def embedding() -> list[str]:
 def int8_accuracy() -> str:
     """Return the table of INT8 accuracy beside the best peer."""
     found = read("int8_accuracy.json")
-    best: dict[tuple[str, str, str, str], dict[str, Any]] = {}
-    for row in found["rows"]:
-        best[(row["network"], row["kind"], row["engine"], row["who"])] = row
+    scores = {(row["network"], row["kind"], row["engine"], row["who"]): row["score"] for row in found["rows"]}
     lines = [
-        "| network (FP32 top-1, held-out images) | activations | engine | export-ssl, SQNR dB | best peer | agree % | "
-        "top-1 drop, pp (95 %; p) |",
-        "|---|---|---|---|---|---|---|",
+        "| network (FP32 top-1, held-out images) | activations | engine | SQNR, dB: normal | high | best peer | "
+        "agree, %: normal | high | that peer | top-1 drop, pp (95 %; p): normal | high |",
+        "|---|---|---|---:|---:|---|---:|---:|---:|---|---|",
     ]
-    for verdict in found["verdicts"]:
+    for verdict in (one for one in found["verdicts"] if one["who"] == OURS):
         key = (verdict["network"], verdict["kind"], verdict["engine"])
-        ours, peer = best[(*key, "ours")]["score"], best[(*key, verdict["best_peer"])]["score"]
-        network = found["networks"][verdict["network"]]
-        low, high = (100 * end for end in ours["drop_ci95"])
-        lines.append(
-            f"| {verdict['network']} ({100 * network['top1_fp32']:.2f} %, {network['images']:,}) "
-            f"| {verdict['kind']} | {verdict['engine']} | {ours['sqnr_db']:.1f} "
-            f"| {peer['sqnr_db']:.1f}, {verdict['best_peer']} | {100 * ours['agreement']:.2f} "
-            f"| {100 * ours['drop']:.2f} ({low:.2f} to {high:.2f}; {ours['mcnemar_p']:.2f}) |"
-        )
+        peer, network = verdict["best_peer"], found["networks"][verdict["network"]]
+        figures_of, theirs = [scores.get((*key, who)) for who in (OURS, HIGH)], scores[(*key, peer)]
+        cells = [
+            f"{verdict['network']} ({100 * network['top1_fp32']:.2f} %, {network['images']:,})",
+            *(verdict["kind"], verdict["engine"]),
+            *(f"{score['sqnr_db']:.1f}" if score else "" for score in figures_of),
+            f"{theirs['sqnr_db']:.1f}, {peer}",
+            *(f"{100 * score['agreement']:.2f}" if score else "" for score in (*figures_of, theirs)),
+            *(_drop(score) if score else "" for score in figures_of),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def _drop(score: Mapping[str, Any]) -> str:
+    low, high = (100 * end for end in score["drop_ci95"])
+    return f"{100 * score['drop']:.2f} ({low:.2f} to {high:.2f}; {score['mcnemar_p']:.2f})"
 
 
 def section_names(text: str) -> list[str]:

@@ -1,6 +1,6 @@
 """Train timm's resnet18 and resnet50 on generated fractals: networks on a task that is not easy, offline.
 
-    python -m benchmarks.inputs.train_fractals FOLDER [--model resnet18] [--model resnet50]
+    python -m benchmarks.inputs.train_fractals FOLDER [--model resnet18] [--model resnet50] [--start FILE]
 
 writes
 
@@ -19,6 +19,7 @@ Source: Kataoka et al., Pre-training without Natural Images, ACCV 2020 (arXiv 21
 
 import argparse
 import math
+import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ import numpy.typing as npt
 import timm
 import torch
 from PIL import Image
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from exporter.models import resolve_model
 from exporter.preprocessing import resolve_preprocessing
@@ -44,8 +45,9 @@ PICTURE_SIZE = 144
 IMAGE_SIZE = 112
 BATCH = 64
 SEED = 0
-# One cosine cycle after the other; a ResNet-50 learns the shapes later than a ResNet-18.
-EPOCHS = {"resnet18": (14,), "resnet50": (11, 8)}
+# One cosine cycle each; a ResNet-50 learns the shapes later than a ResNet-18, unless it starts with what it learned of
+# digits (`--start`).
+EPOCHS = {"resnet18": 14, "resnet50": 10}
 PEAK_LEARNING_RATE = {"resnet18": 0.08, "resnet50": 0.06}
 # Standard deviation of a picture's coefficients around its class's, relative, drawn anew for every picture:
 # the easy pictures let training begin, the hard ones keep errors in the validation set.
@@ -190,6 +192,14 @@ def faster_in_bfloat16() -> bool:
     return seconds[True] < seconds[False]
 
 
+def start_from(network: torch.nn.Module, checkpoint: Path) -> None:
+    """Load all but the classifier from a checkpoint of the same network."""
+    state = {name: tensor for name, tensor in load_file(checkpoint).items() if not name.startswith("fc.")}
+    missing, unknown = network.load_state_dict(state, strict=False)
+    if unknown or any(not name.startswith("fc.") for name in missing):
+        sys.exit(f"{checkpoint} is no checkpoint of this network: {[*missing, *unknown][0]}")
+
+
 def train(network: torch.nn.Module, pixels: torch.Tensor, labels: torch.Tensor, run: Cycle) -> None:
     """Train a network with SGD over one cosine cycle, in bfloat16 where the CPU is faster in it."""
     generator = torch.Generator().manual_seed(run.seed)
@@ -226,9 +236,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("folder", type=Path, help="where to write; made if absent")
     parser.add_argument("--model", action="append", choices=sorted(EPOCHS), help="default: both")
-    parser.add_argument(
-        "--epochs", type=int, help="train for so many, in one cycle; default: what the figures were made with"
-    )
+    parser.add_argument("--epochs", type=int, help="train for so many; default: what the figures were made with")
+    parser.add_argument("--start", type=Path, help="safetensors of the same network to start from, such as the digits'")
     arguments = parser.parse_args()
     folder: Path = arguments.folder
     folder.mkdir(parents=True, exist_ok=True)
@@ -239,8 +248,10 @@ def main() -> None:
     for model in arguments.model or sorted(EPOCHS):
         torch.manual_seed(SEED)
         network = timm.create_model(model, pretrained=False, num_classes=CLASSES).to(memory_format=torch.channels_last)
-        for number, epochs in enumerate((arguments.epochs,) if arguments.epochs else EPOCHS[model]):
-            train(network, *training, Cycle(model, epochs, PEAK_LEARNING_RATE[model], SEED + number))
+        if arguments.start:
+            start_from(network, arguments.start)
+        epochs = arguments.epochs or EPOCHS[model]
+        train(network, *training, Cycle(model, epochs, PEAK_LEARNING_RATE[model], SEED))
         print(f"{model}: held-out top-1 {100 * accuracy(network, *validation):.2f} %", flush=True)
         state = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
         save_file(state, folder / f"fractals_{model}.safetensors")

@@ -6,7 +6,8 @@ FOLDER is what `inputs/train_digits.py` or `inputs/train_fractals.py` wrote; FP3
 quantised networks are kept in FOLDER/int8 of the first. Per network:
 
 1. The FP32 bundle is exported; its logits in onnxruntime are the reference.
-2. Ours is given 512 images of `train`, for both targets, and once more with one technique after the other.
+2. Ours is given 512 images of `train`, for both targets, and once more with one technique after the other; with
+   `--effort high` also as `export-ssl --int8-effort high`.
 3. Every peer is given the same 512 images and, once more, 128 drawn by the same rule, since more images make
    the largest values larger; its better result counts. onnxruntime's Entropy and Percentile get 128 only.
 4. All are scored on the images of `val`, in onnxruntime with every Q and DQ executed as written, and in OpenVINO.
@@ -33,7 +34,7 @@ from benchmarks.int8.peer_environments import PEER_FOLDER, TOOLS
 from benchmarks.int8.peer_task import Kind, Original, Placement
 from benchmarks.int8.peers import MOST, PEERS, TARGETS, Peer, measured_before, run_peer
 from benchmarks.int8.scoring import run_engines, run_onnxruntime, score
-from benchmarks.int8.verdicts import OURS, Failure, Row, better_of_counts, judge, print_rows
+from benchmarks.int8.verdicts import HIGH, OURS, Failure, Row, better_of_counts, judge, print_rows
 from benchmarks.shared.environment import describe_environment
 from benchmarks.shared.run_measured import Usage, run_measured
 from calibration.options import Int8Effort
@@ -47,6 +48,7 @@ STAGES: dict[str, dict[str, Any]] = {
     "+ equalisation": {**_OFF, "equalize": True},
     "+ layer-wise rounding": {"bias_correction": False},
     OURS: {},
+    HIGH: {"effort": "high"},
 }
 
 
@@ -64,8 +66,11 @@ class Measurement:
     def __init__(
         self, network: Network, cache: Path, *, limit: int | None, stages: bool, effort: Int8Effort = "normal"
     ) -> None:
-        self.network, self.cache, self.effort = network, cache, effort
-        self.stages = STAGES if stages else {OURS: STAGES[OURS]}
+        self.network, self.cache = network, cache
+        whole = {OURS, HIGH} if effort == "high" else {OURS}
+        self.stages = {
+            name: switches for name, switches in STAGES.items() if name in whole or (stages and name != HIGH)
+        }
         self.bundle = network.bundle(cache)
         self.model = self.bundle.model_path
         self.images, self.labels = network.validation(self.bundle, limit=limit)
@@ -79,10 +84,8 @@ class Measurement:
         """Give the rows of ours, each with what its calibration.json says."""
         for kind, target in TARGETS.items():
             for stage, switches in self.stages.items():
-                effort = {"effort": self.effort} if stage == OURS and self.effort != "normal" else {}
-                told = "".join(f"-{one}" for one in effort.values())
-                output = self.cache / f"{self.network.name}-{kind}-{list(STAGES).index(stage)}{told}.onnx"
-                options = json.dumps({"target": target, **switches, **effort})
+                output = self.cache / f"{self.network.name}-{kind}-{list(STAGES).index(stage)}.onnx"
+                options = json.dumps({"target": target, **switches})
                 files = (self.model, self.network.training, self.preprocessing, output)
                 command = [sys.executable, str(JOB), *map(str, files), "--count", str(MOST), "--options", options]
                 usage = measured_before(output) or run_measured(command, log=output.with_suffix(".log"))
@@ -138,6 +141,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("folders", type=Path, nargs="+", help="what benchmarks/inputs wrote")
     parser.add_argument("--peers", type=Path, default=PEER_FOLDER, help="folder of the peers' environments")
     parser.add_argument("--tool", action="append", help="only these, such as aimet (default: all)")
+    parser.add_argument("--peer", action="append", help="only these, by the table's name, such as 'MCT mse'")
     parser.add_argument("--slow", action="store_true", help="also the recipes that train roundings, up to an hour each")
     parser.add_argument("--network", action="append", help="only these, such as fractals-resnet18 (default: all)")
     parser.add_argument("--limit", type=int, help="held-out images per network, balanced (default: all)")
@@ -148,7 +152,7 @@ def parse_arguments() -> argparse.Namespace:
         "--no-stages", action="store_true", help="ours as it is only, not one technique after the other"
     )
     parser.add_argument(
-        "--effort", choices=get_args(Int8Effort), default="normal", help="of ours, as export-ssl's --int8-effort"
+        "--effort", choices=get_args(Int8Effort), default="normal", help="high: ours also as --int8-effort high"
     )
     parser.add_argument("--output", type=Path, help="where to write the JSON (default: not written)")
     return parser.parse_args()
@@ -163,19 +167,21 @@ def chosen_networks(arguments: argparse.Namespace) -> list[Network]:
     return chosen
 
 
-def chosen_peers(tools: Sequence[str] | None, *, slow: bool) -> list[Peer]:
-    """Return the peers of the table that were asked for; ends the process where a tool is none of its own."""
-    known = dict.fromkeys(peer.tool for peer in PEERS)
-    for tool in tools or ():
-        if tool not in known:
-            sys.exit(f"no such tool: {tool}; expected {', '.join(known)}")
-    return [peer for peer in PEERS if (not tools or peer.tool in tools) and (slow or not peer.slow)]
+def chosen_peers(tools: Sequence[str] | None, names: Sequence[str] | None = None, *, slow: bool) -> list[Peer]:
+    """Return the peers of the table that were asked for; ends the process where one is not in it."""
+    known = {"tool": {peer.tool for peer in PEERS}, "peer": {peer.name for peer in PEERS}}
+    for what, asked in (("tool", tools), ("peer", names)):
+        for one in asked or ():
+            if one not in known[what]:
+                sys.exit(f"no such {what}: {one}; expected {', '.join(sorted(known[what]))}")
+    wanted = [peer for peer in PEERS if (not tools or peer.tool in tools) and (not names or peer.name in names)]
+    return [peer for peer in wanted if slow or not peer.slow or peer.name in (names or ())]
 
 
 def main() -> None:
     """Measure, print tables and write the JSON."""
     arguments = parse_arguments()
-    networks, peers = chosen_networks(arguments), chosen_peers(arguments.tool, slow=arguments.slow)
+    networks, peers = chosen_networks(arguments), chosen_peers(arguments.tool, arguments.peer, slow=arguments.slow)
     environment = describe_environment("torch", "timm", "onnx", "onnxruntime", "openvino", "numpy")
     cache = arguments.folders[0] / "int8"
     (cache / "peers").mkdir(parents=True, exist_ok=True)
@@ -190,7 +196,7 @@ def main() -> None:
         told[network.name] = {
             "top1_fp32": measurement.top1,
             "images": len(measurement.labels),
-            "decided": {row.kind: decided for row, decided in own if row.who == OURS},
+            "decided": {who: {row.kind: decided for row, decided in own if row.who == who} for who in (OURS, HIGH)},
         }
         title = f"{network.name}: FP32 top-1 {100 * measurement.top1:.2f} % of {len(measurement.labels)} images"
         print_rows(found, theirs.failures, console, title=title)
@@ -199,12 +205,11 @@ def main() -> None:
         verdicts = judge(rows, stages=STAGES)
         for verdict in (one for one in verdicts if one.network == network.name):
             console.print(
-                f"{verdict.network}, {verdict.kind}, {verdict.engine}: {verdict.margin_db:+.2f} dB against "
-                f"{verdict.best_peer}; {'as wanted' if verdict.done else 'NOT as wanted'}"
+                f"{verdict.network}, {verdict.kind}, {verdict.engine}, {verdict.who}: {verdict.margin_db:+.2f} dB "
+                f"against {verdict.best_peer}; {'as wanted' if verdict.done else 'NOT as wanted'}"
             )
         result = {
             **environment,
-            "effort": arguments.effort,
             "peers": {tool.name: tool.packages for tool in TOOLS if tool.packages},
             "networks": told,
             "rows": [asdict(row) for row in rows],

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import timm
 
 from calibration.images.sampling import sample_images
 from exporter.pipeline import export_bundle
@@ -95,9 +96,9 @@ def find_networks(folders: list[Path]) -> list[Network]:
     found = []
     for folder in folders:
         for task, size in (("digits", 64), ("fractals", 112)):
-            for weights in sorted(folder.glob(f"{task}_resnet*.safetensors")):
+            for weights in sorted(folder.glob(f"{task}_*.safetensors")):
                 model = weights.stem.removeprefix(f"{task}_")
-                if not model.removeprefix("resnet").isdigit():
+                if not timm.is_model(model):
                     # Another checkpoint of the same network, kept beside it by hand.
                     continue
                 labels, pictures = folder / f"{task}_labels.txt", folder / task

@@ -12,7 +12,7 @@ from benchmarks.int8.peer_task import Original, Task, load_task
 from benchmarks.int8.peer_tools.int8_weights import store_int8
 from benchmarks.int8.peers import PEERS, placed
 from benchmarks.int8.scoring import Score
-from benchmarks.int8.verdicts import OURS, Row, better_of_counts, judge
+from benchmarks.int8.verdicts import HIGH, OURS, Row, better_of_counts, judge
 from benchmarks.shared.run_measured import Usage
 from tests.helpers.paths import ROOT
 from tests.helpers.resnet_graphs import downsample_block
@@ -103,9 +103,9 @@ def test_a_weight_that_the_graph_does_not_have_is_refused():
         store_int8(convolution(INTEGERS.astype(np.float32)), {"other": SCALES})
 
 
-def row(who, sqnr_db, *, images=512, agreement=0.99):
+def row(who, sqnr_db, *, images=512, agreement=0.99, placement="same"):
     found = Score(sqnr_db, agreement, 0.9, 0.0, (-0.01, 0.01), 1.0)
-    return Row("net", "signed", who, images, "same", "onnxruntime", found, Usage(1.0, 1.0, 100.0))
+    return Row("net", "signed", who, images, placement, "onnxruntime", found, Usage(1.0, 1.0, 100.0))
 
 
 def test_ours_is_judged_against_the_best_peer_and_its_own_stages_are_none():
@@ -114,6 +114,15 @@ def test_ours_is_judged_against_the_best_peer_and_its_own_stages_are_none():
     assert (verdict.best_peer, verdict.margin_db, verdict.done) == ("b", 1.5, True)
     (verdict,) = judge([*rows, row("c", 32.5)], stages={STAGE})
     assert (verdict.best_peer, verdict.done) == ("c", False)
+
+
+def test_both_efforts_are_judged_by_peers_of_the_same_tensors_and_their_agreement():
+    lean = row("d", 40.0, placement="lean")
+    normal, high = judge([row(OURS, 33.0), row(HIGH, 34.0), row("a", 32.0, agreement=0.995), lean], stages=())
+    assert (normal.who, normal.best_peer, normal.margin_db, normal.best_lean) == (OURS, "a", 1.0, "d")
+    assert (high.who, high.best_peer, high.margin_db, high.agrees, high.done) == (HIGH, "a", 2.0, False, False)
+    (verdict,) = judge([row(OURS, 33.0), row("b", 31.0)], stages=())
+    assert (verdict.best_lean, verdict.done) == (None, True)
 
 
 def test_of_two_counts_of_images_the_better_one_counts():
