@@ -171,8 +171,8 @@ def int8_accuracy() -> str:
     found = read("int8_accuracy.json")
     scores = {(row["network"], row["kind"], row["engine"], row["who"]): row["score"] for row in found["rows"]}
     lines = [
-        "| network (FP32 top-1, held-out images) | activations | engine | SQNR, dB: normal | high | best peer | "
-        "agree, %: normal | high | that peer | top-1 drop, pp (95 %; p): normal | high |",
+        "| network (FP32 top-1, held-out images) | activations | engine | normal, dB | high, dB | best peer, dB | "
+        "agree normal, % | agree high, % | agree peer, % | top-1 drop normal, pp (95 %; p) | drop high, pp (95 %; p) |",
         "|---|---|---|---:|---:|---|---:|---:|---:|---|---|",
     ]
     for verdict in (one for one in found["verdicts"] if one["who"] == OURS):
