@@ -190,7 +190,7 @@ bench: env
 # The networks of the accuracy figures train for over an hour on two cores, and the peers take as long.
 FRACTALS := fractals
 bench-int8: env
-	$(BIN)/python -m benchmarks.inputs.train_digits $(DEMO) --model resnet18 --model resnet50
+	$(BIN)/python -m benchmarks.inputs.train_digits $(DEMO) --model resnet50
 	$(BIN)/python -m benchmarks.inputs.train_fractals $(FRACTALS) --model resnet18
 	$(BIN)/python -m benchmarks.inputs.train_fractals $(FRACTALS) --model resnet50 --start $(DEMO)/digits_resnet50.safetensors
 	$(BIN)/python -m benchmarks.int8.accuracy $(FRACTALS) $(DEMO) --output benchmarks/results/int8_accuracy.json

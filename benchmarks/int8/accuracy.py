@@ -1,6 +1,6 @@
 """INT8 accuracy, ours and every peer's, on the same calibration images, scored on images none of them saw.
 
-    python -m benchmarks.int8.accuracy FOLDER [FOLDER] [--peers FOLDER] [--network NAME] [--output FILE]
+    python -m benchmarks.int8.accuracy FOLDER [FOLDER] [--peer NAME] [--network NAME] [--output FILE]
 
 FOLDER is what `inputs/train_digits.py` or `inputs/train_fractals.py` wrote; FP32 bundles, calibration arrays and
 quantised networks are kept in FOLDER/int8 of the first. Per network:

@@ -64,9 +64,8 @@ def _foldable(model: ir.Model) -> frozenset[str]:
     return frozenset(names)
 
 
-def cast_constants(graph: ir.Graph) -> int:
-    """Turn constants that CastLike casts into constants of that type; return how many nodes are gone."""
-    changed = 0
+def cast_constants(graph: ir.Graph) -> None:
+    """Turn constants that CastLike casts into constants of that type."""
     for node in [node for node in graph if node.op_type == "CastLike"]:
         (constant, like), output = node.inputs, node.outputs[0]
         if constant is None or constant.const_value is None or like is None or like.dtype is None:
@@ -78,8 +77,6 @@ def cast_constants(graph: ir.Graph) -> int:
             constant = add_constant(graph, f"{output.name}.{constant.name}", cast)
         ir.convenience.replace_all_uses_with(output, constant)
         graph.remove(node, safe=True)
-        changed += 1
-    return changed
 
 
 def pool_globally(graph: ir.Graph) -> int:

@@ -7,6 +7,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from benchmarks.int8.accuracy import chosen_peers
 from benchmarks.int8.peer_environments import TOOLS, Tool, tool_python
 from benchmarks.int8.peer_task import Original, Task, load_task
 from benchmarks.int8.peer_tools.int8_weights import store_int8
@@ -128,3 +129,13 @@ def test_both_efforts_are_judged_by_peers_of_the_same_tensors_and_their_agreemen
 def test_of_two_counts_of_images_the_better_one_counts():
     kept = better_of_counts([row("a", 30.0), row("a", 31.0, images=128), row("b", 29.0)])
     assert [(one.who, one.images) for one in kept] == [("a", 128), ("b", 512)]
+
+
+def test_peers_are_chosen_by_tool_and_by_name_and_a_slow_one_only_when_asked_for():
+    assert {peer.name for peer in chosen_peers(None, ["MCT mse"], slow=False)} == {"MCT mse"}
+    assert {peer.kind for peer in chosen_peers(None, ["MCT mse"], slow=False)} == {"signed", "unsigned"}
+    assert {peer.tool for peer in chosen_peers(["aimet"], slow=False)} == {"aimet"}
+    assert not any(peer.slow for peer in chosen_peers(None, slow=False))
+    assert all(peer.slow for peer in chosen_peers(None, ["MCT gptq, mse"], slow=False))
+    with pytest.raises(SystemExit, match="no such peer: MCT"):
+        chosen_peers(None, ["MCT"], slow=False)

@@ -142,7 +142,8 @@ def left_workers(nodes: list[Node], *, seconds: float) -> Iterator[str]:
         time.sleep(0.2)
     if left:
         yield f"{len(left)} workers are left {seconds:.0f} s after the command"
-    print(f"no worker was left {time.monotonic() - began:.1f} s after the command", flush=True)
+    else:
+        print(f"no worker was left {time.monotonic() - began:.1f} s after the command", flush=True)
 
 
 def read(file: Path | None) -> Results:
