@@ -74,7 +74,7 @@ class ImagePasses:
         return judge, loader.unreadable
 
     def measure(
-        self, images: Dataset, tensors: Mapping[str, bool], lint: PixelLint
+        self, images: Dataset, tensors: Mapping[str, bool], lint: PixelLint, partners: Mapping[str, str]
     ) -> tuple[dict[str, TensorStatistics], list[Unreadable]]:
         """Return the statistics of tensors, and the images that were left out; keep pixels for `learn` and `moments`.
 
@@ -82,6 +82,7 @@ class ImagePasses:
             images: The images that are not held out.
             tensors: Name of every tensor to measure, to whether it is never negative.
             lint: Receiver of every batch of pixels.
+            partners: Result of `relu_partners`.
         """
         self._listener.on_stage("calibration images", len(images))
         with self._load(images) as loader:
@@ -96,7 +97,9 @@ class ImagePasses:
                     self._listener.on_steps(len(batch.pixels))
 
             model, weights = self._network.model, self._network.weights
-            statistics = collect_statistics(model, tensors, feeds(), weights=weights, threads=self._options.threads)
+            statistics = collect_statistics(
+                model, tensors, feeds(), partners=partners, weights=weights, threads=self._options.threads
+            )
         lint.lost += loader.lost
         return statistics, loader.unreadable
 
@@ -111,7 +114,7 @@ class ImagePasses:
         self._listener.on_stage("candidates", None)
 
     def learn(
-        self, model: ir.Model, tensors: Sequence[QuantizedTensor], start: Ranges, levels: Mapping[str, int]
+        self, model: ir.Model, tensors: Sequence[QuantizedTensor], start: Ranges, zero_points: Mapping[str, int]
     ) -> Ranges | None:
         """Return ranges learned on the pixels that `measure` kept, as `learn_ranges` does.
 
@@ -119,7 +122,7 @@ class ImagePasses:
             model: The float32 graph, which PyTorch can run.
             tensors: What is quantised.
             start: Where it begins.
-            levels: Tensor name to its levels above zero.
+            zero_points: Tensor name to the level of zero, of 256.
         """
         options = self._options
         batches = list(self._again(options.learning_images, IMAGES_A_STEP))
@@ -132,7 +135,7 @@ class ImagePasses:
             batches,
             feed=self.feed,
             outputs=judged_outputs(self._network.model),
-            levels=levels,
+            zero_points=zero_points,
             on_batch=lambda: self._listener.on_steps(1),
         )
         self._listener.on_stage("candidates", None)

@@ -21,7 +21,7 @@ import onnx_ir as ir
 
 from calibration.graph.checks import check_finite, prepare
 from calibration.graph.in_torch import unsupported
-from calibration.graph.structure import nonnegative_tensors
+from calibration.graph.structure import nonnegative_tensors, relu_partners
 from calibration.graph.without_weights import Skeleton, without_weights
 from calibration.image_passes import ImagePasses
 from calibration.images.fingerprint import make_fingerprint
@@ -184,7 +184,9 @@ class _Calibration:
     ) -> tuple[Calibration, Parts]:
         lint = PixelLint()
         judge, unreadable = self._images.judge(held_out, lint)
-        statistics, also_unreadable = self._images.measure(measured, self._tensors(), lint)
+        # Where zero stands in the middle, what lies below it costs no level.
+        partners = relu_partners(self._graph) if self._options.target == "cpu" else {}
+        statistics, also_unreadable = self._images.measure(measured, self._tensors(), lint, partners)
         unreadable += also_unreadable
         findings = (
             *lint.finish(),

@@ -18,7 +18,7 @@ import onnx_ir as ir
 
 from calibration.activations.collect import collect_statistics
 from calibration.graph.checks import prepare
-from calibration.graph.structure import nonnegative_tensors
+from calibration.graph.structure import nonnegative_tensors, relu_partners
 from calibration.image_passes import takes_pixels
 from calibration.images.sampling import sample_images
 from calibration.options import QuantizeOptions
@@ -40,11 +40,12 @@ class StreamingPass:
         placement = place(graph, target=target, classifier=False, keep_float=frozenset())
         nonnegative = nonnegative_tensors(graph)
         self.model: onnx.ModelProto = ir.to_proto(graph)
+        self._partners = relu_partners(graph) if target == "cpu" else {}
         self._tensors = {tensor.name: tensor.name in nonnegative for tensor in placement.activations}
 
     def run(self, batches: Iterator[Feed]) -> int:
         """Return of how many tensors statistics were taken."""
-        return len(collect_statistics(self.model, self._tensors, batches))
+        return len(collect_statistics(self.model, self._tensors, batches, partners=self._partners))
 
 
 def feeds(model: onnx.ModelProto, images: Path, preprocessing: Preprocessing, *, count: int) -> Iterator[Feed]:

@@ -11,6 +11,8 @@ Rules:
    at most about `SAMPLED_PER_IMAGE` values of an image's tensor. The stride has no factor in common with the
    width, so it walks through all columns; neighbouring pixels are nearly equal, so leaving them out costs a
    histogram little. A ResNet-50 has 9 million activations per image; counting all takes longer than it does.
+4. Of a tensor whose Add a ReLU follows, what the ReLU makes zero anyway counts as no further below zero than it has to
+   be for that: max(a, min(-b, 0)), b the Add's other side (`calibration/graph/structure.py`, `relu_partners`).
 """
 
 import math
@@ -29,8 +31,9 @@ from runtime.errors import CalibrationError
 from runtime.support.memory import free_memory
 
 SAMPLED_PER_IMAGE = 1 << 13
-_HIGH, _LOW, _MEAN, _SAMPLE = "::high", "::low", "::mean", "::sample"
-_REDUCTIONS = {_HIGH: "ReduceMax", _LOW: "ReduceMin", _MEAN: "ReduceMean"}
+_HIGH, _LOW, _MEAN, _LOWEST, _SAMPLE = "::high", "::low", "::mean", "::lowest", "::sample"
+# Rule 4 is for the first two.
+_REDUCTIONS = {_HIGH: "ReduceMax", _LOW: "ReduceMin", _MEAN: "ReduceMean", _LOWEST: "ReduceMin"}
 
 
 class _Tensor(NamedTuple):
@@ -39,6 +42,7 @@ class _Tensor(NamedTuple):
     height: int
     width: int
     nonnegative: bool
+    partner: str | None
 
     @property
     def stride(self) -> int:
@@ -52,6 +56,7 @@ def collect_statistics(
     tensors: Mapping[str, bool],
     batches: Iterable[npt.NDArray[np.generic]],
     *,
+    partners: Mapping[str, str] | None = None,
     weights: Weights = NO_WEIGHTS,
     threads: int | None = None,
 ) -> dict[str, TensorStatistics]:
@@ -61,13 +66,14 @@ def collect_statistics(
         model: A float32 graph with inferred shapes; not changed.
         tensors: Name of a tensor, (N, C, H, W) or (N, C), to whether it cannot be negative.
         batches: The graph's input, batch by batch.
+        partners: Result of `relu_partners`; rule 4.
         weights: Large constants that stand outside the graph, by name.
         threads: Threads of onnxruntime; None leaves its choice.
 
     Raises:
         CalibrationError: A tensor holds NaN or infinity; the message names the layer.
     """
-    described = _describe(model, tensors)
+    described = _describe(model, tensors, partners or {})
     session = open_session(_extend(model, described), weights=weights, threads=threads)
     source, logits = session.get_inputs()[0].name, logits_name(model)
     names = [logits, *(name for tensor in described for name in _outputs(tensor))]
@@ -77,8 +83,9 @@ def collect_statistics(
         for place, tensor in enumerate(described):
             high, sample = found[tensor.name + _HIGH], found[tensor.name + _SAMPLE]
             low = np.zeros_like(high) if tensor.nonnegative else found[tensor.name + _LOW]
+            extremes = (high, low, found.get(tensor.name + _LOWEST, low))
             # A mean may also be infinite because the sum of large values is: that is no fault.
-            if np.isnan(found[tensor.name + _MEAN]).any() or not (np.isfinite(high).all() and np.isfinite(low).all()):
+            if np.isnan(found[tensor.name + _MEAN]).any() or not all(np.isfinite(ends).all() for ends in extremes):
                 finite = {earlier.name for earlier in described[:place]}
                 raise CalibrationError(
                     _not_finite(model, tensor.name, finite=finite, feed={source: batch}, weights=weights)
@@ -91,7 +98,7 @@ def collect_statistics(
     return {name: accumulator.finish() for name, accumulator in kept.items()}
 
 
-def _describe(model: onnx.ModelProto, tensors: Mapping[str, bool]) -> list[_Tensor]:
+def _describe(model: onnx.ModelProto, tensors: Mapping[str, bool], partners: Mapping[str, str]) -> list[_Tensor]:
     infos = (*model.graph.input, *model.graph.value_info, *model.graph.output)
     shapes = {info.name: [dim.dim_value for dim in info.type.tensor_type.shape.dim] for info in infos}
     described = []
@@ -103,31 +110,43 @@ def _describe(model: onnx.ModelProto, tensors: Mapping[str, bool]) -> list[_Tens
                 "give the graph's input a fixed height and width"
             )
         height, width = shape[2:] or (1, 1)
-        described.append(_Tensor(name, shape[1], height, width, nonnegative))
+        other = partners.get(name)
+        # One number for all positions of a channel is no side of a residual Add.
+        partner = other if other is not None and not nonnegative and shapes.get(other, [])[1:] == shape[1:] else None
+        described.append(_Tensor(name, shape[1], height, width, nonnegative, partner))
     return described
 
 
 def _outputs(tensor: _Tensor) -> list[str]:
-    ends = (_HIGH, _MEAN, _SAMPLE) if tensor.nonnegative else (_HIGH, _LOW, _MEAN, _SAMPLE)
-    return [tensor.name + end for end in ends]
+    low = () if tensor.nonnegative else (_LOW,)
+    lowest = () if tensor.partner is None else (_LOWEST,)
+    return [tensor.name + end for end in (_HIGH, *low, _MEAN, *lowest, _SAMPLE)]
 
 
 def _extend(model: onnx.ModelProto, tensors: list[_Tensor]) -> onnx.ModelProto:
     """Return a copy of the graph that also gives the extremes and samples.
 
-    What measures a tensor stands right behind what makes it, while it is in the cache and before it can be
-    overwritten: at the end of the graph the pass takes 1.1 times as long (docs/explanation/decisions.md).
+    What measures a tensor stands right behind what makes it, or its partner if that comes later, while it is in the
+    cache and before it can be overwritten: at the end of the graph the pass takes 1.1 times as long
+    (docs/explanation/decisions.md).
     """
     extended = onnx.ModelProto()
     extended.CopyFrom(model)
     graph = extended.graph
     axes_are_inputs = next(entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")) >= 18
-    measuring = {tensor.name: _measure(tensor, axes_are_inputs=axes_are_inputs) for tensor in tensors}
-    made = {name for node in model.graph.node for name in node.output}
-    nodes = [node for name, found in measuring.items() if name not in made for node in found]
+    measuring = {tensor: _measure(tensor, axes_are_inputs=axes_are_inputs) for tensor in tensors}
+    to_come = {name for node in model.graph.node for name in node.output}
+    nodes = list[onnx.NodeProto]()
+
+    def measure_what_is_made() -> None:
+        for tensor in [one for one in measuring if to_come.isdisjoint((one.name, one.partner))]:
+            nodes.extend(measuring.pop(tensor))
+
+    measure_what_is_made()
     for node in model.graph.node:
         nodes.append(node)
-        nodes.extend(one for name in node.output for one in measuring.get(name, ()))
+        to_come.difference_update(node.output)
+        measure_what_is_made()
     del graph.node[:]
     graph.node.extend(nodes)
     constants = {"::axis": [2], "::start": [0], "::end": [np.iinfo(np.int64).max]}
@@ -144,14 +163,22 @@ def _extend(model: onnx.ModelProto, tensors: list[_Tensor]) -> onnx.ModelProto:
 def _measure(tensor: _Tensor, *, axes_are_inputs: bool) -> list[onnx.NodeProto]:
     """Return the nodes that reduce and sample a tensor; from opset 18 on a reduction's axes are an input."""
     flat = f"{tensor.name}::flat"
-    cut = [flat, "::start", "::end", "::axis", f"{tensor.name}::stride"]
-    nodes = [
-        helper.make_node("Reshape", [tensor.name, f"{tensor.name}::shape"], [flat]),
-        helper.make_node("Slice", cut, [tensor.name + _SAMPLE]),
-    ]
+    nodes = [helper.make_node("Reshape", [tensor.name, f"{tensor.name}::shape"], [flat])]
+    matters = flat
+    if tensor.partner is not None:
+        matters, lifted, floor = (f"{tensor.name}::{what}" for what in ("matters", "lifted", "floor"))
+        nodes += [
+            helper.make_node("Reshape", [tensor.partner, f"{tensor.name}::shape"], [f"{lifted}::flat"]),
+            helper.make_node("Relu", [f"{lifted}::flat"], [lifted]),
+            helper.make_node("Neg", [lifted], [floor]),
+            helper.make_node("Max", [flat, floor], [matters]),
+        ]
+    cut = [matters, "::start", "::end", "::axis", f"{tensor.name}::stride"]
+    nodes.append(helper.make_node("Slice", cut, [tensor.name + _SAMPLE]))
     for end, operator in _REDUCTIONS.items():
         if tensor.name + end in _outputs(tensor):
-            reduce = helper.make_node(operator, [flat], [tensor.name + end], keepdims=0)
+            source = matters if end in (_HIGH, _LOW) else flat
+            reduce = helper.make_node(operator, [source], [tensor.name + end], keepdims=0)
             if axes_are_inputs:
                 reduce.input.append("::axis")
             else:

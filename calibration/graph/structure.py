@@ -143,6 +143,24 @@ def residual_adds(model: ir.Model) -> tuple[ResidualAdd, ...]:
     return tuple(adds)
 
 
+def relu_partners(model: ir.Model) -> dict[str, str]:
+    """Return each tensor that one residual Add alone reads, and a ReLU alone reads the Add, to the Add's other side.
+
+    y = ReLU(a + b) is 0 wherever a <= -b, however far below that a is. So what matters of a is max(a, min(-b, 0)): it
+    gives the same y.
+    """
+    nodes = {node.name: node for node in model.graph}
+    found: dict[str, str] = {}
+    for add in residual_adds(model):
+        node = nodes[add.node]
+        if node.outputs[0].is_graph_output() or [use.node.op_type for use in node.outputs[0].uses()] != ["Relu"]:
+            continue
+        for value, other in (node.inputs, reversed(node.inputs)):
+            if value is not None and other is not None and len(value.uses()) == 1 and not value.is_graph_output():
+                found[value.name or ""] = other.name or ""
+    return found
+
+
 def own_convolution(value: ir.Value | None) -> ir.Node | None:
     """Return the convolution that writes a tensor, where one node alone reads it; None elsewhere."""
     producer = value.producer() if value is not None and len(value.uses()) == 1 else None

@@ -17,12 +17,12 @@ Rules:
 6. A layer in `keep_float` reads the unquantised tensor. A skip side keeps its pair while a quantised
    convolution reads the same tensor or writes the Add's main branch, and the global pool's input while one
    of the nearest convolutions before it is quantised; without, a pair would only cost.
-7. `cpu` stores all as UINT8, with the zero point 0 where a tensor cannot be negative and 128 elsewhere;
-   `tensorrt` and `rtx` store all as INT8, since TensorRT takes no other, and shift what cannot be negative where they
-   can (`calibration/qdq/shift.py`). One type for all matters: onnxruntime on
-   ARM runs a convolution in integers only where its input and its output have the same type. `cpu` also
-   quantises the main branch of an Add: onnxruntime has no kernel of convolution and Add, and without that pair
-   runs the convolution in FP32: INT8 is then 1.5 times as slow as FP32.
+7. `cpu` stores all as UINT8, with the zero point 0 where a tensor cannot be negative and 128 elsewhere, or less where a
+   ReLU hides what lies far below zero (`calibration/qdq/zero_points.py`). `tensorrt` and `rtx` store all as INT8, since
+   TensorRT takes no other, and shift what cannot be negative where they can (`calibration/qdq/shift.py`). One type for
+   all matters, because onnxruntime on ARM runs a convolution in integers only where its input and its output have the
+   same one. `cpu` also quantises the main branch of an Add: onnxruntime has no kernel of convolution and Add, and
+   without that pair runs the convolution in FP32: INT8 is then 1.5 times as slow as FP32.
 8. Convolutions over channels, (N, 1, C), as efficient channel attention (ECA) has one a block, stay float: a few
    multiply-accumulates, and no engine's INT8 kernel.
 

@@ -5,9 +5,9 @@
 
 The integers' meaning is in the graph: round half to even, add the zero point, clip to the type (ONNX QuantizeLinear).
 Weights are INT8 with zero point 0. Activations are INT8 with zero point 0 too, and those that cannot be negative are
-shifted where they can be (`shift.py`). For `cpu` activations are UINT8, with zero point 128 where they can be negative,
-which stands for the same 256 numbers as INT8. Biases stay float. Zero points are written out, since TensorRT reads the
-type from them.
+shifted where they can be (`shift.py`). For `cpu` activations are UINT8, with the zero point 128 where they can be
+negative, which stands for the same 256 numbers as INT8, or a smaller one (`zero_points.py`). Biases stay float. Zero
+points are written out, since TensorRT reads the type from them.
 """
 
 from collections.abc import Mapping
@@ -20,18 +20,13 @@ from calibration.graph.checks import check_onnx
 from calibration.graph.edit import add_constant, drop_if_unused
 from calibration.qdq.placement import Placement, QuantizedTensor
 from calibration.qdq.shift import shift
+from calibration.qdq.zero_points import MIDDLE
 from calibration.weights.scales import WeightQuantization
 from runtime.errors import CalibrationError
 from runtime.support.engine_names import Int8Target
 
-_Kind = Literal["signed", "shifted", "unsigned", "middle"]
-_ZERO_POINTS: Mapping[_Kind, np.ndarray] = {
-    "signed": np.array(0, np.int8),
-    "shifted": np.array(0, np.int8),
-    "unsigned": np.array(0, np.uint8),
-    # Half of the levels stand for negative numbers: INT8's integers are 128 less.
-    "middle": np.array(128, np.uint8),
-}
+# Integers of INT8, of INT8 for a shifted tensor, of UINT8 with all levels above zero, of UINT8 with some below.
+_Kind = Literal["signed", "shifted", "unsigned", "inside"]
 
 
 def write_qdq(
@@ -40,6 +35,7 @@ def write_qdq(
     *,
     activation_scales: Mapping[str, float],
     weights: Mapping[str, WeightQuantization],
+    zero_points: Mapping[str, int] | None = None,
     float_weights: bool = False,
 ) -> ir.Model:
     """Return the graph with Q/DQ, checked, with inferred types and shapes.
@@ -49,13 +45,21 @@ def write_qdq(
         placement: Which tensors and layers.
         activation_scales: Tensor name to scale, real = integer * scale.
         weights: Layer name to its INT8 weight.
+        zero_points: Tensor name to the zero point, where `cpu` has neither 0 nor 128.
         float_weights: Store what the INT8 weights mean as float with Q/DQ behind it, instead of INT8.
 
     Raises:
         CalibrationError: A tensor of the placement has no scale, or none above zero.
     """
     written = model.clone()
-    insert_qdq(written, placement, activation_scales=activation_scales, weights=weights, float_weights=float_weights)
+    insert_qdq(
+        written,
+        placement,
+        activation_scales=activation_scales,
+        weights=weights,
+        zero_points=zero_points,
+        float_weights=float_weights,
+    )
     checked: ir.Model = ir.from_proto(check_onnx(ir.to_proto(written)))
     return checked
 
@@ -66,6 +70,7 @@ def insert_qdq(
     *,
     activation_scales: Mapping[str, float],
     weights: Mapping[str, WeightQuantization],
+    zero_points: Mapping[str, int] | None = None,
     float_weights: bool = False,
     shifted: bool = True,
 ) -> None:
@@ -76,6 +81,7 @@ def insert_qdq(
         placement: Which tensors and layers.
         activation_scales: Tensor name to scale, real = integer * scale.
         weights: Layer name to its INT8 weight.
+        zero_points: Tensor name to the zero point, where `cpu` has neither 0 nor 128.
         float_weights: Store what the INT8 weights mean as float with Q/DQ behind it, instead of INT8.
         shifted: Shift what `cpu` would store as UINT8 with zero point 0. Without, it is stored so for every target: the
             same numbers, and no bias depends on a scale, so that scales can be set anew.
@@ -93,7 +99,8 @@ def insert_qdq(
     steps = {values[name]: activation_scales[name] for name, kind in kinds.items() if kind == "shifted"}
     read = shift(graph, steps, paired, {name: weights[name] for name in placement.weights})
     for tensor in placement.activations:
-        value, zero_point = values[tensor.name], _zero_point(graph, kinds[tensor.name])
+        level = _zero_point_of(kinds[tensor.name], (zero_points or {}).get(tensor.name, MIDDLE))
+        value, zero_point = values[tensor.name], _shared(graph, level)
         scale = np.array(activation_scales[tensor.name], np.float32)
         _quantize_activation(graph, read.get(value, value), nodes, tensor=tensor, scale=scale, zero_point=zero_point)
     for name in placement.weights:
@@ -168,14 +175,20 @@ def _quantize_weight(
 
 def _kind(tensor: QuantizedTensor, target: Int8Target, *, shifted: bool) -> _Kind:
     if target == "cpu":
-        return "unsigned" if tensor.unsigned else "middle"
+        return "unsigned" if tensor.unsigned else "inside"
     if not tensor.unsigned:
         return "signed"
     return "shifted" if shifted else "unsigned"
 
 
-def _zero_point(graph: ir.Graph, kind: _Kind) -> ir.Value:
-    """Return the zero point of an activation, which others of its kind share; its type is the integers'."""
-    value = _ZERO_POINTS[kind]
+def _zero_point_of(kind: _Kind, inside: int) -> np.ndarray:
+    """Return the zero point of an activation; its type is the integers'."""
+    if kind == "inside":
+        return np.array(inside, np.uint8)
+    return np.array(0, np.uint8 if kind == "unsigned" else np.int8)
+
+
+def _shared(graph: ir.Graph, value: np.ndarray) -> ir.Value:
+    """Return the constant of a zero point, which all activations with the same one share."""
     name = f"zero_point.{value.dtype.name}.{value}"
     return graph.initializers[name] if name in graph.initializers else add_constant(graph, name, value)

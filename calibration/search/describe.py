@@ -10,10 +10,12 @@ from calibration.activations.histogram import Counts
 from calibration.activations.thresholds import threshold
 from calibration.graph.structure import layers
 from calibration.options import Method
-from calibration.qdq.placement import Placement
+from calibration.qdq.placement import Placement, QuantizedTensor
+from calibration.qdq.zero_points import MIDDLE
 from calibration.search.choose import Choice
 from calibration.weights.scales import LEVELS
 from runtime.bundle.calibration_json import Activation, Calibration, Fingerprint
+from runtime.support.engine_names import Int8Target
 
 # What the halves are compared by: the exact maximum is one image's, and would say that nothing ever converges.
 _COMPARED_BY: Method = "mse"
@@ -48,7 +50,7 @@ def describe_calibration(
         candidates=choice.candidates,
         techniques=choice.techniques,
         activations=tuple(
-            _activation(choice, statistics[tensor.name], unsigned=tensor.unsigned) for tensor in placement.activations
+            _activation(choice, statistics[tensor.name], tensor, placement.target) for tensor in placement.activations
         ),
         layers=placement.weights,
         float_layers=tuple(node.name or "" for node in layers(graph) if node.name not in placement.weights),
@@ -70,12 +72,16 @@ def _clips_of_halves(statistics: TensorStatistics) -> tuple[float, float]:
     return clip(even), clip(odd)
 
 
-def _activation(choice: Choice, statistics: TensorStatistics, *, unsigned: bool) -> Activation:
+def _activation(
+    choice: Choice, statistics: TensorStatistics, tensor: QuantizedTensor, target: Int8Target
+) -> Activation:
     factors = choice.parts.factors.get(statistics.name, np.ones(1))
+    zero_point = 0 if tensor.unsigned else choice.parts.zero_points.get(tensor.name, MIDDLE)
     return Activation(
         name=statistics.name,
         scale=choice.parts.activation_scales[statistics.name],
-        unsigned=unsigned,
+        unsigned=tensor.unsigned,
+        zero_point=zero_point if target == "cpu" else None,
         clip=choice.clips[statistics.name],
         low=float((statistics.low / factors).min()),
         high=float((statistics.high / factors).max()),

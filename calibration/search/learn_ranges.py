@@ -6,8 +6,9 @@ depends on how much the outputs feel of it, channel by channel. Gradients say th
 Rules:
 
 1. Every quantised tensor has a threshold c, and every group of tensors that share channels one factor f per channel
-   (`calibration/graph/channel_groups.py`): channel k is clipped at c * f_k, and its step is that / levels. So the
-   graph costs nothing more at run time than an equalised one.
+   (`calibration/graph/channel_groups.py`): channel k is clipped at c * f_k, and its step is that / the levels above
+   zero. Below zero it is clipped where the levels below end. So the graph costs nothing more at run time than an
+   equalised one.
 2. Rounding is foretold: a step d adds noise of variance d^2 / 12 to every value that is not zero, and the noise of
    different values is independent. What the outputs get of it is sum_k G_k d_k^2 / 12, where G_k is the sum of the
    squared derivatives of all outputs over the channel's values. It is measured once, on all images, with the float
@@ -36,6 +37,7 @@ import onnx_ir as ir
 from calibration.graph.channel_groups import ChannelGroup
 from calibration.graph.in_torch import Read, TorchGraph
 from calibration.qdq.placement import QuantizedTensor
+from calibration.qdq.zero_points import MIDDLE, levels_above
 from calibration.weights.equalize import FLOOR
 from runtime.support.arrays import Doubles, Feed, Pixels
 
@@ -73,7 +75,7 @@ def learn_ranges(
     *,
     feed: Callable[[Pixels], Feed],
     outputs: Sequence[str],
-    levels: Mapping[str, int],
+    zero_points: Mapping[str, int],
     on_batch: Callable[[], None] = lambda: None,
 ) -> Ranges | None:
     """Return learned ranges; None where the outputs are zero, or something is not finite.
@@ -86,10 +88,10 @@ def learn_ranges(
         batches: Images, (N, H, W, C) uint8 each, `IMAGES_A_STEP` at a time.
         feed: Function from pixels to the graph's input.
         outputs: Names of the outputs that count.
-        levels: Tensor name to its levels above zero.
+        zero_points: Tensor name to the level of zero, of 256.
         on_batch: Called after each run with gradients: once for each batch, and `STEPS` times.
     """
-    learner = _Learner(TorchGraph(model), tensors, groups, start, outputs, levels)
+    learner = _Learner(TorchGraph(model), tensors, groups, start, outputs, zero_points)
     if not learner.measure(lambda: map(feed, batches), on_batch):
         return None
     return learner.minimise(lambda number: feed(batches[number]), on_batch)
@@ -103,11 +105,11 @@ class _Learner:
         groups: Sequence[ChannelGroup],
         start: Ranges,
         outputs: Sequence[str],
-        levels: Mapping[str, int],
+        zero_points: Mapping[str, int],
     ) -> None:
         import torch
 
-        self._graph, self._outputs, self._levels = graph, outputs, levels
+        self._graph, self._outputs, self._zero_points = graph, outputs, zero_points
         self._readers = {use: tensor.name for tensor in tensors for use in tensor.uses}
         self._clips = {
             tensor.name: torch.tensor(math.log(start.clips[tensor.name]), requires_grad=True) for tensor in tensors
@@ -200,7 +202,7 @@ class _Learner:
         """Return the noise of rounding, relative to the signal; rule 2."""
         import torch
 
-        steps = {name: self._bound(name) / self._levels[name] for name in self._felt}
+        steps = {name: self._bound(name) / levels_above(self._zero_points[name]) for name in self._felt}
         return torch.stack([(felt * steps[name].square()).sum() / 12 for name, felt in self._felt.items()]).sum()
 
     def _watching(self, seen: "dict[str, Tensor]") -> Read:
@@ -227,7 +229,10 @@ class _Learner:
                 return values
             if name not in clipped:
                 bound = self._bound(name).reshape(-1, *[1] * (values.ndim - 2))
-                clipped[name] = values.minimum(bound).maximum(-bound)
+                zero_point = self._zero_points[name]
+                # With zero in the middle the 128th level below it is left out of account.
+                share = 1.0 if zero_point == MIDDLE else zero_point / levels_above(zero_point)
+                clipped[name] = values.minimum(bound).maximum(-share * bound)
             return clipped[name]
 
         return read

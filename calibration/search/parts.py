@@ -32,6 +32,7 @@ class Parts:
         biases: Layer name to its bias with the mean error taken out, (K,) float32; layers left out keep theirs.
         factors: Tensor name to the channel factors that `model` was equalised by; empty if it was not.
         unsigned: Names of the tensors whose scales are for 255 levels above zero.
+        zero_points: Tensor name to the zero point, where `cpu` has neither 0 nor 128.
     """
 
     model: ir.Model
@@ -40,6 +41,7 @@ class Parts:
     biases: Mapping[str, Floats] = field(default_factory=dict)
     factors: Mapping[str, Doubles] = field(default_factory=dict)
     unsigned: frozenset[str] = frozenset()
+    zero_points: Mapping[str, int] = field(default_factory=dict)
 
     def for_placement(self, placement: Placement) -> tuple[Placement, dict[str, float]]:
         """Return a placement and its activations' scales, when it is not the one that the scales were chosen for.
@@ -95,6 +97,7 @@ class Parts:
             placement,
             activation_scales=scales,
             weights=self.weights,
+            zero_points=self.zero_points,
             float_weights=float_weights,
             shifted=shifted,
         )
@@ -132,6 +135,11 @@ def parts_from_arrays(graph: ir.Model, calibration: Calibration, arrays: Mapping
         biases=named("bias"),
         factors=factors,
         unsigned=frozenset(tensor.name for tensor in calibration.activations if tensor.unsigned),
+        zero_points={
+            tensor.name: tensor.zero_point
+            for tensor in calibration.activations
+            if tensor.zero_point is not None and not tensor.unsigned
+        },
     )
 
 

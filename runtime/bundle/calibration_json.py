@@ -45,9 +45,12 @@ class Activation(_Part):
         name: The tensor, in the graph.
         scale: real = integer * scale.
         unsigned: Whether all 256 levels stand for zero and above. For the target `cpu` all activations are UINT8, with
-            the zero point 0 where this holds and 128 elsewhere; for the others all are INT8 with zero point 0, and
-            where this holds the graph's tensor is shifted: real = (integer + 128) * scale.
-        clip: Magnitude above which values are clipped.
+            the zero point 0 where this holds; for the others all are INT8 with zero point 0, and where this holds the
+            graph's tensor is shifted: real = (integer + 128) * scale.
+        zero_point: The integer that stands for zero with the target `cpu`: real = (integer - zero point) * scale. It is
+            less than 128 where not all that is below zero matters. None for the other targets, and in files that were
+            written before it could be anything but 0 and 128.
+        clip: Value above which values are clipped; magnitude, where zero is in the middle.
         low: Smallest value on the calibration images, after equalisation.
         high: Largest value, likewise.
         amax_before: Largest magnitude before equalisation.
@@ -56,6 +59,7 @@ class Activation(_Part):
     name: str
     scale: float = Field(gt=0)
     unsigned: bool
+    zero_point: int | None = Field(default=None, ge=0, le=128)
     clip: float
     low: float
     high: float

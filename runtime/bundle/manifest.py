@@ -284,7 +284,7 @@ class Int8(_Part):
 
     Attributes:
         target: `tensorrt` (activations in INT8) or `cpu` (in UINT8, which TensorRT does not take: with zero point 0
-            where they cannot be negative, and 128 elsewhere).
+            where they cannot be negative, and up to 128 elsewhere).
         method: How the clipping thresholds of activations were found.
         techniques: What was kept on top, such as `layer-wise rounding`.
         images: Calibration images, held-out ones included.

@@ -533,10 +533,43 @@ def test_for_a_cpu_all_are_unsigned_and_what_follows_a_relu_begins_at_zero(image
         if node.op_type == "QuantizeLinear"
     }
     assert {zero_point.dtype for zero_point in zero_points.values()} == {np.dtype(np.uint8)}
-    negative = {"x", "a.conv2", "b.conv2", "b.downsample"}
-    assert {name: int(zero_point) for name, zero_point in zero_points.items()} == {
-        name: 128 if name in negative else 0 for name in zero_points
+    found = {name: int(zero_point) for name, zero_point in zero_points.items()}
+    sides = {"a.conv2", "b.conv2", "b.downsample"}
+    assert {name: zero_point for name, zero_point in found.items() if name not in sides} == {
+        name: 128 if name == "x" else 0 for name in found.keys() - sides
     }
-    assert negative < zero_points.keys()
+    # What the ReLU behind the Adds makes zero gets no levels.
+    assert all(0 < found[name] < 128 and found[name] % 2 == 0 for name in sides)
+    assert found == {tensor.name: tensor.zero_point for tensor in result.calibration.activations}
     fresh = np.stack([draw(seed) for seed in range(1000, 1008)])
     assert reference_sqnr_db(result.model, tiny_resnet(), fresh) > FLOOR_DB
+
+
+def test_levels_that_a_relu_hides_make_the_others_finer(images: Path, tmp_path: Path) -> None:
+    model = tiny_resnet()
+    # A main branch that lifts the skip side by little, as trained downsample blocks have it.
+    for tensor in model.graph.initializer:
+        if tensor.name.startswith("b.conv2."):
+            tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) / 20, tensor.name))
+    options = replace(FAST, method="max", target="cpu")
+    result = quantize_model(model, images, PREPROCESSING, options=options, cache=tmp_path / "c.zip")
+    fresh = np.stack([draw(seed) for seed in range(1000, 1064)])
+    scales = {tensor.name: tensor for tensor in result.calibration.activations}
+    skip = scales["b.downsample"]
+    assert skip.zero_point is not None
+    assert skip.zero_point < 30
+    # As every tensor that can be negative was stored: as many levels below zero as above.
+    middle = onnx.ModelProto()
+    middle.CopyFrom(result.model)
+    step = np.array(skip.high / 127, np.float32)
+    for tensor in middle.graph.initializer:
+        if tensor.name == "b.downsample.scale":
+            tensor.CopyFrom(numpy_helper.from_array(step, tensor.name))
+    middle.graph.initializer.append(numpy_helper.from_array(np.array(128, np.uint8), "middle"))
+    for node in middle.graph.node:
+        if node.name in ("b.downsample.quantize", "b.downsample.dequantize"):
+            node.input[2] = "middle"
+    assert step / skip.scale > 1.7
+    assert reference_sqnr_db(result.model, model, fresh) > reference_sqnr_db(middle, model, fresh)
+    again = quantize_model(model, images, PREPROCESSING, options=options, cache=tmp_path / "c.zip")
+    assert in_bytes(again.model) == in_bytes(result.model)

@@ -182,10 +182,12 @@ def _range_table(name: str, facts: CalibrationFacts) -> Table:
 
 
 def _stored_as(facts: CalibrationFacts, activation: Activation) -> str:
-    """Return the type of an activation's integers, and the level of zero where it is in the middle."""
+    """Return the type of an activation's integers, and the level of zero where it is not the lowest one."""
     if facts.target != "cpu":
         return "int8, zero at -128" if activation.unsigned else "int8"
-    return "uint8" if activation.unsigned else "uint8, zero at 128"
+    if activation.unsigned:
+        return "uint8"
+    return f"uint8, zero at {128 if activation.zero_point is None else activation.zero_point}"
 
 
 def _convergence_text(name: str, facts: CalibrationFacts) -> Text:

@@ -236,3 +236,52 @@ def test_the_graph_is_not_changed() -> None:
     before = model.SerializeToString()
     collect(model)
     assert model.SerializeToString() == before
+
+
+def summed(channels: int = 4, *, relu: bool = True) -> onnx.ModelProto:
+    """Two inputs' sum behind a ReLU: of one convolution each, so that both sides are tensors of the graph."""
+    rng = np.random.default_rng(3)
+    constants = {name: rng.normal(size=(channels, 3, 1, 1)).astype(np.float32) for name in ("one", "other")}
+    nodes = [
+        helper.make_node("Conv", ["x", "one"], ["a"], name="conv_a"),
+        helper.make_node("Conv", ["x", "other"], ["b"], name="conv_b"),
+        helper.make_node("Add", ["a", "b"], ["sum"], name="add"),
+        helper.make_node("Relu", ["sum"], ["y"], name="relu"),
+    ]
+    graph = helper.make_graph(
+        nodes if relu else nodes[:3],
+        "test",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ("n", 3, SIDE, SIDE))],
+        [helper.make_tensor_value_info("y" if relu else "sum", TensorProto.FLOAT, ("n", channels, SIDE, SIDE))],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=IR_VERSION)
+    return onnx.shape_inference.infer_shapes(model, strict_mode=True)
+
+
+def test_what_a_relu_hides_of_a_side_counts_no_further_below_zero_than_the_other_side_lifts_it() -> None:
+    model = summed()
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    a, b = (np.einsum("kc,nchw->nkhw", weights[name][:, :, 0, 0], X) for name in ("one", "other"))
+    found = collect_statistics(model, {"a": False, "b": False}, batches(X, 2), partners={"a": "b"}, threads=1)
+    # Everything of `a` between -b and 0 is kept, and what is below stands at -b: the ReLU cannot tell.
+    matters = np.where(a + b > 0, a, np.where(b > 0, -b, np.maximum(a, 0)))
+    np.testing.assert_array_equal(np.maximum(matters + b, 0) > 0, a + b > 0)
+    flat = matters.reshape(*matters.shape[:2], -1)
+    np.testing.assert_allclose(found["a"].low, flat.min(axis=(0, 2)), rtol=RTOL, atol=ATOL)
+    np.testing.assert_allclose(found["a"].high, flat.max(axis=(0, 2)), rtol=RTOL, atol=ATOL)
+    check_histogram(found["a"].counts, flat, found["a"].width)
+    assert found["a"].low.min() > a.min() + 0.5
+    # The side that has no partner is measured as it is.
+    np.testing.assert_allclose(found["b"].low, b.min(axis=(0, 2, 3)), rtol=RTOL, atol=ATOL)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_side_that_is_not_finite_is_named_also_where_a_relu_hides_it(bad: float) -> None:
+    model = summed()
+    (one,) = [tensor for tensor in model.graph.initializer if tensor.name == "one"]
+    weight = numpy_helper.to_array(one).copy()
+    weight[1, :] = bad
+    one.CopyFrom(numpy_helper.from_array(weight, "one"))
+    with pytest.raises(CalibrationError, match=r"^Conv conv_a \(tensor a\) gives NaN or infinity"):
+        collect_statistics(model, {"a": False, "b": False}, [np.abs(X) + 1], partners={"a": "b", "b": "a"}, threads=1)

@@ -3,7 +3,14 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from calibration.graph.checks import prepare
-from calibration.graph.structure import constant, is_global_pool, layers, nonnegative_tensors, residual_adds
+from calibration.graph.structure import (
+    constant,
+    is_global_pool,
+    layers,
+    nonnegative_tensors,
+    relu_partners,
+    residual_adds,
+)
 from runtime.errors import GraphError
 from tests.helpers.resnet_graphs import Network, basic_block, bottleneck, downsample_block
 
@@ -155,3 +162,27 @@ def test_a_convolution_that_a_node_elsewhere_reads_is_the_skip_side_though_its_b
     net.node("Add", "add", net.conv("short", "x", shape=(4, 3, 1)), "long")
     net.node("Concat", "joined", "add", "long", axis=1)
     assert [add.skip for add in residual_adds(prepare(net.finish("joined", 8)))] == [1]
+
+
+def test_a_relu_hides_a_part_of_what_one_add_alone_reads():
+    assert relu_partners(prepare(downsample_block())) == {"b.conv2": "b.downsample", "b.downsample": "b.conv2"}
+    # The identity is what the block's first convolution reads, too.
+    assert relu_partners(prepare(basic_block())) == {"b.conv2": "maxpool"}
+
+
+@pytest.mark.parametrize("seen", ["a pool", "a second reader", "an output"])
+def test_a_relu_hides_nothing_of_a_sum_that_others_see(seen):
+    net = Network()
+    net.conv("a", "x", shape=(4, 3, 1))
+    net.conv("b", "x", shape=(4, 3, 1))
+    net.node("Add", "add", "a", "b")
+    last = net.node("Relu", "act", "add")
+    if seen == "a pool":
+        last = net.node("Add", "later", last, net.node("AveragePool", "pool", "add", kernel_shape=[1, 1]))
+    elif seen == "a second reader":
+        # Of `a` alone: the Add hides a part of `b` still.
+        last = net.node("Concat", "later", last, "a", axis=1)
+    model = net.finish(last, 8 if seen == "a second reader" else 4)
+    if seen == "an output":
+        model.graph.output.append(helper.make_tensor_value_info("add", TensorProto.FLOAT, ("n", 4, 16, 16)))
+    assert relu_partners(prepare(model)) == ({"b": "a"} if seen == "a second reader" else {})

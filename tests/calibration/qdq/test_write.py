@@ -291,6 +291,22 @@ def test_levels_of_a_tensor_that_may_be_negative_reach_from_minus_128_to_127_for
     assert images.min() < -128 * 0.25
 
 
+def test_levels_below_zero_are_as_many_as_the_zero_point_says():
+    net = Network()
+    net.node("Add", "add", net.conv("conv1", "x", shape=(3, 1, 1), group=3), "x")
+    net.constants["conv1.weight"][:] = net.constants["conv1.bias"][:] = 0
+    model = make_model(net.nodes, net.constants, input_shape=("n", 3, 16, 16), outputs={"add": ("n", 3, 16, 16)})
+    prepared = prepare(model)
+    placement = replace(place(prepared, target="cpu"), weights=())
+    scales = dict.fromkeys((tensor.name for tensor in placement.activations), 0.25)
+    written = write_qdq(prepared, placement, activation_scales=scales, weights={}, zero_points={"x": 40})
+    images = (np.random.default_rng(6).integers(-1000, 1000, (2, 3, 16, 16)) / 8).astype(np.float32)
+    expected = np.clip(np.round(images / 0.25), -40, 215) * 0.25
+    np.testing.assert_array_equal(evaluate(written, images)[0], expected)
+    types = {tensor.name: numpy_helper.to_array(tensor).dtype for tensor in ir.to_proto(written).graph.initializer}
+    assert types["zero_point.uint8.40"] == types["zero_point.uint8.128"] == np.uint8
+
+
 def test_of_a_residual_add_only_the_skip_side_is_rounded():
     net = Network()
     net.node("Relu", "act1", net.conv("conv1", "x", shape=(4, 3, 1)))

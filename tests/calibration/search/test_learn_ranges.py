@@ -16,10 +16,10 @@ from calibration.graph.in_torch import TorchGraph
 from calibration.graph.run import run_outputs
 from calibration.qdq.placement import Placement, QuantizedTensor, place
 from calibration.qdq.write import insert_qdq
+from calibration.qdq.zero_points import MIDDLE, levels_above
 from calibration.search import learn_ranges as module
 from calibration.search.learn_ranges import Ranges, learn_ranges
 from calibration.weights.equalize import FLOOR, apply_factors
-from calibration.weights.scales import LEVELS
 from runtime.support.engine_names import Int8Target
 from tests.helpers.graphs import make_model
 from tests.helpers.resnet_graphs import basic_block
@@ -63,11 +63,25 @@ def test_the_threshold_of_gaussian_values_is_the_one_that_theory_gives(start: fl
         batches,
         feed=lambda numbers: images[numbers],
         outputs=["embedding"],
-        levels={"x": LEVELS},
+        zero_points={"x": MIDDLE},
     )
     assert found is not None
     assert found.factors == {}
     assert found.clips["x"] / sigma == pytest.approx(BEST_CLIP, rel=NEAR)
+
+
+def test_below_zero_a_tensor_is_clipped_where_its_levels_end() -> None:
+    graph = prepare(linear_graph(2, 8, np.random.default_rng(0)))
+    values = np.linspace(-9, 9, 256, dtype=np.float32).reshape(2, 2, 8, 8)
+    # 64 levels below zero and 191 above.
+    for zero_point, lowest in ((64, -2.0 * 64 / 191), (0, 0.0), (MIDDLE, -2.0)):
+        tensor = QuantizedTensor("x", (("conv", 0),), unsigned=False)
+        start, zeros = Ranges({"x": 2.0}, {}), {"x": zero_point}
+        learner = module._Learner(TorchGraph(graph), [tensor], (), start, ["embedding"], zeros)
+        assert learner.measure(lambda: [values], lambda: None)
+        (conv,) = [node for node in graph.graph if node.name == "conv"]
+        found = learner._clipping()(conv, 0, torch.from_numpy(values))
+        np.testing.assert_allclose(found.detach().numpy(), np.clip(values, lowest, 2.0), rtol=1e-6)
 
 
 def drawn_images(count: int) -> np.ndarray:
@@ -82,10 +96,10 @@ OUTPUTS = ("logits", "embedding")
 
 
 def network(target: Int8Target = "cpu") -> tuple[ir.Model, Placement, dict[str, int]]:
-    """A basic block, where its pairs stand without weights, and the levels of each."""
+    """A basic block, where its pairs stand without weights, and the zero point of each."""
     graph = prepare(basic_block())
     placement = replace(place(graph, target=target), weights=())
-    return graph, placement, {one.name: 255 if one.unsigned else LEVELS for one in placement.activations}
+    return graph, placement, {one.name: 0 if one.unsigned else MIDDLE for one in placement.activations}
 
 
 def largest(graph: ir.Model, placement: Placement) -> dict[str, float]:
@@ -99,10 +113,10 @@ def largest(graph: ir.Model, placement: Placement) -> dict[str, float]:
     return {name: float(np.abs(inside.get(name, IMAGES)).max()) for name in names}
 
 
-def noise_of(graph: ir.Model, placement: Placement, ranges: Ranges, levels: Mapping[str, int]) -> float:
+def noise_of(graph: ir.Model, placement: Placement, ranges: Ranges, zeros: Mapping[str, int]) -> float:
     """The noise of a graph with Q/DQ, relative to the signal, the mean over its outputs; by onnxruntime."""
     scaled = apply_factors(graph, channel_groups(graph), ranges.factors)
-    scales = {name: ranges.clips[name] / levels[name] for name in levels}
+    scales = {name: ranges.clips[name] / levels_above(zeros[name]) for name in zeros}
     insert_qdq(scaled, placement, activation_scales=scales, weights={}, float_weights=False, shifted=False)
     wanted = run_outputs(ir.to_proto(graph), OUTPUTS, [IMAGES])[0]
     found = run_outputs(ir.to_proto(scaled), OUTPUTS, [IMAGES])[0]
@@ -111,7 +125,7 @@ def noise_of(graph: ir.Model, placement: Placement, ranges: Ranges, levels: Mapp
     )
 
 
-def learned(graph: ir.Model, placement: Placement, start: Ranges, levels: Mapping[str, int]) -> Ranges:
+def learned(graph: ir.Model, placement: Placement, start: Ranges, zeros: Mapping[str, int]) -> Ranges:
     found = learn_ranges(
         graph,
         placement.activations,
@@ -120,7 +134,7 @@ def learned(graph: ir.Model, placement: Placement, start: Ranges, levels: Mappin
         BATCHES,
         feed=lambda numbers: IMAGES[numbers],
         outputs=OUTPUTS,
-        levels=levels,
+        zero_points=zeros,
     )
     assert found is not None
     return found
@@ -136,18 +150,18 @@ def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("target", ["cpu", "tensorrt"])
 @pytest.mark.parametrize("times", [0.3, 1.0, 4.0])
 def test_learned_ranges_leave_less_noise_than_those_they_began_with(target: Int8Target, times: float) -> None:
-    graph, placement, levels = network(target)
+    graph, placement, zeros = network(target)
     start = Ranges({name: times * amax for name, amax in largest(graph, placement).items()}, {})
-    found = learned(graph, placement, start, levels)
-    gain = 10 * np.log10(noise_of(graph, placement, start, levels) / noise_of(graph, placement, found, levels))
+    found = learned(graph, placement, start, zeros)
+    gain = 10 * np.log10(noise_of(graph, placement, start, zeros) / noise_of(graph, placement, found, zeros))
     assert gain > LEAST_GAIN_DB[times]
 
 
 @pytest.mark.usefixtures("few_steps")
 def test_the_same_images_give_the_same_ranges() -> None:
-    graph, placement, levels = network()
+    graph, placement, zeros = network()
     start = Ranges(largest(graph, placement), {})
-    first, again = (learned(graph, placement, start, levels) for _ in range(2))
+    first, again = (learned(graph, placement, start, zeros) for _ in range(2))
     assert first.clips == again.clips
     for name, factors in first.factors.items():
         np.testing.assert_array_equal(factors, again.factors[name])
@@ -155,8 +169,8 @@ def test_the_same_images_give_the_same_ranges() -> None:
 
 @pytest.mark.usefixtures("few_steps")
 def test_factors_are_within_bounds_and_only_of_groups_that_can_be_scaled() -> None:
-    graph, placement, levels = network()
-    found = learned(graph, placement, Ranges(largest(graph, placement), {}), levels)
+    graph, placement, zeros = network()
+    found = learned(graph, placement, Ranges(largest(graph, placement), {}), zeros)
     scalable = {name for group in channel_groups(graph) if group.scalable for name in group.tensors}
     assert set(found.factors) <= scalable
     assert found.factors
@@ -166,7 +180,7 @@ def test_factors_are_within_bounds_and_only_of_groups_that_can_be_scaled() -> No
 
 
 def test_a_network_whose_outputs_are_zero_teaches_nothing() -> None:
-    graph, placement, levels = network()
+    graph, placement, zeros = network()
     for value in graph.graph.initializers.values():
         if value.name in ("fc.weight", "fc.bias"):
             value.const_value = ir.tensor(np.zeros_like(value.const_value.numpy()), name=value.name)
@@ -175,11 +189,11 @@ def test_a_network_whose_outputs_are_zero_teaches_nothing() -> None:
             graph,
             placement.activations,
             (),
-            Ranges(dict.fromkeys(levels, 1.0), {}),
+            Ranges(dict.fromkeys(zeros, 1.0), {}),
             BATCHES,
             feed=lambda numbers: IMAGES[numbers],
             outputs=OUTPUTS,
-            levels=levels,
+            zero_points=zeros,
         )
         is None
     )
@@ -187,11 +201,11 @@ def test_a_network_whose_outputs_are_zero_teaches_nothing() -> None:
 
 def test_the_noise_of_rounding_is_foretold() -> None:
     """Against noise that is drawn: each value moved by up to half a step, except zeros, which are levels."""
-    graph, placement, levels = network()
+    graph, placement, zeros = network()
     amax = largest(graph, placement)
-    steps = {name: amax[name] / 40 for name in levels}
+    steps = {name: amax[name] / 40 for name in zeros}
     learner = module._Learner(
-        TorchGraph(graph), placement.activations, (), Ranges(amax, {}), OUTPUTS, dict.fromkeys(levels, 40)
+        TorchGraph(graph), placement.activations, (), Ranges(amax, {}), OUTPUTS, dict.fromkeys(zeros, 255 - 40)
     )
     module._TOWARDS_MEAN, before = 0.0, module._TOWARDS_MEAN
     try:
