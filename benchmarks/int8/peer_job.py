@@ -8,6 +8,7 @@ kind demands: symmetric signed INT8 where TensorRT demands it, and float32 for w
 
 import argparse
 import importlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,8 @@ def main() -> None:
     arguments = parser.parse_args()
     task = load_task(arguments.task)
     tool = importlib.import_module(f"benchmarks.int8.peer_tools.{arguments.tool}")
+    # Quark leaves a file of its own where it runs.
+    os.chdir(task.output.parent)
     tool.quantize(task, np.load(task.calibration))
 
 

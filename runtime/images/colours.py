@@ -89,6 +89,10 @@ def _is_transparent(image: Image.Image) -> bool:
     """Return whether a part of a picture is not opaque."""
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
         alpha = np.asarray(image.getchannel(image.getbands()[-1]))
+    elif image.mode.startswith("I;16"):
+        # One grey, which Pillow's `convert` takes no notice of.
+        grey = image.info.get("transparency")
+        return grey is not None and bool((np.asarray(image) == grey).any())
     elif "transparency" in image.info and image.mode in ("P", "RGB", "L", "1"):
         alpha = np.asarray(image.convert("RGBA").getchannel("A"))
     else:

@@ -76,6 +76,9 @@ UNREADABLE = (
 _MACHINES_FAULTS = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN}
 )
+# Pillow's raw modes of grey PNGs of 2 and 4 bits, to what it multiplies their pixels by.
+_GREY_OF_FEW_BITS = {"L;2": 85, "L;4": 17}
+_WHITE = 255
 # TIFF 6.0, section 8, PlanarConfiguration.
 _BAND_AFTER_BAND = 2
 # ISO/IEC 15444-1: how a codestream begins. The boxes before it, such as a colour profile, are smaller than the rest.
@@ -153,8 +156,23 @@ def read_picture(source: Path | BinaryIO, preprocessing: Preprocessing | None = 
         check_plain(source)
     with Image.open(source) as image:
         _refuse_garbled(image)
+        if preprocessing is None or preprocessing.colour != "RGBA":
+            _scale_transparent_grey(image)
         image.load()
         return ReadImage(*to_colours(image, preprocessing))
+
+
+def _scale_transparent_grey(image: Image.Image) -> None:
+    """Give the transparent grey of a PNG of 2 or 4 bits the number that its pixels get; seen with Pillow 13.0.0.
+
+    Pillow scales the pixels to 8 bits and leaves this number as it is in the file, so that none of them has it. Here it
+    counts what is lost; an RGBA network is given what Pillow reads, as timm gives it.
+    """
+    tiles = image.tile if image.format == "PNG" else []  # type: ignore[attr-defined]
+    grey = image.info.get("transparency")
+    factor = _GREY_OF_FEW_BITS.get(tiles[0][3]) if tiles else None
+    if factor is not None and isinstance(grey, int) and grey * factor <= _WHITE:
+        image.info["transparency"] = grey * factor
 
 
 def _refuse_garbled(image: Image.Image) -> None:

@@ -1,5 +1,9 @@
 """What images lose on their way to RGB is counted, and two of the losses can be avoided by choice."""
 
+import io
+import struct
+import zlib
+
 import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageOps
@@ -164,3 +168,40 @@ def test_the_public_function_reads_as_the_bundle_says(tmp_path):
     Image.fromarray(deep()).save(tmp_path / "deep.png")
     assert np.unique(load_pixels(tmp_path / "deep.png", CONTRACT)).tolist() == [255]
     assert len(np.unique(load_pixels(tmp_path / "deep.png", SCALING))) > 5
+
+
+def grey_png(pixels, bits, transparent):
+    """A grey PNG whose chunk tRNS names one grey, from numbers (H, W) below 2 ** bits; by the PNG specification."""
+    if bits == 16:
+        rows = pixels.astype(">u2").view(np.uint8)
+    else:
+        rows = np.packbits((pixels[..., None] >> np.arange(bits)[::-1] & 1).reshape(len(pixels), -1), axis=1)
+    filtered = b"".join(b"\0" + row.tobytes() for row in rows)
+    header = struct.pack(">2I5B", *pixels.shape[::-1], bits, 0, 0, 0, 0)
+    chunks = (
+        (b"IHDR", header),
+        (b"tRNS", struct.pack(">H", transparent)),
+        (b"IDAT", zlib.compress(filtered)),
+        (b"IEND", b""),
+    )
+    checked = (struct.pack(">I", len(d)) + n + d + struct.pack(">I", zlib.crc32(n + d)) for n, d in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(checked)
+
+
+@pytest.mark.parametrize("colour", ["RGB", "L"])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_a_transparent_grey_of_any_depth_counts_where_a_pixel_has_it(bits, colour):
+    contract = SCALING.model_copy(update={"colour": colour})
+    if colour == "L":
+        contract = contract.model_copy(update={"mean": (0.5,), "std": (0.5,)})
+    pixels = np.random.default_rng(bits).integers(0, 2**bits, (9, 13))
+    for transparent in (0, 1, 2**bits - 1):
+        pixels[4, 5] = transparent
+        found = decode(io.BytesIO(grey_png(pixels, bits, transparent)), "grey", contract)
+        assert found.lost == Losses(transparent=1)
+        kept = np.where(pixels == transparent, 1 - min(transparent, 1), pixels)
+        opaque = decode(io.BytesIO(grey_png(kept, bits, transparent)), "grey", contract)
+        assert opaque.lost == Losses()
+        # The pixels themselves are Pillow's: their number scaled to 255.
+        expected = kept >> 8 if bits == 16 else kept * (255 // (2**bits - 1))
+        np.testing.assert_array_equal(np.asarray(opaque.picture).reshape(9, 13, -1)[..., 0], expected)
