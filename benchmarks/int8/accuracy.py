@@ -14,7 +14,8 @@ quantised networks are kept in FOLDER/int8 of the first. Per network:
    NNCF's IR exists in OpenVINO alone.
 
 Quantised files stay, so that an interrupted run goes on; delete FOLDER/int8 after a change of the code. The JSON is
-written after each network.
+written after each network. What it has of networks that a run does not measure stays, with the commit that they were
+measured at.
 
 The result: by how many dB ours is above the best peer of the same kind in the same engine.
 """
@@ -178,6 +179,27 @@ def chosen_peers(tools: Sequence[str] | None, names: Sequence[str] | None = None
     return [peer for peer in wanted if slow or not peer.slow or peer.name in (names or ())]
 
 
+def with_others(result: dict[str, Any], earlier: dict[str, Any] | None) -> dict[str, Any]:
+    """Return a result with what an earlier one has of other networks behind it.
+
+    Args:
+        result: The JSON of this run.
+        earlier: That of an earlier run; None where there is none.
+    """
+    if earlier is None:
+        return result
+    networks = {
+        name: {"commit": earlier["commit"]} | told
+        for name, told in earlier["networks"].items()
+        if name not in result["networks"]
+    }
+    lists = {
+        what: [*result[what], *(one for one in earlier[what] if one["network"] in networks)]
+        for what in ("rows", "failures", "verdicts")
+    }
+    return result | lists | {"networks": result["networks"] | networks}
+
+
 def main() -> None:
     """Measure, print tables and write the JSON."""
     arguments = parse_arguments()
@@ -186,6 +208,8 @@ def main() -> None:
     cache = arguments.folders[0] / "int8"
     (cache / "peers").mkdir(parents=True, exist_ok=True)
     console, rows, failures, told = Console(width=150), list[Row](), list[Failure](), {}
+    output = arguments.output
+    earlier = json.loads(output.read_text(encoding="utf-8")) if output and output.exists() else None
     for network in networks:
         measurement = Measurement(
             network, cache, limit=arguments.limit, stages=not arguments.no_stages, effort=arguments.effort
@@ -196,6 +220,7 @@ def main() -> None:
         told[network.name] = {
             "top1_fp32": measurement.top1,
             "images": len(measurement.labels),
+            "commit": environment["commit"],
             "decided": {who: {row.kind: decided for row, decided in own if row.who == who} for who in (OURS, HIGH)},
         }
         title = f"{network.name}: FP32 top-1 {100 * measurement.top1:.2f} % of {len(measurement.labels)} images"
@@ -216,9 +241,9 @@ def main() -> None:
             "failures": [asdict(failure) for failure in failures],
             "verdicts": [asdict(verdict) | {"done": verdict.done} for verdict in verdicts],
         }
-        if arguments.output:
-            arguments.output.parent.mkdir(parents=True, exist_ok=True)
-            arguments.output.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        if output:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            output.write_text(json.dumps(with_others(result, earlier), indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from benchmarks.int8.accuracy import chosen_peers
+from benchmarks.int8.accuracy import chosen_peers, with_others
 from benchmarks.int8.peer_environments import TOOLS, Tool, tool_python
 from benchmarks.int8.peer_task import Original, Task, load_task
 from benchmarks.int8.peer_tools.int8_weights import store_int8
@@ -139,3 +139,28 @@ def test_peers_are_chosen_by_tool_and_by_name_and_a_slow_one_only_when_asked_for
     assert all(peer.slow for peer in chosen_peers(None, ["MCT gptq, mse"], slow=False))
     with pytest.raises(SystemExit, match="no such peer: MCT"):
         chosen_peers(None, ["MCT"], slow=False)
+
+
+def test_networks_that_a_run_does_not_measure_keep_what_an_earlier_one_said_and_its_commit():
+    def result(commit, top1, *names):
+        rows = [{"network": name, "top1": top1} for name in names]
+        return {
+            "commit": commit,
+            "networks": {name: {"top1_fp32": top1, "commit": commit} for name in names},
+            "rows": rows,
+            "failures": [],
+            "verdicts": rows,
+        }
+
+    first = result("aaa", 0.5, "one", "two")
+    del first["networks"]["two"]["commit"]
+    found = with_others(result("bbb", 0.7, "three", "one"), first)
+    assert found["commit"] == "bbb"
+    assert {name: told["commit"] for name, told in found["networks"].items()} == {
+        "three": "bbb",
+        "one": "bbb",
+        "two": "aaa",
+    }
+    assert [(row["network"], row["top1"]) for row in found["rows"]] == [("three", 0.7), ("one", 0.7), ("two", 0.5)]
+    assert found["verdicts"] == found["rows"]
+    assert with_others(first, None) == first
