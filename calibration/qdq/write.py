@@ -25,8 +25,14 @@ from calibration.weights.scales import WeightQuantization
 from runtime.errors import CalibrationError
 from runtime.support.engine_names import Int8Target
 
-# Integers of INT8, of INT8 for a shifted tensor, of UINT8 with all levels above zero, of UINT8 with some below.
-_Kind = Literal["signed", "shifted", "unsigned", "inside"]
+_Kind = Literal["signed", "shifted", "unsigned", "middle"]
+_ZERO_POINTS: Mapping[_Kind, np.ndarray] = {
+    "signed": np.array(0, np.int8),
+    "shifted": np.array(0, np.int8),
+    "unsigned": np.array(0, np.uint8),
+    # Half of the levels stand for negative numbers: INT8's integers are 128 less.
+    "middle": np.array(MIDDLE, np.uint8),
+}
 
 
 def write_qdq(
@@ -45,7 +51,7 @@ def write_qdq(
         placement: Which tensors and layers.
         activation_scales: Tensor name to scale, real = integer * scale.
         weights: Layer name to its INT8 weight.
-        zero_points: Tensor name to the zero point, where `cpu` has neither 0 nor 128.
+        zero_points: Tensor name to a zero point of its own, for `cpu`.
         float_weights: Store what the INT8 weights mean as float with Q/DQ behind it, instead of INT8.
 
     Raises:
@@ -81,7 +87,7 @@ def insert_qdq(
         placement: Which tensors and layers.
         activation_scales: Tensor name to scale, real = integer * scale.
         weights: Layer name to its INT8 weight.
-        zero_points: Tensor name to the zero point, where `cpu` has neither 0 nor 128.
+        zero_points: Tensor name to a zero point of its own, for `cpu`.
         float_weights: Store what the INT8 weights mean as float with Q/DQ behind it, instead of INT8.
         shifted: Shift what `cpu` would store as UINT8 with zero point 0. Without, it is stored so for every target: the
             same numbers, and no bias depends on a scale, so that scales can be set anew.
@@ -99,8 +105,12 @@ def insert_qdq(
     steps = {values[name]: activation_scales[name] for name, kind in kinds.items() if kind == "shifted"}
     read = shift(graph, steps, paired, {name: weights[name] for name in placement.weights})
     for tensor in placement.activations:
-        level = _zero_point_of(kinds[tensor.name], (zero_points or {}).get(tensor.name, MIDDLE))
-        value, zero_point = values[tensor.name], _shared(graph, level)
+        value, own = values[tensor.name], (zero_points or {}).get(tensor.name)
+        zero_point = (
+            _shared_zero_point(graph, kinds[tensor.name])
+            if own is None
+            else add_constant(graph, zero_point_name(tensor.name), np.array(own, np.uint8))
+        )
         scale = np.array(activation_scales[tensor.name], np.float32)
         _quantize_activation(graph, read.get(value, value), nodes, tensor=tensor, scale=scale, zero_point=zero_point)
     for name in placement.weights:
@@ -118,6 +128,11 @@ def _check_scale(tensor: str, scales: Mapping[str, float]) -> None:
 def scale_name(tensor: str) -> str:
     """Return the name of the constant that holds the scale of an activation."""
     return f"{tensor}.scale"
+
+
+def zero_point_name(tensor: str) -> str:
+    """Return the name of the constant that holds the zero point of an activation with one of its own."""
+    return f"{tensor}.zero_point"
 
 
 def _quantize_activation(
@@ -175,20 +190,14 @@ def _quantize_weight(
 
 def _kind(tensor: QuantizedTensor, target: Int8Target, *, shifted: bool) -> _Kind:
     if target == "cpu":
-        return "unsigned" if tensor.unsigned else "inside"
+        return "unsigned" if tensor.unsigned else "middle"
     if not tensor.unsigned:
         return "signed"
     return "shifted" if shifted else "unsigned"
 
 
-def _zero_point_of(kind: _Kind, inside: int) -> np.ndarray:
-    """Return the zero point of an activation; its type is the integers'."""
-    if kind == "inside":
-        return np.array(inside, np.uint8)
-    return np.array(0, np.uint8 if kind == "unsigned" else np.int8)
-
-
-def _shared(graph: ir.Graph, value: np.ndarray) -> ir.Value:
-    """Return the constant of a zero point, which all activations with the same one share."""
+def _shared_zero_point(graph: ir.Graph, kind: _Kind) -> ir.Value:
+    """Return the zero point of an activation, which others of its kind share; its type is the integers'."""
+    value = _ZERO_POINTS[kind]
     name = f"zero_point.{value.dtype.name}.{value}"
     return graph.initializers[name] if name in graph.initializers else add_constant(graph, name, value)

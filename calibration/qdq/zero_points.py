@@ -7,8 +7,9 @@ can has zero in the middle, at 128, with as many levels below it as above, or ne
    highest one. What a ReLU behind the Add makes zero anyway does not matter (`calibration/graph/structure.py`,
    `relu_partners`): in a downsample block the skip side reaches as far below zero as above, and the main branch lifts
    it by a little only.
-2. The zero point shares the levels out so: 255 * low / (low + high), of the channels that reach lowest and highest. It
-   is rounded up, so that the lower part is not cut short.
+2. A tensor reaches as far to either side as its lowest and its highest value, and no further than the magnitude at
+   which it is clipped. The zero point shares the levels out so: 255 * below / (below + above), rounded up, so that the
+   lower part is not cut short.
 3. It is an even number: with an odd one OpenVINO rounds halves to the other side
    (`findings/openvino-odd-zero-point-turns-ties.sh`).
 4. What a convolution reads keeps 128: nothing behind it hides a part, and equalised channels reach as far below zero
@@ -16,8 +17,6 @@ can has zero in the middle, at 128, with as many levels below it as above, or ne
 
 Nothing is added at run time: the kernels of both engines take any zero point.
 """
-
-from collections.abc import Mapping
 
 import numpy as np
 import onnx_ir as ir
@@ -36,25 +35,32 @@ def levels_above(zero_point: int) -> int:
     return _LAST_LEVEL - zero_point
 
 
-def zero_points(model: ir.Model, placement: Placement, statistics: Mapping[str, TensorStatistics]) -> dict[str, int]:
-    """Return the zero points that rules 1 to 3 give, each even and below `MIDDLE`, by tensor name.
+def free_tensors(model: ir.Model, placement: Placement) -> frozenset[str]:
+    """Return the tensors whose zero point need not be 0 or `MIDDLE`; rules 1 and 4.
 
     Args:
         model: The graph that was placed.
-        placement: Where Q/DQ go in it; for targets other than `cpu` there is none.
-        statistics: Statistics of every tensor that it quantises.
+        placement: Where Q/DQ go in it; for targets other than `cpu` there are none.
     """
     if placement.target != "cpu":
-        return {}
+        return frozenset()
     adds = {add.node for add in residual_adds(model)}
-    found = {
-        tensor.name: _zero_point(statistics[tensor.name])
+    return frozenset(
+        tensor.name
         for tensor in placement.activations
         if not tensor.unsigned and all(node in adds for node, _ in tensor.uses)
-    }
-    return {name: zero_point for name, zero_point in found.items() if zero_point < MIDDLE}
+    )
 
 
-def _zero_point(statistics: TensorStatistics) -> int:
-    low, high = max(-float(statistics.low.min()), 0.0), max(float(statistics.high.max()), 0.0)
-    return MIDDLE if low >= high else 2 * int(np.ceil(_LAST_LEVEL * low / (low + high) / 2))
+def share_levels(statistics: TensorStatistics, clip: float) -> tuple[float, int]:
+    """Return the value that a tensor's highest level stands for, and its zero point, even and 0 to `MIDDLE`.
+
+    Args:
+        statistics: Statistics of the tensor.
+        clip: Magnitude above which its values are clipped, > 0.
+    """
+    below = min(max(-float(statistics.low.min()), 0.0), clip)
+    above = min(float(statistics.high.max()), clip)
+    if below >= above:
+        return clip, MIDDLE
+    return above, 2 * int(np.ceil(_LAST_LEVEL * below / (below + above) / 2))

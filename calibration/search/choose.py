@@ -160,7 +160,7 @@ class Chooser:
             scaled: Where its activations' scales come from.
             rival: Another graph; if this one is surely worse with the first rule, the second one is not tried.
         """
-        parts = self._scaling.parts(scaled.form, scaled.clips)
+        parts = self._scaling.parts(scaled)
         nodes = self._nodes(parts)
         widest = replace(parts, weights=self._weights.to_nearest(nodes, clipped=False))
         briefly = rival is None and self._options.rounding and not self._per_tensor

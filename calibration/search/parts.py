@@ -15,6 +15,7 @@ from calibration.graph.structure import constant
 from calibration.graph.without_weights import Skeleton, without_weights
 from calibration.qdq.placement import Placement
 from calibration.qdq.write import insert_qdq
+from calibration.qdq.zero_points import MIDDLE
 from calibration.weights.equalize import apply_factors
 from calibration.weights.scales import LEVELS, UNSIGNED_LEVELS, WeightQuantization
 from runtime.bundle.calibration_json import Calibration
@@ -138,7 +139,7 @@ def parts_from_arrays(graph: ir.Model, calibration: Calibration, arrays: Mapping
         zero_points={
             tensor.name: tensor.zero_point
             for tensor in calibration.activations
-            if tensor.zero_point is not None and not tensor.unsigned
+            if not tensor.unsigned and tensor.zero_point not in (None, MIDDLE)
         },
     )
 

@@ -11,14 +11,14 @@ from calibration.activations.thresholds import METHODS, threshold
 from calibration.graph.channel_groups import channel_groups
 from calibration.options import Method, QuantizeOptions
 from calibration.qdq.placement import Placement, QuantizedTensor
-from calibration.qdq.write import scale_name
-from calibration.qdq.zero_points import MIDDLE, levels_above, zero_points
+from calibration.qdq.write import scale_name, zero_point_name
+from calibration.qdq.zero_points import MIDDLE, free_tensors, levels_above, share_levels
 from calibration.search.judge import Judge, Judged
 from calibration.search.learn_ranges import Ranges
 from calibration.search.parts import Parts
 from calibration.weights.equalize import SHARE, apply_factors, equalize, equalize_statistics
 from calibration.weights.scales import fp16_scales
-from runtime.support.arrays import Doubles
+from runtime.support.arrays import Doubles, Feed
 
 # The name of the form whose ranges are learned.
 LEARNED = "learned"
@@ -35,14 +35,12 @@ class Form:
         statistics: Tensor name to what it did, in this graph.
         factors: Tensor name to the channel factors that it was divided by, (C,) float64; empty for the graph as it is.
         name: What a table calls it.
-        zero_points: Tensor name to the zero point, where `cpu` has neither 0 nor 128.
     """
 
     model: ir.Model
     statistics: Mapping[str, TensorStatistics]
     factors: Mapping[str, Doubles]
     name: str
-    zero_points: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -52,13 +50,15 @@ class Scaled:
     Attributes:
         form: The graph.
         method: How the thresholds were found.
-        clips: Tensor name to the magnitude above which its values are clipped.
+        clips: Tensor name to the value above which it is clipped.
+        zero_points: Name of every tensor whose zero point is free to that zero point.
         judged: What it reaches with float weights.
     """
 
     form: Form
     method: Method
     clips: Mapping[str, float]
+    zero_points: Mapping[str, int]
     judged: Judged
 
 
@@ -98,16 +98,13 @@ class Scaling:
         # The equalised graph is nearly always ahead: tried first, it leaves little to do for the other one.
         for form in reversed(list(self._forms(model, statistics))):
             rival = max((one.judged for one in tried), key=lambda judged: judged.order, default=None)
-            clips = [{name: self._clip(form, name, one) for name in self._unsigned} for one in methods]
-            # The methods differ in scales alone: one graph, whose scales are set anew for each.
-            graph = self.parts(form, clips[0]).skeleton(self._without_weights)
-            scales = [
-                {scale_name(name): np.array(value, np.float32) for name, value in self._scales(form, found).items()}
-                for found in clips
-            ]
-            reached = self._judge.race(graph.model, scales, weights=graph.weights, rival=rival)
-            triples = zip(methods, clips, reached, strict=True)
-            tried = [*(Scaled(form, method, found, judged) for method, found, judged in triples), *tried]
+            ranges = [self._ranges(model, form, one) for one in methods]
+            # The methods differ in scales and zero points alone: one graph, in which these are set anew for each.
+            graph = self._parts(form, *ranges[0]).skeleton(self._without_weights)
+            constants = [self._constants(*found) for found in ranges]
+            reached = self._judge.race(graph.model, constants, weights=graph.weights, rival=rival)
+            triples = zip(methods, ranges, reached, strict=True)
+            tried = [*(Scaled(form, method, *found, judged) for method, found, judged in triples), *tried]
         return tried
 
     def learned(
@@ -121,27 +118,27 @@ class Scaling:
             statistics: Statistics of its tensors.
             learn: Does it.
         """
-        zeros = {name: self._zero_point(start.form, name) for name in self._unsigned}
+        zeros = {name: self._zero_point(name, start.zero_points) for name in self._unsigned}
         ranges = learn(model, self._placement.activations, Ranges(start.clips, start.form.factors), zeros)
         if ranges is None:
             return None
         scaled = apply_factors(model, channel_groups(model), ranges.factors)
-        learned = _equalized(statistics, ranges.factors)
-        # The ranges were learned for these zero points.
-        form = Form(scaled, learned, ranges.factors, LEARNED, start.form.zero_points)
-        graph = self.parts(form, ranges.clips).skeleton(self._without_weights)
-        return Scaled(form, start.method, ranges.clips, self._judge.judge(graph.model, weights=graph.weights))
+        form = Form(scaled, _equalized(statistics, ranges.factors), ranges.factors, LEARNED)
+        graph = self._parts(form, ranges.clips, start.zero_points).skeleton(self._without_weights)
+        judged = self._judge.judge(graph.model, weights=graph.weights)
+        return Scaled(form, start.method, ranges.clips, start.zero_points, judged)
 
-    def parts(self, form: Form, clips: Mapping[str, float]) -> Parts:
-        """Return what a graph with these thresholds and float weights is made of."""
+    def parts(self, scaled: Scaled) -> Parts:
+        """Return what a graph with these scales and float weights is made of."""
+        found = self._parts(scaled.form, scaled.clips, scaled.zero_points)
+        # The others share a constant.
+        inside = {name: zero_point for name, zero_point in scaled.zero_points.items() if zero_point != MIDDLE}
+        return replace(found, zero_points=inside)
+
+    def _parts(self, form: Form, clips: Mapping[str, float], zeros: Mapping[str, int]) -> Parts:
         unsigned = frozenset(name for name, unsigned in self._unsigned.items() if unsigned)
-        return Parts(
-            form.model,
-            self._scales(form, clips),
-            factors=form.factors,
-            unsigned=unsigned,
-            zero_points=form.zero_points,
-        )
+        scales = self._scales(clips, zeros)
+        return Parts(form.model, scales, factors=form.factors, unsigned=unsigned, zero_points=zeros)
 
     @property
     def _without_weights(self) -> Placement:
@@ -149,27 +146,41 @@ class Scaling:
         return replace(self._placement, weights=())
 
     def _forms(self, model: ir.Model, statistics: Mapping[str, TensorStatistics]) -> Iterator[Form]:
-        yield Form(model, statistics, {}, "as it is", self._zero_points(model, statistics))
+        yield Form(model, statistics, {}, "as it is")
         if self._options.equalize:
             ranges = {name: channel_ranges(found, SHARE) for name, found in statistics.items()}
             equalized, factors = equalize(model, channel_groups(model), ranges)
             if factors:
-                found = _equalized(statistics, factors)
-                yield Form(equalized, found, factors, "equalised", self._zero_points(equalized, found))
+                yield Form(equalized, _equalized(statistics, factors), factors, "equalised")
 
-    def _zero_points(self, model: ir.Model, statistics: Mapping[str, TensorStatistics]) -> dict[str, int]:
-        return zero_points(model, self._placement, statistics)
+    def _ranges(self, model: ir.Model, form: Form, method: Method) -> tuple[dict[str, float], dict[str, int]]:
+        """Return the value above which each tensor is clipped, and the zero points of those whose one is free."""
+        clips, zeros = {}, {}
+        free = free_tensors(model, self._placement)
+        for name, found in form.statistics.items():
+            levels = levels_above(self._zero_point(name, {}))
+            clips[name] = self._clip(found, method, levels)
+            if name in free:
+                # The steps become finer, and what they cost decides how much is clipped: once more with these.
+                _, zero_point = share_levels(found, clips[name])
+                clip = self._clip(found, method, levels_above(zero_point))
+                clips[name], zeros[name] = share_levels(found, clip)
+        return clips, zeros
 
-    def _clip(self, form: Form, tensor: str, method: Method) -> float:
-        found, levels = form.statistics[tensor], levels_above(self._zero_point(form, tensor))
-        return threshold(found.counts, found.width, found.amax, method=method, levels=levels)
+    def _clip(self, statistics: TensorStatistics, method: Method, levels: int) -> float:
+        return threshold(statistics.counts, statistics.width, statistics.amax, method=method, levels=levels)
 
-    def _zero_point(self, form: Form, tensor: str) -> int:
+    def _zero_point(self, tensor: str, zeros: Mapping[str, int]) -> int:
         """Return the zero point that a tensor has, or would have as UINT8."""
-        return 0 if self._unsigned[tensor] else form.zero_points.get(tensor, MIDDLE)
+        return 0 if self._unsigned[tensor] else zeros.get(tensor, MIDDLE)
 
-    def _scales(self, form: Form, clips: Mapping[str, float]) -> dict[str, float]:
-        above = {name: levels_above(self._zero_point(form, name)) for name in clips}
+    def _constants(self, clips: Mapping[str, float], zeros: Mapping[str, int]) -> Mapping[str, Feed]:
+        """Return the constants that hold scales and free zero points, by name."""
+        scales = {scale_name(name): np.array(scale, np.float32) for name, scale in self._scales(clips, zeros).items()}
+        return scales | {zero_point_name(name): np.array(zero, np.uint8) for name, zero in zeros.items()}
+
+    def _scales(self, clips: Mapping[str, float], zeros: Mapping[str, int]) -> dict[str, float]:
+        above = {name: levels_above(self._zero_point(name, zeros)) for name in clips}
         scales = np.array([clips[name] / above[name] for name in clips], np.float32)
         fitted = fp16_scales(scales) if self._fp16 else scales
         return {name: float(scale) for name, scale in zip(clips, fitted, strict=True)}

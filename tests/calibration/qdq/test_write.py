@@ -322,7 +322,7 @@ def test_levels_below_zero_are_as_many_as_the_zero_point_says():
     expected = np.clip(np.round(images / 0.25), -40, 215) * 0.25
     np.testing.assert_array_equal(evaluate(written, images)[0], expected)
     types = {tensor.name: numpy_helper.to_array(tensor).dtype for tensor in ir.to_proto(written).graph.initializer}
-    assert types["zero_point.uint8.40"] == types["zero_point.uint8.128"] == np.uint8
+    assert types["x.zero_point"] == types["zero_point.uint8.128"] == np.uint8
 
 
 def test_of_a_residual_add_only_the_skip_side_is_rounded():
