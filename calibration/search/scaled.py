@@ -95,10 +95,11 @@ class Scaling:
         """
         methods = METHODS if self._options.method == "auto" else (self._options.method,)
         tried: list[Scaled] = []
+        free = free_tensors(model, self._placement)
         # The equalised graph is nearly always ahead: tried first, it leaves little to do for the other one.
         for form in reversed(list(self._forms(model, statistics))):
             rival = max((one.judged for one in tried), key=lambda judged: judged.order, default=None)
-            ranges = [self._ranges(model, form, one) for one in methods]
+            ranges = [self._ranges(form, one, free) for one in methods]
             # The methods differ in scales and zero points alone: one graph, in which these are set anew for each.
             graph = self._parts(form, *ranges[0]).skeleton(self._without_weights)
             constants = [self._constants(*found) for found in ranges]
@@ -153,21 +154,19 @@ class Scaling:
             if factors:
                 yield Form(equalized, _equalized(statistics, factors), factors, "equalised")
 
-    def _ranges(self, model: ir.Model, form: Form, method: Method) -> tuple[dict[str, float], dict[str, int]]:
+    def _ranges(self, form: Form, method: Method, free: frozenset[str]) -> tuple[dict[str, float], dict[str, int]]:
         """Return the value above which each tensor is clipped, and the zero points of those whose one is free."""
         clips, zeros = {}, {}
-        free = free_tensors(model, self._placement)
         for name, found in form.statistics.items():
-            levels = levels_above(self._zero_point(name, {}))
-            clips[name] = self._clip(found, method, levels)
+            clips[name] = self._clip(found, method, 0 if self._unsigned[name] else MIDDLE)
             if name in free:
                 # The steps become finer, and what they cost decides how much is clipped: once more with these.
-                _, zero_point = share_levels(found, clips[name])
-                clip = self._clip(found, method, levels_above(zero_point))
-                clips[name], zeros[name] = share_levels(found, clip)
+                _, finer = share_levels(found, clips[name])
+                clips[name], zeros[name] = share_levels(found, self._clip(found, method, finer))
         return clips, zeros
 
-    def _clip(self, statistics: TensorStatistics, method: Method, levels: int) -> float:
+    def _clip(self, statistics: TensorStatistics, method: Method, zero_point: int) -> float:
+        levels = levels_above(zero_point)
         return threshold(statistics.counts, statistics.width, statistics.amax, method=method, levels=levels)
 
     def _zero_point(self, tensor: str, zeros: Mapping[str, int]) -> int:

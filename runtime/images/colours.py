@@ -89,7 +89,7 @@ def _is_transparent(image: Image.Image) -> bool:
     """Return whether a part of a picture is not opaque."""
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa"):
         alpha = np.asarray(image.getchannel(image.getbands()[-1]))
-    elif image.mode.startswith("I;16"):
+    elif image.mode in _DEEP_GREY:
         # One grey, which Pillow's `convert` takes no notice of.
         grey = image.info.get("transparency")
         return grey is not None and bool((np.asarray(image) == grey).any())

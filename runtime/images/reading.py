@@ -76,9 +76,10 @@ UNREADABLE = (
 _MACHINES_FAULTS = frozenset(
     {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT, errno.ENOTCONN, errno.EHOSTDOWN}
 )
-# Pillow's raw modes of grey PNGs of 2 and 4 bits, to what it multiplies their pixels by.
+# Pillow's raw modes of grey PNGs of 2 and 4 bits, to what it multiplies their pixels by, and that of 16-bit colours.
 _GREY_OF_FEW_BITS = {"L;2": 85, "L;4": 17}
 _WHITE = 255
+_COLOURS_OF_16_BITS = "RGB;16B"
 # TIFF 6.0, section 8, PlanarConfiguration.
 _BAND_AFTER_BAND = 2
 # ISO/IEC 15444-1: how a codestream begins. The boxes before it, such as a colour profile, are smaller than the rest.
@@ -157,22 +158,25 @@ def read_picture(source: Path | BinaryIO, preprocessing: Preprocessing | None = 
     with Image.open(source) as image:
         _refuse_garbled(image)
         if preprocessing is None or preprocessing.colour != "RGBA":
-            _scale_transparent_grey(image)
+            _scale_transparent_colour(image)
         image.load()
         return ReadImage(*to_colours(image, preprocessing))
 
 
-def _scale_transparent_grey(image: Image.Image) -> None:
-    """Give the transparent grey of a PNG of 2 or 4 bits the number that its pixels get; seen with Pillow 13.0.0.
+def _scale_transparent_colour(image: Image.Image) -> None:
+    """Give the transparent colour of a PNG the numbers that its pixels get in 8 bits; seen with Pillow 13.0.0.
 
-    Pillow scales the pixels to 8 bits and leaves this number as it is in the file, so that none of them has it. Here it
-    counts what is lost; an RGBA network is given what Pillow reads, as timm gives it.
+    Pillow scales grey of 2 and 4 bits, takes the high bytes of colours of 16 bits, and leaves this colour as it is in
+    the file, so that no pixel has it. Here it counts what is lost; an RGBA network is given what Pillow reads, as timm
+    gives it. A pixel that has the colour's high bytes alone counts too.
     """
     tiles = image.tile if image.format == "PNG" else []  # type: ignore[attr-defined]
-    grey = image.info.get("transparency")
-    factor = _GREY_OF_FEW_BITS.get(tiles[0][3]) if tiles else None
-    if factor is not None and isinstance(grey, int) and grey * factor <= _WHITE:
-        image.info["transparency"] = grey * factor
+    stored, colour = tiles[0][3] if tiles else "", image.info.get("transparency")
+    factor = _GREY_OF_FEW_BITS.get(stored)
+    if factor is not None and isinstance(colour, int) and colour * factor <= _WHITE:
+        image.info["transparency"] = colour * factor
+    elif stored == _COLOURS_OF_16_BITS and isinstance(colour, tuple):
+        image.info["transparency"] = tuple(value >> 8 for value in colour)
 
 
 def _refuse_garbled(image: Image.Image) -> None:

@@ -573,3 +573,16 @@ def test_levels_that_a_relu_hides_make_the_others_finer(images: Path, tmp_path: 
     assert reference_sqnr_db(result.model, model, fresh) > reference_sqnr_db(middle, model, fresh)
     again = quantize_model(model, images, PREPROCESSING, options=options, cache=tmp_path / "c.zip")
     assert in_bytes(again.model) == in_bytes(result.model)
+
+
+@pytest.mark.parametrize("method", ["max", "percentile-99.99", "mse"])
+def test_below_zero_nothing_is_clipped_nearer_than_above(images: Path, method: Any) -> None:
+    # Percentiles and mse clip nearer than the highest value; the lower side keeps its own end or that threshold.
+    options = replace(FAST, method=method, target="cpu")
+    found = quantize_model(tiny_resnet(), images, PREPROCESSING, options=options).calibration.activations
+    sides = [tensor for tensor in found if tensor.name in ("a.conv2", "b.conv2", "b.downsample")]
+    assert len(sides) == 3
+    for tensor in sides:
+        assert tensor.zero_point is not None
+        assert tensor.zero_point * tensor.scale >= min(-tensor.low, tensor.clip) * (1 - ROUNDING)
+    assert (method == "max") == all(tensor.clip == pytest.approx(tensor.high) for tensor in sides)

@@ -30,7 +30,7 @@ Every architecture of timm's ResNet family, exported with random weights, 10 cla
 embedding, on images that calibration has not seen. INT8 is calibrated on 64 pieces of photographs, for both values of
 `--int8-target`. Networks with random weights lose more by INT8 than trained ones, those with GroupNorm apart (second
 table): take these numbers as a lower bound, and see [Measured](../measured.md) for trained networks. The columns `cpu`
-of both tables are from before zero points below 128: trained networks gained 1.4 to 2.1 dB by these ([How INT8
+of both tables are from before zero points below 128: trained networks gained 0.8 to 2.2 dB by these ([How INT8
 works](../explanation/how-int8-works.md#no-levels-for-what-a-relu-hides))."""
 _KINDS = """\
 ## Trained, and with random weights

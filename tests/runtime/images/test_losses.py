@@ -170,17 +170,18 @@ def test_the_public_function_reads_as_the_bundle_says(tmp_path):
     assert len(np.unique(load_pixels(tmp_path / "deep.png", SCALING))) > 5
 
 
-def grey_png(pixels, bits, transparent):
-    """A grey PNG whose chunk tRNS names one grey, from numbers (H, W) below 2 ** bits; by the PNG specification."""
+def png_with_transparent(pixels, bits, transparent):
+    """A PNG whose chunk tRNS names one colour, from (H, W) or (H, W, 3) numbers below 2 ** bits; by the standard."""
+    colour_type = 2 if pixels.ndim == 3 else 0
     if bits == 16:
-        rows = pixels.astype(">u2").view(np.uint8)
+        rows = pixels.astype(">u2").reshape(len(pixels), -1).view(np.uint8)
     else:
         rows = np.packbits((pixels[..., None] >> np.arange(bits)[::-1] & 1).reshape(len(pixels), -1), axis=1)
     filtered = b"".join(b"\0" + row.tobytes() for row in rows)
-    header = struct.pack(">2I5B", *pixels.shape[::-1], bits, 0, 0, 0, 0)
+    header = struct.pack(">2I5B", pixels.shape[1], pixels.shape[0], bits, colour_type, 0, 0, 0)
     chunks = (
         (b"IHDR", header),
-        (b"tRNS", struct.pack(">H", transparent)),
+        (b"tRNS", np.array(transparent, ">u2").tobytes()),
         (b"IDAT", zlib.compress(filtered)),
         (b"IEND", b""),
     )
@@ -197,11 +198,26 @@ def test_a_transparent_grey_of_any_depth_counts_where_a_pixel_has_it(bits, colou
     pixels = np.random.default_rng(bits).integers(0, 2**bits, (9, 13))
     for transparent in (0, 1, 2**bits - 1):
         pixels[4, 5] = transparent
-        found = decode(io.BytesIO(grey_png(pixels, bits, transparent)), "grey", contract)
+        found = decode(io.BytesIO(png_with_transparent(pixels, bits, transparent)), "grey", contract)
         assert found.lost == Losses(transparent=1)
         kept = np.where(pixels == transparent, 1 - min(transparent, 1), pixels)
-        opaque = decode(io.BytesIO(grey_png(kept, bits, transparent)), "grey", contract)
+        opaque = decode(io.BytesIO(png_with_transparent(kept, bits, transparent)), "grey", contract)
         assert opaque.lost == Losses()
         # The pixels themselves are Pillow's: their number scaled to 255.
         expected = kept >> 8 if bits == 16 else kept * (255 // (2**bits - 1))
         np.testing.assert_array_equal(np.asarray(opaque.picture).reshape(9, 13, -1)[..., 0], expected)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("most", [0, 200, 2**16 - 1])
+def test_a_transparent_colour_counts_where_a_pixel_has_it(bits, most):
+    rng = np.random.default_rng(bits)
+    # Of other high bytes than the transparent colour's, which is a picture's corner alone.
+    pixels = rng.integers(2 ** (bits - 4), 2 ** (bits - 1), (9, 13, 3))
+    transparent = [min(most, 2**bits - 1), 3, 0]
+    opaque = decode(io.BytesIO(png_with_transparent(pixels, bits, transparent)), "colours", CONTRACT)
+    assert opaque.lost == Losses()
+    pixels[0, 0] = transparent
+    found = decode(io.BytesIO(png_with_transparent(pixels, bits, transparent)), "colours", CONTRACT)
+    assert found.lost == Losses(transparent=1)
+    np.testing.assert_array_equal(np.asarray(found.picture), pixels >> (bits - 8))
